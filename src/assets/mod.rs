@@ -1,0 +1,1 @@
+//! Packages with weights and data: pinned, fetched, checked, cached.

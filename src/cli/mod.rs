@@ -1,0 +1,79 @@
+//! The command line: parse, then run a typed command. Only this module names clap.
+//!
+//! Exit codes: 0 fine, 1 a check failed, 2 bad input.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use pliant::Result;
+
+#[cfg(feature = "engine")]
+mod ask;
+mod assets;
+#[cfg(feature = "engine")]
+mod elastify;
+mod policy;
+#[cfg(feature = "engine")]
+mod profile;
+mod report;
+mod run;
+mod trace;
+
+/// Elastic on-device LLM serving: simulate, measure, compare.
+#[derive(Debug, Parser)]
+#[command(name = "pliant", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replay an experiment's traces and write its tables and figures
+    Run(run::Args),
+    /// Make, convert or show request traces
+    Trace(trace::Args),
+    /// Redraw the tables and figures of a results folder
+    Report(report::Args),
+    /// Fetch or list the weights and data that the engine needs
+    Assets(assets::Args),
+    /// List or describe methods
+    Policy(policy::Args),
+    /// Make a model elastic: importance, order, allocation
+    #[cfg(feature = "engine")]
+    Elastify(elastify::Args),
+    /// Measure latency or answer quality of this machine and model
+    #[cfg(feature = "engine")]
+    Profile(profile::Args),
+    /// Answer one prompt on the real engine
+    #[cfg(feature = "engine")]
+    Ask(ask::Args),
+}
+
+/// Parses the arguments, runs the command, prints an error as one message.
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("pliant: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Trace(args) => trace::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Assets(args) => assets::run(args),
+        Command::Policy(args) => policy::run(args),
+        #[cfg(feature = "engine")]
+        Command::Elastify(args) => elastify::run(args),
+        #[cfg(feature = "engine")]
+        Command::Profile(args) => profile::run(args),
+        #[cfg(feature = "engine")]
+        Command::Ask(args) => ask::run(args),
+    }
+}

@@ -1,0 +1,12 @@
+//! `pliant policy`.
+
+use std::process::ExitCode;
+
+use pliant::Result;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: Args) -> Result<ExitCode> {
+    unimplemented!("pliant policy")
+}

@@ -1,0 +1,1 @@
+//! The offline stage: importance, order and allocation of elastic units.

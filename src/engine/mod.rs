@@ -1,0 +1,3 @@
+//! The real engine: an elastic language model on ONNX Runtime.
+
+pub mod model;

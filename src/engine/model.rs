@@ -1,0 +1,148 @@
+//! A dense decoder-only transformer in memory, and the shapes and orders of its elastic units.
+//!
+//! The architecture is the Llama family's: RMS norm, rotary positions (half-split pairs), grouped-
+//! query attention, gated SiLU MLP. An *attention group* is one KV head with its query heads; a
+//! *neuron* is one row of gate and up with one column of down. Any order of units inside a layer
+//! leaves the layer's function unchanged.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Level;
+
+/// Dimensions and constants of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Decoder layers.
+    pub layers: usize,
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// MLP neurons per layer.
+    pub intermediate: usize,
+    /// Query heads per layer.
+    pub heads: usize,
+    /// Key/value heads per layer: the number of attention groups.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f32,
+    /// Added to the mean square in RMS norm.
+    pub rms_epsilon: f32,
+    /// Tokens of the vocabulary.
+    pub vocab: usize,
+    /// Longest context the model was trained for.
+    pub context: usize,
+}
+
+impl ModelConfig {
+    /// Query heads per attention group.
+    #[must_use]
+    pub fn heads_per_group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// Parameters of one neuron: its rows of gate and up and its column of down.
+    #[must_use]
+    pub fn neuron_parameters(&self) -> usize {
+        3 * self.hidden
+    }
+
+    /// Parameters of one attention group: its rows of Q, K, V and columns of O, biases left out.
+    #[must_use]
+    pub fn group_parameters(&self) -> usize {
+        (2 * self.heads_per_group() + 2) * self.head_dim * self.hidden
+    }
+}
+
+/// Weights in f32, row-major, one row per output feature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DenseModel {
+    /// Dimensions.
+    pub config: ModelConfig,
+    /// `[vocab, hidden]`.
+    pub embedding: Vec<f32>,
+    /// Layers, bottom first.
+    pub layers: Vec<DenseLayer>,
+    /// `[hidden]`.
+    pub final_norm: Vec<f32>,
+    /// `[vocab, hidden]`; `None` where the head is tied to the embedding.
+    pub head: Option<Vec<f32>>,
+}
+
+/// One decoder layer. Rows of `q` and `k` are in half-split rotary order (element `i` of a head is
+/// rotated with element `i + head_dim / 2`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct DenseLayer {
+    /// `[hidden]`.
+    pub attention_norm: Vec<f32>,
+    /// `[heads * head_dim, hidden]`; query heads of group `g` are `g * heads_per_group ..`.
+    pub q: Vec<f32>,
+    /// `[kv_heads * head_dim, hidden]`.
+    pub k: Vec<f32>,
+    /// `[kv_heads * head_dim, hidden]`.
+    pub v: Vec<f32>,
+    /// Biases of `q`, `k` and `v` where the model has them.
+    pub qkv_bias: Option<[Vec<f32>; 3]>,
+    /// `[hidden, heads * head_dim]`.
+    pub o: Vec<f32>,
+    /// `[hidden]`.
+    pub mlp_norm: Vec<f32>,
+    /// `[intermediate, hidden]`.
+    pub gate: Vec<f32>,
+    /// `[intermediate, hidden]`.
+    pub up: Vec<f32>,
+    /// `[hidden, intermediate]`.
+    pub down: Vec<f32>,
+}
+
+/// How many units of a layer a sub-model keeps: the length of two prefixes. Both zero: the layer
+/// is skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerShape {
+    /// Attention groups.
+    pub groups: usize,
+    /// MLP neurons.
+    pub neurons: usize,
+}
+
+/// The order of a layer's units, most important first; each list is a permutation of `0..n`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerOrder {
+    /// Old index of the group at each new place.
+    pub groups: Vec<u32>,
+    /// Old index of the neuron at each new place.
+    pub neurons: Vec<u32>,
+}
+
+/// A sub-model: its rung of the ladder, and what it keeps of each layer, bottom first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubModel {
+    /// Nominal share.
+    pub level: Level,
+    /// One shape per layer.
+    pub layers: Vec<LayerShape>,
+}
+
+impl SubModel {
+    /// The base model.
+    #[must_use]
+    pub fn full(config: &ModelConfig) -> Self {
+        let whole = LayerShape { groups: config.kv_heads, neurons: config.intermediate };
+        Self { level: Level::FULL, layers: vec![whole; config.layers] }
+    }
+
+    /// Real share of the parameters in the layers' units (attention and MLP) that this sub-model keeps.
+    #[must_use]
+    pub fn unit_parameter_share(&self, config: &ModelConfig) -> f64 {
+        let count = |shape: &LayerShape| {
+            shape.groups * config.group_parameters() + shape.neurons * config.neuron_parameters()
+        };
+        let kept: usize = self.layers.iter().map(count).sum();
+        let full: usize = Self::full(config).layers.iter().map(count).sum();
+        kept as f64 / full as f64
+    }
+}

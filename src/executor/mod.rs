@@ -1,0 +1,21 @@
+//! Who answers: the executor trait, and its simulated implementations.
+
+use std::fmt::Debug;
+
+use crate::error::Result;
+use crate::outcome::Execution;
+use crate::plan::Plan;
+use crate::request::Request;
+
+/// Answers a request under a plan and says how long each phase took.
+///
+/// An executor keeps what is resident between calls, so it is asked in service order. It never
+/// advances time: only the simulator does.
+pub trait Executor: Debug {
+    /// Answers `request` as `plan` says.
+    ///
+    /// # Errors
+    /// If the plan names a level or ratio that the executor does not have, or, for a real engine,
+    /// if inference fails.
+    fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution>;
+}

@@ -1,0 +1,1 @@
+//! From an experiment file to a grid of runs, run in parallel.

@@ -1,0 +1,1 @@
+//! From the engine to device profiles: latency samples and quality tables, resumable.

@@ -1,0 +1,1 @@
+//! Discrete-event simulation of one service. Knows no concrete policy, executor, file or clock.

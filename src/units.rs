@@ -1,0 +1,266 @@
+//! Quantities with their unit in the type: instants, shares, levels; every conversion is here.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// An instant of simulated time: integer nanoseconds since the start of the trace.
+///
+/// Integers make equal instants equal and sums exact, so that a replay is the same on every
+/// machine. Lengths of time are [`Duration`]s.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SimTime(u64);
+
+impl SimTime {
+    /// The start of the trace.
+    pub const ZERO: Self = Self(0);
+
+    /// The instant `nanos` ns after the start.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the start.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Milliseconds since the start.
+    #[must_use]
+    pub fn as_millis_f64(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// The time since `earlier`.
+    ///
+    /// # Panics
+    /// If `earlier` is later than `self`: instants of a replay are ordered.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(
+            self.0
+                .checked_sub(earlier.0)
+                .expect("instants are ordered"),
+        )
+    }
+}
+
+impl Add<Duration> for SimTime {
+    type Output = Self;
+
+    fn add(self, length: Duration) -> Self {
+        let nanos = u64::try_from(length.as_nanos()).expect("a length of time fits 584 years");
+        Self(self.0.checked_add(nanos).expect("simulated time fits 584 years"))
+    }
+}
+
+impl Sub for SimTime {
+    type Output = Duration;
+
+    fn sub(self, earlier: Self) -> Duration {
+        self.since(earlier)
+    }
+}
+
+/// `millis` as a length of time, to the nearest nanosecond.
+///
+/// Returns `None` if `millis` is negative, not finite, or longer than 584 years.
+#[must_use]
+pub fn duration_from_millis(millis: f64) -> Option<Duration> {
+    let nanos = (millis * 1e6).round();
+    (nanos >= 0.0 && nanos < u64::MAX as f64).then(|| Duration::from_nanos(nanos as u64))
+}
+
+/// `length` in milliseconds.
+#[must_use]
+pub fn millis(length: Duration) -> f64 {
+    length.as_nanos() as f64 / 1e6
+}
+
+/// A share in integer thousandths, from 0 to 1: exact, ordered, usable as a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Ratio(u16);
+
+impl Ratio {
+    /// Everything.
+    pub const ONE: Self = Self(1000);
+
+    /// `percent` hundredths.
+    ///
+    /// # Panics
+    /// If `percent` is over 100.
+    #[must_use]
+    pub const fn percent(percent: u16) -> Self {
+        assert!(percent <= 100, "a ratio is at most 100 %");
+        Self(percent * 10)
+    }
+
+    /// The ratio nearest to `share`, or `None` if `share` is not in [0, 1].
+    #[must_use]
+    pub fn new(share: f64) -> Option<Self> {
+        (0.0..=1.0)
+            .contains(&share)
+            .then(|| Self((share * 1000.0).round() as u16))
+    }
+
+    /// The share as a number in [0, 1].
+    #[must_use]
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.0) / 1000.0
+    }
+
+    /// The share in percent, rounded down to a whole number.
+    #[must_use]
+    pub const fn as_percent(self) -> u16 {
+        self.0 / 10
+    }
+
+    /// The share in thousandths.
+    #[must_use]
+    pub const fn thousandths(self) -> u16 {
+        self.0
+    }
+
+    /// `length` times this share.
+    #[must_use]
+    pub fn of(self, length: Duration) -> Duration {
+        Duration::from_nanos((length.as_nanos() * u128::from(self.0) / 1000) as u64)
+    }
+}
+
+impl TryFrom<f64> for Ratio {
+    type Error = Error;
+
+    fn try_from(share: f64) -> Result<Self> {
+        Self::new(share).ok_or_else(|| {
+            Error::new("ratio", "out of range")
+                .found(share)
+                .allowed("a number from 0 to 1")
+        })
+    }
+}
+
+impl From<Ratio> for f64 {
+    fn from(ratio: Ratio) -> f64 {
+        ratio.as_f64()
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_multiple_of(10) {
+            write!(f, "{} %", self.0 / 10)
+        } else {
+            write!(f, "{}.{} %", self.0 / 10, self.0 % 10)
+        }
+    }
+}
+
+/// A sub-model's nominal share of the base model's elastic units: 20 % … 100 %.
+///
+/// A name for a rung of the ladder. Its real share of parameters and its measured share of time
+/// are other numbers, which a device profile keeps beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Level(Ratio);
+
+impl Level {
+    /// The base model.
+    pub const FULL: Self = Self(Ratio::ONE);
+
+    /// The ladder of the study: 20 %, 30 %, …, 100 %.
+    pub const LADDER: [Self; 9] = [
+        Self::percent(20),
+        Self::percent(30),
+        Self::percent(40),
+        Self::percent(50),
+        Self::percent(60),
+        Self::percent(70),
+        Self::percent(80),
+        Self::percent(90),
+        Self::percent(100),
+    ];
+
+    /// The level of nominal share `percent`.
+    ///
+    /// # Panics
+    /// If `percent` is over 100.
+    #[must_use]
+    pub const fn percent(percent: u16) -> Self {
+        Self(Ratio::percent(percent))
+    }
+
+    /// The nominal share.
+    #[must_use]
+    pub const fn share(self) -> Ratio {
+        self.0
+    }
+
+    /// The nominal share in percent.
+    #[must_use]
+    pub const fn as_percent(self) -> u16 {
+        self.0.as_percent()
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The prompt ratios of the study: 10 %, 20 %, …, 100 % of the prompt's tokens kept.
+pub const PROMPT_RATIOS: [Ratio; 10] = [
+    Ratio::percent(10),
+    Ratio::percent(20),
+    Ratio::percent(30),
+    Ratio::percent(40),
+    Ratio::percent(50),
+    Ratio::percent(60),
+    Ratio::percent(70),
+    Ratio::percent(80),
+    Ratio::percent(90),
+    Ratio::percent(100),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_add_and_subtract_exactly() {
+        let start = SimTime::from_nanos(5);
+        let end = start + Duration::from_nanos(7);
+        assert_eq!(end.as_nanos(), 12);
+        assert_eq!(end - start, Duration::from_nanos(7));
+    }
+
+    #[test]
+    fn a_ratio_of_a_length_is_exact_to_the_nanosecond() {
+        assert_eq!(Ratio::percent(30).of(Duration::from_nanos(1_000)), Duration::from_nanos(300));
+        assert_eq!(Ratio::new(0.005).unwrap().to_string(), "0.5 %");
+        assert_eq!(Level::percent(20).to_string(), "20 %");
+    }
+
+    #[test]
+    fn milliseconds_round_to_the_nearest_nanosecond_and_refuse_nonsense() {
+        assert_eq!(duration_from_millis(1.5), Some(Duration::from_micros(1500)));
+        assert_eq!(duration_from_millis(-1.0), None);
+        assert_eq!(duration_from_millis(f64::NAN), None);
+        assert_eq!(duration_from_millis(f64::INFINITY), None);
+    }
+
+    #[test]
+    fn ratios_outside_the_unit_interval_are_refused() {
+        assert!(Ratio::new(1.0001).is_none());
+        assert!(Ratio::new(-0.1).is_none());
+        assert!(Ratio::new(f64::NAN).is_none());
+    }
+}
