@@ -66,10 +66,9 @@ impl Slo {
     #[must_use]
     pub fn resolve(self, full: Bounds) -> Bounds {
         match self {
-            Self::Relative { ttft, tpot } => Bounds {
-                ttft: ttft.of(full.ttft),
-                tpot: tpot.of(full.tpot),
-            },
+            Self::Relative { ttft, tpot } => {
+                Bounds { ttft: ttft.of(full.ttft), tpot: tpot.of(full.tpot) }
+            }
             Self::Absolute { ttft, tpot } => Bounds { ttft, tpot },
         }
     }
@@ -148,13 +147,14 @@ mod tests {
 
     #[test]
     fn a_relative_objective_scales_the_full_model_and_an_absolute_one_ignores_it() {
-        let full = Bounds { ttft: Duration::from_millis(1000), tpot: Duration::from_millis(50) };
+        let full = Bounds { ttft: Duration::from_secs(1), tpot: Duration::from_millis(50) };
         let relative = Slo::Relative { ttft: Ratio::percent(40), tpot: Ratio::percent(70) };
         assert_eq!(
             relative.resolve(full),
             Bounds { ttft: Duration::from_millis(400), tpot: Duration::from_millis(35) }
         );
-        let absolute = Slo::Absolute { ttft: Duration::from_millis(9), tpot: Duration::from_millis(8) };
+        let absolute =
+            Slo::Absolute { ttft: Duration::from_millis(9), tpot: Duration::from_millis(8) };
         assert_eq!(
             absolute.resolve(full),
             Bounds { ttft: Duration::from_millis(9), tpot: Duration::from_millis(8) }

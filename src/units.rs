@@ -43,11 +43,7 @@ impl SimTime {
     /// If `earlier` is later than `self`: instants of a replay are ordered.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(
-            self.0
-                .checked_sub(earlier.0)
-                .expect("instants are ordered"),
-        )
+        Duration::from_nanos(self.0.checked_sub(earlier.0).expect("instants are ordered"))
     }
 }
 
@@ -105,9 +101,7 @@ impl Ratio {
     /// The ratio nearest to `share`, or `None` if `share` is not in [0, 1].
     #[must_use]
     pub fn new(share: f64) -> Option<Self> {
-        (0.0..=1.0)
-            .contains(&share)
-            .then(|| Self((share * 1000.0).round() as u16))
+        (0.0..=1.0).contains(&share).then(|| Self((share * 1000.0).round() as u16))
     }
 
     /// The share as a number in [0, 1].
@@ -140,9 +134,7 @@ impl TryFrom<f64> for Ratio {
 
     fn try_from(share: f64) -> Result<Self> {
         Self::new(share).ok_or_else(|| {
-            Error::new("ratio", "out of range")
-                .found(share)
-                .allowed("a number from 0 to 1")
+            Error::new("ratio", "out of range").found(share).allowed("a number from 0 to 1")
         })
     }
 }
@@ -244,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_ratio_of_a_length_is_exact_to_the_nanosecond() {
-        assert_eq!(Ratio::percent(30).of(Duration::from_nanos(1_000)), Duration::from_nanos(300));
+        assert_eq!(Ratio::percent(30).of(Duration::from_micros(1)), Duration::from_nanos(300));
         assert_eq!(Ratio::new(0.005).unwrap().to_string(), "0.5 %");
         assert_eq!(Level::percent(20).to_string(), "20 %");
     }
