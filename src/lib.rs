@@ -9,6 +9,7 @@
 //! Modules use those above them in this list only; `ARCHITECTURE.md` is the map.
 
 pub mod error;
+pub mod files;
 pub mod rng;
 pub mod units;
 
