@@ -1,0 +1,272 @@
+//! `metrics.csv` and `differences.csv`: one typed row per line, checked when read.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::row::{MetricsRow, PairedRow};
+use crate::error::{Error, Result};
+use crate::files::write_whole;
+
+const METRICS_COLUMNS: &[&str] = &[
+    "method",
+    "alpha",
+    "device",
+    "latency_of",
+    "base_model",
+    "accuracy",
+    "accuracy_at_slo",
+    "accuracy_at_slo_lo",
+    "accuracy_at_slo_hi",
+    "attainment",
+    "ttft_ms_p50",
+    "ttft_ms_p95",
+    "tpot_ms_p50",
+    "switches",
+    "provenance",
+    "replications",
+    "requests",
+];
+
+const PAIRED_COLUMNS: &[&str] = &[
+    "method",
+    "against",
+    "alpha",
+    "device",
+    "latency_of",
+    "base_model",
+    "gain",
+    "gain_lo",
+    "gain_hi",
+    "wins",
+    "replications",
+    "provenance",
+];
+
+const SHARE: RangeInclusive<f64> = 0.0..=1.0;
+const DIFFERENCE: RangeInclusive<f64> = -1.0..=1.0;
+const COUNT_OR_TIME: RangeInclusive<f64> = 0.0..=f64::MAX;
+const ANY: RangeInclusive<f64> = f64::MIN..=f64::MAX;
+
+/// Writes `rows` to `path`, one line each after the header.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_metrics_csv(path: &Path, rows: &[MetricsRow]) -> Result<()> {
+    write_rows(path, METRICS_COLUMNS, rows)
+}
+
+/// Reads what [`write_metrics_csv`] wrote.
+///
+/// # Errors
+/// If the file cannot be read, its columns differ, or a value is not a number in its range.
+pub fn read_metrics_csv(path: &Path) -> Result<Vec<MetricsRow>> {
+    read_rows(path, METRICS_COLUMNS, |row: &MetricsRow| {
+        vec![
+            ("alpha", Some(row.alpha), ANY),
+            ("accuracy", row.accuracy, SHARE),
+            ("accuracy_at_slo", row.accuracy_at_slo, SHARE),
+            ("accuracy_at_slo_lo", row.accuracy_at_slo_lo, SHARE),
+            ("accuracy_at_slo_hi", row.accuracy_at_slo_hi, SHARE),
+            ("attainment", row.attainment, SHARE),
+            ("ttft_ms_p50", row.ttft_ms_p50, COUNT_OR_TIME),
+            ("ttft_ms_p95", row.ttft_ms_p95, COUNT_OR_TIME),
+            ("tpot_ms_p50", row.tpot_ms_p50, COUNT_OR_TIME),
+            ("switches", row.switches, COUNT_OR_TIME),
+        ]
+    })
+}
+
+/// Writes `rows` to `path`, one line each after the header.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_paired_csv(path: &Path, rows: &[PairedRow]) -> Result<()> {
+    write_rows(path, PAIRED_COLUMNS, rows)
+}
+
+/// Reads what [`write_paired_csv`] wrote.
+///
+/// # Errors
+/// As [`read_metrics_csv`].
+pub fn read_paired_csv(path: &Path) -> Result<Vec<PairedRow>> {
+    read_rows(path, PAIRED_COLUMNS, |row: &PairedRow| {
+        vec![
+            ("alpha", Some(row.alpha), ANY),
+            ("gain", row.gain, DIFFERENCE),
+            ("gain_lo", row.gain_lo, DIFFERENCE),
+            ("gain_hi", row.gain_hi, DIFFERENCE),
+        ]
+    })
+}
+
+fn write_rows<T: Serialize>(path: &Path, columns: &[&str], rows: &[T]) -> Result<()> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.write_record(columns).expect("memory takes every record");
+    for row in rows {
+        writer.serialize(row).expect("memory takes every row");
+    }
+    write_whole(path, &writer.into_inner().expect("memory is flushed"))
+}
+
+/// A value of a row that has a range: column, value, range.
+type Bounded = (&'static str, Option<f64>, RangeInclusive<f64>);
+
+fn read_rows<T: DeserializeOwned>(
+    path: &Path,
+    columns: &[&str],
+    bounded: impl Fn(&T) -> Vec<Bounded>,
+) -> Result<Vec<T>> {
+    let text = std::fs::read(path).map_err(|source| Error::io(path, "cannot read", source))?;
+    let mut reader = csv::Reader::from_reader(text.as_slice());
+    let header = reader.headers().map_err(|error| csv_error(path, &error))?.clone();
+    if !header.iter().eq(columns.iter().copied()) {
+        return Err(Error::file(path, "wrong columns")
+            .at("line 1")
+            .found(header.iter().collect::<Vec<_>>().join(","))
+            .allowed(columns.join(",")));
+    }
+    let mut rows = Vec::new();
+    for record in reader.into_records() {
+        let record = record.map_err(|error| csv_error(path, &error))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let row: T = record
+            .deserialize(Some(&header))
+            .map_err(|error| cell_error(path, columns, &record, &error))?;
+        for (column, value, range) in bounded(&row) {
+            check(path, line, column, value, &range)?;
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn check(
+    path: &Path,
+    line: u64,
+    column: &str,
+    value: Option<f64>,
+    range: &RangeInclusive<f64>,
+) -> Result<()> {
+    match value {
+        Some(value) if !range.contains(&value) => Err(Error::file(path, "out of range")
+            .at(format!("line {line}, column \"{column}\""))
+            .found(value)
+            .allowed(match range {
+                range if *range == SHARE => "a number from 0 to 1, or nothing",
+                range if *range == DIFFERENCE => "a number from -1 to 1, or nothing",
+                range if *range == ANY => "a finite number",
+                _ => "a finite number of at least 0, or nothing",
+            })),
+        _ => Ok(()),
+    }
+}
+
+/// The error of a line that is no record, in our own words where the reader knows them.
+fn csv_error(path: &Path, error: &csv::Error) -> Error {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
+            let line = pos.as_ref().map_or(0, csv::Position::line);
+            Error::file(path, "wrong number of cells")
+                .at(format!("line {line}"))
+                .found(len)
+                .allowed(expected_len)
+        }
+        _ => Error::file(path, error.to_string()),
+    }
+}
+
+/// The error of a cell that does not have its column's type.
+fn cell_error(
+    path: &Path,
+    columns: &[&str],
+    record: &csv::StringRecord,
+    error: &csv::Error,
+) -> Error {
+    let line = record.position().map_or(0, csv::Position::line);
+    if let csv::ErrorKind::Deserialize { err, .. } = error.kind()
+        && let Some(place) = err.field().map(|field| field as usize)
+        && let (Some(column), Some(cell)) = (columns.get(place), record.get(place))
+    {
+        return Error::file(path, err.kind().to_string())
+            .at(format!("line {line}, column \"{column}\""))
+            .found(format!("\"{cell}\""));
+    }
+    Error::file(path, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{CellLabel, RunMeasures};
+
+    fn row() -> MetricsRow {
+        let label = CellLabel {
+            method: "elastic-profile".to_owned(),
+            alpha: -0.25,
+            device: "phone, old".to_owned(),
+            latency_of: "large".to_owned(),
+            base_model: "small".to_owned(),
+            provenance: "latency modelled, answers measured".to_owned(),
+        };
+        let run = |accuracy| RunMeasures {
+            requests: 600,
+            accuracy_at_slo: Some(accuracy),
+            attainment: Some(1.0),
+            switches: 7,
+            ..RunMeasures::default()
+        };
+        MetricsRow::of(&label, &[run(0.1), run(0.3)])
+    }
+
+    fn read_text(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        std::fs::write(&path, text).unwrap();
+        let message = read_metrics_csv(&path).unwrap_err().to_string();
+        message.replace(&format!("{}/", folder.path().display()), "")
+    }
+
+    /// The file's text with its last line's cell of `column` replaced.
+    fn with_cell(column: &str, cell: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        write_metrics_csv(&path, &[row()]).unwrap();
+        let mut reader = csv::Reader::from_path(&path).unwrap();
+        let place = METRICS_COLUMNS.iter().position(|name| *name == column).unwrap();
+        let record = reader.records().next().unwrap().unwrap();
+        let cells = record.iter().enumerate();
+        let cells = cells.map(|(at, old)| if at == place { cell } else { old });
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(METRICS_COLUMNS).unwrap();
+        writer.write_record(cells).unwrap();
+        String::from_utf8(writer.into_inner().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn rows_come_back_as_written_and_absent_values_are_empty_cells() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        write_metrics_csv(&path, &[row()]).unwrap();
+        assert_eq!(read_metrics_csv(&path).unwrap(), [row()]);
+        insta::assert_snapshot!(std::fs::read_to_string(&path).unwrap());
+    }
+
+    #[test]
+    fn bad_files_are_refused_with_line_column_found_and_allowed() {
+        insta::assert_snapshot!(
+            [
+                read_text("method,alpha\nfull,0\n"),
+                read_text(&with_cell("attainment", "1.5")),
+                read_text(&with_cell("attainment", "NaN")),
+                read_text(&with_cell("ttft_ms_p50", "-3")),
+                read_text(&with_cell("ttft_ms_p95", "fast")),
+                read_text(&with_cell("alpha", "")),
+                read_text(&format!("{}full,0\n", with_cell("alpha", "0"))),
+            ]
+            .join("\n")
+        );
+    }
+}
