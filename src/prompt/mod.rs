@@ -1,7 +1,22 @@
 //! From dataset items to prompts, whole or compressed.
+//!
+//! A [`Dataset`] holds five rendered demonstrations (shots), the items that are scored, and
+//! calibration texts; the three never share a question. [`Dataset::render`] puts an item's full
+//! prompt together; [`compress`](compress::compress) shortens it to a prompt ratio. An option is
+//! appended by whoever scores, and is never compressed.
+
+pub mod compress;
+pub mod dataset;
+mod source;
+
+pub use compress::{CompressedPrompt, Compressor, compress};
+pub use dataset::{Dataset, Item};
 
 /// Splits text into tokens of the base model.
 pub trait Tokenize {
     /// Token ids of `text`, without special tokens.
     fn encode(&self, text: &str) -> Vec<u32>;
 }
+
+#[cfg(test)]
+mod testing;

