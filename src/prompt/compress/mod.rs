@@ -33,12 +33,8 @@ pub enum Compressor {
 
 impl Compressor {
     /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::Structured,
-        Self::Truncate,
-        Self::Random,
-        Self::SelfInformation,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::Structured, Self::Truncate, Self::Random, Self::SelfInformation];
 
     /// The name in files and on the command line.
     #[must_use]
@@ -106,12 +102,7 @@ pub fn compress(
         Compressor::Random => {
             let region = region(dataset, item, &full, tokenizer);
             let purpose = format!("random compression of {} {}", dataset.name, item.id);
-            random::compress(
-                &full,
-                region,
-                budget,
-                &mut crate::rng::stream(seed, &purpose),
-            )
+            random::compress(&full, region, budget, &mut crate::rng::stream(seed, &purpose))
         }
         Compressor::SelfInformation => {
             let region = region(dataset, item, &full, tokenizer);
@@ -119,10 +110,7 @@ pub fn compress(
             self_information::compress(&full, region, budget, information)
         }
     };
-    CompressedPrompt {
-        tokens,
-        full_tokens,
-    }
+    CompressedPrompt { tokens, full_tokens }
 }
 
 /// How many tokens at the start of `full` belong to shots and passage alone.
@@ -132,12 +120,7 @@ pub fn compress(
 fn region(dataset: &Dataset, item: &Item, full: &[u32], tokenizer: &dyn Tokenize) -> usize {
     let whole = dataset.render(item);
     let before = &whole[..whole.len() - item.question.len()];
-    tokenizer
-        .encode(before)
-        .iter()
-        .zip(full)
-        .take_while(|(a, b)| a == b)
-        .count()
+    tokenizer.encode(before).iter().zip(full).take_while(|(a, b)| a == b).count()
 }
 
 /// The `keep` tokens of `full[..region]` with the highest `rank`, in order, then all the others.
@@ -155,11 +138,7 @@ fn keep_highest<R: Copy>(
     order.sort_by(|&a, &b| compare(&rank(b), &rank(a)));
     order.truncate(keep);
     order.sort_unstable();
-    order
-        .into_iter()
-        .chain(region..full.len())
-        .map(|index| full[index])
-        .collect()
+    order.into_iter().chain(region..full.len()).map(|index| full[index]).collect()
 }
 
 #[cfg(test)]
@@ -215,11 +194,7 @@ mod tests {
             (36, question.to_owned()),                                      // 9
             (10, question.to_owned()),
         ] {
-            assert_eq!(
-                kept(Compressor::Structured, percent, None),
-                expected,
-                "{percent} %"
-            );
+            assert_eq!(kept(Compressor::Structured, percent, None), expected, "{percent} %");
         }
     }
 
@@ -252,15 +227,7 @@ mod tests {
         let dataset = dataset(5);
         let run = |seed, id| {
             let item = Item { id, ..item(None) };
-            compress(
-                Compressor::Random,
-                &dataset,
-                &item,
-                Ratio::percent(50),
-                &Words,
-                None,
-                seed,
-            )
+            compress(Compressor::Random, &dataset, &item, Ratio::percent(50), &Words, None, seed)
         };
         assert_eq!(run(1, 1), run(1, 1));
         assert_ne!(run(1, 1), run(2, 1));

@@ -11,16 +11,6 @@ pub(super) fn compress(
     budget: usize,
     information: &[f32],
 ) -> Vec<u32> {
-    assert_eq!(
-        information.len(),
-        full.len(),
-        "one value of information per token"
-    );
-    super::keep_highest(
-        full,
-        region,
-        budget,
-        |index| information[index],
-        f32::total_cmp,
-    )
+    assert_eq!(information.len(), full.len(), "one value of information per token");
+    super::keep_highest(full, region, budget, |index| information[index], f32::total_cmp)
 }

@@ -33,10 +33,7 @@ pub(super) fn compress(
         if tokens.len() <= budget {
             return tokens;
         }
-        if shortest
-            .as_ref()
-            .is_none_or(|best| tokens.len() < best.len())
-        {
+        if shortest.as_ref().is_none_or(|best| tokens.len() < best.len()) {
             shortest = Some(tokens);
         }
     }
@@ -73,10 +70,7 @@ fn shorter_passages(item: &Item) -> Vec<String> {
         .map(|dropped| {
             let mut kept = order[dropped..].to_vec();
             kept.sort_unstable();
-            kept.into_iter()
-                .map(|index| sentences[index])
-                .collect::<Vec<_>>()
-                .join(" ")
+            kept.into_iter().map(|index| sentences[index]).collect::<Vec<_>>().join(" ")
         })
         .collect()
 }
@@ -85,11 +79,10 @@ fn shorter_passages(item: &Item) -> Vec<String> {
 fn sentences(text: &str) -> Vec<&str> {
     let mut rest = text;
     let mut found = Vec::new();
-    while let Some(end) = rest.match_indices(['.', '?', '!']).find_map(|(at, _)| {
-        rest[at + 1..]
-            .starts_with(char::is_whitespace)
-            .then_some(at + 1)
-    }) {
+    while let Some(end) = rest
+        .match_indices(['.', '?', '!'])
+        .find_map(|(at, _)| rest[at + 1..].starts_with(char::is_whitespace).then_some(at + 1))
+    {
         found.push(rest[..end].trim());
         rest = &rest[end..];
     }
