@@ -55,16 +55,11 @@ impl Gguf {
                 .found(magic.escape_ascii())
                 .allowed("GGUF"));
         }
-        reader
-            .seek_relative(-4)
-            .map_err(|e| Error::io(path, "cannot read", e))?;
+        reader.seek_relative(-4).map_err(|e| Error::io(path, "cannot read", e))?;
         let content = Content::read(&mut reader).map_err(|e| {
             Error::file(path, "broken GGUF header (a truncated download?)").caused_by(e)
         })?;
-        Ok(Self {
-            path: path.to_owned(),
-            content,
-        })
+        Ok(Self { path: path.to_owned(), content })
     }
 
     /// The dimensions of the model.
@@ -82,14 +77,10 @@ impl Gguf {
         self.check_equal(&key("rope.dimension_count"), head_dim)?;
         self.check_no_rope_scaling(&key("rope.scaling.type"))?;
         if !heads.is_multiple_of(kv_heads) || !head_dim.is_multiple_of(2) {
-            return Err(
-                Error::file(&self.path, "heads do not form groups of even width")
-                    .at(format!("key \"{}\"", key("attention.head_count")))
-                    .found(format!(
-                        "{heads} heads, {kv_heads} KV heads, width {head_dim}"
-                    ))
-                    .allowed("a multiple of the KV heads, an even width"),
-            );
+            return Err(Error::file(&self.path, "heads do not form groups of even width")
+                .at(format!("key \"{}\"", key("attention.head_count")))
+                .found(format!("{heads} heads, {kv_heads} KV heads, width {head_dim}"))
+                .allowed("a multiple of the KV heads, an even width"));
         }
         Ok(ModelConfig {
             layers: self.dimension(&key("block_count"))?,
@@ -112,11 +103,7 @@ impl Gguf {
     pub fn model(&self) -> Result<DenseModel> {
         let config = self.config()?;
         let file = File::open(&self.path).map_err(|e| Error::io(&self.path, "cannot open", e))?;
-        let mut tensors = Tensors {
-            gguf: self,
-            file,
-            used: BTreeSet::new(),
-        };
+        let mut tensors = Tensors { gguf: self, file, used: BTreeSet::new() };
         let model = DenseModel {
             embedding: tensors.matrix("token_embd.weight", config.vocab, config.hidden)?,
             layers: (0..config.layers)
@@ -135,12 +122,7 @@ impl Gguf {
     pub fn name(&self) -> String {
         match self.content.metadata.get("general.name") {
             Some(Value::String(name)) => name.clone(),
-            _ => self
-                .path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            _ => self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         }
     }
 
@@ -150,11 +132,7 @@ impl Gguf {
     pub fn quantisation_label(&self) -> String {
         let mut weights: Vec<(usize, &str)> = Vec::new();
         for info in self.content.tensor_infos.values() {
-            let elements = info
-                .shape
-                .dims()
-                .iter()
-                .fold(1, |n: usize, &d| n.saturating_mul(d));
+            let elements = info.shape.dims().iter().fold(1, |n: usize, &d| n.saturating_mul(d));
             let name = type_name(info.ggml_dtype);
             match weights.iter_mut().find(|(_, known)| *known == name) {
                 Some((count, _)) => *count = count.saturating_add(elements),
@@ -162,11 +140,8 @@ impl Gguf {
             }
         }
         weights.sort_unstable_by(|a, b| b.cmp(a));
-        let kinds: Vec<&str> = weights
-            .iter()
-            .map(|&(_, name)| name)
-            .filter(|&name| name != "F32")
-            .collect();
+        let kinds: Vec<&str> =
+            weights.iter().map(|&(_, name)| name).filter(|&name| name != "F32").collect();
         if kinds.is_empty() {
             return "F32".to_owned();
         }
@@ -231,10 +206,7 @@ impl Gguf {
     }
 
     fn value(&self, key: &str) -> Result<&Value> {
-        self.content
-            .metadata
-            .get(key)
-            .ok_or_else(|| self.key_error(key, "missing"))
+        self.content.metadata.get(key).ok_or_else(|| self.key_error(key, "missing"))
     }
 
     fn list<'a, T>(
@@ -269,11 +241,7 @@ impl Gguf {
     }
 
     fn dimension_or(&self, key: &str, default: usize) -> Result<usize> {
-        if self.content.metadata.contains_key(key) {
-            self.dimension(key)
-        } else {
-            Ok(default)
-        }
+        if self.content.metadata.contains_key(key) { self.dimension(key) } else { Ok(default) }
     }
 
     fn check_equal(&self, key: &str, expected: usize) -> Result<()> {
@@ -281,10 +249,7 @@ impl Gguf {
         if found == expected {
             return Ok(());
         }
-        Err(self
-            .key_error(key, "differs from the width of a head")
-            .found(found)
-            .allowed(expected))
+        Err(self.key_error(key, "differs from the width of a head").found(found).allowed(expected))
     }
 
     fn check_no_rope_scaling(&self, key: &str) -> Result<()> {
@@ -301,10 +266,9 @@ impl Gguf {
     fn positive(&self, key: &str) -> Result<f32> {
         match self.value(key)? {
             &Value::F32(number) if number > 0.0 && number.is_finite() => Ok(number),
-            Value::F32(number) => Err(self
-                .key_error(key, "out of range")
-                .found(number)
-                .allowed("above 0")),
+            Value::F32(number) => {
+                Err(self.key_error(key, "out of range").found(number).allowed("above 0"))
+            }
             other => Err(self.wrong_type(key, other, "a 32-bit float")),
         }
     }
@@ -326,10 +290,7 @@ impl Gguf {
 
     fn dims(&self, name: &str) -> Result<&[usize]> {
         let info = self.content.tensor_infos.get(name);
-        Ok(info
-            .ok_or_else(|| self.tensor_error(name, "missing"))?
-            .shape
-            .dims())
+        Ok(info.ok_or_else(|| self.tensor_error(name, "missing"))?.shape.dims())
     }
 
     fn tensor_error(&self, name: &str, problem: &str) -> Error {
@@ -377,10 +338,7 @@ impl Tensors<'_> {
         Ok(DenseLayer {
             attention_norm: self.vector(&name("attn_norm.weight"), hidden)?,
             q: half_split(self.matrix(&name("attn_q.weight"), q_rows, hidden)?, hidden),
-            k: half_split(
-                self.matrix(&name("attn_k.weight"), kv_rows, hidden)?,
-                hidden,
-            ),
+            k: half_split(self.matrix(&name("attn_k.weight"), kv_rows, hidden)?, hidden),
             v: self.matrix(&name("attn_v.weight"), kv_rows, hidden)?,
             qkv_bias: self
                 .qkv_bias(&name("attn_"), q_rows, kv_rows)?

@@ -57,16 +57,12 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::new(bpe(gguf, &tokens)?);
         let pre = PreTokenization::of(gguf)?;
         if pre == PreTokenization::Qwen2 {
-            inner
-                .with_normalizer(Some(NFC))
-                .map_err(|e| library(gguf, e))?;
+            inner.with_normalizer(Some(NFC)).map_err(|e| library(gguf, e))?;
         }
         inner.with_pre_tokenizer(Some(pre.steps().map_err(|e| library(gguf, e))?));
         inner.with_decoder(Some(ByteLevel::default()));
         let controls = control_tokens(gguf, &tokens)?;
-        inner
-            .add_special_tokens(controls)
-            .map_err(|e| library(gguf, e))?;
+        inner.add_special_tokens(controls).map_err(|e| library(gguf, e))?;
         inner.set_encode_special_tokens(true);
         let end_of_text = token_id(gguf, "tokenizer.ggml.eos_token_id", tokens.len())?;
         Ok(Self { inner, end_of_text })
@@ -78,9 +74,7 @@ impl Tokenizer {
     /// Never: byte-level decoding has no failing input.
     #[must_use]
     pub fn decode(&self, tokens: &[u32]) -> String {
-        self.inner
-            .decode(tokens, true)
-            .expect("byte-level decoding has no failing input")
+        self.inner.decode(tokens, true).expect("byte-level decoding has no failing input")
     }
 
     /// The token that ends an answer.
@@ -99,10 +93,7 @@ impl Tokenizer {
 impl Tokenize for Tokenizer {
     fn encode(&self, text: &str) -> Vec<u32> {
         let encoding = self.inner.encode_fast(text, false);
-        encoding
-            .expect("byte-level BPE has no failing input")
-            .get_ids()
-            .to_vec()
+        encoding.expect("byte-level BPE has no failing input").get_ids().to_vec()
     }
 }
 
@@ -141,45 +132,29 @@ impl PreTokenization {
 }
 
 fn bpe(gguf: &Gguf, tokens: &[&str]) -> Result<BPE> {
-    let vocab: Vocab = tokens
-        .iter()
-        .map(|&token| token.to_owned())
-        .zip(0..)
-        .collect();
+    let vocab: Vocab = tokens.iter().map(|&token| token.to_owned()).zip(0..).collect();
     let key = "tokenizer.ggml.merges";
-    let pair = |merge: &str| {
-        merge
-            .split_once(' ')
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
-    };
+    let pair = |merge: &str| merge.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
     let merges = gguf
         .texts(key)?
         .into_iter()
         .map(|merge| {
             pair(merge).ok_or_else(|| {
-                gguf.key_error(key, "not a merge")
-                    .found(merge)
-                    .allowed("two tokens and a space")
+                gguf.key_error(key, "not a merge").found(merge).allowed("two tokens and a space")
             })
         })
         .collect::<Result<_>>()?;
     BPE::builder()
         .vocab_and_merges(vocab, merges)
         .build()
-        .map_err(|e| {
-            gguf.key_error(key, "merges and tokens disagree")
-                .caused_by(e)
-        })
+        .map_err(|e| gguf.key_error(key, "merges and tokens disagree").caused_by(e))
 }
 
 fn control_tokens(gguf: &Gguf, tokens: &[&str]) -> Result<Vec<AddedToken>> {
     let key = "tokenizer.ggml.token_type";
     let kinds = gguf.numbers(key)?;
     if kinds.len() != tokens.len() {
-        return Err(gguf
-            .key_error(key, "wrong length")
-            .found(kinds.len())
-            .allowed(tokens.len()));
+        return Err(gguf.key_error(key, "wrong length").found(kinds.len()).allowed(tokens.len()));
     }
     Ok(tokens
         .iter()
@@ -194,15 +169,11 @@ fn token_id(gguf: &Gguf, key: &str, vocab: usize) -> Result<u32> {
     if id < vocab as u64 {
         return Ok(id as u32);
     }
-    Err(gguf
-        .key_error(key, "out of range")
-        .found(id)
-        .allowed(format!("0 to {}", vocab - 1)))
+    Err(gguf.key_error(key, "out of range").found(id).allowed(format!("0 to {}", vocab - 1)))
 }
 
 fn library(gguf: &Gguf, error: tokenizers::Error) -> Error {
-    gguf.key_error("tokenizer.ggml.model", "cannot build the tokenizer")
-        .caused_by(error)
+    gguf.key_error("tokenizer.ggml.model", "cannot build the tokenizer").caused_by(error)
 }
 
 #[cfg(test)]
@@ -210,22 +181,8 @@ mod tests {
     use super::*;
     use candle_core::quantized::gguf_file::{self, Value};
 
-    const TOKENS: [&str; 14] = [
-        "<|endoftext|>",
-        "a",
-        "b",
-        "1",
-        "2",
-        "Ġ",
-        "Ġa",
-        "ab",
-        "Ġab",
-        "12",
-        "<",
-        "|",
-        "Ã",
-        "©",
-    ];
+    const TOKENS: [&str; 14] =
+        ["<|endoftext|>", "a", "b", "1", "2", "Ġ", "Ġa", "ab", "Ġab", "12", "<", "|", "Ã", "©"];
 
     fn strings(texts: &[&str]) -> Value {
         Value::Array(texts.iter().map(|&t| Value::String(t.to_owned())).collect())
@@ -238,10 +195,7 @@ mod tests {
             ("tokenizer.ggml.pre", Value::String(pre.into())),
             ("tokenizer.ggml.tokens", strings(&TOKENS)),
             ("tokenizer.ggml.merges", strings(merges)),
-            (
-                "tokenizer.ggml.token_type",
-                Value::Array((0..kinds).map(kind).collect()),
-            ),
+            ("tokenizer.ggml.token_type", Value::Array((0..kinds).map(kind).collect())),
             ("tokenizer.ggml.eos_token_id", Value::U32(0)),
         ];
         let metadata: Vec<_> = metadata.iter().map(|(key, value)| (*key, value)).collect();
@@ -262,10 +216,7 @@ mod tests {
         assert_eq!(tokenizer.encode("12"), [3, 4]);
         assert_eq!(tokenizer.encode("ab 12 é"), [7, 5, 3, 4, 5, 12, 13]);
         assert_eq!(tokenizer.decode(&tokenizer.encode("ab 12 é")), "ab 12 é");
-        assert_eq!(
-            load("qwen2", &MERGES, 14).unwrap().encode(" ab12"),
-            [8, 3, 4]
-        );
+        assert_eq!(load("qwen2", &MERGES, 14).unwrap().encode(" ab12"), [8, 3, 4]);
     }
 
     #[test]
@@ -288,11 +239,7 @@ mod tests {
             "FILE, key \"tokenizer.ggml.merges\": not a merge; found ab; \
              allowed: two tokens and a space"
         );
-        assert!(
-            load("smollm", &["x y"], 14)
-                .unwrap_err()
-                .contains("merges and tokens disagree")
-        );
+        assert!(load("smollm", &["x y"], 14).unwrap_err().contains("merges and tokens disagree"));
         assert_eq!(
             load("smollm", &MERGES, 13).unwrap_err(),
             "FILE, key \"tokenizer.ggml.token_type\": wrong length; found 13; allowed: 14"

@@ -43,10 +43,7 @@ fn tiny(metadata_change: impl Fn(&mut Metadata)) -> Vec<u8> {
         (name, QTensor::quantize(&tensor, kind).unwrap())
     });
     let metadata: Vec<_> = metadata.iter().map(|(k, v)| (k.as_str(), v)).collect();
-    let tensors: Vec<_> = tensors
-        .iter()
-        .map(|(name, tensor)| (*name, tensor))
-        .collect();
+    let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
     let mut bytes = std::io::Cursor::new(Vec::new());
     gguf_file::write(&mut bytes, &metadata, &tensors).unwrap();
     bytes.into_inner()
@@ -56,10 +53,7 @@ fn load_bytes(bytes: &[u8]) -> Result<DenseModel, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
     std::fs::write(&path, bytes).unwrap();
-    load(&path).map_err(|e| {
-        e.to_string()
-            .replace(&format!("{}", path.display()), "FILE")
-    })
+    load(&path).map_err(|e| e.to_string().replace(&format!("{}", path.display()), "FILE"))
 }
 
 fn set(key: &'static str, value: Value) -> impl Fn(&mut Metadata) {
@@ -76,18 +70,9 @@ fn rotary_rows_of_a_llama_become_half_split() {
     assert!(model.head.is_none());
     // Row i of the file is filled with i: heads (0 1 2 3) and (4 5 6 7).
     let first_of_row = |rows: &[f32]| rows.iter().step_by(32).copied().collect::<Vec<_>>();
-    assert_eq!(
-        first_of_row(&model.layers[0].q),
-        [0., 2., 1., 3., 4., 6., 5., 7.]
-    );
-    assert_eq!(
-        first_of_row(&model.layers[0].k),
-        [0., 2., 1., 3., 4., 6., 5., 7.]
-    );
-    assert_eq!(
-        first_of_row(&model.layers[0].v),
-        [0., 1., 2., 3., 4., 5., 6., 7.]
-    );
+    assert_eq!(first_of_row(&model.layers[0].q), [0., 2., 1., 3., 4., 6., 5., 7.]);
+    assert_eq!(first_of_row(&model.layers[0].k), [0., 2., 1., 3., 4., 6., 5., 7.]);
+    assert_eq!(first_of_row(&model.layers[0].v), [0., 1., 2., 3., 4., 5., 6., 7.]);
 }
 
 #[test]
@@ -168,9 +153,6 @@ fn the_label_lists_kinds_by_weight() {
     let path = folder.path().join("tiny.gguf");
     std::fs::write(&path, tiny(|_| ())).unwrap();
     let gguf = Gguf::open(&path).unwrap();
-    assert_eq!(
-        gguf.quantisation_label(),
-        "Q4_1 + F16 + Q8_0 dequantised to f32"
-    );
+    assert_eq!(gguf.quantisation_label(), "Q4_1 + F16 + Q8_0 dequantised to f32");
     assert_eq!(gguf.name(), "tiny");
 }
