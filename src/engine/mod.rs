@@ -1,5 +1,21 @@
 //! The real engine: an elastic language model on ONNX Runtime.
 
+mod elastic;
+pub mod generate;
 pub mod gguf;
+pub mod graph;
+pub mod kv_cache;
 pub mod model;
+pub mod onnx;
+#[cfg(test)]
+pub(crate) mod reference;
+pub mod scorer;
+pub mod session;
+pub mod stopwatch;
+mod tensor;
+#[cfg(test)]
+mod tests;
 pub mod tokenizer;
+pub mod weights;
+
+pub use elastic::{Engine, EngineOptions, Forward, WeightLayout};

@@ -1,0 +1,206 @@
+//! An elastic model in memory: one set of weights, a session per sub-model, one KV cache.
+
+use std::collections::BTreeMap;
+
+use ort::session::builder::PrepackedWeights;
+use serde::{Deserialize, Serialize};
+
+use super::graph::{self, Attention, Layout};
+use super::kv_cache::KvCache;
+use super::model::{ModelConfig, SubModel};
+use super::session::{Feed, LevelSession, Packing, Runtime, WeightViews};
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use crate::units::Level;
+
+/// How sub-models get at the shared weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WeightLayout {
+    /// In chunks that end where some sub-model ends, each repacked for speed once and shared.
+    Chunked,
+    /// As they lie in the file, one view per weight and sub-model: nothing is repacked.
+    Views,
+    /// One view per weight and sub-model, repacked by every session for itself: what sub-models
+    /// that share nothing would do, the measure of the other two.
+    Plain,
+}
+
+/// How an engine lays out and runs its sub-models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// How sub-models get at the weights.
+    pub layout: WeightLayout,
+    /// Most tokens in context.
+    pub context: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { layout: WeightLayout::Chunked, context: 2048 }
+    }
+}
+
+/// Logits and log-probabilities, `[rows, vocab]` each, of the rows that a run asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Forward {
+    /// How many rows.
+    pub rows: usize,
+    /// Before normalisation.
+    pub logits: Vec<f32>,
+    /// Natural logarithms of probabilities.
+    pub log_probs: Vec<f32>,
+}
+
+/// An elastic model that can run any sub-model of its ladder.
+///
+/// Sessions are opened when first used and stay open; switching is picking another one. The KV
+/// cache belongs to the sub-model that wrote it last.
+#[derive(Debug)]
+pub struct Engine {
+    // Sessions and views point into the weights: they are dropped first.
+    sessions: BTreeMap<(Level, Attention), LevelSession>,
+    views: WeightViews,
+    packing: Packing,
+    cache: KvCache,
+    // Kept between runs: fresh pages for [rows, vocab] values cost more than the values.
+    out: Forward,
+    layout: Layout,
+    ladder: BTreeMap<Level, SubModel>,
+    runtime: &'static Runtime,
+    weights: Weights,
+}
+
+impl Engine {
+    /// An engine over `weights` for the sub-models of `ladder`. Opens no session yet.
+    ///
+    /// # Errors
+    /// If a sub-model does not fit the weights, or memory for the KV cache cannot be had.
+    pub fn new(
+        runtime: &'static Runtime,
+        weights: Weights,
+        ladder: &[SubModel],
+        options: EngineOptions,
+    ) -> Result<Self> {
+        let config = &weights.index().config;
+        for sub_model in ladder {
+            check_sub_model(&weights, sub_model)?;
+        }
+        let layout = match options.layout {
+            WeightLayout::Chunked => Layout::chunked(config, ladder),
+            WeightLayout::Views | WeightLayout::Plain => Layout::Whole,
+        };
+        let packing = match options.layout {
+            WeightLayout::Chunked => Packing::Shared(PrepackedWeights::new()),
+            WeightLayout::Views => Packing::None,
+            WeightLayout::Plain => Packing::Own,
+        };
+        Ok(Self {
+            sessions: BTreeMap::new(),
+            views: WeightViews::default(),
+            packing,
+            cache: KvCache::new(config, options.context)?,
+            out: Forward::default(),
+            layout,
+            ladder: ladder.iter().map(|model| (model.level, model.clone())).collect(),
+            runtime,
+            weights,
+        })
+    }
+
+    /// Dimensions of the base model.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.weights.index().config
+    }
+
+    /// Sub-models by level.
+    #[must_use]
+    pub fn ladder(&self) -> &BTreeMap<Level, SubModel> {
+        &self.ladder
+    }
+
+    /// Most tokens in context.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        self.cache.context()
+    }
+
+    /// Bytes of the mapped weights file and of the KV cache.
+    #[must_use]
+    pub fn bytes(&self) -> (usize, usize) {
+        (self.weights.bytes(), self.cache.bytes())
+    }
+
+    /// Opens the session of `level` for `attention` unless it is open.
+    ///
+    /// # Errors
+    /// If the ladder has no such level or ONNX Runtime refuses the graph.
+    pub fn open(&mut self, level: Level, attention: Attention) -> Result<()> {
+        if self.sessions.contains_key(&(level, attention)) {
+            return Ok(());
+        }
+        let sub_model = self.ladder.get(&level).ok_or_else(|| {
+            let levels: Vec<String> = self.ladder.keys().map(ToString::to_string).collect();
+            Error::new("engine", "no such level").found(level).allowed(levels.join(", "))
+        })?;
+        let index = self.weights.index();
+        let graph = graph::build(index, sub_model, &self.layout, attention, self.cache.context());
+        let session = LevelSession::open(
+            self.runtime,
+            &self.weights,
+            &mut self.views,
+            &graph,
+            attention,
+            &self.packing,
+        )?;
+        self.sessions.insert((level, attention), session);
+        Ok(())
+    }
+
+    /// Runs `level` on `feed`, extends the KV cache, and returns the rows asked for.
+    ///
+    /// # Errors
+    /// If the session cannot be opened, the context is full, or inference fails.
+    pub fn forward(&mut self, level: Level, feed: &Feed<'_>) -> Result<&Forward> {
+        let attention = if feed.forest.is_some() { Attention::Forest } else { Attention::Causal };
+        self.open(level, attention)?;
+        let total = feed.past + feed.tokens.len();
+        if total > self.cache.context() {
+            return Err(Error::new("prompt", "longer than the context")
+                .found(format!("{total} tokens"))
+                .allowed(format!("{} tokens", self.cache.context())));
+        }
+        let values = feed.logit_rows.len() * self.config().vocab;
+        let out = &mut self.out;
+        out.rows = feed.logit_rows.len();
+        out.logits.resize(values, 0.0);
+        out.log_probs.resize(values, 0.0);
+        let session = self.sessions.get_mut(&(level, attention)).expect("just opened");
+        session.run(feed, &mut self.cache, &mut out.logits, &mut out.log_probs)?;
+        Ok(&self.out)
+    }
+}
+
+fn check_sub_model(weights: &Weights, sub_model: &SubModel) -> Result<()> {
+    let config = &weights.index().config;
+    let wrong = |found: String, allowed: String| {
+        Error::file(weights.folder(), "sub-model of another model")
+            .at(format!("level {}", sub_model.level))
+            .found(found)
+            .allowed(allowed)
+    };
+    if sub_model.layers.len() != config.layers {
+        let layers = |n| format!("{n} layers");
+        return Err(wrong(layers(sub_model.layers.len()), layers(config.layers)));
+    }
+    for (layer, shape) in sub_model.layers.iter().enumerate() {
+        if shape.groups > config.kv_heads || shape.neurons > config.intermediate {
+            return Err(wrong(
+                format!("{} groups and {} neurons in layer {layer}", shape.groups, shape.neurons),
+                format!("up to {} and {}", config.kv_heads, config.intermediate),
+            ));
+        }
+    }
+    Ok(())
+}

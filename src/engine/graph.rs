@@ -1,0 +1,282 @@
+//! The computation of one sub-model as an ONNX graph over prefixes of the shared weights.
+//!
+//! Both halves of a layer are *sums over units*, so a sub-model is a sum over its first units: each
+//! attention group adds its projected output to the residual stream, and so does each chunk of MLP
+//! neurons, through the `C` input of `Gemm`. A chunk or group is one weight, the same bytes and
+//! shape in every sub-model that has it, so that ONNX Runtime packs it once for all.
+//!
+//! Graph inputs: `tokens` i64 `[S]`; `logit_rows` i64 `[K]`, which rows of the input get logits;
+//! `last` i32 `[1]`, tokens in context − 1; `total` i32 `[1]`, tokens in context; and per attention
+//! group the KV cache, bound as input `past_*` and output `present_*` over the same bytes.
+//! [`Attention::Forest`] adds `positions` i64 `[1, S]` and `mask` f32 `[1, 1, S, T]`, added to the
+//! attention scores. Graph outputs: `logits` and `log_probs` f32 `[K, vocab]`.
+
+use super::model::{ModelConfig, SubModel};
+use super::onnx::{Attribute, CONTRIB, Dim, ElementType, GraphBuilder, STANDARD};
+use super::weights::{WEIGHTS_FILE, WeightIndex};
+
+/// What a token may attend to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Attention {
+    /// Everything before it: serving.
+    Causal,
+    /// What a mask allows, at stated positions: many continuations of one context side by side.
+    Forest,
+}
+
+/// How the neurons of an MLP are divided into weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// At every row count that some sub-model of the ladder has: weights are shared when packed.
+    Chunked {
+        /// Per layer, ascending ends of the chunks; the last is all neurons.
+        bounds: Vec<Vec<usize>>,
+    },
+    /// Not at all: one view per weight and sub-model, for kernels that read weights unpacked.
+    Whole,
+}
+
+impl Layout {
+    /// The chunks that let every sub-model of `ladder` be whole chunks. No chunk is longer than
+    /// all neurons, none is empty.
+    #[must_use]
+    pub fn chunked(config: &ModelConfig, ladder: &[SubModel]) -> Self {
+        let layer_bounds = |layer: usize| {
+            let mut ends: Vec<usize> =
+                ladder.iter().map(|model| model.layers[layer].neurons).collect();
+            ends.push(config.intermediate);
+            ends.retain(|&end| end > 0);
+            ends.sort_unstable();
+            ends.dedup();
+            ends
+        };
+        Self::Chunked { bounds: (0..config.layers).map(layer_bounds).collect() }
+    }
+
+    /// Consecutive ranges that make up the first `neurons` neurons of `layer`.
+    fn ranges(&self, layer: usize, neurons: usize) -> Vec<(usize, usize)> {
+        let ends = match self {
+            Self::Whole => vec![neurons],
+            Self::Chunked { bounds } => {
+                bounds[layer].iter().copied().filter(|&end| end <= neurons).collect()
+            }
+        };
+        assert!(neurons == 0 || ends.last() == Some(&neurons), "sub-models end at chunk bounds");
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        starts.zip(ends.iter().copied()).filter(|(from, to)| from < to).collect()
+    }
+}
+
+/// A view of the weights that the graph reads under `name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightView {
+    /// Name of the initializer; equal names are equal bytes and shapes, in every graph.
+    pub name: String,
+    /// Tensor of the weights file.
+    pub tensor: String,
+    /// First row.
+    pub from: usize,
+    /// One past the last row.
+    pub to: usize,
+    /// Shape as the graph sees it.
+    pub shape: Vec<usize>,
+}
+
+/// The graph of a sub-model, serialised, and what must be given to a session with it.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// An ONNX model.
+    pub model: Vec<u8>,
+    /// Weights to bind by name.
+    pub weights: Vec<WeightView>,
+    /// (layer, group) of each KV cache the graph reads and writes, in input order.
+    pub caches: Vec<(usize, usize)>,
+}
+
+/// Builds the graph of `sub_model` over weights laid out as `index` says. The KV cache holds
+/// `context` tokens.
+#[must_use]
+pub fn build(
+    index: &WeightIndex,
+    sub_model: &SubModel,
+    layout: &Layout,
+    attention: Attention,
+    context: usize,
+) -> Graph {
+    let mut writer = Writer {
+        index,
+        config: &index.config,
+        layout,
+        attention,
+        context,
+        graph: GraphBuilder::default(),
+        weights: Vec::new(),
+        caches: Vec::new(),
+    };
+    writer.inputs();
+    let mut x = writer.embed();
+    for (layer, shape) in sub_model.layers.iter().enumerate() {
+        if shape.groups > 0 {
+            x = writer.attention(layer, shape.groups, x);
+        }
+        if shape.neurons > 0 {
+            x = writer.mlp(layer, shape.neurons, x);
+        }
+    }
+    writer.head(&x);
+    Graph { model: writer.graph.finish("elastic"), weights: writer.weights, caches: writer.caches }
+}
+
+/// Name of the KV cache of a layer's group; `which` is `past_key`, `present_value` and so on.
+#[must_use]
+pub fn cache_name(which: &str, (layer, group): (usize, usize)) -> String {
+    format!("{which}.{layer}.{group}")
+}
+
+struct Writer<'a> {
+    index: &'a WeightIndex,
+    config: &'a ModelConfig,
+    layout: &'a Layout,
+    attention: Attention,
+    context: usize,
+    graph: GraphBuilder,
+    weights: Vec<WeightView>,
+    caches: Vec<(usize, usize)>,
+}
+
+const TRANSPOSED: &[(&str, Attribute)] = &[("transB", Attribute::Int(1))];
+
+impl Writer<'_> {
+    fn inputs(&mut self) {
+        let sequence = Dim::Named("sequence");
+        self.graph.input("tokens", ElementType::I64, std::slice::from_ref(&sequence));
+        self.graph.input("logit_rows", ElementType::I64, &[Dim::Named("logit_rows")]);
+        self.graph.input("last", ElementType::I32, &[Dim::Fixed(1)]);
+        self.graph.input("total", ElementType::I32, &[Dim::Fixed(1)]);
+        if self.attention == Attention::Forest {
+            let one = Dim::Fixed(1);
+            self.graph.input("positions", ElementType::I64, &[one.clone(), sequence.clone()]);
+            let mask = [one.clone(), one, sequence, Dim::Named("total_sequence")];
+            self.graph.input("mask", ElementType::F32, &mask);
+        }
+    }
+
+    fn embed(&mut self) -> String {
+        let embedding = self.matrix("embedding");
+        self.graph.node(STANDARD, "Gather", &[&embedding, "tokens"], &[])
+    }
+
+    /// `x` plus the sum over the first `groups` attention groups.
+    fn attention(&mut self, layer: usize, groups: usize, mut x: String) -> String {
+        let normed = self.norm(&format!("{layer}.attention_norm"), &x);
+        for group in 0..groups {
+            let heads = self.group_attention(layer, group, &normed);
+            let rows = self.config.heads_per_group() * self.config.head_dim;
+            let o =
+                self.weight(&format!("{layer}.o"), group, group + 1, &[rows, self.config.hidden]);
+            x = self.graph.node(STANDARD, "Gemm", &[&heads, &o, &x], &[]);
+        }
+        x
+    }
+
+    /// The heads of one group side by side, `[S, heads per group · head_dim]`.
+    fn group_attention(&mut self, layer: usize, group: usize, normed: &str) -> String {
+        let config = self.config;
+        let rows = (config.heads_per_group() + 2) * config.head_dim;
+        let qkv = self.weight(&format!("{layer}.qkv"), group, group + 1, &[rows, config.hidden]);
+        let mut inputs = vec![normed.to_owned(), qkv];
+        if self.index.qkv_bias {
+            inputs.push(self.weight(&format!("{layer}.qkv_bias"), group, group + 1, &[rows]));
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let packed = self.graph.node(STANDARD, "Gemm", &inputs, TRANSPOSED);
+        let front = self.graph.constant(&[0]);
+        let packed = self.graph.node(STANDARD, "Unsqueeze", &[&packed, &front], &[]);
+        let heads = self.cached_attention(layer, group, &packed);
+        self.graph.node(STANDARD, "Squeeze", &[&heads, &front], &[])
+    }
+
+    fn cached_attention(&mut self, layer: usize, group: usize, packed: &str) -> String {
+        let cache = (layer, group);
+        self.caches.push(cache);
+        let names = ["past_key", "past_value", "present_key", "present_value"]
+            .map(|which| cache_name(which, cache));
+        let dims = [1, 1, self.context, self.config.head_dim].map(Dim::Fixed);
+        self.graph.input(&names[0], ElementType::F32, &dims);
+        self.graph.input(&names[1], ElementType::F32, &dims);
+        self.graph.output(&names[2], ElementType::F32, &dims);
+        self.graph.output(&names[3], ElementType::F32, &dims);
+        let (cos, sin) = (self.matrix("cos"), self.matrix("sin"));
+        let mut inputs = vec![packed, "", "", &names[0], &names[1], "last", "total", &cos, &sin];
+        if self.attention == Attention::Forest {
+            inputs.extend(["positions", "mask"]);
+        }
+        let heads = format!("heads.{layer}.{group}");
+        let attributes = [
+            ("num_heads", Attribute::Int(self.config.heads_per_group() as i64)),
+            ("kv_num_heads", Attribute::Int(1)),
+            ("do_rotary", Attribute::Int(1)),
+        ];
+        let outputs = [heads.as_str(), &names[2], &names[3]];
+        self.graph.node_into(CONTRIB, "GroupQueryAttention", &inputs, &outputs, &attributes);
+        heads
+    }
+
+    /// `x` plus the sum over the first `neurons` neurons.
+    fn mlp(&mut self, layer: usize, neurons: usize, mut x: String) -> String {
+        let normed = self.norm(&format!("{layer}.mlp_norm"), &x);
+        for (from, to) in self.layout.ranges(layer, neurons) {
+            let shape = [to - from, self.config.hidden];
+            let [gate, up, down] = ["gate", "up", "down"]
+                .map(|part| self.weight(&format!("{layer}.{part}"), from, to, &shape));
+            let gate = self.graph.node(STANDARD, "Gemm", &[&normed, &gate], TRANSPOSED);
+            let up = self.graph.node(STANDARD, "Gemm", &[&normed, &up], TRANSPOSED);
+            // x · sigmoid(alpha · x) with alpha 1 is SiLU in one kernel.
+            let alpha = [("alpha", Attribute::Float(1.0))];
+            let gate = self.graph.node(CONTRIB, "QuickGelu", &[&gate], &alpha);
+            let product = self.graph.node(STANDARD, "Mul", &[&gate, &up], &[]);
+            x = self.graph.node(STANDARD, "Gemm", &[&product, &down, &x], &[]);
+        }
+        x
+    }
+
+    fn head(&mut self, x: &str) {
+        let rows = self.graph.node(STANDARD, "Gather", &[x, "logit_rows"], &[]);
+        let normed = self.norm("final_norm", &rows);
+        let head = self.matrix(if self.index.untied_head { "head" } else { "embedding" });
+        let inputs = [normed.as_str(), &head];
+        self.graph.node_into(STANDARD, "Gemm", &inputs, &["logits"], TRANSPOSED);
+        self.graph.node_into(STANDARD, "LogSoftmax", &["logits"], &["log_probs"], &[]);
+        let dims = [Dim::Named("logit_rows"), Dim::Fixed(self.config.vocab)];
+        self.graph.output("logits", ElementType::F32, &dims);
+        self.graph.output("log_probs", ElementType::F32, &dims);
+    }
+
+    fn norm(&mut self, tensor: &str, x: &str) -> String {
+        let scale = self.weight(tensor, 0, 1, &[self.config.hidden]);
+        let attributes =
+            [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(self.config.rms_epsilon))];
+        self.graph.node(STANDARD, "SimplifiedLayerNormalization", &[x, &scale], &attributes)
+    }
+
+    /// A whole tensor as a matrix of its rows.
+    fn matrix(&mut self, tensor: &str) -> String {
+        let entry = &self.index.tensors[tensor];
+        self.weight(tensor, 0, entry.rows, &[entry.rows, entry.columns])
+    }
+
+    fn weight(&mut self, tensor: &str, from: usize, to: usize, shape: &[usize]) -> String {
+        let name = format!("{tensor}[{from}:{to}]");
+        if self.weights.iter().all(|view| view.name != name) {
+            self.graph.weight(&name, shape, WEIGHTS_FILE);
+            self.weights.push(WeightView {
+                name: name.clone(),
+                tensor: tensor.to_owned(),
+                from,
+                to,
+                shape: shape.to_vec(),
+            });
+        }
+        name
+    }
+}

@@ -1,0 +1,167 @@
+//! A plain-Rust forward pass, slow and obvious, that the engine is tested against; and random
+//! models small enough for it.
+
+use rand::RngExt;
+
+use super::model::{DenseLayer, DenseModel, LayerOrder, ModelConfig, SubModel};
+use crate::rng;
+
+/// A model of normal shape and random weights, about as large as a unit test can bear.
+pub(crate) fn random_model(seed: u64) -> DenseModel {
+    let config = ModelConfig {
+        layers: 3,
+        hidden: 32,
+        intermediate: 96,
+        heads: 6,
+        kv_heads: 3,
+        head_dim: 16,
+        rope_theta: 1e4,
+        rms_epsilon: 1e-5,
+        vocab: 50,
+        context: 64,
+    };
+    random_model_of(&config, true, seed)
+}
+
+/// A random model of the given shape, with a tied head or one of its own.
+pub(crate) fn random_model_of(config: &ModelConfig, tied: bool, seed: u64) -> DenseModel {
+    let mut random = rng::stream(seed, "random model");
+    let mut values = |n: usize, scale: f32| -> Vec<f32> {
+        (0..n).map(|_| (random.random::<f32>() - 0.5) * 2.0 * scale).collect()
+    };
+    let (hidden, q, kv) =
+        (config.hidden, config.heads * config.head_dim, config.kv_heads * config.head_dim);
+    let layers = (0..config.layers)
+        .map(|_| DenseLayer {
+            attention_norm: values(hidden, 1.0).iter().map(|v| 1.0 + 0.2 * v).collect(),
+            q: values(q * hidden, 0.3),
+            k: values(kv * hidden, 0.3),
+            v: values(kv * hidden, 0.3),
+            qkv_bias: (!tied).then(|| [values(q, 0.2), values(kv, 0.2), values(kv, 0.2)]),
+            o: values(hidden * q, 0.2),
+            mlp_norm: values(hidden, 1.0).iter().map(|v| 1.0 + 0.2 * v).collect(),
+            gate: values(config.intermediate * hidden, 0.3),
+            up: values(config.intermediate * hidden, 0.3),
+            down: values(hidden * config.intermediate, 0.2),
+        })
+        .collect();
+    DenseModel {
+        config: config.clone(),
+        embedding: values(config.vocab * hidden, 1.0),
+        layers,
+        final_norm: values(hidden, 1.0).iter().map(|v| 1.0 + 0.2 * v).collect(),
+        head: (!tied).then(|| values(config.vocab * hidden, 0.5)),
+    }
+}
+
+/// The order in which every unit stays where it is.
+pub(crate) fn identity_order(config: &ModelConfig) -> Vec<LayerOrder> {
+    let layer = LayerOrder {
+        groups: (0..config.kv_heads as u32).collect(),
+        neurons: (0..config.intermediate as u32).collect(),
+    };
+    vec![layer; config.layers]
+}
+
+/// Logits `[tokens, vocab]` of `model` with only the units of `order` that `sub_model` keeps.
+pub(crate) fn forward(
+    model: &DenseModel,
+    order: &[LayerOrder],
+    sub_model: &SubModel,
+    tokens: &[i64],
+) -> Vec<Vec<f32>> {
+    let config = &model.config;
+    let hidden = config.hidden;
+    let mut x: Vec<Vec<f32>> = tokens
+        .iter()
+        .map(|&token| model.embedding[token as usize * hidden..][..hidden].to_vec())
+        .collect();
+    for ((layer, order), shape) in model.layers.iter().zip(order).zip(&sub_model.layers) {
+        let normed: Vec<_> = x.iter().map(|row| norm(row, &layer.attention_norm, config)).collect();
+        for &group in &order.groups[..shape.groups] {
+            add_group(config, layer, group as usize, &normed, &mut x);
+        }
+        for row in &mut x {
+            let normed = norm(row, &layer.mlp_norm, config);
+            for &neuron in &order.neurons[..shape.neurons] {
+                let neuron = neuron as usize;
+                let gate = dot(&layer.gate[neuron * hidden..][..hidden], &normed);
+                let up = dot(&layer.up[neuron * hidden..][..hidden], &normed);
+                let activation = gate / (1.0 + (-gate).exp()) * up;
+                for (i, value) in row.iter_mut().enumerate() {
+                    *value += layer.down[i * config.intermediate + neuron] * activation;
+                }
+            }
+        }
+    }
+    let head = model.head.as_ref().unwrap_or(&model.embedding);
+    x.iter()
+        .map(|row| {
+            let normed = norm(row, &model.final_norm, config);
+            head.chunks_exact(hidden).map(|weights| dot(weights, &normed)).collect()
+        })
+        .collect()
+}
+
+fn add_group(
+    config: &ModelConfig,
+    layer: &DenseLayer,
+    group: usize,
+    normed: &[Vec<f32>],
+    x: &mut [Vec<f32>],
+) {
+    let dim = config.head_dim;
+    let bias = |which: usize| layer.qkv_bias.as_ref().map(|bias| bias[which].as_slice());
+    let keys: Vec<_> = normed
+        .iter()
+        .enumerate()
+        .map(|(p, row)| rotate(project(&layer.k, bias(1), group, dim, row), p, config))
+        .collect();
+    let values: Vec<_> =
+        normed.iter().map(|row| project(&layer.v, bias(2), group, dim, row)).collect();
+    for head in group * config.heads_per_group()..(group + 1) * config.heads_per_group() {
+        for (position, row) in normed.iter().enumerate() {
+            let query = rotate(project(&layer.q, bias(0), head, dim, row), position, config);
+            let scores: Vec<f32> = keys[..=position]
+                .iter()
+                .map(|key| (dot(&query, key) / (dim as f32).sqrt()).exp())
+                .collect();
+            let total: f32 = scores.iter().sum();
+            for d in 0..dim {
+                let mixed: f32 =
+                    scores.iter().zip(&values).map(|(s, value)| s / total * value[d]).sum();
+                for (i, out) in x[position].iter_mut().enumerate() {
+                    *out += layer.o[i * config.heads * dim + head * dim + d] * mixed;
+                }
+            }
+        }
+    }
+}
+
+fn project(weights: &[f32], bias: Option<&[f32]>, head: usize, dim: usize, x: &[f32]) -> Vec<f32> {
+    (head * dim..(head + 1) * dim)
+        .map(|row| dot(&weights[row * x.len()..][..x.len()], x) + bias.map_or(0.0, |b| b[row]))
+        .collect()
+}
+
+fn rotate(x: Vec<f32>, position: usize, config: &ModelConfig) -> Vec<f32> {
+    let half = config.head_dim / 2;
+    let mut out = x.clone();
+    for i in 0..half {
+        let frequency = config.rope_theta.powf(-2.0 * i as f32 / config.head_dim as f32);
+        let (sin, cos) = (position as f32 * frequency).sin_cos();
+        out[i] = x[i] * cos - x[i + half] * sin;
+        out[i + half] = x[i + half] * cos + x[i] * sin;
+    }
+    out
+}
+
+fn norm(x: &[f32], scale: &[f32], config: &ModelConfig) -> Vec<f32> {
+    let mean = dot(x, x) / x.len() as f32;
+    let factor = 1.0 / (mean + config.rms_epsilon).sqrt();
+    x.iter().zip(scale).map(|(value, scale)| value * factor * scale).collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}

@@ -1,0 +1,301 @@
+//! How likely the model thinks each option of a question is.
+//!
+//! Tasks whose contexts start alike share that start: it is read once, and what follows it (the
+//! rest of each context, and each option after it) is read side by side in one pass under a mask
+//! that lets a token see its own context and option only. Nothing is padded, and an option's last
+//! token is never read, since nothing is predicted from it.
+
+use super::elastic::{Engine, Forward};
+use super::session::Feed;
+use crate::error::Result;
+use crate::units::Level;
+
+/// Tokens per pass, roughly: enough to keep the matrix kernels busy, few enough that attending
+/// across neighbours, which the mask then discards, stays cheap.
+const PACK_TOKENS: usize = 384;
+
+/// Added to a forbidden attention score.
+const FORBIDDEN: f32 = f32::MIN / 2.0;
+
+/// One question: what comes before the answer, and the answers to choose from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Tokens of the prompt, not empty.
+    pub context: Vec<u32>,
+    /// Tokens of each option, none empty.
+    pub options: Vec<Vec<u32>>,
+}
+
+/// Log-likelihoods of a task's options.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptionScores {
+    /// Per option, ln p(option | context), in nats.
+    pub sums: Vec<f64>,
+    /// Per option, its tokens.
+    pub lengths: Vec<usize>,
+}
+
+impl OptionScores {
+    /// Per option, the mean log-likelihood of its tokens: the headline score.
+    #[must_use]
+    pub fn per_token(&self) -> Vec<f64> {
+        self.sums.iter().zip(&self.lengths).map(|(sum, &n)| sum / n as f64).collect()
+    }
+
+    /// Probability of option `gold` if one option is chosen in proportion to exp(mean log-likelihood).
+    #[must_use]
+    pub fn probability(&self, gold: usize) -> f64 {
+        let scores = self.per_token();
+        let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = scores.iter().map(|score| (score - best).exp()).sum();
+        (scores[gold] - best).exp() / total
+    }
+}
+
+/// Index of the highest score, the first of equals.
+#[must_use]
+pub fn best(scores: &[f64]) -> usize {
+    let mut best = 0;
+    for (index, &score) in scores.iter().enumerate() {
+        if score > scores[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+/// Scores `tasks` with sub-model `level`; results are in the order of `tasks`.
+///
+/// # Errors
+/// If a task is longer than the engine's context, or inference fails.
+pub fn score(engine: &mut Engine, level: Level, tasks: &[&Task]) -> Result<Vec<OptionScores>> {
+    let mut order: Vec<usize> = (0..tasks.len()).collect();
+    order.sort_by(|&a, &b| tasks[a].context.cmp(&tasks[b].context));
+    let mut scores: Vec<Option<OptionScores>> = vec![None; tasks.len()];
+    for group in groups(tasks, &order) {
+        let first = &tasks[group.members[0]].context;
+        read_prefix(engine, level, &first[..group.shared])?;
+        let room = engine.context() - group.shared;
+        for pack in packs(tasks, &group, room) {
+            let pass = Pass::new(tasks, pack, group.shared);
+            let out = pass.run(engine, level)?;
+            for (&task, rows) in pack.iter().zip(&pass.rows) {
+                scores[task] = Some(rows.read(tasks[task], out));
+            }
+        }
+    }
+    Ok(scores.into_iter().map(|scores| scores.expect("every task is in a group")).collect())
+}
+
+/// Tasks that share the first `shared` tokens of their contexts.
+struct Group {
+    shared: usize,
+    members: Vec<usize>,
+}
+
+/// Cuts `order`, sorted by context, where reading a start anew is cheaper than sharing a shorter one.
+fn groups(tasks: &[&Task], order: &[usize]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for &task in order {
+        let context = &tasks[task].context;
+        if let Some(group) = groups.last_mut() {
+            let first = &tasks[group.members[0]].context;
+            let common = first.iter().zip(context).take_while(|(a, b)| a == b).count();
+            // The last token of a context is read with its options: its row predicts their first.
+            let shared = common.min(group.shared).min(context.len() - 1);
+            if group.members.len() * (group.shared - shared) <= group.shared {
+                group.shared = shared;
+                group.members.push(task);
+                continue;
+            }
+        }
+        groups.push(Group { shared: context.len() - 1, members: vec![task] });
+    }
+    groups
+}
+
+/// Tokens that a task adds after the shared start.
+fn added_tokens(task: &Task, shared: usize) -> usize {
+    let options: usize = task.options.iter().map(|option| option.len() - 1).sum();
+    task.context.len() - shared + options
+}
+
+fn packs<'a>(
+    tasks: &'a [&Task],
+    group: &'a Group,
+    room: usize,
+) -> impl Iterator<Item = &'a [usize]> {
+    let mut rest = group.members.as_slice();
+    std::iter::from_fn(move || {
+        let mut tokens = 0;
+        let mut count = 0;
+        for &task in rest {
+            tokens += added_tokens(tasks[task], group.shared);
+            if count > 0 && tokens > PACK_TOKENS.min(room) {
+                break;
+            }
+            count += 1;
+        }
+        let (pack, after) = rest.split_at(count);
+        rest = after;
+        (!pack.is_empty()).then_some(pack)
+    })
+}
+
+fn read_prefix(engine: &mut Engine, level: Level, prefix: &[u32]) -> Result<()> {
+    if prefix.is_empty() {
+        return Ok(());
+    }
+    let tokens: Vec<i64> = prefix.iter().map(|&token| i64::from(token)).collect();
+    let last = [tokens.len() as i64 - 1];
+    engine.forward(level, &Feed { tokens: &tokens, past: 0, logit_rows: &last, forest: None })?;
+    Ok(())
+}
+
+/// Which output rows a task reads.
+struct TaskRows {
+    /// Row after the context: predicts every option's first token.
+    context: usize,
+    /// Per option, the row after its first token; later tokens follow.
+    options: Vec<usize>,
+}
+
+impl TaskRows {
+    fn read(&self, task: &Task, out: &Forward) -> OptionScores {
+        let vocab = out.log_probs.len() / out.rows;
+        let log_prob =
+            |row: usize, token: u32| f64::from(out.log_probs[row * vocab + token as usize]);
+        let sum = |(option, &start): (&Vec<u32>, &usize)| {
+            let later =
+                option[1..].iter().enumerate().map(|(i, &token)| log_prob(start + i, token));
+            log_prob(self.context, option[0]) + later.sum::<f64>()
+        };
+        OptionScores {
+            sums: task.options.iter().zip(&self.options).map(sum).collect(),
+            lengths: task.options.iter().map(Vec::len).collect(),
+        }
+    }
+}
+
+/// A token of a pass may see the shared start, `context`, and its own `branch` up to itself.
+struct Visible {
+    context: std::ops::Range<usize>,
+    branch: std::ops::Range<usize>,
+}
+
+/// Several tasks side by side.
+struct Pass {
+    shared: usize,
+    tokens: Vec<i64>,
+    positions: Vec<i64>,
+    visible: Vec<Visible>,
+    logit_rows: Vec<i64>,
+    rows: Vec<TaskRows>,
+}
+
+impl Pass {
+    fn new(tasks: &[&Task], pack: &[usize], shared: usize) -> Self {
+        let mut pass = Self {
+            shared,
+            tokens: Vec::new(),
+            positions: Vec::new(),
+            visible: Vec::new(),
+            logit_rows: Vec::new(),
+            rows: Vec::new(),
+        };
+        for &task in pack {
+            pass.add(tasks[task]);
+        }
+        pass
+    }
+
+    fn add(&mut self, task: &Task) {
+        let start = self.tokens.len();
+        self.branch(&task.context[self.shared..], self.shared, start..start);
+        let context = start..self.tokens.len();
+        let context_row = self.logit_row(context.end - 1);
+        let mut options = Vec::with_capacity(task.options.len());
+        for option in &task.options {
+            let first = self.tokens.len();
+            options.push(self.logit_rows.len());
+            self.branch(&option[..option.len() - 1], task.context.len(), context.clone());
+            for token in first..self.tokens.len() {
+                self.logit_row(token);
+            }
+        }
+        self.rows.push(TaskRows { context: context_row, options });
+    }
+
+    fn branch(&mut self, tokens: &[u32], position: usize, context: std::ops::Range<usize>) {
+        let start = self.tokens.len();
+        for (i, &token) in tokens.iter().enumerate() {
+            self.tokens.push(i64::from(token));
+            self.positions.push((position + i) as i64);
+            self.visible.push(Visible { context: context.clone(), branch: start..start + i + 1 });
+        }
+    }
+
+    fn logit_row(&mut self, token: usize) -> usize {
+        self.logit_rows.push(token as i64);
+        self.logit_rows.len() - 1
+    }
+
+    fn run<'e>(&self, engine: &'e mut Engine, level: Level) -> Result<&'e Forward> {
+        let total = self.shared + self.tokens.len();
+        let mut mask = vec![FORBIDDEN; self.tokens.len() * total];
+        for (row, visible) in mask.chunks_exact_mut(total).zip(&self.visible) {
+            let (shared, rest) = row.split_at_mut(self.shared);
+            shared.fill(0.0);
+            rest[visible.context.clone()].fill(0.0);
+            rest[visible.branch.clone()].fill(0.0);
+        }
+        let feed = Feed {
+            tokens: &self.tokens,
+            past: self.shared,
+            logit_rows: &self.logit_rows,
+            forest: Some((&self.positions, &mask)),
+        };
+        engine.forward(level, &feed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(context: &[u32], options: &[&[u32]]) -> Task {
+        Task {
+            context: context.to_vec(),
+            options: options.iter().map(|option| option.to_vec()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_shared_start_ends_before_the_last_token_of_every_context() {
+        let a = task(&[1, 2, 3], &[&[9]]);
+        let b = task(&[1, 2, 3, 4], &[&[9]]);
+        let found = groups(&[&a, &b], &[0, 1]);
+        assert_eq!((found.len(), found[0].shared), (1, 2));
+    }
+
+    #[test]
+    fn contexts_with_nothing_in_common_are_not_forced_together() {
+        let long: Vec<u32> = (0..100).collect();
+        let tasks = [task(&long, &[&[1]]), task(&long, &[&[1]]), task(&[200, 201], &[&[1]])];
+        let tasks: Vec<&Task> = tasks.iter().collect();
+        let found = groups(&tasks, &[0, 1, 2]);
+        assert_eq!(
+            found.iter().map(|g| (g.shared, g.members.len())).collect::<Vec<_>>(),
+            [(99, 2), (1, 1)]
+        );
+    }
+
+    #[test]
+    fn probability_is_the_softmax_of_mean_log_likelihoods() {
+        // Means −1 and −2: p(first) = 1 / (1 + e^−1).
+        let scores = OptionScores { sums: vec![-2.0, -2.0], lengths: vec![2, 1] };
+        assert!((scores.probability(0) - 1.0 / (1.0 + (-1f64).exp())).abs() < 1e-12);
+        assert_eq!(best(&scores.per_token()), 0);
+        assert_eq!(best(&scores.sums), 0);
+    }
+}

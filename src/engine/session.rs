@@ -1,0 +1,270 @@
+//! One ONNX Runtime session per sub-model, over weights and caches that it does not own.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_char};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use ort::environment::{Environment, GlobalThreadPoolOptions};
+use ort::session::Session;
+use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::sys::{OrtSession, OrtValue};
+use ort::{AsPointer, ortsys};
+use sha2::{Digest, Sha256};
+
+use super::graph::{Attention, Graph, cache_name};
+use super::kv_cache::KvCache;
+use super::tensor::{TensorView, failed};
+use super::weights::{Weights, persist};
+use crate::error::{Error, Result};
+
+/// The process's ONNX Runtime: one library, one pool of threads.
+#[derive(Debug)]
+pub struct Runtime {
+    environment: Environment,
+    threads: usize,
+}
+
+static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
+
+impl Runtime {
+    /// Loads ONNX Runtime from `library` with `threads` threads; once per process, later calls get
+    /// the first one.
+    ///
+    /// # Errors
+    /// If the library cannot be loaded, or was loaded with another number of threads.
+    pub fn load(library: &Path, threads: usize) -> Result<&'static Self> {
+        let runtime = RUNTIME.get_or_init(|| start(library, threads));
+        let runtime = runtime.as_ref().map_err(|cause| {
+            Error::file(library, "cannot start ONNX Runtime").caused_by(cause.clone())
+        })?;
+        if runtime.threads != threads {
+            return Err(Error::new("threads", "ONNX Runtime is already running")
+                .found(threads)
+                .allowed(runtime.threads));
+        }
+        Ok(runtime)
+    }
+
+    /// Threads of the pool.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+}
+
+fn start(library: &Path, threads: usize) -> Result<Runtime, String> {
+    let builder = ort::init_from(library).map_err(|error| error.to_string())?;
+    let pool = GlobalThreadPoolOptions::default()
+        .with_intra_threads(threads)
+        .map_err(|error| error.to_string())?;
+    let environment = builder
+        .with_name("pliant")
+        .with_telemetry(false)
+        .with_global_thread_pool(pool)
+        .build()
+        .map_err(|error| error.to_string())?;
+    Ok(Runtime { environment, threads })
+}
+
+/// Whether sessions repack weights into the order their kernels like.
+#[derive(Debug)]
+pub(super) enum Packing {
+    /// Once for all sessions.
+    Shared(PrepackedWeights),
+    /// Each session for itself.
+    Own,
+    /// Not at all.
+    None,
+}
+
+/// Views of weights by name, shared by every session, so that equal weights are packed once.
+#[derive(Debug, Default)]
+pub(super) struct WeightViews(BTreeMap<String, Arc<TensorView>>);
+
+impl WeightViews {
+    fn get(
+        &mut self,
+        weights: &Weights,
+        view: &super::graph::WeightView,
+    ) -> Result<Arc<TensorView>> {
+        if let Some(tensor) = self.0.get(&view.name) {
+            return Ok(Arc::clone(tensor));
+        }
+        let data = weights.rows(&view.tensor, view.from, view.to);
+        assert_eq!(data.len(), view.shape.iter().product::<usize>(), "shape of {}", view.name);
+        // SAFETY: the engine keeps the mapped weights as long as its views and sessions; sessions
+        // only read initializers.
+        let tensor = Arc::new(unsafe { TensorView::new(data.as_ptr(), &view.shape)? });
+        self.0.insert(view.name.clone(), Arc::clone(&tensor));
+        Ok(tensor)
+    }
+}
+
+/// What goes into one run of a sub-model.
+#[derive(Debug, Clone, Copy)]
+pub struct Feed<'a> {
+    /// Tokens to add to the context.
+    pub tokens: &'a [i64],
+    /// Tokens already in the cache.
+    pub past: usize,
+    /// Which of `tokens` get logits.
+    pub logit_rows: &'a [i64],
+    /// For [`Attention::Forest`]: the position of each token, and the mask `[tokens, past + tokens]`.
+    pub forest: Option<(&'a [i64], &'a [f32])>,
+}
+
+/// A sub-model ready to run.
+#[derive(Debug)]
+pub struct LevelSession {
+    session: Session,
+    caches: Vec<(usize, usize)>,
+    inputs: Vec<CString>,
+    outputs: Vec<CString>,
+    // Keeps the weights' views alive as long as the session reads them.
+    _weights: Vec<Arc<TensorView>>,
+}
+
+impl LevelSession {
+    /// Opens a session for `graph` over `weights`.
+    pub(super) fn open(
+        runtime: &Runtime,
+        weights: &Weights,
+        views: &mut WeightViews,
+        graph: &Graph,
+        attention: Attention,
+        packing: &Packing,
+    ) -> Result<Self> {
+        let mut builder = configure(&runtime.environment, packing)
+            .map_err(|error| failed("cannot configure a session", error.to_string()))?;
+        let mut kept = Vec::with_capacity(graph.weights.len());
+        for view in &graph.weights {
+            let tensor = views.get(weights, view)?;
+            let name = c_string(&view.name);
+            let options = builder.ptr_mut();
+            ortsys![@ort: unsafe AddInitializer(options, name.as_ptr(), tensor.ptr()) as Result]
+                .map_err(|error| failed("cannot bind a weight", error))?;
+            kept.push(tensor);
+        }
+        let digest = Sha256::digest(&graph.model);
+        let digest = u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes"));
+        let file = format!("{digest:016x}.onnx");
+        let path = weights.folder().join(&file);
+        if !path.exists() {
+            use std::io::Write;
+            persist(weights.folder(), &file, |out| out.write_all(&graph.model))?;
+        }
+        let session = builder.commit_from_file(&path).map_err(|error| {
+            Error::file(&path, "ONNX Runtime refuses the graph").caused_by(error)
+        })?;
+        let (inputs, outputs) = names(graph, attention);
+        Ok(Self { session, caches: graph.caches.clone(), inputs, outputs, _weights: kept })
+    }
+
+    /// Runs the sub-model, extends `cache`, and writes `[logit_rows, vocab]` values each to
+    /// `logits` and `log_probs`.
+    ///
+    /// # Panics
+    /// If the cache has no room or a buffer has another length than the feed calls for.
+    pub(super) fn run(
+        &mut self,
+        feed: &Feed<'_>,
+        cache: &mut KvCache,
+        logits: &mut [f32],
+        log_probs: &mut [f32],
+    ) -> Result<()> {
+        let count = feed.tokens.len();
+        let total = feed.past + count;
+        assert!(total <= cache.context(), "{total} tokens in a cache for {}", cache.context());
+        let vocab = logits.len() / feed.logit_rows.len();
+        assert_eq!(logits.len(), log_probs.len());
+        let lengths = [total as i32 - 1, total as i32];
+        // SAFETY: all these live until the end of this function; `run_values` is the only user.
+        // Outputs are borrowed mutably and the caches through `cache`.
+        let (mut values, results) = unsafe {
+            let mut values = vec![
+                TensorView::new(feed.tokens.as_ptr(), &[count])?,
+                TensorView::new(feed.logit_rows.as_ptr(), &[feed.logit_rows.len()])?,
+                TensorView::new(&raw const lengths[0], &[1])?,
+                TensorView::new(&raw const lengths[1], &[1])?,
+            ];
+            if let Some((positions, mask)) = feed.forest {
+                assert_eq!((positions.len(), mask.len()), (count, count * total));
+                values.push(TensorView::new(positions.as_ptr(), &[1, count])?);
+                values.push(TensorView::new(mask.as_ptr(), &[1, 1, count, total])?);
+            }
+            let shape = [feed.logit_rows.len(), vocab];
+            let results = [
+                TensorView::new(logits.as_mut_ptr().cast_const(), &shape)?,
+                TensorView::new(log_probs.as_mut_ptr().cast_const(), &shape)?,
+            ];
+            (values, results)
+        };
+        self.run_values(&mut values, &results, cache)
+    }
+
+    fn run_values(
+        &mut self,
+        values: &mut [TensorView],
+        results: &[TensorView; 2],
+        cache: &mut KvCache,
+    ) -> Result<()> {
+        let slots = self.caches.iter().flat_map(|&slot| cache.slot(slot)).map(TensorView::ptr);
+        let inputs: Vec<*const OrtValue> = values
+            .iter()
+            .map(TensorView::ptr)
+            .chain(slots.clone())
+            .map(<*mut _>::cast_const)
+            .collect();
+        let mut outputs: Vec<*mut OrtValue> =
+            results.iter().map(TensorView::ptr).chain(slots).collect();
+        let input_names: Vec<*const c_char> =
+            self.inputs.iter().map(|name| name.as_ptr()).collect();
+        let output_names: Vec<*const c_char> =
+            self.outputs.iter().map(|name| name.as_ptr()).collect();
+        assert_eq!(inputs.len(), input_names.len(), "a value for every input");
+        let session: *mut OrtSession = self.session.ptr().cast_mut();
+        ortsys![@ort: unsafe Run(
+            session,
+            std::ptr::null(),
+            input_names.as_ptr(),
+            inputs.as_ptr(),
+            inputs.len(),
+            output_names.as_ptr(),
+            output_names.len(),
+            outputs.as_mut_ptr()
+        ) as Result]
+        .map_err(|error| failed("inference failed", error))
+    }
+}
+
+fn configure(environment: &Environment, packing: &Packing) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::Level1)?
+        .with_memory_pattern(false)?
+        .with_env_allocators()?
+        .with_prepacking(!matches!(packing, Packing::None))?;
+    Ok(match packing {
+        Packing::Shared(container) => builder.with_prepacked_weights(container)?,
+        Packing::Own | Packing::None => builder,
+    })
+}
+
+fn names(graph: &Graph, attention: Attention) -> (Vec<CString>, Vec<CString>) {
+    let mut inputs: Vec<CString> = ["tokens", "logit_rows", "last", "total"].map(c_string).to_vec();
+    if attention == Attention::Forest {
+        inputs.extend(["positions", "mask"].map(c_string));
+    }
+    let mut outputs: Vec<CString> = ["logits", "log_probs"].map(c_string).to_vec();
+    for &slot in &graph.caches {
+        inputs.extend(["past_key", "past_value"].map(|which| c_string(&cache_name(which, slot))));
+        outputs.extend(
+            ["present_key", "present_value"].map(|which| c_string(&cache_name(which, slot))),
+        );
+    }
+    (inputs, outputs)
+}
+
+fn c_string(name: &str) -> CString {
+    CString::new(name).expect("names have no NUL")
+}
