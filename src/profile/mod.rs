@@ -1,1 +1,33 @@
-//! What a device and a model were measured to do: latency per level, answers per item and plan.
+//! What is known of devices and models before a replay: latency coefficients, answer quality,
+//! prompt lengths, and where each number comes from.
+//!
+//! A [`DeviceProfile`] says how long, a [`QualityTable`] says how right, [`PromptLengths`] say
+//! how much text. They are files (see `docs/profile-format.md`), written by the profiler or by
+//! hand, checked whole when loaded; nothing below this module reads them otherwise.
+
+mod curve;
+mod device;
+mod fit;
+mod latency_log;
+mod lengths;
+mod manifest;
+mod provenance;
+mod quality;
+mod quality_log;
+mod row_log;
+mod split;
+mod text;
+
+pub use curve::{DecodeCurve, FitError, MAX_TOKENS, PrefillCurve, TokenRange};
+pub use device::{
+    DeviceProfile, FamilyLatency, Hardware, LevelLatency, Memory, Power, REFERENCE_FAMILY, Runtime,
+    TimeShare,
+};
+pub use fit::{fit_decode, fit_prefill, fit_switch_ms};
+pub use latency_log::{LatencyLog, LatencySample, Phase, read_latency_samples};
+pub use lengths::{ItemLengths, PromptLengths};
+pub use manifest::{DatasetCount, QualityManifest};
+pub use provenance::Provenance;
+pub use quality::{Cell, QualityTable, RowId};
+pub use quality_log::QualityLog;
+pub use split::Split;

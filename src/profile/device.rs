@@ -1,0 +1,490 @@
+//! A device: its hardware, and for each base model, family and level how long things take on it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::curve::{DecodeCurve, MAX_TOKENS, PrefillCurve};
+use super::provenance::Provenance;
+use super::text;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::units::{Level, duration_from_millis};
+
+/// The family whose level 100 % *is* the base model's latency: relative objectives are resolved
+/// against it, and every family's level 100 % is billed by it, because all of them are the same
+/// network and the noise between two measurements of it should decide nothing.
+pub const REFERENCE_FAMILY: &str = "width";
+
+/// Version of `device.toml` that this code reads and writes.
+const SCHEMA: u32 = 1;
+const FILE: &str = "device.toml";
+
+const YEAR_MS: f64 = 365.25 * 86_400e3;
+const HOUR_MS: f64 = 3_600e3;
+
+/// Everything known of one device: `<folder>/device.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceProfile {
+    /// Version of the file format.
+    pub schema: u32,
+    /// The name that experiments and reports use.
+    pub name: String,
+    /// What it is made of.
+    pub hardware: Hardware,
+    /// What ran the model.
+    pub runtime: Runtime,
+    /// Electrical power, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<Power>,
+    /// One entry per (base model, family).
+    #[serde(rename = "family", default)]
+    pub families: Vec<FamilyLatency>,
+}
+
+/// What a device is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hardware {
+    /// Processor.
+    pub cpu: String,
+    /// Cores that a process may use.
+    pub cores: u32,
+    /// Main memory.
+    pub memory_bytes: u64,
+}
+
+/// What ran, or is taken to run, the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Runtime {
+    /// Inference library.
+    pub name: String,
+    /// Its version, as it states it.
+    pub version: String,
+    /// Threads used.
+    pub threads: u32,
+    /// Type of weights and activations: `f32`, `fp16`.
+    pub precision: String,
+}
+
+/// Electrical power of the whole device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Power {
+    /// With the service waiting.
+    pub idle_watts: f64,
+    /// During inference.
+    pub active_watts: f64,
+    /// Where the figures come from.
+    pub provenance: Provenance,
+}
+
+/// Latencies of one family of sub-models of one base model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FamilyLatency {
+    /// The full model, such as `smollm2-135m-instruct`.
+    pub base_model: String,
+    /// How sub-models are made, such as `width`.
+    pub family: String,
+    /// Choosing a plan: billed for every request.
+    pub decide_ms: f64,
+    /// Compressing: billed per token of the full prompt when a plan cuts the prompt.
+    pub compress_ms_per_token: f64,
+    /// Memory with one level and with all levels ready to serve, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// Where the numbers below come from.
+    pub provenance: Provenance,
+    /// Sorted by level, the last is 100 %.
+    #[serde(rename = "level")]
+    pub levels: Vec<LevelLatency>,
+}
+
+/// Resident memory of the serving process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// With only level 100 % open.
+    pub one_level_bytes: u64,
+    /// With every level open.
+    pub all_levels_bytes: u64,
+}
+
+/// Latencies of one sub-model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LevelLatency {
+    /// Nominal share of the base model.
+    #[serde(rename = "level_percent", with = "level_percent")]
+    pub level: Level,
+    /// Real share of the parameters in the layers' units, attention and MLP.
+    pub unit_parameter_share: f64,
+    /// Real share of all parameters, embedding and head included.
+    pub parameter_share: f64,
+    /// Making this level resident when another is: a pointer for `width`, a gather copy of the
+    /// weights for `width-relayout`.
+    pub switch_ms: f64,
+    /// Weights and private buffers of this level alone.
+    pub resident_bytes: u64,
+    /// Time to first token over prompt tokens read.
+    pub ttft_ms: PrefillCurve,
+    /// Time per output token over context.
+    pub tpot_ms: DecodeCurve,
+}
+
+/// A level's measured share of the base model's time, beside its nominal share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimeShare {
+    /// TTFT of a 512-token prompt, level over base model.
+    pub ttft: f64,
+    /// TPOT at a context of 256 tokens, level over base model.
+    pub tpot: f64,
+}
+
+impl DeviceProfile {
+    /// Reads and checks `<folder>/device.toml`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, has unknown or missing keys, or contradicts itself: another
+    /// schema, a family twice, levels out of order or without 100 %, a share outside (0, 1], a
+    /// coefficient that is negative or gives no time.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE);
+        let text = text::read(&path)?;
+        let profile: Self = toml::from_str(&text).map_err(|cause| {
+            let error = Error::file(&path, cause.message());
+            match cause.span() {
+                Some(span) => error.at(text::line_of(&text, span.start)),
+                None => error,
+            }
+        })?;
+        profile.check(&path)?;
+        Ok(profile)
+    }
+
+    /// Checks and writes `<folder>/device.toml`, replacing an older one in one step.
+    ///
+    /// # Errors
+    /// If the profile would be refused by [`load`](Self::load), or the folder is not writable.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(FILE);
+        self.check(&path)?;
+        let text = toml::to_string(self)
+            .map_err(|cause| Error::file(&path, "cannot be written as TOML").caused_by(cause))?;
+        files::write_whole(&path, text.as_bytes())
+    }
+
+    /// The latencies of `family` of `base_model`.
+    ///
+    /// # Errors
+    /// If the device has none; the message lists what it has.
+    pub fn family(&self, base_model: &str, family: &str) -> Result<&FamilyLatency> {
+        self.families
+            .iter()
+            .find(|entry| entry.base_model == base_model && entry.family == family)
+            .ok_or_else(|| {
+                let known: Vec<_> = self.families.iter().map(FamilyLatency::key).collect();
+                Error::new(format!("device profile {}", self.name), "no such family")
+                    .found(format!("{base_model}/{family}"))
+                    .allowed(known.join(", "))
+            })
+    }
+
+    /// The base model itself: level 100 % of the [`REFERENCE_FAMILY`].
+    ///
+    /// # Errors
+    /// If the device lacks that family for `base_model`.
+    pub fn base(&self, base_model: &str) -> Result<&LevelLatency> {
+        Ok(self.family(base_model, REFERENCE_FAMILY)?.full())
+    }
+
+    fn check(&self, path: &Path) -> Result<()> {
+        if self.schema != SCHEMA {
+            return Err(Error::file(path, "unknown version")
+                .at("key \"schema\"")
+                .found(self.schema)
+                .allowed(SCHEMA));
+        }
+        for (index, family) in self.families.iter().enumerate() {
+            if self.families[..index].iter().any(|other| other.key() == family.key()) {
+                return Err(Error::file(path, "family given twice").found(family.key()));
+            }
+            family.check(path)?;
+        }
+        Ok(())
+    }
+}
+
+impl FamilyLatency {
+    /// The latencies of `level`.
+    ///
+    /// # Errors
+    /// If the family lacks that level; the message lists those it has.
+    pub fn level(&self, level: Level) -> Result<&LevelLatency> {
+        self.levels.iter().find(|entry| entry.level == level).ok_or_else(|| {
+            let known: Vec<_> = self.levels.iter().map(|entry| entry.level.to_string()).collect();
+            Error::new(format!("latency profile {}", self.key()), "no such level")
+                .found(level)
+                .allowed(known.join(", "))
+        })
+    }
+
+    /// Level 100 %.
+    ///
+    /// # Panics
+    /// If the last level is another: such a family is not loaded and not saved.
+    #[must_use]
+    pub fn full(&self) -> &LevelLatency {
+        self.levels.last().expect("a checked family ends with level 100 %")
+    }
+
+    /// What share of the family's own level 100 % each level takes, in the order of `levels`.
+    ///
+    /// # Panics
+    /// As [`full`](Self::full).
+    #[must_use]
+    pub fn time_shares(&self) -> Vec<TimeShare> {
+        let full = self.full();
+        let share = |level: &LevelLatency| TimeShare {
+            ttft: level.ttft_ms.millis(512) / full.ttft_ms.millis(512),
+            tpot: level.tpot_ms.millis(256) / full.tpot_ms.millis(256),
+        };
+        self.levels.iter().map(share).collect()
+    }
+
+    /// `base model/family`.
+    fn key(&self) -> String {
+        format!("{}/{}", self.base_model, self.family)
+    }
+
+    fn check(&self, path: &Path) -> Result<()> {
+        let place = format!("family {}", self.key());
+        let problem = |what: &str| Error::file(path, what).at(place.clone());
+        check_time(path, &place, "decide_ms", self.decide_ms)?;
+        check_time(path, &place, "compress_ms_per_token", self.compress_ms_per_token)?;
+        if let Some(pair) = self.levels.windows(2).find(|pair| pair[0].level >= pair[1].level) {
+            return Err(problem("levels out of order")
+                .found(format!("{} before {}", pair[0].level, pair[1].level))
+                .allowed("rising levels, each once"));
+        }
+        match self.levels.last() {
+            Some(last) if last.level == Level::FULL => {}
+            last => {
+                let found = last.map_or("no level".into(), |last| last.level.to_string());
+                return Err(problem("the last level is not the base model")
+                    .found(found)
+                    .allowed("100 %"));
+            }
+        }
+        self.levels.iter().try_for_each(|level| level.check(path, &place))
+    }
+}
+
+impl LevelLatency {
+    /// Unqueued time to first token of a prompt of which `kept_tokens` are read, phases before
+    /// prefill not included.
+    #[must_use]
+    pub fn ttft(&self, kept_tokens: u32) -> Duration {
+        self.ttft_ms.at(kept_tokens)
+    }
+
+    /// Time per output token at `context_tokens` of context.
+    #[must_use]
+    pub fn tpot(&self, context_tokens: u32) -> Duration {
+        self.tpot_ms.at(context_tokens)
+    }
+
+    /// Time to make this level resident when another is.
+    ///
+    /// # Panics
+    /// If `switch_ms` is no length of time: such a level is not loaded and not saved.
+    #[must_use]
+    pub fn switch(&self) -> Duration {
+        duration_from_millis(self.switch_ms).expect("a checked switch cost is a length of time")
+    }
+
+    fn check(&self, path: &Path, family: &str) -> Result<()> {
+        let place = format!("{family}, level {}", self.level);
+        let shares = [
+            ("unit_parameter_share", self.unit_parameter_share),
+            ("parameter_share", self.parameter_share),
+        ];
+        for (key, share) in shares {
+            if !(share > 0.0 && share <= 1.0) {
+                return Err(Error::file(path, "share out of range")
+                    .at(format!("{place}, key {key:?}"))
+                    .found(share)
+                    .allowed("more than 0, at most 1"));
+            }
+        }
+        check_time(path, &place, "switch_ms", self.switch_ms)?;
+        for (key, value) in self.ttft_ms.coefficients() {
+            check_time(path, &place, &format!("ttft_ms.{key}"), value)?;
+        }
+        for (key, value) in self.tpot_ms.coefficients() {
+            check_time(path, &place, &format!("tpot_ms.{key}"), value)?;
+        }
+        let prefill = (self.ttft_ms.millis(1), self.ttft_ms.millis(MAX_TOKENS));
+        check_curve(path, &place, "ttft_ms", prefill, YEAR_MS)?;
+        let decode = (self.tpot_ms.millis(1), self.tpot_ms.millis(MAX_TOKENS));
+        check_curve(path, &place, "tpot_ms", decode, HOUR_MS)
+    }
+}
+
+/// Refuses a cost that is negative, not finite, or longer than a day.
+fn check_time(path: &Path, place: &str, key: &str, millis: f64) -> Result<()> {
+    if (0.0..=24.0 * HOUR_MS).contains(&millis) {
+        return Ok(());
+    }
+    Err(Error::file(path, "not a length of time")
+        .at(format!("{place}, key {key:?}"))
+        .found(millis)
+        .allowed("0 or more milliseconds, at most a day"))
+}
+
+/// Refuses a curve that takes no time at one token or more than `limit_ms` at [`MAX_TOKENS`].
+fn check_curve(
+    path: &Path,
+    place: &str,
+    key: &str,
+    (shortest, longest): (f64, f64),
+    limit_ms: f64,
+) -> Result<()> {
+    if shortest > 0.0 && longest <= limit_ms {
+        return Ok(());
+    }
+    Err(Error::file(path, "impossible latency curve")
+        .at(format!("{place}, key {key:?}"))
+        .found(format!("{shortest} ms at 1 token, {longest} ms at {MAX_TOKENS}"))
+        .allowed(format!("more than 0 ms, at most {limit_ms} ms")))
+}
+
+/// A level as a whole number of percent.
+mod level_percent {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::units::Level;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub fn serialize<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(level.as_percent())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Level, D::Error> {
+        let percent = u16::deserialize(deserializer)?;
+        if (1..=100).contains(&percent) {
+            return Ok(Level::percent(percent));
+        }
+        Err(D::Error::custom(format!("level_percent {percent} out of range; allowed: 1 to 100")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+schema = 1
+name = "bench"
+[hardware]
+cpu = "two cores"
+cores = 2
+memory_bytes = 1024
+[runtime]
+name = "none"
+version = "1"
+threads = 2
+precision = "f32"
+[[family]]
+base_model = "tiny"
+family = "width"
+decide_ms = 0
+compress_ms_per_token = 0
+provenance = { kind = "modelled", formula = "c·n·w", anchors = ["a"], assumptions = [] }
+[[family.level]]
+level_percent = 50
+unit_parameter_share = 0.5
+parameter_share = 0.6
+switch_ms = 0.5
+resident_bytes = 10
+ttft_ms = { intercept = 1, per_token = 0.5, per_token_squared = 0 }
+tpot_ms = { intercept = 6, per_context_token = 0 }
+[[family.level]]
+level_percent = 100
+unit_parameter_share = 1
+parameter_share = 1
+switch_ms = 0.5
+resident_bytes = 20
+ttft_ms = { intercept = 1, per_token = 1, per_token_squared = 0 }
+tpot_ms = { intercept = 10, per_context_token = 0 }
+"#;
+
+    fn load(text: &str) -> Result<DeviceProfile> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), text).unwrap();
+        DeviceProfile::load(folder.path())
+    }
+
+    /// The message of loading `GOOD` with `from` replaced by `to`, without the folder's name.
+    fn refusal(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from), "nothing to replace");
+        let message = load(&GOOD.replacen(from, to, 1)).unwrap_err().to_string();
+        message.split_once(FILE).unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn a_profile_round_trips_through_its_file() {
+        let profile = load(GOOD).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        profile.save(folder.path()).unwrap();
+        assert_eq!(DeviceProfile::load(folder.path()).unwrap(), profile);
+    }
+
+    #[test]
+    fn levels_answer_with_times_and_shares() {
+        let profile = load(GOOD).unwrap();
+        let family = profile.family("tiny", "width").unwrap();
+        let half = family.level(Level::percent(50)).unwrap();
+        assert_eq!(half.ttft(20), Duration::from_millis(11));
+        assert_eq!(half.tpot(99), Duration::from_millis(6));
+        assert_eq!(half.switch(), Duration::from_micros(500));
+        // (1 + 256) / (1 + 512) and 6 / 10.
+        assert_eq!(family.time_shares()[0], TimeShare { ttft: 257.0 / 513.0, tpot: 0.6 });
+        assert_eq!(profile.base("tiny").unwrap().level, Level::FULL);
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_what_is_there() {
+        let profile = load(GOOD).unwrap();
+        insta::assert_snapshot!(
+            profile.family("tiny", "zoo").unwrap_err(),
+            @"device profile bench: no such family; found tiny/zoo; allowed: tiny/width"
+        );
+        let family = profile.family("tiny", "width").unwrap();
+        insta::assert_snapshot!(
+            family.level(Level::percent(30)).unwrap_err(),
+            @"latency profile tiny/width: no such level; found 30 %; allowed: 50 %, 100 %"
+        );
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_their_place() {
+        let refusals = [
+            refusal("schema = 1", "schema = 2"),
+            refusal("cores = 2", "cores = 2\ncoers = 3"),
+            refusal("level_percent = 100", "level_percent = 90"),
+            refusal("level_percent = 100", "level_percent = 50"),
+            refusal("level_percent = 50", "level_percent = 500"),
+            refusal("parameter_share = 0.6", "parameter_share = 1.6"),
+            refusal("per_token = 0.5", "per_token = -0.5"),
+            refusal("intercept = 6", "intercept = nan"),
+            refusal("intercept = 6", "intercept = 0"),
+            refusal("switch_ms = 0.5", "switch_ms = -1"),
+        ];
+        insta::assert_snapshot!(refusals.join("\n"));
+    }
+}

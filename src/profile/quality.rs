@@ -1,0 +1,318 @@
+//! Whether each item is answered rightly at each ⟨level, prompt ratio⟩.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+
+use csv::StringRecord;
+
+use super::manifest::QualityManifest;
+use super::split::Split;
+use super::text;
+use crate::error::{Error, Result};
+use crate::units::{Level, PROMPT_RATIOS, Ratio};
+
+/// Columns of a quality table and its twins: a row's key, then one column per prompt ratio.
+pub(super) const HEADER: [&str; 13] = [
+    "dataset", "item", "level", "r10", "r20", "r30", "r40", "r50", "r60", "r70", "r80", "r90",
+    "r100",
+];
+
+const RATIOS: usize = PROMPT_RATIOS.len();
+
+/// One measured answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cell {
+    /// Right under the headline score, log-likelihood per token.
+    pub correct: bool,
+    /// Right under the sum of log-likelihoods.
+    pub sum_correct: bool,
+    /// Probability of the right option among the options, under the headline score.
+    pub gold_probability: f32,
+}
+
+/// A row of a [`QualityTable`], found once and then used without names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowId(u32);
+
+impl RowId {
+    /// Rows are numbered from 0, without gaps, by dataset and item.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Answers of one family of sub-models: a cell per (item, level, prompt ratio), maybe unmeasured.
+///
+/// Names are resolved once ([`row`](Self::row), [`level_index`](Self::level_index),
+/// [`ratio_index`](Self::ratio_index)); after that a look-up is one index into one array. A table
+/// whose measurement was broken off is usable: what is not there is `None`.
+#[derive(Debug, Clone)]
+pub struct QualityTable {
+    levels: Vec<Level>,
+    datasets: BTreeMap<String, Range<usize>>,
+    items: Vec<u32>,
+    /// `[row][level][ratio]`, apart from `twins` because a replay reads only these.
+    correct: Vec<Option<bool>>,
+    /// (right by sum, probability of the right option), same order.
+    twins: Vec<(Option<bool>, Option<f32>)>,
+    manifest: Option<QualityManifest>,
+}
+
+/// (dataset, item, level percent): ordered as rows are.
+type Key = (String, u32, u16);
+
+/// Values of one file: a cell per ratio.
+type Values<T> = BTreeMap<Key, [Option<T>; RATIOS]>;
+
+impl QualityTable {
+    /// Reads `<dir>/<table>.csv` and, where they exist, its twins `<table>.prob.csv` and
+    /// `<table>.sum.csv` and its manifest. `table` is the family's name, with a suffix where a
+    /// family has several tables.
+    ///
+    /// # Errors
+    /// If a file cannot be read, has other columns, ends inside a row, has a row twice, or a cell
+    /// that is neither empty nor of its kind; or if a twin has a row that the table lacks.
+    pub fn load(dir: &Path, table: &str) -> Result<Self> {
+        let path = dir.join(format!("{table}.csv"));
+        let correct = read_values(&path, "0, 1 or empty", parse_flag)?;
+        let twin =
+            |kind: &str| Some(dir.join(format!("{table}.{kind}.csv"))).filter(|p| p.exists());
+        let mut sum = Values::new();
+        if let Some(path) = twin("sum") {
+            sum = read_values(&path, "0, 1 or empty", parse_flag)?;
+            check_twin(&path, &sum, &correct)?;
+        }
+        let mut probability = Values::new();
+        if let Some(path) = twin("prob") {
+            probability = read_values(&path, "0 to 1 or empty", parse_probability)?;
+            check_twin(&path, &probability, &correct)?;
+        }
+        let mut built = Self::build(&correct, &sum, &probability);
+        if dir.join(format!("{table}.manifest.json")).exists() {
+            built.manifest = Some(QualityManifest::load(dir, table)?);
+        }
+        Ok(built)
+    }
+
+    /// A table of `rows` (dataset, item, level, one cell per prompt ratio); of equal keys the last
+    /// counts.
+    #[must_use]
+    pub fn from_rows<'a>(
+        rows: impl IntoIterator<Item = (&'a str, u32, Level, [Option<Cell>; RATIOS])>,
+    ) -> Self {
+        let (mut correct, mut sum, mut probability) = Default::default();
+        for (dataset, item, level, cells) in rows {
+            let key = (dataset.to_owned(), item, level.as_percent());
+            Values::insert(&mut correct, key.clone(), cells.map(|cell| Some(cell?.correct)));
+            Values::insert(&mut sum, key.clone(), cells.map(|cell| Some(cell?.sum_correct)));
+            Values::insert(&mut probability, key, cells.map(|cell| Some(cell?.gold_probability)));
+        }
+        Self::build(&correct, &sum, &probability)
+    }
+
+    fn build(correct: &Values<bool>, sum: &Values<bool>, probability: &Values<f32>) -> Self {
+        let percents: BTreeSet<u16> = correct.keys().map(|key| key.2).collect();
+        let levels: Vec<_> = percents.into_iter().map(Level::percent).collect();
+        let rows: BTreeSet<(&str, u32)> = correct.keys().map(|key| (&*key.0, key.1)).collect();
+        let mut datasets = BTreeMap::<String, Range<usize>>::new();
+        for (row, (dataset, _)) in rows.iter().enumerate() {
+            datasets.entry((*dataset).to_owned()).or_insert(row..row).end = row + 1;
+        }
+        let cells = rows.len() * levels.len() * RATIOS;
+        let mut table = Self {
+            levels,
+            datasets,
+            items: rows.iter().map(|&(_, item)| item).collect(),
+            correct: vec![None; cells],
+            twins: vec![(None, None); cells],
+            manifest: None,
+        };
+        for (key, values) in correct {
+            let at = table.first_cell(key);
+            table.correct[at..at + RATIOS].copy_from_slice(values);
+        }
+        for (key, values) in sum {
+            let at = table.first_cell(key);
+            (0..RATIOS).for_each(|ratio| table.twins[at + ratio].0 = values[ratio]);
+        }
+        for (key, values) in probability {
+            let at = table.first_cell(key);
+            (0..RATIOS).for_each(|ratio| table.twins[at + ratio].1 = values[ratio]);
+        }
+        table
+    }
+
+    fn first_cell(&self, (dataset, item, percent): &Key) -> usize {
+        let row = self.row(dataset, *item).expect("every key has a row");
+        let level = self.level_index(Level::percent(*percent)).expect("every key has a level");
+        self.cell(row, level, 0)
+    }
+
+    fn cell(&self, row: RowId, level: usize, ratio: usize) -> usize {
+        debug_assert!(level < self.levels.len() && ratio < RATIOS);
+        (row.index() * self.levels.len() + level) * RATIOS + ratio
+    }
+
+    /// Levels with at least one row, rising.
+    #[must_use]
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    /// Place of `level` among [`levels`](Self::levels).
+    #[must_use]
+    pub fn level_index(&self, level: Level) -> Option<usize> {
+        self.levels.binary_search(&level).ok()
+    }
+
+    /// Place of `ratio` among [`PROMPT_RATIOS`].
+    #[must_use]
+    pub fn ratio_index(ratio: Ratio) -> Option<usize> {
+        PROMPT_RATIOS.iter().position(|&known| known == ratio)
+    }
+
+    /// Names of datasets, sorted.
+    pub fn datasets(&self) -> impl Iterator<Item = &str> {
+        self.datasets.keys().map(String::as_str)
+    }
+
+    /// Items of `dataset` with their rows, rising; none if the dataset is unknown.
+    pub fn items(&self, dataset: &str) -> impl Iterator<Item = (u32, RowId)> {
+        let rows = self.datasets.get(dataset).cloned().unwrap_or(0..0);
+        rows.map(|row| (self.items[row], RowId(row as u32)))
+    }
+
+    /// Number of (dataset, item) rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The row of an item.
+    #[must_use]
+    pub fn row(&self, dataset: &str, item: u32) -> Option<RowId> {
+        let rows = self.datasets.get(dataset)?;
+        let place = self.items[rows.clone()].binary_search(&item).ok()?;
+        Some(RowId((rows.start + place) as u32))
+    }
+
+    /// Whether the answer is right; `None` if it was not measured.
+    ///
+    /// `level` and `ratio` are indices of [`levels`](Self::levels) and [`PROMPT_RATIOS`].
+    #[must_use]
+    pub fn correct(&self, row: RowId, level: usize, ratio: usize) -> Option<bool> {
+        self.correct[self.cell(row, level, ratio)]
+    }
+
+    /// Whether the answer is right under the sum of log-likelihoods; `None` if not measured.
+    #[must_use]
+    pub fn sum_correct(&self, row: RowId, level: usize, ratio: usize) -> Option<bool> {
+        self.twins[self.cell(row, level, ratio)].0
+    }
+
+    /// Probability of the right option; `None` if it was not measured.
+    #[must_use]
+    pub fn gold_probability(&self, row: RowId, level: usize, ratio: usize) -> Option<f32> {
+        self.twins[self.cell(row, level, ratio)].1
+    }
+
+    /// Share of right answers over the measured items of `dataset`, or of one side of its split;
+    /// `None` if none was measured.
+    #[must_use]
+    pub fn accuracy(
+        &self,
+        dataset: &str,
+        split: Option<Split>,
+        level: usize,
+        ratio: usize,
+    ) -> Option<f64> {
+        let wanted = |item| split.is_none_or(|side| Split::of(dataset, item) == side);
+        let (mut right, mut known) = (0_u32, 0_u32);
+        for (item, row) in self.items(dataset) {
+            if let Some(correct) = self.correct(row, level, ratio).filter(|_| wanted(item)) {
+                known += 1;
+                right += u32::from(correct);
+            }
+        }
+        (known > 0).then(|| f64::from(right) / f64::from(known))
+    }
+
+    /// Cells that were measured, and cells of a whole grid of these items and levels.
+    #[must_use]
+    pub fn coverage(&self) -> (usize, usize) {
+        (self.correct.iter().flatten().count(), self.correct.len())
+    }
+
+    /// How the table was made, where a manifest lies beside it.
+    #[must_use]
+    pub fn manifest(&self) -> Option<&QualityManifest> {
+        self.manifest.as_ref()
+    }
+}
+
+/// Parses the key columns of a row.
+pub(super) fn parse_key(path: &Path, line: u64, row: &StringRecord) -> Result<Key> {
+    let item = text::number(path, line, "item", &row[1], "a whole number")?;
+    let percent: u16 = text::number(path, line, "level", &row[2], "1 to 100")?;
+    if !(1..=100).contains(&percent) {
+        return Err(Error::file(path, "level out of range")
+            .at(format!("line {line}, column \"level\""))
+            .found(percent)
+            .allowed("1 to 100"));
+    }
+    Ok((row[0].to_owned(), item, percent))
+}
+
+fn read_values<T: Copy>(
+    path: &Path,
+    allowed: &str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<Values<T>> {
+    let text = text::read(path)?;
+    let mut values = Values::new();
+    for (line, row) in text::csv_rows(path, &text, &HEADER)? {
+        let mut cells = [None; RATIOS];
+        for (column, cell) in cells.iter_mut().enumerate() {
+            let field = &row[3 + column];
+            *cell = (!field.is_empty())
+                .then(|| parse(field))
+                .map(|value| value.ok_or(field))
+                .transpose()
+                .map_err(|field| {
+                    Error::file(path, "not a cell of this table")
+                        .at(format!("line {line}, column {:?}", HEADER[3 + column]))
+                        .found(format!("{field:?}"))
+                        .allowed(allowed)
+                })?;
+        }
+        if values.insert(parse_key(path, line, &row)?, cells).is_some() {
+            return Err(Error::file(path, "row given twice")
+                .at(format!("line {line}"))
+                .found(format!("{},{},{}", &row[0], &row[1], &row[2])));
+        }
+    }
+    Ok(values)
+}
+
+fn parse_flag(field: &str) -> Option<bool> {
+    match field {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
+}
+
+fn parse_probability(field: &str) -> Option<f32> {
+    field.parse().ok().filter(|value| (0.0..=1.0).contains(value))
+}
+
+fn check_twin<T>(path: &Path, twin: &Values<T>, table: &Values<bool>) -> Result<()> {
+    match twin.keys().find(|key| !table.contains_key(key)) {
+        None => Ok(()),
+        Some((dataset, item, level)) => Err(Error::file(path, "row that its table lacks")
+            .found(format!("{dataset},{item},{level}"))
+            .allowed("rows of the table beside it")),
+    }
+}

@@ -1,0 +1,75 @@
+//! Reading the text files of a profile, with errors that name file and line.
+
+use std::fs;
+use std::path::Path;
+
+use csv::StringRecord;
+
+use crate::error::{Error, Result};
+
+/// The whole of a text file.
+pub(super) fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|cause| Error::io(path, "cannot read", cause))
+}
+
+/// `line N` of the byte offset `at` in `text`.
+pub(super) fn line_of(text: &str, at: usize) -> String {
+    let before = text.as_bytes().iter().take(at);
+    format!("line {}", before.filter(|&&byte| byte == b'\n').count() + 1)
+}
+
+/// The records of a CSV file with the given header, each with its line for error messages.
+pub(super) fn csv_rows(
+    path: &Path,
+    text: &str,
+    header: &[&str],
+) -> Result<Vec<(u64, StringRecord)>> {
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err(Error::file(path, "ends inside a row")
+            .allowed("a last line that ends in a newline: resume what wrote the file"));
+    }
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|cause| Error::file(path, "not a table").caused_by(cause))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        rows.push((line, record));
+    }
+    let wrong = |line: u64, problem: &str, found: String| {
+        let error = Error::file(path, problem).at(format!("line {line}"));
+        error.found(found).allowed(header.join(","))
+    };
+    let mut rows = rows.into_iter();
+    match rows.next() {
+        Some((_, found)) if found.iter().eq(header.iter().copied()) => {}
+        Some((line, found)) => {
+            let found = found.iter().collect::<Vec<_>>().join(",");
+            return Err(wrong(line, "unexpected columns", found));
+        }
+        None => return Err(wrong(1, "no columns", "an empty file".into())),
+    }
+    let rows: Vec<_> = rows.collect();
+    match rows.iter().find(|(_, row)| row.len() != header.len()) {
+        Some((line, row)) => {
+            Err(wrong(*line, "row of other columns", format!("{} fields", row.len())))
+        }
+        None => Ok(rows),
+    }
+}
+
+/// The field `column` of a row as a number.
+pub(super) fn number<T: std::str::FromStr>(
+    path: &Path,
+    line: u64,
+    column: &str,
+    field: &str,
+    allowed: &str,
+) -> Result<T> {
+    field.parse().map_err(|_| {
+        Error::file(path, "not a number")
+            .at(format!("line {line}, column {column:?}"))
+            .found(format!("{field:?}"))
+            .allowed(allowed)
+    })
+}
