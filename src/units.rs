@@ -79,6 +79,33 @@ pub fn millis(length: Duration) -> f64 {
     length.as_nanos() as f64 / 1e6
 }
 
+/// `nanos` in milliseconds as an exact decimal: `1500000` is `1.5`.
+#[must_use]
+pub fn decimal_millis(nanos: u64) -> String {
+    let (whole, rest) = (nanos / 1_000_000, nanos % 1_000_000);
+    if rest == 0 {
+        return whole.to_string();
+    }
+    let digits = format!("{rest:06}");
+    format!("{whole}.{}", digits.trim_end_matches('0'))
+}
+
+/// The nanoseconds of a plain decimal number of milliseconds: the inverse of [`decimal_millis`].
+///
+/// Returns `None` for anything else: a sign, an exponent, more than six decimals (nothing is
+/// rounded), more than 584 years.
+#[must_use]
+pub fn nanos_of_decimal_millis(text: &str) -> Option<u64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let dangling = whole.is_empty() || text.ends_with('.');
+    if dangling || decimals.len() > 6 || !all_digits(whole) || !all_digits(decimals) {
+        return None;
+    }
+    let nanos: u64 = format!("{decimals:0<6}").parse().ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(nanos)
+}
+
 /// A share in integer thousandths, from 0 to 1: exact, ordered, usable as a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
@@ -247,6 +274,18 @@ mod tests {
         assert_eq!(duration_from_millis(-1.0), None);
         assert_eq!(duration_from_millis(f64::NAN), None);
         assert_eq!(duration_from_millis(f64::INFINITY), None);
+    }
+
+    #[test]
+    fn decimal_milliseconds_round_trip_every_nanosecond() {
+        for (nanos, text) in [(0, "0"), (1, "0.000001"), (1_500_000, "1.5"), (10_000_000, "10")] {
+            assert_eq!(decimal_millis(nanos), text);
+            assert_eq!(nanos_of_decimal_millis(text), Some(nanos));
+        }
+        assert_eq!(nanos_of_decimal_millis(&decimal_millis(u64::MAX)), Some(u64::MAX));
+        for text in ["", ".", "1.", ".5", "-1", "+1", "1e3", "0.0000001", "18446744073710", "1 "] {
+            assert_eq!(nanos_of_decimal_millis(text), None, "{text:?}");
+        }
     }
 
     #[test]

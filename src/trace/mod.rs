@@ -1,16 +1,67 @@
 //! Request traces: the type, its CSV form, and a synthesiser of the study's traces.
 
-use crate::request::Request;
+mod apps;
+mod native;
+mod synth;
+
+use crate::request::{AppId, DatasetId, Request};
+
+pub use apps::{APPS, App, LevelOrder};
+pub use synth::{ItemPool, PooledItem, SynthSpec, synthesize};
 
 /// Requests in order of arrival, with the names their ids stand for.
+///
+/// Ids number names in order of first appearance, so that a trace read back equals the one
+/// written.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trace {
     /// How the trace was made: the lines of the file's commented header, without `# `.
     pub provenance: Vec<String>,
-    /// Names of apps, indexed by [`AppId`](crate::request::AppId).
+    /// Names of apps, indexed by [`AppId`].
     pub apps: Vec<String>,
-    /// Names of datasets, indexed by [`DatasetId`](crate::request::DatasetId).
+    /// Names of datasets, indexed by [`DatasetId`].
     pub datasets: Vec<String>,
     /// Sorted by arrival; equal arrivals stay in file order.
     pub requests: Vec<Request>,
+}
+
+impl Trace {
+    /// The name of app `id`.
+    ///
+    /// # Panics
+    /// If `id` is not of this trace.
+    #[must_use]
+    pub fn app(&self, id: AppId) -> &str {
+        &self.apps[usize::from(id.0)]
+    }
+
+    /// The name of dataset `id`.
+    ///
+    /// # Panics
+    /// If `id` is not of this trace.
+    #[must_use]
+    pub fn dataset(&self, id: DatasetId) -> &str {
+        &self.datasets[usize::from(id.0)]
+    }
+
+    /// The id of the app `name`, new if it is; `None` when ids have run out.
+    fn app_id(&mut self, name: &str) -> Option<AppId> {
+        index_of(&mut self.apps, name).map(AppId)
+    }
+
+    /// The id of the dataset `name`, new if it is; `None` when ids have run out.
+    fn dataset_id(&mut self, name: &str) -> Option<DatasetId> {
+        index_of(&mut self.datasets, name).map(DatasetId)
+    }
+}
+
+/// Names are few, so they are searched in order.
+fn index_of(names: &mut Vec<String>, name: &str) -> Option<u16> {
+    let known = names.iter().position(|known| known == name);
+    let index = known.unwrap_or(names.len());
+    let id = u16::try_from(index).ok()?;
+    if known.is_none() {
+        names.push(name.to_owned());
+    }
+    Some(id)
 }

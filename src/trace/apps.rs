@@ -1,0 +1,142 @@
+//! The six apps of the study, their objectives and where their requests come from (its Table 3).
+
+use serde::{Deserialize, Serialize};
+
+use crate::request::Slo;
+use crate::units::Ratio;
+
+/// An app that calls the service.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct App {
+    /// Its name.
+    pub name: &'static str,
+    /// The objective that all its requests state.
+    pub slo: Slo,
+    /// The dataset its requests come from; `None` draws from every dataset at hand.
+    pub dataset: Option<&'static str>,
+    /// The dataset that the study draws from.
+    pub studied_dataset: &'static str,
+}
+
+/// The apps in the order of the study's Table 3: the most relaxed objective first.
+///
+/// Octopus and Shortcuts stand for API calling and UI automation; as long as their own datasets
+/// are not at hand, they draw from the others.
+pub const APPS: [App; 6] = [
+    app("Rewind", 100, 100, Some("openbookqa"), "openbookqa"),
+    app("GMail", 80, 90, Some("arc-easy"), "arc-easy"),
+    app("Octopus", 60, 80, None, "octopus"),
+    app("Shortcuts", 40, 70, None, "llamatouch"),
+    app("Gboard", 20, 60, Some("piqa"), "piqa"),
+    app("XiaoAi", 20, 50, Some("sciq"), "sciq"),
+];
+
+const fn app(
+    name: &'static str,
+    ttft_percent: u16,
+    tpot_percent: u16,
+    dataset: Option<&'static str>,
+    studied_dataset: &'static str,
+) -> App {
+    let slo =
+        Slo::Relative { ttft: Ratio::percent(ttft_percent), tpot: Ratio::percent(tpot_percent) };
+    App { name, slo, dataset, studied_dataset }
+}
+
+/// Which app is level 1 when a trace is skewed: app of level i gets a share ∝ e^(αi).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LevelOrder {
+    /// The lower, the tighter: level 1 is `XiaoAi`, so a positive α relaxes the trace.
+    #[default]
+    Paper,
+    /// The order of Table 3, as the study's published code has it: level 1 is Rewind, so a
+    /// positive α tightens the trace.
+    Artifact,
+}
+
+impl LevelOrder {
+    /// The SLO level, 1 to 6, of the app at `index` of [`APPS`].
+    #[must_use]
+    pub fn level(self, index: usize) -> usize {
+        match self {
+            Self::Paper => APPS.len() - index,
+            Self::Artifact => index + 1,
+        }
+    }
+
+    /// The name in files and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::Artifact => "artifact",
+        }
+    }
+
+    /// How many of `requests` each of [`APPS`] makes under skew `alpha`.
+    ///
+    /// Shares ∝ e^(α·level) are rounded by largest remainder (equal remainders: the earlier app
+    /// first), so that the counts add up to `requests`.
+    ///
+    /// # Panics
+    /// If `alpha` is not finite.
+    #[must_use]
+    pub fn counts(self, requests: u32, alpha: f64) -> [u32; APPS.len()] {
+        assert!(alpha.is_finite(), "a skew is a finite number");
+        // Relative to the heaviest level, so that no weight overflows.
+        let heaviest = if alpha > 0.0 { APPS.len() as f64 } else { 1.0 };
+        let weights: [f64; APPS.len()] =
+            std::array::from_fn(|index| (alpha * (self.level(index) as f64 - heaviest)).exp());
+        let total: f64 = weights.iter().sum();
+        let exact = weights.map(|weight| f64::from(requests) * weight / total);
+        let mut counts = exact.map(|share| share.floor() as u32);
+        let mut by_remainder: [usize; APPS.len()] = std::array::from_fn(|index| index);
+        by_remainder.sort_by(|&a, &b| exact[b].fract().total_cmp(&exact[a].fract()));
+        let missing = requests.saturating_sub(counts.iter().sum());
+        for &index in by_remainder.iter().take(missing as usize) {
+            counts[index] += 1;
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// e^(0.25·i) for i = 1…6 is 1.2840, 1.6487, 2.1170, 2.7183, 3.4903, 4.4817; their sum is
+    /// 15.7401. Of 600: 48.946, 62.848, 80.699, 103.617, 133.050, 170.839. The floors add up to
+    /// 596; the four largest remainders are those of levels 1, 2, 6 and 3.
+    #[test]
+    fn six_hundred_requests_stay_six_hundred_under_skew() {
+        let paper = LevelOrder::Paper;
+        let artifact = LevelOrder::Artifact;
+        assert_eq!(artifact.counts(600, 0.25), [49, 63, 81, 103, 133, 171]);
+        assert_eq!(paper.counts(600, 0.25), [171, 133, 103, 81, 63, 49]);
+        assert_eq!(artifact.counts(600, -0.25), [171, 133, 103, 81, 63, 49]);
+        assert_eq!(paper.counts(600, -0.25), [49, 63, 81, 103, 133, 171]);
+    }
+
+    #[test]
+    fn without_skew_every_app_calls_equally_often() {
+        assert_eq!(LevelOrder::Paper.counts(600, 0.0), [100; 6]);
+        assert_eq!(LevelOrder::Artifact.counts(600, 0.0), [100; 6]);
+        assert_eq!(LevelOrder::Paper.counts(8, 0.0), [2, 2, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn extreme_skews_leave_one_app() {
+        assert_eq!(LevelOrder::Paper.counts(600, 1e6), [600, 0, 0, 0, 0, 0]);
+        assert_eq!(LevelOrder::Paper.counts(600, -1e6), [0, 0, 0, 0, 0, 600]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn counts_always_add_up(requests in 0..2_000_000_u32, alpha in -20.0..20.0_f64) {
+            for order in [LevelOrder::Paper, LevelOrder::Artifact] {
+                proptest::prop_assert_eq!(order.counts(requests, alpha).iter().sum::<u32>(), requests);
+            }
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The native CSV form of a trace.
+//!
+//! Lines that start with `#` may precede the header; they say how the trace was made. Columns may
+//! stand in any order, none may be missing or unknown. A row states its objective in the columns
+//! `ttft_ratio,tpot_ratio` or in `ttft_ms,tpot_ms`; a file has one pair or both, in which case a
+//! row leaves one of them empty. Instants are exact: `arrival_ms` has up to six decimals.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use csv::StringRecord;
+
+use super::Trace;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::request::{Request, Slo};
+use crate::units::{Ratio, SimTime, decimal_millis, nanos_of_decimal_millis};
+
+/// Columns of every trace.
+const COLUMNS: [&str; 7] =
+    ["id", "arrival_ms", "app", "dataset", "item", "prompt_tokens", "output_tokens"];
+/// Columns of an objective relative to the base model.
+const RELATIVE: [&str; 2] = ["ttft_ratio", "tpot_ratio"];
+/// Columns of an objective in milliseconds.
+const ABSOLUTE: [&str; 2] = ["ttft_ms", "tpot_ms"];
+/// The longest time a trace may name, in ms: a hundred years, so that sums of instants fit.
+const TIME_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
+
+impl Trace {
+    /// Reads the trace in the native CSV file `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a trace: a column is missing or unknown, a cell is out
+    /// of range, an id appears twice, rows are not sorted by arrival. The error names line and
+    /// column.
+    pub fn read_csv(path: &Path) -> Result<Self> {
+        let text =
+            fs::read_to_string(path).map_err(|error| Error::io(path, "cannot read", error))?;
+        Reader::new(path, &text).read()
+    }
+
+    /// Writes the trace to the file `path` in its native CSV form.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_csv(&self, path: &Path) -> Result<()> {
+        files::write_whole(path, self.to_csv().as_bytes())
+    }
+
+    fn to_csv(&self) -> String {
+        let is_relative = |request: &Request| matches!(request.slo, Slo::Relative { .. });
+        let absolute = self.requests.iter().any(|request| !is_relative(request));
+        let relative = !absolute || self.requests.iter().any(is_relative);
+        let mut text = String::new();
+        for line in self.provenance.iter().flat_map(|line| line.split('\n')) {
+            text += format!("# {line}").trim_end();
+            text.push('\n');
+        }
+        text += &COLUMNS.join(",");
+        for (pair, present) in [(RELATIVE, relative), (ABSOLUTE, absolute)] {
+            if present {
+                text.extend([",", pair[0], ",", pair[1]]);
+            }
+        }
+        text.push('\n');
+        for request in &self.requests {
+            self.write_row(&mut text, request, relative && absolute);
+        }
+        text
+    }
+
+    fn write_row(&self, text: &mut String, request: &Request, both: bool) {
+        let slo = match request.slo {
+            Slo::Relative { ttft, tpot } => {
+                format!("{},{}{}", ttft.as_f64(), tpot.as_f64(), if both { ",," } else { "" })
+            }
+            Slo::Absolute { ttft, tpot } => {
+                let [ttft, tpot] =
+                    [ttft, tpot].map(|length| decimal_millis(length.as_nanos() as u64));
+                format!("{}{ttft},{tpot}", if both { ",," } else { "" })
+            }
+        };
+        writeln!(
+            text,
+            "{},{},{},{},{},{},{},{slo}",
+            request.id,
+            decimal_millis(request.arrival.as_nanos()),
+            quoted(self.app(request.app)),
+            quoted(self.dataset(request.dataset)),
+            request.item,
+            request.prompt_tokens,
+            request.output_tokens,
+        )
+        .expect("a string takes any text");
+    }
+}
+
+/// `name` as a CSV cell.
+fn quoted(name: &str) -> String {
+    if name.contains(['"', ',', '\n', '\r', '#']) {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    } else {
+        name.to_owned()
+    }
+}
+
+/// A file on its way to a [`Trace`].
+struct Reader<'a> {
+    path: &'a Path,
+    /// The file from its header on.
+    body: &'a str,
+    /// Lines before the header.
+    skipped: u64,
+    trace: Trace,
+    ids: BTreeSet<u64>,
+}
+
+/// Where the columns are.
+struct Header {
+    columns: [usize; COLUMNS.len()],
+    relative: Option<[usize; 2]>,
+    absolute: Option<[usize; 2]>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, text: &'a str) -> Self {
+        let mut trace = Trace::default();
+        let mut body = text.strip_prefix('\u{feff}').unwrap_or(text);
+        while let Some(comment) = body.strip_prefix('#') {
+            let (line, rest) = comment.split_once('\n').unwrap_or((comment, ""));
+            trace.provenance.push(line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned());
+            body = rest;
+        }
+        let skipped = trace.provenance.len() as u64;
+        Self { path, body, skipped, trace, ids: BTreeSet::new() }
+    }
+
+    fn read(mut self) -> Result<Trace> {
+        let mut csv = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(self.body.as_bytes());
+        let mut record = StringRecord::new();
+        let mut header = None;
+        while csv.read_record(&mut record).map_err(|error| self.malformed(error))? {
+            let line = self.line_of(&record);
+            match &header {
+                None => header = Some(self.header(line, &record)?),
+                Some(header) => {
+                    self.check_width(line, header, &record)?;
+                    let request = Row { path: self.path, line, record: &record }
+                        .request(header, &mut self.trace)?;
+                    self.push(line, request)?;
+                }
+            }
+        }
+        if header.is_none() {
+            return Err(Error::file(self.path, "no header").allowed(COLUMNS.join(",")));
+        }
+        Ok(self.trace)
+    }
+
+    fn malformed(&self, error: csv::Error) -> Error {
+        Error::file(self.path, "not a CSV file").caused_by(error)
+    }
+
+    /// The line on which `record` starts: the csv crate counts the blank lines before it to it.
+    fn line_of(&self, record: &StringRecord) -> u64 {
+        let position = record.position().expect("a record that was read has a position");
+        let blank = self.body.as_bytes()[position.byte() as usize..]
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+            .filter(|&&byte| byte == b'\n')
+            .count() as u64;
+        self.skipped + position.line() + blank
+    }
+
+    fn header(&self, line: u64, record: &StringRecord) -> Result<Header> {
+        let wrong = |problem: &str, name: &str| {
+            let allowed = format!(
+                "{}, and {} or {}",
+                COLUMNS.join(","),
+                RELATIVE.join(","),
+                ABSOLUTE.join(",")
+            );
+            Error::file(self.path, problem)
+                .at(format!("line {line}, column \"{name}\""))
+                .allowed(allowed)
+        };
+        let position = |name: &str| record.iter().position(|cell| cell.trim() == name);
+        for (index, name) in record.iter().map(str::trim).enumerate() {
+            if !COLUMNS.iter().chain(&RELATIVE).chain(&ABSOLUTE).any(|&known| known == name) {
+                return Err(wrong("unknown column", name));
+            }
+            if position(name) != Some(index) {
+                return Err(wrong("column appears twice", name));
+            }
+        }
+        let find = |name: &'static str| position(name).ok_or_else(|| wrong("missing column", name));
+        let pair = |names: [&'static str; 2]| -> Result<Option<[usize; 2]>> {
+            if names.iter().all(|name| position(name).is_none()) {
+                return Ok(None);
+            }
+            Ok(Some([find(names[0])?, find(names[1])?]))
+        };
+        let (relative, absolute) = (pair(RELATIVE)?, pair(ABSOLUTE)?);
+        if relative.is_none() && absolute.is_none() {
+            return Err(wrong("missing column", RELATIVE[0]));
+        }
+        let mut columns = [0; COLUMNS.len()];
+        for (column, name) in columns.iter_mut().zip(COLUMNS) {
+            *column = find(name)?;
+        }
+        Ok(Header { columns, relative, absolute })
+    }
+
+    /// Cells that a row lacks read as empty and are refused by their column.
+    fn check_width(&self, line: u64, header: &Header, record: &StringRecord) -> Result<()> {
+        let columns =
+            COLUMNS.len() + 2 * [header.relative, header.absolute].iter().flatten().count();
+        if record.len() <= columns {
+            return Ok(());
+        }
+        Err(Error::file(self.path, "too many cells")
+            .at(format!("line {line}"))
+            .found(record.len())
+            .allowed(columns))
+    }
+
+    fn push(&mut self, line: u64, request: Request) -> Result<()> {
+        let at = |column: &str| format!("line {line}, column \"{column}\"");
+        if !self.ids.insert(request.id) {
+            return Err(Error::file(self.path, "id appears twice").at(at("id")).found(request.id));
+        }
+        if let Some(last) = self.trace.requests.last()
+            && request.arrival < last.arrival
+        {
+            return Err(Error::file(self.path, "rows are not sorted by arrival")
+                .at(at("arrival_ms"))
+                .found(decimal_millis(request.arrival.as_nanos()))
+                .allowed(format!("{} or later", decimal_millis(last.arrival.as_nanos()))));
+        }
+        self.trace.requests.push(request);
+        Ok(())
+    }
+}
+
+/// One row, and where it stands.
+struct Row<'a> {
+    path: &'a Path,
+    line: u64,
+    record: &'a StringRecord,
+}
+
+impl Row<'_> {
+    fn request(&self, header: &Header, trace: &mut Trace) -> Result<Request> {
+        let cell = |column: usize| (COLUMNS[column], self.cell(header.columns[column]));
+        let names = "at most 65536 different names";
+        let app = self.name(cell(2))?;
+        let dataset = self.name(cell(3))?;
+        Ok(Request {
+            id: self.number(cell(0), 0)?,
+            arrival: SimTime::ZERO + self.time(cell(1))?,
+            app: trace.app_id(app).ok_or_else(|| self.wrong(cell(2), names))?,
+            dataset: trace.dataset_id(dataset).ok_or_else(|| self.wrong(cell(3), names))?,
+            item: self.number(cell(4), 0)?,
+            prompt_tokens: self.number(cell(5), 1)?,
+            output_tokens: self.number(cell(6), 1)?,
+            slo: self.slo(header)?,
+        })
+    }
+
+    fn cell(&self, index: usize) -> &str {
+        self.record.get(index).unwrap_or("").trim()
+    }
+
+    fn slo(&self, header: &Header) -> Result<Slo> {
+        let filled = |columns: Option<[usize; 2]>| {
+            columns
+                .map(|pair| pair.map(|column| self.cell(column)))
+                .filter(|pair| pair.iter().any(|cell| !cell.is_empty()))
+        };
+        match (filled(header.relative), filled(header.absolute)) {
+            (Some([ttft, tpot]), None) => Ok(Slo::Relative {
+                ttft: self.share((RELATIVE[0], ttft))?,
+                tpot: self.share((RELATIVE[1], tpot))?,
+            }),
+            (None, Some([ttft, tpot])) => Ok(Slo::Absolute {
+                ttft: self.time((ABSOLUTE[0], ttft))?,
+                tpot: self.time((ABSOLUTE[1], tpot))?,
+            }),
+            (None, None) => {
+                let name = if header.relative.is_some() { RELATIVE[0] } else { ABSOLUTE[0] };
+                Err(self.wrong((name, ""), "an objective, as a ratio or in ms"))
+            }
+            (Some(_), Some([ttft, _])) => {
+                Err(self.wrong((ABSOLUTE[0], ttft), "nothing, as the row states ratios"))
+            }
+        }
+    }
+
+    fn name<'c>(&self, cell: (&str, &'c str)) -> Result<&'c str> {
+        if cell.1.is_empty() { Err(self.wrong(cell, "a name")) } else { Ok(cell.1) }
+    }
+
+    fn number<T: FromStr + PartialOrd + From<u8>>(&self, cell: (&str, &str), min: u8) -> Result<T> {
+        let bits = 8 * size_of::<T>();
+        let number = cell.1.parse().ok().filter(|number| *number >= T::from(min));
+        number.ok_or_else(|| self.wrong(cell, format!("a whole number from {min}, of {bits} bits")))
+    }
+
+    fn time(&self, cell: (&str, &str)) -> Result<Duration> {
+        nanos_of_decimal_millis(cell.1)
+            .filter(|&nanos| nanos <= TIME_MS_MAX * 1_000_000)
+            .map(Duration::from_nanos)
+            .ok_or_else(|| {
+                let allowed = format!("a number from 0 to {TIME_MS_MAX}, with at most 6 decimals");
+                self.wrong(cell, allowed)
+            })
+    }
+
+    fn share(&self, cell: (&str, &str)) -> Result<Ratio> {
+        let exact = |share: &f64| *share > 0.0 && (share * 1000.0).fract().abs() < 1e-9;
+        let share = cell.1.parse().ok().filter(exact).and_then(Ratio::new);
+        share.ok_or_else(|| self.wrong(cell, "a number in (0, 1] with at most 3 decimals"))
+    }
+
+    fn wrong(&self, (column, cell): (&str, &str), allowed: impl std::fmt::Display) -> Error {
+        let found = if cell.is_empty() { "nothing".to_owned() } else { format!("\"{cell}\"") };
+        Error::file(self.path, "bad value")
+            .at(format!("line {}, column \"{column}\"", self.line))
+            .found(found)
+            .allowed(allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "id,arrival_ms,app,dataset,item,prompt_tokens,output_tokens,ttft_ratio,tpot_ratio";
+
+    fn read(text: &str) -> Result<Trace> {
+        Reader::new(Path::new("trace.csv"), text).read()
+    }
+
+    fn message(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_trace_reads_as_written() {
+        let text = format!(
+            "# by hand\n#\n{HEADER}\n0,0.000001,\"Gmail, work\",piqa,7,100,16,0.2,0.605\n\n\
+             5,1500,XiaoAi,piqa,8,1,1,1,1\n"
+        );
+        let trace = read(&text).unwrap();
+        assert_eq!(trace.provenance, ["by hand", ""]);
+        assert_eq!(trace.apps, ["Gmail, work", "XiaoAi"]);
+        assert_eq!(trace.requests[0].arrival.as_nanos(), 1);
+        assert_eq!(
+            trace.requests[0].slo,
+            Slo::Relative { ttft: Ratio::percent(20), tpot: Ratio::new(0.605).unwrap() }
+        );
+        assert_eq!(trace.to_csv(), text.replace("\n\n", "\n"));
+    }
+
+    #[test]
+    fn relative_and_absolute_objectives_share_a_file() {
+        let text = format!(
+            "{HEADER},ttft_ms,tpot_ms\n0,0,a,b,0,1,1,0.2,0.5,,\n1,0,a,b,0,1,1,,,250.5,10\n"
+        );
+        let trace = read(&text).unwrap();
+        let absolute =
+            Slo::Absolute { ttft: Duration::from_micros(250_500), tpot: Duration::from_millis(10) };
+        assert_eq!(trace.requests[1].slo, absolute);
+        assert_eq!(trace.to_csv(), text);
+    }
+
+    #[test]
+    fn a_missing_an_unknown_and_a_double_column_are_named() {
+        let header = HEADER.replace(",item", "");
+        assert_eq!(
+            message(&format!("# made by hand\n{header}\n")),
+            "trace.csv, line 2, column \"item\": missing column; allowed: id,arrival_ms,app,dataset,\
+             item,prompt_tokens,output_tokens, and ttft_ratio,tpot_ratio or ttft_ms,tpot_ms"
+        );
+        assert!(message(&format!("{HEADER},note\n")).contains("column \"note\": unknown column"));
+        assert!(message(&format!("{HEADER},id\n")).contains("column \"id\": column appears twice"));
+        assert!(message(&HEADER.replace(",tpot_ratio", "")).contains("\"tpot_ratio\": missing"));
+        assert_eq!(message("# nothing else\n").split(';').next(), Some("trace.csv: no header"));
+    }
+
+    #[test]
+    fn bad_cells_are_named_with_line_found_and_allowed() {
+        let row = |from: &str, to: &str| {
+            message(&format!(
+                "{HEADER}\n\n\n{}\n",
+                "0,5,app,piqa,7,100,16,0.2,0.6".replacen(from, to, 1)
+            ))
+        };
+        assert_eq!(
+            row("5", "-5"),
+            "trace.csv, line 4, column \"arrival_ms\": bad value; found \"-5\"; allowed: a number \
+             from 0 to 3153600000000, with at most 6 decimals"
+        );
+        assert_eq!(
+            row("0.2", "1.2"),
+            "trace.csv, line 4, column \"ttft_ratio\": bad value; found \"1.2\"; allowed: a number \
+             in (0, 1] with at most 3 decimals"
+        );
+        assert_eq!(
+            row("100", "0"),
+            "trace.csv, line 4, column \"prompt_tokens\": bad value; found \"0\"; allowed: a whole \
+             number from 1, of 32 bits"
+        );
+        assert!(row("0.6", "0").contains("\"tpot_ratio\": bad value; found \"0\""));
+        assert!(row("0.6", "NaN").contains("found \"NaN\""));
+        assert!(row("0.6", "0.0004").contains("found \"0.0004\""));
+        assert!(row(",0.6", "").contains("\"tpot_ratio\": bad value; found nothing"));
+        assert!(row("app", "").contains("\"app\": bad value; found nothing; allowed: a name"));
+        assert!(row("7", "7.5").contains("\"item\": bad value; found \"7.5\""));
+    }
+
+    #[test]
+    fn double_ids_and_unsorted_rows_are_named() {
+        let rows = |second: &str| {
+            message(&format!("{HEADER}\n0,5,a,b,7,9,16,0.2,0.6\n{second},a,b,7,9,16,0.2,0.6\n"))
+        };
+        assert_eq!(rows("0,6"), "trace.csv, line 3, column \"id\": id appears twice; found 0");
+        assert_eq!(
+            rows("1,4.5"),
+            "trace.csv, line 3, column \"arrival_ms\": rows are not sorted by arrival; found 4.5; \
+             allowed: 5 or later"
+        );
+    }
+
+    #[test]
+    fn extra_cells_are_refused() {
+        assert!(
+            message(&format!("{HEADER}\n0,5,a,b,7,9,16,0.2,0.6,1\n"))
+                .contains("line 2: too many cells; found 10; allowed: 9")
+        );
+    }
+}

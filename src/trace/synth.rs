@@ -1,0 +1,319 @@
+//! Synthesis of the study's traces: six apps, skewed counts, shuffled, Poisson arrivals.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rand_distr::{Distribution, Exp};
+use serde::{Deserialize, Serialize};
+
+use super::Trace;
+use super::apps::{APPS, App, LevelOrder};
+use crate::error::{Error, Result};
+use crate::request::Request;
+use crate::rng::stream;
+use crate::units::SimTime;
+
+/// What a trace is to be like. The defaults are the study's, without skew.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SynthSpec {
+    /// How many requests.
+    pub requests: u32,
+    /// Skew α of the SLO levels: the app of level i makes a share ∝ e^(αi) of the requests.
+    pub alpha: f64,
+    /// Which app is level 1.
+    pub level_order: LevelOrder,
+    /// Rate of the Poisson arrivals, all apps together.
+    pub arrivals_per_hour: f64,
+    /// Tokens to generate, for every request.
+    pub output_tokens: u32,
+    /// Seed of the shuffle, the arrivals and the items.
+    pub seed: u64,
+}
+
+impl Default for SynthSpec {
+    fn default() -> Self {
+        Self {
+            requests: 600,
+            alpha: 0.0,
+            level_order: LevelOrder::Paper,
+            arrivals_per_hour: 5.0,
+            output_tokens: 16,
+            seed: 0,
+        }
+    }
+}
+
+/// The items of one dataset that traces may draw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemPool {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Its items, in a fixed order.
+    pub items: Vec<PooledItem>,
+}
+
+/// An item and the length of its prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PooledItem {
+    /// Number of the item within its dataset.
+    pub item: u32,
+    /// Length of the full prompt in tokens.
+    pub prompt_tokens: u32,
+}
+
+/// Makes the trace that `spec` describes, with items drawn from `pools`, uniformly and
+/// independently of each other.
+///
+/// Shuffle, arrivals and items have random streams of their own: traces of one seed that differ in
+/// skew alone arrive at the same instants.
+///
+/// # Errors
+/// If `spec` is out of range, or an app's dataset has no items.
+///
+/// # Panics
+/// If there are more than 65536 pools.
+pub fn synthesize(spec: &SynthSpec, pools: &[ItemPool]) -> Result<Trace> {
+    check(spec)?;
+    let counts = spec.level_order.counts(spec.requests, spec.alpha);
+    let mut calls: Vec<&App> = APPS
+        .iter()
+        .zip(counts)
+        .flat_map(|(app, count)| std::iter::repeat_n(app, count as usize))
+        .collect();
+    calls.shuffle(&mut stream(spec.seed, "trace/shuffle"));
+    let arrivals = poisson_arrivals(spec)?;
+    let mut items = stream(spec.seed, "trace/items");
+    let mut trace = Trace { provenance: provenance(spec, pools), ..Trace::default() };
+    for ((id, app), arrival) in (0..).zip(calls).zip(arrivals) {
+        let drawn_from = pools_of(app, pools)?;
+        let pool = drawn_from[items.random_range(0..drawn_from.len())];
+        let drawn = pool.items[items.random_range(0..pool.items.len())];
+        let request = Request {
+            id,
+            arrival,
+            app: trace.app_id(app.name).expect("there are six apps"),
+            dataset: trace.dataset_id(&pool.dataset).expect("pools are few"),
+            item: drawn.item,
+            prompt_tokens: drawn.prompt_tokens,
+            output_tokens: spec.output_tokens,
+            slo: app.slo,
+        };
+        trace.requests.push(request);
+    }
+    Ok(trace)
+}
+
+fn check(spec: &SynthSpec) -> Result<()> {
+    let wrong = |key: &str, found: f64, allowed: &str| {
+        Err(Error::new("trace synth", "bad value").at(key).found(found).allowed(allowed))
+    };
+    if spec.requests == 0 {
+        return wrong("requests", 0.0, "1 or more");
+    }
+    if spec.output_tokens == 0 {
+        return wrong("output_tokens", 0.0, "1 or more");
+    }
+    if !spec.alpha.is_finite() {
+        return wrong("alpha", spec.alpha, "a finite number");
+    }
+    if !(spec.arrivals_per_hour > 0.0 && spec.arrivals_per_hour.is_finite()) {
+        return wrong("arrivals_per_hour", spec.arrivals_per_hour, "a number above 0");
+    }
+    Ok(())
+}
+
+/// Arrivals whose gaps are exponential, to the nearest nanosecond; the first is after a gap too.
+fn poisson_arrivals(spec: &SynthSpec) -> Result<Vec<SimTime>> {
+    let too_slow = || {
+        Error::new("trace synth", "arrivals reach beyond a hundred years")
+            .at("arrivals_per_hour")
+            .found(spec.arrivals_per_hour)
+    };
+    let gap_hours = Exp::new(spec.arrivals_per_hour).map_err(|_| too_slow())?;
+    let mut rng = stream(spec.seed, "trace/arrivals");
+    let century = Duration::from_hours(100 * 365 * 24);
+    let mut since_start = Duration::ZERO;
+    (0..spec.requests)
+        .map(|_| {
+            let gap = Duration::try_from_secs_f64(gap_hours.sample(&mut rng) * 3600.0).ok();
+            let arrival = gap.and_then(|gap| since_start.checked_add(gap));
+            since_start = arrival.filter(|&arrival| arrival <= century).ok_or_else(too_slow)?;
+            Ok(SimTime::ZERO + since_start)
+        })
+        .collect()
+}
+
+/// The pools that `app` draws from, evenly.
+fn pools_of<'a>(app: &App, pools: &'a [ItemPool]) -> Result<Vec<&'a ItemPool>> {
+    let wanted = |pool: &&ItemPool| app.dataset.is_none_or(|name| pool.dataset == name);
+    let found: Vec<_> = pools.iter().filter(wanted).filter(|pool| !pool.items.is_empty()).collect();
+    if found.is_empty() {
+        let names: Vec<_> = pools.iter().map(|pool| pool.dataset.as_str()).collect();
+        return Err(Error::new("item pools", format!("no items for the app {}", app.name))
+            .found(format!("datasets {}", names.join(", ")))
+            .allowed(format!("dataset {}", app.dataset.unwrap_or("of any name"))));
+    }
+    Ok(found)
+}
+
+/// How the trace was made, enough to make it again.
+fn provenance(spec: &SynthSpec, pools: &[ItemPool]) -> Vec<String> {
+    let SynthSpec { requests, alpha, arrivals_per_hour, output_tokens, seed, level_order } = spec;
+    let names: Vec<_> = pools.iter().map(|pool| pool.dataset.as_str()).collect();
+    let mut lines = vec![
+        format!("synthesised by pliant {}", env!("CARGO_PKG_VERSION")),
+        format!(
+            "requests {requests}, alpha {alpha}, level order {}, {arrivals_per_hour} arrivals per \
+             hour (Poisson), seed {seed}",
+            level_order.name()
+        ),
+        format!("output_tokens is {output_tokens} throughout: the study does not state it"),
+        "items are drawn uniformly, with replacement, from those kept for replay".to_owned(),
+    ];
+    for app in APPS.iter().filter(|app| app.dataset.is_none()) {
+        lines.push(format!(
+            "{} draws from {} in place of {}, which is not at hand",
+            app.name,
+            names.join(", "),
+            app.studied_dataset
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn pools() -> Vec<ItemPool> {
+        ["arc-easy", "openbookqa", "piqa", "sciq"]
+            .into_iter()
+            .zip(1..)
+            .map(|(dataset, hundred)| ItemPool {
+                dataset: dataset.to_owned(),
+                items: (0..50)
+                    .map(|item| PooledItem { item, prompt_tokens: 100 * hundred + item })
+                    .collect(),
+            })
+            .collect()
+    }
+
+    fn per_app(trace: &Trace) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for request in &trace.requests {
+            *counts.entry(trace.app(request.app)).or_default() += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn a_skewed_trace_has_the_counts_worked_out_by_hand() {
+        let spec = SynthSpec { alpha: 0.25, ..SynthSpec::default() };
+        let trace = synthesize(&spec, &pools()).unwrap();
+        let expected = [
+            ("GMail", 133),
+            ("Gboard", 63),
+            ("Octopus", 103),
+            ("Rewind", 171),
+            ("Shortcuts", 81),
+            ("XiaoAi", 49),
+        ];
+        assert_eq!(per_app(&trace), BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn apps_draw_from_their_dataset_and_the_two_without_one_from_all() {
+        let trace = synthesize(&SynthSpec::default(), &pools()).unwrap();
+        let mut drawn: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+        for request in &trace.requests {
+            let dataset = trace.dataset(request.dataset);
+            *drawn.entry(trace.app(request.app)).or_default().entry(dataset).or_default() += 1;
+        }
+        for (app, dataset) in [
+            ("Rewind", "openbookqa"),
+            ("GMail", "arc-easy"),
+            ("Gboard", "piqa"),
+            ("XiaoAi", "sciq"),
+        ] {
+            assert_eq!(drawn[app], BTreeMap::from([(dataset, 100)]));
+        }
+        assert_eq!(drawn["Octopus"].len(), 4);
+        assert_eq!(drawn["Shortcuts"].len(), 4);
+        assert!(trace.provenance.iter().any(|line| {
+            line == "Octopus draws from arc-easy, openbookqa, piqa, sciq in place of octopus, which \
+                     is not at hand"
+        }));
+    }
+
+    /// 600 gaps of mean 720 s: their mean has a standard error of 720 / √600 = 29.4 s.
+    #[test]
+    fn arrivals_come_at_the_rate_asked_for() {
+        let trace = synthesize(&SynthSpec::default(), &pools()).unwrap();
+        let last = trace.requests.last().unwrap().arrival;
+        let mean_gap = (last - SimTime::ZERO).as_secs_f64() / 600.0;
+        assert!((mean_gap - 720.0).abs() < 3.0 * 29.4, "mean gap {mean_gap} s");
+        assert!(trace.requests.is_sorted_by_key(|request| request.arrival));
+    }
+
+    #[test]
+    fn traces_of_one_seed_arrive_alike_under_any_skew_and_differ_between_seeds() {
+        let trace = |alpha, seed| {
+            synthesize(&SynthSpec { alpha, seed, ..SynthSpec::default() }, &pools()).unwrap()
+        };
+        let arrivals = |trace: &Trace| -> Vec<_> {
+            trace.requests.iter().map(|request| request.arrival).collect()
+        };
+        assert_eq!(trace(0.25, 1), trace(0.25, 1));
+        assert_eq!(arrivals(&trace(0.25, 1)), arrivals(&trace(-0.25, 1)));
+        assert_ne!(arrivals(&trace(0.25, 1)), arrivals(&trace(0.25, 2)));
+    }
+
+    #[test]
+    fn a_trace_survives_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace.csv");
+        let trace = synthesize(&SynthSpec::default(), &pools()).unwrap();
+        trace.write_csv(&path).unwrap();
+        assert_eq!(Trace::read_csv(&path).unwrap(), trace);
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_refused() {
+        let message =
+            |spec: SynthSpec, pools: &[ItemPool]| synthesize(&spec, pools).unwrap_err().to_string();
+        let spec = SynthSpec::default();
+        assert_eq!(
+            message(SynthSpec { arrivals_per_hour: 0.0, ..spec }, &pools()),
+            "trace synth, arrivals_per_hour: bad value; found 0; allowed: a number above 0"
+        );
+        assert!(message(SynthSpec { alpha: f64::NAN, ..spec }, &pools()).contains("found NaN"));
+        assert!(
+            message(SynthSpec { arrivals_per_hour: 1e-9, ..spec }, &pools())
+                .contains("hundred years")
+        );
+        assert!(message(spec, &pools()[..1]).contains("no items for the app"));
+    }
+
+    #[test]
+    fn the_first_requests_of_seed_0_are_golden() {
+        let trace =
+            synthesize(&SynthSpec { requests: 6, ..SynthSpec::default() }, &pools()).unwrap();
+        let first: Vec<_> = trace
+            .requests
+            .iter()
+            .map(|request| {
+                (
+                    request.arrival.as_nanos(),
+                    trace.app(request.app),
+                    trace.dataset(request.dataset),
+                    request.item,
+                )
+            })
+            .collect();
+        insta::assert_debug_snapshot!(first);
+    }
+}
