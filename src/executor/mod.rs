@@ -7,6 +7,8 @@ use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::request::Request;
 
+pub mod scripted;
+
 /// Answers a request under a plan and says how long each phase took.
 ///
 /// An executor keeps what is resident between calls, so it is asked in service order. It never

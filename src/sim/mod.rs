@@ -1,1 +1,90 @@
 //! Discrete-event simulation of one service. Knows no concrete policy, executor, file or clock.
+//!
+//! ```text
+//! arrival ──► queue ──► start: policy.plan, executor.execute, sink ──► completion: policy.observe
+//!             FIFO/EDF  │ decide │ compress │ switch │ prefill │ decode │
+//!                       start                       first token ▲
+//! ```
+//!
+//! One server takes up one request at a time and keeps it to its last token. The level whose
+//! weights are resident is the state of the service; a policy sees it before it plans.
+//!
+//! # Simultaneous events
+//!
+//! 1. At one instant completions come first, then arrivals, then the start of service. So a server
+//!    that becomes free at an instant may take up a request that arrives at it, and whoever is
+//!    chosen was chosen among all that have arrived by then.
+//! 2. Events of one kind at one instant happen in the order in which they were scheduled: arrivals
+//!    in the order of the trace.
+//!
+//! Hence `observe` for every request completed by an instant precedes every `plan` at it.
+//!
+//! # Ideal isolation
+//!
+//! With [`ServiceOptions::ideal_isolation`] every request starts at its arrival, as if it had the
+//! device to itself: no queueing, which is what the study assumes. Plans are made in order of
+//! arrival, and the resident level is the one most recently planned.
+
+mod kernel;
+mod queue;
+mod service;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::executor::Executor;
+use crate::outcome::Outcome;
+use crate::policy::Policy;
+use crate::request::{Bounds, Request};
+
+pub use queue::Discipline;
+
+/// How the service treats the requests that reach it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
+pub struct ServiceOptions {
+    /// Order of service.
+    pub discipline: Discipline,
+    /// Whether every request starts at its arrival, without queueing.
+    pub ideal_isolation: bool,
+}
+
+/// Where outcomes go: in order of service, each as soon as it is known.
+pub trait OutcomeSink: std::fmt::Debug {
+    /// Takes note of one served request.
+    ///
+    /// # Errors
+    /// If it cannot be stored; the replay stops.
+    fn record(&mut self, outcome: &Outcome) -> Result<()>;
+}
+
+impl OutcomeSink for Vec<Outcome> {
+    fn record(&mut self, outcome: &Outcome) -> Result<()> {
+        self.push(*outcome);
+        Ok(())
+    }
+}
+
+/// Replays `requests`, which are sorted by arrival, each with its resolved objective.
+///
+/// Every request is planned once, executed once and recorded once.
+///
+/// # Errors
+/// The first error of the executor or of the sink.
+///
+/// # Panics
+/// If there are not as many bounds as requests, or the requests are not sorted by arrival.
+pub fn replay(
+    requests: &[Request],
+    bounds: &[Bounds],
+    policy: &mut dyn Policy,
+    executor: &mut dyn Executor,
+    options: &ServiceOptions,
+    sink: &mut dyn OutcomeSink,
+) -> Result<()> {
+    assert_eq!(requests.len(), bounds.len(), "every request has its bounds");
+    service::Service::new(requests, bounds, policy, executor, *options).run(sink)
+}
+
+#[cfg(test)]
+mod tests;

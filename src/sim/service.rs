@@ -1,0 +1,129 @@
+//! The service: one model, one server, the level that is resident.
+
+use crate::error::Result;
+use crate::executor::Executor;
+use crate::outcome::Outcome;
+use crate::policy::{Policy, ServiceView};
+use crate::request::{Bounds, Request, RequestView};
+use crate::units::{Level, SimTime};
+
+use super::kernel::{Event, EventQueue};
+use super::queue::WaitingQueue;
+use super::{OutcomeSink, ServiceOptions};
+
+/// One replay in progress.
+#[derive(Debug)]
+pub struct Service<'a> {
+    requests: &'a [Request],
+    bounds: &'a [Bounds],
+    policy: &'a mut dyn Policy,
+    executor: &'a mut dyn Executor,
+    ideal_isolation: bool,
+    events: EventQueue,
+    waiting: WaitingQueue,
+    server: Server,
+    resident: Option<Level>,
+}
+
+/// What the server does. In ideal isolation it is never busy: each request has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Server {
+    /// Nobody waits for it.
+    Idle,
+    /// A start is scheduled for this instant.
+    Starting,
+    /// A completion is scheduled.
+    Busy,
+}
+
+impl<'a> Service<'a> {
+    pub fn new(
+        requests: &'a [Request],
+        bounds: &'a [Bounds],
+        policy: &'a mut dyn Policy,
+        executor: &'a mut dyn Executor,
+        options: ServiceOptions,
+    ) -> Self {
+        Self {
+            requests,
+            bounds,
+            policy,
+            executor,
+            ideal_isolation: options.ideal_isolation,
+            events: EventQueue::default(),
+            waiting: WaitingQueue::new(options.discipline),
+            server: Server::Idle,
+            resident: None,
+        }
+    }
+
+    /// Works off all events; every request is recorded once, as soon as its outcome is known.
+    pub fn run(mut self, sink: &mut dyn OutcomeSink) -> Result<()> {
+        self.expect_arrival(0);
+        while let Some((now, event)) = self.events.next() {
+            match event {
+                Event::Completion(outcome) => self.complete(now, &outcome),
+                Event::Arrival(index) => self.arrive(now, index),
+                Event::Start => {
+                    let outcome = self.start(now)?;
+                    sink.record(&outcome)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Arrivals are chained: each schedules the next, so that the heap stays small.
+    fn expect_arrival(&mut self, index: usize) {
+        if let Some(request) = self.requests.get(index) {
+            self.events.schedule(request.arrival, Event::Arrival(index));
+        }
+    }
+
+    fn arrive(&mut self, now: SimTime, index: usize) {
+        self.waiting.push(index, now + self.bounds[index].ttft);
+        if self.server == Server::Idle {
+            self.schedule_start(now);
+        }
+        self.expect_arrival(index + 1);
+    }
+
+    fn schedule_start(&mut self, now: SimTime) {
+        self.server = Server::Starting;
+        self.events.schedule(now, Event::Start);
+    }
+
+    fn start(&mut self, now: SimTime) -> Result<Outcome> {
+        let index = self.waiting.pop().expect("a start is scheduled only while a request waits");
+        let outcome = self.serve(now, index)?;
+        self.events.schedule(outcome.completion(), Event::Completion(outcome));
+        self.server = Server::Busy;
+        if self.ideal_isolation {
+            self.release(now);
+        }
+        Ok(outcome)
+    }
+
+    fn serve(&mut self, now: SimTime, index: usize) -> Result<Outcome> {
+        let (request, bounds) = (self.requests[index], self.bounds[index]);
+        let view = ServiceView { now, resident: self.resident, queued: self.waiting.len() };
+        let plan = self.policy.plan(RequestView::new(&request, bounds), view);
+        let execution = self.executor.execute(&request, &plan)?;
+        self.resident = Some(plan.level);
+        Ok(Outcome { request, bounds, plan, start: now, execution })
+    }
+
+    fn complete(&mut self, now: SimTime, outcome: &Outcome) {
+        self.policy.observe(outcome);
+        if !self.ideal_isolation {
+            self.release(now);
+        }
+    }
+
+    fn release(&mut self, now: SimTime) {
+        self.server = Server::Idle;
+        if self.waiting.len() > 0 {
+            self.schedule_start(now);
+        }
+    }
+}
