@@ -1,1 +1,15 @@
-//! Tables, CSV and figures drawn from measures.
+//! Tables and figures: what a reader sees of measures and profiles.
+//!
+//! Everything here is a function of rows and tables that can be read back from files, so figures
+//! are redrawn without replaying anything. Each figure is written as SVG and, at twice the size,
+//! as PNG, with a font that the program carries: the same bytes on every machine.
+
+mod accuracy_bars;
+mod canvas;
+mod colours;
+mod font;
+mod heat_map;
+mod metrics_table;
+
+pub use accuracy_bars::draw_e2e_bars;
+pub use metrics_table::{markdown_table, metrics_table};
