@@ -9,7 +9,8 @@ use super::colours::{EMPTY, FAINT_INK, INK, ink_on};
 use super::font::Type;
 
 const HEADING_PX: i32 = 24;
-const LEFT_PX: i32 = 66;
+/// The y title and the gaps around it and the row names.
+const Y_TITLE_PX: i32 = 30;
 const BELOW_PX: i32 = 44;
 const SCALE_PX: i32 = 62;
 const CELL_TEXT: Type = Type::new(10.5, INK);
@@ -46,8 +47,6 @@ pub(super) struct Scale {
     pub colours: DerivedColorMap<RGBColor>,
     /// Text of a value in a cell and on the scale.
     pub format: fn(f64) -> String,
-    /// What the values are, with their unit.
-    pub title: String,
 }
 
 impl Scale {
@@ -75,9 +74,11 @@ fn edges(from: i32, length: i32, count: usize) -> Vec<i32> {
 pub(super) fn draw(area: &Area<'_>, map: &HeatMap, scale: &Scale) -> Drawn {
     let (width, height) = area.dim_in_pixel();
     let (width, height) = (width as i32, height as i32);
-    let x = edges(LEFT_PX, width - LEFT_PX - SCALE_PX - 20, map.columns.len());
+    let names_px = map.rows.iter().map(|name| TICK.width_px(name)).max().unwrap_or(0);
+    let left = Y_TITLE_PX + names_px;
+    let x = edges(left, width - left - SCALE_PX, map.columns.len());
     let y = edges(HEADING_PX, height - HEADING_PX - BELOW_PX, map.rows.len());
-    write_text(area, &map.heading, &HEADING.anchored(HPos::Left, VPos::Top), (LEFT_PX, 0))?;
+    write_text(area, &map.heading, &HEADING.anchored(HPos::Left, VPos::Top), (left, 0))?;
     draw_cells(area, map, scale, &x, &y)?;
     draw_axes(area, map, &x, &y)?;
     draw_scale(area, scale, (x[x.len() - 1] + 16, y[0], y[y.len() - 1]))
@@ -112,7 +113,7 @@ fn draw_axes(area: &Area<'_>, map: &HeatMap, x: &[i32], y: &[i32]) -> Drawn {
         let at = (left - 7, middle(y[row], y[row + 1]));
         write_text(area, name, &TICK.anchored(HPos::Right, VPos::Center), at)?;
     }
-    let below = (middle(left, x[x.len() - 1]), bottom + 25);
+    let below = (middle(left, x[x.len() - 1]), bottom + 24);
     write_text(area, map.x_title, &LABEL.anchored(HPos::Center, VPos::Top), below)?;
     write_sideways(area, map.y_title, (8, middle(y[0], bottom)))
 }
@@ -134,6 +135,5 @@ fn draw_scale(area: &Area<'_>, scale: &Scale, (left, top, bottom): (i32, i32, i3
         let style = TICK.anchored(HPos::Left, VPos::Center);
         write_text(area, &text, &style, (left + BAR_PX + 5, at))?;
     }
-    let style = TICK.anchored(HPos::Left, VPos::Top);
-    write_text(area, &scale.title, &style, (left, bottom + 8))
+    Ok(())
 }

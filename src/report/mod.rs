@@ -9,7 +9,11 @@ mod canvas;
 mod colours;
 mod font;
 mod heat_map;
+mod latency_maps;
 mod metrics_table;
+mod quality_maps;
 
 pub use accuracy_bars::draw_e2e_bars;
+pub use latency_maps::draw_latency_heatmaps;
 pub use metrics_table::{markdown_table, metrics_table};
+pub use quality_maps::draw_quality_maps;
