@@ -1,12 +1,148 @@
-//! `pliant assets`.
+//! `pliant assets`: lists and fetches the packages that the engine needs.
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Subcommand;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use pliant::Result;
+use pliant::assets::{Package, Progress, Spec, State, Store};
+
+use super::output::print_line;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    unimplemented!("pliant assets")
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Download packages that are absent or damaged, with `python3 -m pip`
+    ///
+    /// They go into the user's cache folder, or into `PLIANT_CACHE`. Without a NAME: those that the
+    /// engine needs.
+    Fetch {
+        /// Names as in `pliant assets list`
+        #[arg(value_name = "NAME", value_parser = Package::named)]
+        packages: Vec<Package>,
+        /// Every package of the list
+        #[arg(long, conflicts_with = "packages")]
+        all: bool,
+    },
+    /// Show every package, its licence and whether it is in the cache
+    List {
+        /// As JSON, with the folders
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    let store = Store::of_user()?;
+    match args.command {
+        Command::Fetch { packages, all } => fetch(&store, &chosen(packages, all))?,
+        Command::List { json } => list(&store, json)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn chosen(packages: Vec<Package>, all: bool) -> Vec<Package> {
+    if packages.is_empty() {
+        Package::ALL.into_iter().filter(|package| all || package.spec().needed).collect()
+    } else {
+        packages
+    }
+}
+
+fn fetch(store: &Store, packages: &[Package]) -> Result<()> {
+    for package in packages {
+        let spec = package.spec();
+        let bar = bar(spec);
+        let folder = store.fetch(spec, &mut |progress| show(&bar, &progress))?;
+        bar.finish_and_clear();
+        print_line(format!("{} {}: {}", spec.name, spec.version, folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Draws on a terminal only.
+fn bar(spec: &Spec) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{prefix} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}  {msg}",
+    )
+    .expect("the template is well-formed");
+    let bar = ProgressBar::new(spec.wheel_bytes).with_style(style).with_prefix(spec.name);
+    bar.set_message("checking");
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn show(bar: &ProgressBar, progress: &Progress<'_>) {
+    match progress {
+        Progress::Waiting => bar.set_message("waiting for another fetch"),
+        Progress::Received(bytes) => {
+            bar.set_message("");
+            bar.set_position(*bytes);
+        }
+        Progress::Retrying(error) => bar.suspend(|| eprintln!("pliant: {error}; trying again")),
+        Progress::Extracting => bar.set_message("unpacking"),
+    }
+}
+
+/// One package of `pliant assets list --json`.
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    package: &'a str,
+    version: &'a str,
+    wheel: &'a str,
+    wheel_bytes: u64,
+    sha256: &'a str,
+    licence: &'a str,
+    purpose: &'a str,
+    needed: bool,
+    state: State,
+    folder: Option<String>,
+}
+
+fn list(store: &Store, json: bool) -> Result<()> {
+    let packages = Package::ALL.map(|package| listed(store, package.spec()));
+    if json {
+        let text = serde_json::to_string_pretty(&packages).expect("text and numbers");
+        return print_line(text);
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["package", "version", "download", "licence", "state", "for"]);
+    for row in packages {
+        let size = HumanBytes(row.wheel_bytes).to_string();
+        let state = match row.state {
+            State::Fetched => "fetched",
+            State::Absent if row.needed => "absent",
+            State::Absent => "absent (optional)",
+            State::OtherMachine => "for another machine",
+        };
+        table.add_row([row.package, row.version, &size, row.licence, state, row.purpose]);
+    }
+    print_line(format!("cache: {}", store.root().display()))?;
+    print_line(table.trim_fmt())
+}
+
+fn listed<'a>(store: &Store, spec: &'a Spec) -> Listed<'a> {
+    Listed {
+        package: spec.name,
+        version: spec.version,
+        wheel: spec.wheel,
+        wheel_bytes: spec.wheel_bytes,
+        sha256: spec.sha256,
+        licence: spec.licence,
+        purpose: spec.purpose,
+        needed: spec.needed,
+        state: store.state(spec),
+        folder: store.folder(spec).ok().map(|folder| folder.display().to_string()),
+    }
 }

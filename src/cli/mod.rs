@@ -13,6 +13,7 @@ mod ask;
 mod assets;
 #[cfg(feature = "engine")]
 mod elastify;
+mod output;
 mod policy;
 #[cfg(feature = "engine")]
 mod profile;
