@@ -2,11 +2,13 @@
 
 mod apps;
 mod native;
+mod summary;
 mod synth;
 
 use crate::request::{AppId, DatasetId, Request};
 
 pub use apps::{APPS, App, LevelOrder};
+pub use summary::{Group, Range, Summary};
 pub use synth::{ItemPool, PooledItem, SynthSpec, synthesize};
 
 /// Requests in order of arrival, with the names their ids stand for.

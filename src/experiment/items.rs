@@ -1,0 +1,62 @@
+//! Which items a trace may draw.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::profile::{PromptLengths, Split};
+use crate::trace::{ItemPool, PooledItem};
+
+/// The ending of a file of prompt lengths, after the compressor's name.
+const ENDING: &str = ".tokens.csv";
+
+/// The items of the [`Split::Replay`] half in the prompt-length file `path`, by dataset.
+///
+/// # Errors
+/// If `path` is not called `<compressor>.tokens.csv`, or cannot be read as prompt lengths.
+pub fn item_pools(path: &Path) -> Result<Vec<ItemPool>> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some(compressor) = name.strip_suffix(ENDING) else {
+        return Err(Error::file(path, "not a file of prompt lengths")
+            .allowed(format!("a file called COMPRESSOR{ENDING}")));
+    };
+    let lengths = PromptLengths::load(path.parent().unwrap_or(Path::new("")), compressor)?;
+    let mut pools = BTreeMap::<&str, Vec<PooledItem>>::new();
+    for (dataset, item, tokens) in lengths.iter() {
+        if Split::of(dataset, item) == Split::Replay {
+            let prompt_tokens = tokens[tokens.len() - 1];
+            pools.entry(dataset).or_default().push(PooledItem { item, prompt_tokens });
+        }
+    }
+    let pool = |(dataset, items): (&str, _)| ItemPool { dataset: dataset.to_owned(), items };
+    Ok(pools.into_iter().map(pool).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pools_hold_the_replay_half_with_the_length_of_the_full_prompt() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut lengths = PromptLengths::default();
+        for item in 0..16 {
+            lengths.insert("sciq", item, [1, 2, 3, 4, 5, 6, 7, 8, 9, 100 + item]);
+        }
+        lengths.save(folder.path(), "structured").unwrap();
+        let pools = item_pools(&folder.path().join("structured.tokens.csv")).unwrap();
+        assert_eq!(pools.len(), 1);
+        let replayed: Vec<_> = pools[0].items.iter().map(|pooled| pooled.item).collect();
+        assert_eq!(replayed, [1, 2, 6, 8, 9, 10, 12], "the golden split of sciq");
+        assert_eq!(pools[0].items[0].prompt_tokens, 101);
+    }
+
+    #[test]
+    fn another_file_is_refused() {
+        let message = item_pools(Path::new("width.csv")).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "width.csv: not a file of prompt lengths; allowed: a file called COMPRESSOR.tokens.csv"
+        );
+    }
+}
