@@ -7,7 +7,10 @@ use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::request::Request;
 
+mod cost_model;
 pub mod scripted;
+
+pub use cost_model::CostModel;
 
 /// Answers a request under a plan and says how long each phase took.
 ///

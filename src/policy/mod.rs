@@ -1,4 +1,13 @@
 //! How a plan is chosen: the policy trait, one file per policy, and the registry of methods.
+//!
+//! To add a policy:
+//! 1. write `src/policy/NAME.rs` with the sections of its neighbours, in their order: what it
+//!    knows and its rule, the type, `new`, `impl Policy`, tests;
+//! 2. give it a variant of [`PolicySpec`], with its parameters as fields;
+//! 3. describe it in [`PolicySpec::description`]: its rule and what it may see;
+//! 4. build it in [`Scene::policy`];
+//! 5. if it belongs to the study, add its method to [`standard_methods`];
+//! 6. test it on a hand-made scene (`testing`), numbers worked out in a comment.
 
 use std::fmt::Debug;
 
@@ -6,6 +15,20 @@ use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::request::RequestView;
 use crate::units::{Level, SimTime};
+
+mod choice;
+mod elastic_profile;
+mod full;
+mod largest_level;
+mod method;
+mod oracle;
+mod random_feasible;
+mod scene;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use method::{Description, MethodSpec, PolicySpec, standard_methods};
+pub use scene::{Annotations, Candidate, Facts, Forecast, Scene};
 
 /// What a policy may know of the service when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

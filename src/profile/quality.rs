@@ -53,6 +53,7 @@ pub struct QualityTable {
     levels: Vec<Level>,
     datasets: BTreeMap<String, Range<usize>>,
     items: Vec<u32>,
+    sides: Vec<Split>,
     /// `[row][level][ratio]`, apart from `twins` because a replay reads only these.
     correct: Vec<Option<bool>>,
     /// (right by sum, probability of the right option), same order.
@@ -125,6 +126,7 @@ impl QualityTable {
             levels,
             datasets,
             items: rows.iter().map(|&(_, item)| item).collect(),
+            sides: rows.iter().map(|&(dataset, item)| Split::of(dataset, item)).collect(),
             correct: vec![None; cells],
             twins: vec![(None, None); cells],
             manifest: None,
@@ -198,6 +200,12 @@ impl QualityTable {
         Some(RowId((rows.start + place) as u32))
     }
 
+    /// Which side of the split the row's item is on.
+    #[must_use]
+    pub fn side(&self, row: RowId) -> Split {
+        self.sides[row.index()]
+    }
+
     /// Whether the answer is right; `None` if it was not measured.
     ///
     /// `level` and `ratio` are indices of [`levels`](Self::levels) and [`PROMPT_RATIOS`].
@@ -228,10 +236,10 @@ impl QualityTable {
         level: usize,
         ratio: usize,
     ) -> Option<f64> {
-        let wanted = |item| split.is_none_or(|side| Split::of(dataset, item) == side);
         let (mut right, mut known) = (0_u32, 0_u32);
-        for (item, row) in self.items(dataset) {
-            if let Some(correct) = self.correct(row, level, ratio).filter(|_| wanted(item)) {
+        for (_, row) in self.items(dataset) {
+            let wanted = split.is_none_or(|side| self.side(row) == side);
+            if let Some(correct) = self.correct(row, level, ratio).filter(|_| wanted) {
                 known += 1;
                 right += u32::from(correct);
             }

@@ -2,8 +2,6 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
-
 /// The half of a dataset that an item belongs to.
 ///
 /// A policy's expected accuracies come from `Estimate` items, traces draw `Replay` items, so no
@@ -28,20 +26,6 @@ impl Split {
     pub fn of(dataset: &str, item: u32) -> Self {
         let hash = Sha256::digest(format!("{dataset}:{item}"));
         if hash[0] & 1 == 0 { Self::Estimate } else { Self::Replay }
-    }
-
-    /// Refuses an item that accuracies are estimated on.
-    ///
-    /// # Errors
-    /// If the item is on the `Estimate` side.
-    pub fn check_replayable(dataset: &str, item: u32) -> Result<()> {
-        match Self::of(dataset, item) {
-            Self::Replay => Ok(()),
-            Self::Estimate => Err(Error::new("trace", "item may not be replayed")
-                .at(format!("{dataset} item {item}"))
-                .found("an item that expected accuracies are estimated on")
-                .allowed("items of the replay half only")),
-        }
     }
 }
 

@@ -1,0 +1,127 @@
+//! `elastic-profile`: the most accurate plan that fits the objective.
+//!
+//! Knows the latency profile, each dataset's accuracies on estimate items, the lengths of the
+//! request at hand, and the resident level. Among candidates whose unqueued forecast meets both
+//! bounds it takes the largest expected accuracy; ties: the lighter plan. If none is feasible: the
+//! plan that misses by the smallest share. Time already spent in the queue is not looked at, as in
+//! the paper.
+
+use super::choice::{Forecaster, weight};
+use super::scene::{Annotations, Candidate, Scene};
+use super::{Policy, ServiceView};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::request::RequestView;
+use crate::trace::Trace;
+
+/// The policy; see the module.
+#[derive(Debug)]
+pub(super) struct ElasticProfile {
+    forecaster: Forecaster,
+    /// By dataset of the trace: candidates by falling expected accuracy. Empty for a dataset that
+    /// no request is from.
+    ranking: Vec<Vec<Ranked>>,
+}
+
+#[derive(Debug)]
+struct Ranked {
+    expected_accuracy: f64,
+    candidate: Candidate,
+}
+
+impl ElasticProfile {
+    /// Ranks the scene's candidates for every dataset of `trace`.
+    pub(super) fn new(scene: Scene, facts: Annotations, trace: &Trace) -> Result<Self> {
+        let mut ranking: Vec<_> = trace.datasets.iter().map(|_| Vec::new()).collect();
+        for request in &trace.requests {
+            let dataset = usize::from(request.dataset.0);
+            if ranking[dataset].is_empty() {
+                ranking[dataset] = rank(&scene, &trace.datasets[dataset])?;
+            }
+        }
+        Ok(Self { forecaster: Forecaster { scene, facts }, ranking })
+    }
+
+    /// What it forecasts with.
+    pub(super) fn forecaster(&self) -> &Forecaster {
+        &self.forecaster
+    }
+}
+
+fn rank(scene: &Scene, dataset: &str) -> Result<Vec<Ranked>> {
+    let ranked = |&candidate: &Candidate| {
+        let expected_accuracy = scene.expected_accuracy(&candidate, dataset)?;
+        Some(Ranked { expected_accuracy, candidate })
+    };
+    let mut ranking: Vec<_> = scene.candidates().iter().filter_map(ranked).collect();
+    ranking.sort_by(|a, b| b.expected_accuracy.total_cmp(&a.expected_accuracy));
+    if ranking.is_empty() {
+        return Err(Error::new(format!("method {}", scene.method().name), "no expected accuracy")
+            .at(format!("dataset {dataset}"))
+            .found("no measured estimate item")
+            .allowed("a quality table with items of both halves"));
+    }
+    Ok(ranking)
+}
+
+impl Policy for ElasticProfile {
+    fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
+        let (forecaster, bounds) = (&self.forecaster, request.bounds());
+        let facts = forecaster.facts(request);
+        let ranking = &self.ranking[usize::from(request.dataset().0)];
+        let ties =
+            ranking.chunk_by(|a, b| a.expected_accuracy.total_cmp(&b.expected_accuracy).is_eq());
+        for equally_accurate in ties {
+            let candidates = equally_accurate.iter().map(|ranked| &ranked.candidate);
+            let feasible = forecaster.feasible(candidates, facts, service.resident, bounds);
+            if let Some((best, _)) = feasible.min_by_key(|(c, forecast)| weight(c, forecast)) {
+                return best.plan;
+            }
+        }
+        let candidates = ranking.iter().map(|ranked| &ranked.candidate);
+        forecaster.least_late(candidates, facts, service.resident, bounds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, plan};
+    use crate::units::Level;
+
+    // The bench (see `testing`): TTFT = level · kept ms, kept = ratio · 100 tokens; TPOT = 10 ms ·
+    // level; so ⟨100, 100⟩ takes 100 ms and 10 ms, ⟨50, 100⟩ 50 and 5, ⟨100, 50⟩ 50 and 10,
+    // ⟨50, 50⟩ 25 and 5; a switch takes 4 ms. Expected accuracies: 0.75, 0.5, 0.5, 0.25.
+
+    #[test]
+    fn the_most_accurate_feasible_plan_wins() {
+        let bench = Bench::elastic();
+        let mut policy = bench.policy("elastic-profile");
+        assert_eq!(bench.ask(&mut *policy, &bench.request(100, 10), None), plan(100, 100));
+        // 99 ms: ⟨100, 100⟩ is out. Of the two plans of accuracy 0.5, ⟨50, 100⟩ needs 50 + 4 · 5
+        // ms to the last of five tokens, ⟨100, 50⟩ 50 + 4 · 10.
+        assert_eq!(bench.ask(&mut *policy, &bench.request(99, 10), None), plan(50, 100));
+    }
+
+    #[test]
+    fn switching_is_part_of_the_forecast() {
+        let bench = Bench::elastic();
+        let mut policy = bench.policy("elastic-profile");
+        let full = Some(Level::FULL);
+        // With 100 % resident ⟨50, 100⟩ needs 4 + 50 ms: 52 ms leave ⟨100, 50⟩.
+        assert_eq!(bench.ask(&mut *policy, &bench.request(52, 10), full), plan(100, 50));
+        assert_eq!(bench.ask(&mut *policy, &bench.request(54, 10), full), plan(50, 100));
+        // A TPOT bound of 9 ms forbids level 100 %; 52 ms then leave ⟨50, 50⟩ at 29 ms.
+        assert_eq!(bench.ask(&mut *policy, &bench.request(52, 9), full), plan(50, 50));
+    }
+
+    #[test]
+    fn without_a_feasible_plan_the_smallest_relative_excess_wins() {
+        let bench = Bench::elastic();
+        let mut policy = bench.policy("elastic-profile");
+        // 10 ms and 1 ms: ⟨50, 50⟩ misses by factors 2.5 and 5; ⟨50, 100⟩ by 5 and 5, and is
+        // heavier.
+        assert_eq!(bench.ask(&mut *policy, &bench.request(10, 1), None), plan(50, 50));
+        // 10 ms and 10 ms: ⟨100, 50⟩ misses by 5, ⟨50, 50⟩ by 2.5.
+        assert_eq!(bench.ask(&mut *policy, &bench.request(10, 10), None), plan(50, 50));
+    }
+}
