@@ -1,5 +1,7 @@
 //! Integration tests: one binary, one module per area.
 
+mod assets;
+mod prompt;
 mod queueing;
 mod support;
 mod trace;

@@ -115,8 +115,9 @@ pub fn compress(
 
 /// How many tokens at the start of `full` belong to shots and passage alone.
 ///
-/// A tokenizer may join the last characters before the question with its first ones. The tokens
-/// that `full` shares with the text before the question cannot reach into the question.
+/// A tokenizer may split the characters around the start of the question differently once the
+/// question follows (the line ends between them, most often). The tokens that `full` shares with
+/// the text before the question cannot reach into the question; where they end, nothing is cut.
 fn region(dataset: &Dataset, item: &Item, full: &[u32], tokenizer: &dyn Tokenize) -> usize {
     let whole = dataset.render(item);
     let before = &whole[..whole.len() - item.question.len()];
