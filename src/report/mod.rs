@@ -7,13 +7,17 @@
 mod accuracy_bars;
 mod canvas;
 mod colours;
+mod folder;
 mod font;
 mod heat_map;
 mod latency_maps;
 mod metrics_table;
 mod quality_maps;
+mod readme;
 
 pub use accuracy_bars::draw_e2e_bars;
+pub use folder::{FigureInputs, LatencyInput, QualityInput, redraw};
 pub use latency_maps::draw_latency_heatmaps;
 pub use metrics_table::{markdown_table, metrics_table};
 pub use quality_maps::draw_quality_maps;
+pub use readme::with_results;

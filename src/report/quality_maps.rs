@@ -77,29 +77,28 @@ fn map(table: &QualityTable, dataset: &str) -> HeatMap {
 
 fn caption(table: &QualityTable) -> String {
     let fewest = table.datasets().map(|dataset| table.items(dataset).count()).min().unwrap_or(0);
-    let mut words = format!(
+    let precision = format!(
         "n items a cell; a cell's standard error is at most {:.1} points. One scale for all maps.",
         50.0 / (fewest.max(1) as f64).sqrt()
     );
     let (known, all) = table.coverage();
-    if known < all {
-        words +=
-            &format!(" Partial: {known} of {all} answers are measured; – marks cells without any.");
-    }
-    match table.manifest() {
-        Some(manifest) => {
-            words += &format!(
-                " {} shots, compressor {}, {}. Weights: {}. Provenance: measured {}.",
+    let partial =
+        format!("Partial: {known} of {all} answers are measured; a dash marks cells without any.");
+    let provenance = table.manifest().map_or_else(
+        || "Provenance: unknown, the table has no manifest.".to_owned(),
+        |manifest| {
+            format!(
+                "{} shots, compressor {}, {}. Weights: {}. Provenance: measured {}.",
                 manifest.shots,
                 manifest.compressor,
                 manifest.scorer,
                 manifest.model_source,
                 manifest.date
-            );
-        }
-        None => words += " Provenance: unknown, the table has no manifest.",
-    }
-    words
+            )
+        },
+    );
+    let partial = if known < all { partial } else { String::new() };
+    [precision, partial, provenance].join(" ")
 }
 
 #[cfg(test)]

@@ -1,0 +1,123 @@
+//! A results folder's table and figures, from its files alone.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{draw_e2e_bars, draw_latency_heatmaps, draw_quality_maps, metrics_table};
+use crate::error::{Error, Result};
+use crate::metrics::read_metrics_csv;
+use crate::profile::{DeviceProfile, QualityTable};
+
+/// The profiles that a results folder draws, as its `manifest.toml` names them under `figures`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureInputs {
+    /// One latency figure each.
+    #[serde(default)]
+    pub latency: Vec<LatencyInput>,
+    /// One figure of accuracy maps each.
+    #[serde(default)]
+    pub quality: Vec<QualityInput>,
+}
+
+/// What [`draw_latency_heatmaps`] draws.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatencyInput {
+    /// Folder of the device profile, from where the command runs.
+    pub device: PathBuf,
+    /// Whose latencies.
+    pub base_model: String,
+    /// Of which family.
+    pub family: String,
+}
+
+/// What [`draw_quality_maps`] draws.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QualityInput {
+    /// Folder of the quality table, from where the command runs.
+    pub folder: PathBuf,
+    /// The table's name in it, such as `width`.
+    pub table: String,
+}
+
+/// The part of a manifest that figures need.
+#[derive(Debug, Default, Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    figures: FigureInputs,
+}
+
+/// Draws the figures of the results folder `folder` into it and returns its table.
+///
+/// Reads `metrics.csv` and, for the figures of profiles, the inputs that `manifest.toml` names;
+/// nothing is replayed.
+///
+/// # Errors
+/// If one of these files is missing or bad, or a figure cannot be written.
+pub fn redraw(folder: &Path) -> Result<String> {
+    let rows = read_metrics_csv(&folder.join("metrics.csv"))?;
+    let figures = read_manifest(&folder.join("manifest.toml"))?.figures;
+    draw_e2e_bars(&rows, folder)?;
+    for input in &figures.latency {
+        let profile = DeviceProfile::load(&input.device)?;
+        draw_latency_heatmaps(&profile, &input.base_model, &input.family, folder)?;
+    }
+    for input in &figures.quality {
+        draw_quality_maps(&QualityTable::load(&input.folder, &input.table)?, folder)?;
+    }
+    Ok(metrics_table(&rows))
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest> {
+    let text =
+        std::fs::read_to_string(path).map_err(|cause| Error::io(path, "cannot read", cause))?;
+    toml::from_str(&text).map_err(|cause| Error::file(path, cause.message().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{CellLabel, MetricsRow, RunMeasures, write_metrics_csv};
+
+    fn results_folder(manifest: &str) -> tempfile::TempDir {
+        let label = CellLabel {
+            method: "full".to_owned(),
+            alpha: 0.0,
+            device: "phone".to_owned(),
+            latency_of: "large".to_owned(),
+            base_model: "small".to_owned(),
+            provenance: "latency modelled, answers measured".to_owned(),
+        };
+        let run = RunMeasures { accuracy_at_slo: Some(0.5), ..RunMeasures::default() };
+        let rows = [MetricsRow::of(&label, &[run.clone(), run])];
+        let folder = tempfile::tempdir().unwrap();
+        write_metrics_csv(&folder.path().join("metrics.csv"), &rows).unwrap();
+        std::fs::write(folder.path().join("manifest.toml"), manifest).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_folder_is_redrawn_from_its_files_to_the_same_bytes() {
+        let folder = results_folder("commit = \"abc\"\n[figures]\nlatency = []\n");
+        assert!(redraw(folder.path()).unwrap().contains("full"));
+        let figure = folder.path().join("accuracy-at-slo-phone-large-small.png");
+        let first = std::fs::read(&figure).unwrap();
+        redraw(folder.path()).unwrap();
+        assert_eq!(std::fs::read(&figure).unwrap(), first);
+    }
+
+    #[test]
+    fn a_manifest_with_a_stray_key_or_a_missing_profile_is_an_error() {
+        let stray = results_folder("[figures]\nlatencies = []\n");
+        let message = redraw(stray.path()).unwrap_err().to_string();
+        assert!(message.contains("manifest.toml") && message.contains("`latencies`"), "{message}");
+        let missing = results_folder(
+            "[[figures.latency]]\ndevice = \"no-such\"\nbase_model = \"a\"\nfamily = \"b\"\n",
+        );
+        let message = redraw(missing.path()).unwrap_err().to_string();
+        assert!(message.contains("no-such/device.toml"), "{message}");
+    }
+}
