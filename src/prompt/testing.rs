@@ -107,10 +107,15 @@ pub fn write_wheel(files: &[(&str, &str)]) -> (TempDir, PathBuf) {
     let mut archive = ZipWriter::new(File::create(&path).unwrap());
     for (member, text) in files {
         archive.start_file(*member, SimpleFileOptions::default()).unwrap();
-        let mut gz = GzEncoder::new(&mut archive, Compression::fast());
-        gz.write_all(text.as_bytes()).unwrap();
-        gz.finish().unwrap();
+        archive.write_all(&gzip(text)).unwrap();
     }
     archive.finish().unwrap();
     (folder, path)
+}
+
+/// `text`, compressed.
+pub fn gzip(text: &str) -> Vec<u8> {
+    let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
+    gz.write_all(text.as_bytes()).unwrap();
+    gz.finish().unwrap()
 }
