@@ -1,0 +1,105 @@
+//! The calibration text: token sequences on which importance is measured.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::network::SEQUENCE_TOKENS_MAX;
+use crate::digest;
+use crate::error::{Error, Result};
+use crate::prompt::{Dataset, Tokenize};
+
+/// What a measurement was made on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorpusInfo {
+    /// Where the text comes from.
+    pub description: String,
+    /// SHA-256, in hexadecimal, of the whole text, of which the first tokens are used.
+    pub sha256: String,
+    /// Tokens used.
+    pub tokens: usize,
+    /// Sequences used.
+    pub sequences: usize,
+}
+
+/// Token sequences, any prefix of which draws evenly on all sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Corpus {
+    description: String,
+    sha256: String,
+    sequences: Vec<Vec<u32>>,
+}
+
+impl Corpus {
+    /// The calibration texts of `datasets`; none of their questions is ever scored.
+    ///
+    /// Every sequence holds texts of one dataset, as a prompt with shots does.
+    ///
+    /// # Errors
+    /// If there is less than one full sequence.
+    pub fn of_datasets(datasets: &[Dataset], tokenizer: &dyn Tokenize) -> Result<Self> {
+        let names: Vec<&str> = datasets.iter().map(|dataset| dataset.name.as_str()).collect();
+        let texts: Vec<String> =
+            datasets.iter().map(|dataset| dataset.calibration.join("\n\n")).collect();
+        let description = format!("calibration questions, answered, of {}", names.join(", "));
+        Self::new(description, &texts, tokenizer)
+    }
+
+    /// The text file `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read or holds less than one full sequence.
+    pub fn of_file(path: &Path, tokenizer: &dyn Tokenize) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "cannot read", e))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self::new(name, &[text], tokenizer)
+    }
+
+    fn new(description: String, texts: &[String], tokenizer: &dyn Tokenize) -> Result<Self> {
+        let sha256 = digest::sha256(texts.join("\n\n").as_bytes());
+        let tokens: Vec<Vec<u32>> = texts.iter().map(|text| tokenizer.encode(text)).collect();
+        let sequences = interleave(&tokens);
+        if sequences.is_empty() {
+            return Err(Error::new("calibration corpus", "too short")
+                .found(format!("{} tokens", tokens.concat().len()))
+                .allowed(format!("{SEQUENCE_TOKENS_MAX} tokens or more in one text")));
+        }
+        Ok(Self { description, sha256, sequences })
+    }
+
+    /// The first sequences, `tokens` tokens in all or as many as there are, after leaving `skipped`
+    /// tokens out; both are rounded up to whole sequences.
+    #[must_use]
+    pub fn sequences(&self, skipped: usize, tokens: usize) -> &[Vec<u32>] {
+        let length = self.sequences[0].len();
+        let start = skipped.div_ceil(length).min(self.sequences.len());
+        let end = (start + tokens.div_ceil(length)).min(self.sequences.len());
+        &self.sequences[start..end]
+    }
+
+    /// What a measurement on the first `sequences` sequences is made on.
+    #[must_use]
+    pub fn info(&self, sequences: &[Vec<u32>]) -> CorpusInfo {
+        CorpusInfo {
+            description: self.description.clone(),
+            sha256: self.sha256.clone(),
+            tokens: sequences.iter().map(Vec::len).sum(),
+            sequences: sequences.len(),
+        }
+    }
+}
+
+/// Cuts every text into full sequences, remainders left out, and takes from the texts in turn.
+fn interleave(texts: &[Vec<u32>]) -> Vec<Vec<u32>> {
+    let mut texts: Vec<_> =
+        texts.iter().map(|text| text.chunks_exact(SEQUENCE_TOKENS_MAX)).collect();
+    let mut sequences = Vec::new();
+    loop {
+        let before = sequences.len();
+        sequences.extend(texts.iter_mut().filter_map(Iterator::next).map(<[u32]>::to_vec));
+        if sequences.len() == before {
+            return sequences;
+        }
+    }
+}

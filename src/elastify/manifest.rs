@@ -1,0 +1,256 @@
+//! The manifest of an elastic model: what was measured, in which order the units go, and what each
+//! level keeps. The engine builds its sessions from this file and the GGUF it names.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::allocation::AllocationSpec;
+use super::corpus::CorpusInfo;
+use super::importance::ImportanceRule;
+use super::scores::{GroupRule, ModelIdentity, Scores};
+use crate::engine::model::{LayerOrder, LayerShape, ModelConfig, SubModel};
+use crate::error::{Error, Result};
+use crate::files;
+
+/// How a ladder gets its sub-models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Prefixes of reordered units.
+    Width,
+    /// Whole layers skipped.
+    LayerRemoval,
+}
+
+impl Family {
+    /// The family's name in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Width => "width",
+            Self::LayerRemoval => "layer-removal",
+        }
+    }
+}
+
+/// In which order the units of a layer stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitOrder {
+    /// Most important first.
+    Importance,
+    /// As in the base model.
+    Original,
+}
+
+/// Everything that a ladder depends on beside the scores.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LadderSpec {
+    /// How the sub-models come about.
+    pub family: Family,
+    /// How the order comes about; without effect where layers are kept or skipped whole.
+    pub unit_order: UnitOrder,
+    /// What ranks neurons.
+    pub importance_rule: ImportanceRule,
+    /// What ranks groups.
+    pub group_rule: GroupRule,
+    /// How budgets are spread in family `width`, and how many layers are anchors.
+    pub allocation: AllocationSpec,
+}
+
+/// A ladder of sub-models with everything it was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ElasticManifest {
+    /// The command that wrote this file.
+    pub command: String,
+    /// The base model.
+    pub model: ModelIdentity,
+    /// What importance was measured on.
+    pub corpus: CorpusInfo,
+    /// The corpus's first tokens, on which removal losses were measured.
+    pub removal_tokens: usize,
+    /// What was asked for.
+    pub ladder: LadderSpec,
+    /// The base model's mean next-token loss, nats per token.
+    pub base_loss: f64,
+    /// How much that loss grows when each layer is removed.
+    pub layer_importance: Vec<f64>,
+    /// The layers that dominate by `layer_importance`, ascending.
+    pub anchors: Vec<usize>,
+    /// Sub-models, smallest level first.
+    pub levels: Vec<SubModel>,
+    /// For each of `levels`, the share of the layers' parameters that it keeps.
+    pub unit_parameter_share: Vec<f64>,
+    /// The order of the units of each layer.
+    pub order: Vec<LayerOrder>,
+}
+
+impl ElasticManifest {
+    /// The ladder that `spec` asks for, from measured `scores`.
+    ///
+    /// # Errors
+    /// If a measurement that `spec` needs has not been made.
+    pub fn new(scores: &Scores, ladder: LadderSpec, command: String) -> Result<Self> {
+        let config = &scores.model.config;
+        let units = scores.unit_scores(ladder.importance_rule, ladder.group_rule)?;
+        let levels = match ladder.family {
+            Family::Width => units.width_ladder(config, &ladder.allocation),
+            Family::LayerRemoval => units.layer_removal_ladder(config),
+        };
+        let order = match (ladder.family, ladder.unit_order) {
+            (Family::Width, UnitOrder::Importance) => units.order(),
+            _ => original_order(config),
+        };
+        Ok(Self {
+            command,
+            model: scores.model.clone(),
+            corpus: scores.corpus.clone(),
+            removal_tokens: scores.removal.predictions + scores.removal.sequences,
+            ladder,
+            base_loss: scores.base_loss(),
+            layer_importance: units.layers.clone(),
+            anchors: units.top_layers(ladder.allocation.anchor_share),
+            unit_parameter_share: levels
+                .iter()
+                .map(|level| level.unit_parameter_share(config))
+                .collect(),
+            levels,
+            order,
+        })
+    }
+
+    /// Reads and checks the file `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, is no manifest, or contradicts itself.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
+        let manifest: Self = serde_json::from_slice(&text)
+            .map_err(|e| Error::file(path, "not an elastic manifest").caused_by(e))?;
+        manifest.check(path)?;
+        Ok(manifest)
+    }
+
+    /// Writes the file `path`: one line per field, and one per entry of a list of lists or tables.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let fields: serde_json::Map<String, Value> = serde_json::to_value(self)
+            .and_then(serde_json::from_value)
+            .map_err(|e| Error::file(path, "cannot be written as JSON").caused_by(e))?;
+        let lines: Vec<String> =
+            fields.iter().map(|(key, value)| format!("  \"{key}\": {}", field(value))).collect();
+        files::write_whole(path, format!("{{\n{}\n}}\n", lines.join(",\n")).as_bytes())
+    }
+
+    /// The sub-model of `level`.
+    #[must_use]
+    pub fn level(&self, level: crate::units::Level) -> Option<&SubModel> {
+        self.levels.iter().find(|sub_model| sub_model.level == level)
+    }
+
+    /// Checks that this manifest belongs to a model of dimensions `config`.
+    ///
+    /// # Errors
+    /// If it was made for other dimensions.
+    pub fn check_model(&self, path: &Path, config: &ModelConfig) -> Result<()> {
+        if &self.model.config == config {
+            return Ok(());
+        }
+        Err(Error::file(path, "made for a model of other dimensions")
+            .at("key \"model.config\"")
+            .found(format!("{:?}", self.model.config))
+            .allowed(format!("{config:?}")))
+    }
+
+    fn check(&self, path: &Path) -> Result<()> {
+        let config = &self.model.config;
+        let wrong = |place: String, problem: &str| Error::file(path, problem).at(place);
+        for (key, length, allowed) in [
+            ("order", self.order.len(), config.layers),
+            ("layer_importance", self.layer_importance.len(), config.layers),
+            ("unit_parameter_share", self.unit_parameter_share.len(), self.levels.len()),
+        ] {
+            if length != allowed {
+                return Err(wrong(format!("key \"{key}\""), "wrong length")
+                    .found(length)
+                    .allowed(allowed));
+            }
+        }
+        for (layer, order) in self.order.iter().enumerate() {
+            for (kind, units, count) in [
+                ("groups", &order.groups, config.kv_heads),
+                ("neurons", &order.neurons, config.intermediate),
+            ] {
+                if !is_permutation(units, count) {
+                    return Err(wrong(format!("key \"order[{layer}].{kind}\""), "no permutation")
+                        .allowed(format!("each of 0 to {} once", count.saturating_sub(1))));
+                }
+            }
+        }
+        self.check_levels(path)
+    }
+
+    fn check_levels(&self, path: &Path) -> Result<()> {
+        let config = &self.model.config;
+        let whole = LayerShape { groups: config.kv_heads, neurons: config.intermediate };
+        let mut below = vec![LayerShape { groups: 0, neurons: 0 }; config.layers];
+        for (index, sub_model) in self.levels.iter().enumerate() {
+            let wrong =
+                |problem: &str| Error::file(path, problem).at(format!("key \"levels[{index}]\""));
+            if sub_model.layers.len() != config.layers {
+                return Err(wrong("wrong number of layers")
+                    .found(sub_model.layers.len())
+                    .allowed(config.layers));
+            }
+            if index > 0 && self.levels[index - 1].level >= sub_model.level {
+                return Err(wrong("levels out of order").found(sub_model.level));
+            }
+            for (layer, (low, high)) in below.iter().zip(&sub_model.layers).enumerate() {
+                if !fits(low, high) || !fits(high, &whole) {
+                    return Err(wrong(&format!("shape of layer {layer} out of range"))
+                        .found(format!("{high:?}"))
+                        .allowed(format!("from {low:?} to {whole:?}")));
+                }
+            }
+            below.clone_from(&sub_model.layers);
+        }
+        Ok(())
+    }
+}
+
+fn original_order(config: &ModelConfig) -> Vec<LayerOrder> {
+    let groups = (0..config.kv_heads as u32).collect();
+    let neurons = (0..config.intermediate as u32).collect();
+    vec![LayerOrder { groups, neurons }; config.layers]
+}
+
+fn fits(inner: &LayerShape, outer: &LayerShape) -> bool {
+    inner.groups <= outer.groups && inner.neurons <= outer.neurons
+}
+
+fn is_permutation(units: &[u32], count: usize) -> bool {
+    let mut seen = vec![false; count];
+    units.len() == count
+        && units.iter().all(|&unit| {
+            seen.get_mut(unit as usize).is_some_and(|seen| !std::mem::replace(seen, true))
+        })
+}
+
+fn field(value: &Value) -> String {
+    match value {
+        Value::Array(entries) if entries.iter().any(|e| e.is_object() || e.is_array()) => {
+            let lines: Vec<String> = entries.iter().map(|entry| format!("    {entry}")).collect();
+            format!("[\n{}\n  ]", lines.join(",\n"))
+        }
+        _ => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
