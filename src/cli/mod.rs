@@ -43,7 +43,7 @@ enum Command {
     Policy(policy::Args),
     /// Make a model elastic: importance, order, allocation
     #[cfg(feature = "engine")]
-    Elastify(elastify::Args),
+    Elastify(Box<elastify::Args>),
     /// Measure latency or answer quality of this machine and model
     #[cfg(feature = "engine")]
     Profile(profile::Args),
@@ -71,7 +71,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Assets(args) => assets::run(args),
         Command::Policy(args) => policy::run(args),
         #[cfg(feature = "engine")]
-        Command::Elastify(args) => elastify::run(args),
+        Command::Elastify(args) => elastify::run(*args),
         #[cfg(feature = "engine")]
         Command::Profile(args) => profile::run(args),
         #[cfg(feature = "engine")]
