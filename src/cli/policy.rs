@@ -1,12 +1,103 @@
-//! `pliant policy`.
+//! `pliant policy`: the methods of the study, in a table or in full.
 
 use std::process::ExitCode;
 
-use pliant::Result;
+use clap::Subcommand;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use serde::Serialize;
+
+use pliant::policy::{Description, MethodSpec, standard_methods};
+use pliant::{Error, Result};
+
+use super::output::print_line;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    unimplemented!("pliant policy")
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show every method: family, compressor, policy
+    List {
+        /// As JSON, with the rules
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how one method chooses, and the lines that put it into an experiment file
+    Describe {
+        /// Name as in `pliant policy list`
+        method: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    match args.command {
+        Command::List { json } => list(json)?,
+        Command::Describe { method, json } => describe(&named(&method)?, json)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named(name: &str) -> Result<MethodSpec> {
+    let methods = standard_methods();
+    let known: Vec<_> = methods.iter().map(|method| method.name.clone()).collect();
+    methods.into_iter().find(|method| method.name == name).ok_or_else(|| {
+        Error::new("argument METHOD", "no such method").found(name).allowed(known.join(", "))
+    })
+}
+
+/// One method of the JSON output.
+#[derive(Debug, Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    method: MethodSpec,
+    #[serde(flatten)]
+    description: Description,
+}
+
+/// The part of an experiment file that names its methods.
+#[derive(Debug, Serialize)]
+struct Experiment<'a> {
+    method: [&'a MethodSpec; 1],
+}
+
+impl From<MethodSpec> for Listed {
+    fn from(method: MethodSpec) -> Self {
+        Self { description: method.policy.description(), method }
+    }
+}
+
+fn list(json: bool) -> Result<()> {
+    let methods = standard_methods();
+    if json {
+        return print_json(&methods.into_iter().map(Listed::from).collect::<Vec<_>>());
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["method", "latencies of", "answers of", "compressor", "policy"]);
+    for method in &methods {
+        let compressor = method.compressor.as_deref().unwrap_or("none");
+        let (family, answers) = (&*method.family, method.quality_family());
+        table.add_row([&method.name, family, answers, compressor, method.policy.kind()]);
+    }
+    print_line(table.trim_fmt())
+}
+
+fn describe(method: &MethodSpec, json: bool) -> Result<()> {
+    if json {
+        return print_json(&Listed::from(method.clone()));
+    }
+    let Description { rule, sees } = method.policy.description();
+    let lines = toml::to_string(&Experiment { method: [method] }).expect("methods are strings");
+    print_line(format!("{}\n\nrule: {rule}\nsees: {sees}\n\n{}", method.name, lines.trim_end()))
+}
+
+fn print_json(value: &impl Serialize) -> Result<()> {
+    print_line(serde_json::to_string_pretty(value).expect("methods are strings"))
 }

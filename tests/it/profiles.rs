@@ -1,0 +1,116 @@
+//! Every committed profile, quality table and manifest is read whole; the modelled phones obey
+//! the formula they state.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pliant::profile::{
+    DeviceProfile, PromptLengths, Provenance, QualityManifest, QualityTable, Split,
+    read_latency_samples,
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("device-profiles")
+}
+
+/// The folders in `folder`, sorted; none if it is not there.
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut folders: Vec<_> =
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+fn devices() -> Vec<(PathBuf, DeviceProfile)> {
+    folders(&root())
+        .into_iter()
+        .filter(|folder| folder.file_name().unwrap() != "quality")
+        .map(|folder| (folder.clone(), DeviceProfile::load(&folder).unwrap()))
+        .collect()
+}
+
+#[test]
+fn every_committed_device_profile_is_read_with_its_samples() {
+    let devices = devices();
+    for (folder, device) in &devices {
+        assert_eq!(folder.file_name().unwrap(), device.name.as_str());
+        for family in &device.families {
+            device.base(&family.base_model).unwrap();
+            if let Provenance::Measured { samples, .. } = &family.provenance {
+                let samples = read_latency_samples(&folder.join(samples)).unwrap();
+                let of_family = samples.iter().filter(|sample| sample.family == family.family);
+                assert!(of_family.count() > 0, "{} has samples", family.family);
+            }
+        }
+    }
+    let names: Vec<_> = devices.iter().map(|(_, device)| device.name.as_str()).collect();
+    for phone in ["mi-14", "redmi-k60-champion", "redmi-k70-pro"] {
+        assert!(names.contains(&phone), "{phone} is there");
+    }
+}
+
+#[test]
+fn modelled_latencies_are_proportional_to_tokens_and_level() {
+    for (_, device) in devices() {
+        for family in &device.families {
+            if !matches!(family.provenance, Provenance::Modelled { .. }) {
+                continue;
+            }
+            let full = family.full();
+            for level in &family.levels {
+                let share = level.level.share();
+                // Exact to the nanosecond: a plan at the very edge of an objective stays feasible.
+                assert_eq!(level.ttft(250), share.of(full.ttft(250)));
+                assert_eq!(level.ttft(500), 2 * level.ttft(250));
+                assert_eq!(level.tpot(250), share.of(full.tpot(0)));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_committed_quality_table_is_read_with_its_manifest_and_counts() {
+    for folder in folders(&root().join("quality")) {
+        for path in files(&folder, ".manifest.json") {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let table = name.strip_suffix(".manifest.json").unwrap();
+            let manifest = QualityManifest::load(&folder, table).unwrap();
+            assert_eq!(manifest.base_model, folder.file_name().unwrap().to_str().unwrap());
+            assert_eq!(manifest.split, Split::RULE);
+            check_table(&QualityTable::load(&folder, table).unwrap(), &manifest);
+        }
+        for path in files(&folder, ".tokens.csv") {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            PromptLengths::load(&folder, name.strip_suffix(".tokens.csv").unwrap()).unwrap();
+        }
+        for path in files(&folder, ".csv") {
+            let name = path.file_name().unwrap().to_str().unwrap().trim_end_matches(".csv");
+            if !name.contains('.') {
+                assert!(folder.join(format!("{name}.manifest.json")).exists(), "{name}");
+            }
+        }
+    }
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.to_str().unwrap().ends_with(ending));
+    files.sort();
+    files
+}
+
+fn check_table(table: &QualityTable, manifest: &QualityManifest) {
+    assert_eq!(
+        table.datasets().collect::<Vec<_>>(),
+        manifest.datasets.keys().map(String::as_str).collect::<Vec<_>>()
+    );
+    for (dataset, counts) in &manifest.datasets {
+        let side = |side| {
+            let items = table.items(dataset).filter(|&(_, row)| table.side(row) == side);
+            items.count() as u32
+        };
+        let found = (side(Split::Estimate), side(Split::Replay));
+        assert_eq!(found, (counts.estimate, counts.replay), "{dataset}");
+    }
+}
