@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::curve::{DecodeCurve, MAX_TOKENS, PrefillCurve};
 use super::provenance::Provenance;
-use super::text;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::units::{Level, duration_from_millis};
@@ -154,14 +153,7 @@ impl DeviceProfile {
     /// coefficient that is negative or gives no time.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
-        let text = text::read(&path)?;
-        let profile: Self = toml::from_str(&text).map_err(|cause| {
-            let error = Error::file(&path, cause.message());
-            match cause.span() {
-                Some(span) => error.at(text::line_of(&text, span.start)),
-                None => error,
-            }
-        })?;
+        let profile: Self = files::read_toml(&path)?;
         profile.check(&path)?;
         Ok(profile)
     }

@@ -12,12 +12,6 @@ pub(super) fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(|cause| Error::io(path, "cannot read", cause))
 }
 
-/// `line N` of the byte offset `at` in `text`.
-pub(super) fn line_of(text: &str, at: usize) -> String {
-    let before = text.as_bytes().iter().take(at);
-    format!("line {}", before.filter(|&&byte| byte == b'\n').count() + 1)
-}
-
 /// The records of a CSV file with the given header, each with its line for error messages.
 pub(super) fn csv_rows(
     path: &Path,
