@@ -30,9 +30,9 @@ pub mod sim;
 
 pub mod metrics;
 
-pub mod experiment;
-
 pub mod report;
+
+pub mod experiment;
 
 pub mod assets;
 pub mod prompt;

@@ -1,12 +1,122 @@
-//! `pliant run`.
+//! `pliant run`: replay an experiment, print its table, draw its figures.
 
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use pliant::Result;
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use pliant::experiment::{
+    Backend, Experiment, PredictionErrors, Progress, RatioSummary, Results, RunOptions,
+    run as run_experiment,
+};
+use pliant::report::redraw;
+use pliant::{Error, Result};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The experiment file
+    experiment: PathBuf,
+    /// Who answers: the cost model, or real inference on this machine
+    #[arg(long, value_enum, default_value_t = ExecutorKind::CostModel)]
+    executor: ExecutorKind,
+    /// Results folder [default: results/<name of the experiment file>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Threads of a simulated run; 0 is one per core
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Seed of the first replication, instead of the experiment's
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Start every request at its arrival, without queueing
+    #[arg(long)]
+    ideal_isolation: bool,
+    /// Print the rows as JSON and draw nothing
+    #[arg(long)]
+    json: bool,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    unimplemented!("pliant run")
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ExecutorKind {
+    CostModel,
+    Engine,
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    let mut experiment = Experiment::load(&args.experiment)?;
+    if let Some(seed) = args.seed {
+        experiment.spec.first_seed = seed;
+    }
+    experiment.spec.service.ideal_isolation |= args.ideal_isolation;
+    let out = args.out.unwrap_or_else(|| Path::new("results").join(&experiment.name));
+    let bar = Bar::new();
+    let options = RunOptions { out: &out, threads: args.threads, progress: &bar };
+    let results = match args.executor {
+        ExecutorKind::CostModel => run_experiment(&experiment, Backend::CostModel, &options)?,
+        ExecutorKind::Engine => on_engine(&experiment, &options)?,
+    };
+    bar.0.finish_and_clear();
+    print_results(&results, &out, args.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Replays with real inference.
+fn on_engine(_experiment: &Experiment, _options: &RunOptions<'_>) -> Result<Results> {
+    Err(Error::new("--executor", "not part of this build")
+        .found("engine")
+        .allowed("cost-model, or a build with `--features engine`"))
+}
+
+fn print_results(results: &Results, out: &Path, json: bool) -> Result<()> {
+    if json {
+        let text = serde_json::to_string_pretty(&results.rows).expect("rows are plain values");
+        println!("{text}");
+        return Ok(());
+    }
+    print!("{}", redraw(out)?);
+    if let Some(predictions) = &results.predictions {
+        print!("{}", describe_predictions(predictions));
+    }
+    println!("written to {}", out.display());
+    Ok(())
+}
+
+/// How far the cost model was off; the requests themselves are in `predictions/`.
+fn describe_predictions(errors: &PredictionErrors) -> String {
+    let line = |name: &str, summary: Option<RatioSummary>| match summary {
+        Some(RatioSummary { requests, p5, p50, p95 }) => format!(
+            "{name}: measured / predicted {p50:.2} (5 % to 95 %: {p5:.2} to {p95:.2}) over \
+             {requests} requests\n"
+        ),
+        None => format!("{name}: nothing to compare\n"),
+    };
+    line("unqueued TTFT", errors.ttft()) + &line("TPOT", errors.tpot())
+}
+
+/// A progress bar on a terminal, nothing in a pipe.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let style = "{bar:40} {human_pos}/{human_len} requests, {eta} left";
+        let style = ProgressStyle::with_template(style).expect("the template is sound");
+        Self(ProgressBar::new(0).with_style(style))
+    }
+}
+
+impl Progress for Bar {
+    fn start(&self, requests: u64) {
+        self.0.set_length(requests);
+        self.0.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    fn advance(&self) {
+        self.0.inc(1);
+    }
 }

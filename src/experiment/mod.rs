@@ -1,5 +1,29 @@
 //! From an experiment file to a grid of runs, run in parallel.
+//!
+//! A run replays one trace for one method on one device under one seed. It depends on nothing but
+//! its inputs and its seed, so a results folder has the same bytes at any number of threads:
+//!
+//! ```text
+//! DIR/metrics.csv       one row per method, skew, device and base model, over seeds
+//! DIR/differences.csv   the first method against each other one, paired by seed
+//! DIR/outcomes/         one file per run, one row per request, streamed
+//! DIR/predictions/      the same for measured runs: predicted beside measured
+//! DIR/manifest.toml     what it was made from; written last, so its presence means completeness
+//! ```
 
+mod grid;
 mod items;
+mod manifest;
+mod outcomes;
+mod predictions;
+mod runner;
+mod spec;
 
 pub use items::item_pools;
+pub use manifest::Manifest;
+pub use outcomes::OutcomeCsv;
+pub use predictions::{Compared, PredictionErrors, RatioSummary};
+pub use runner::{Backend, MakeExecutor, Measured, Progress, Results, RunOptions, Silent, run};
+pub use spec::{
+    DeviceSpec, Experiment, ExperimentSpec, FileSource, KeptOutcomes, SynthSource, TraceSource,
+};

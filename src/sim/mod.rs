@@ -50,7 +50,7 @@ pub struct ServiceOptions {
 }
 
 /// Where outcomes go: in order of service, each as soon as it is known.
-pub trait OutcomeSink: std::fmt::Debug {
+pub trait OutcomeSink {
     /// Takes note of one served request.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Integration tests: one binary, one module per area.
 
 mod assets;
+mod bench_files;
+mod experiment;
 mod profiles;
 mod prompt;
 mod queueing;

@@ -1,0 +1,145 @@
+//! What a results folder was made from: enough to make it again, and nothing of the machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Serialize;
+
+use super::spec::{Experiment, TraceSource};
+use crate::digest::sha256_file;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::profile::{REFERENCE_FAMILY, Split};
+use crate::report::{FigureInputs, LatencyInput, QualityInput};
+use crate::sim::ServiceOptions;
+
+/// `manifest.toml`: the same for the same commit, inputs and seeds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Manifest {
+    experiment: String,
+    pliant: &'static str,
+    /// Absent outside a checkout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
+    /// Whether the program's sources differ from the commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sources_modified: Option<bool>,
+    executor: String,
+    first_seed: u64,
+    seeds: u32,
+    split: &'static str,
+    service: ServiceOptions,
+    /// What the executor says of itself.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    runtime: BTreeMap<String, String>,
+    /// SHA-256 of every input file, by its path as the experiment states it.
+    inputs: BTreeMap<String, String>,
+    /// What figures of profiles show.
+    figures: FigureInputs,
+}
+
+impl Manifest {
+    /// The manifest of `experiment` run on `executor`, which states `runtime` about itself.
+    ///
+    /// # Errors
+    /// If an input file cannot be read.
+    pub fn of(
+        experiment: &Experiment,
+        executor: &str,
+        runtime: BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let commit = git(&["rev-parse", "HEAD"]);
+        let sources = ["status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock"];
+        let sources_modified =
+            commit.is_some().then(|| git(&sources).map(|text| !text.is_empty())).flatten();
+        let mut inputs = BTreeMap::new();
+        for path in input_files(experiment) {
+            inputs.insert(path.display().to_string(), sha256_file(&path)?);
+        }
+        Ok(Self {
+            experiment: experiment.name.clone(),
+            pliant: env!("CARGO_PKG_VERSION"),
+            commit,
+            sources_modified,
+            executor: executor.to_owned(),
+            first_seed: experiment.spec.first_seed,
+            seeds: experiment.spec.seeds,
+            split: Split::RULE,
+            service: experiment.spec.service,
+            runtime,
+            inputs,
+            figures: figures(experiment),
+        })
+    }
+
+    /// Writes the manifest to the file `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = toml::to_string(self)
+            .map_err(|cause| Error::file(path, "cannot be written as TOML").caused_by(cause))?;
+        files::write_whole(path, text.as_bytes())
+    }
+}
+
+/// What `git` prints about the checkout that this program was built from; `None` without one.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output =
+        Command::new("git").arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(arguments).output();
+    let output = output.ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+/// The files that the experiment reads.
+fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
+    let spec = &experiment.spec;
+    let mut files = BTreeSet::from([experiment.path.clone()]);
+    files.insert(match &spec.trace {
+        TraceSource::Synth(source) => source.items.clone(),
+        TraceSource::File(source) => source.path.clone(),
+    });
+    for device in &spec.devices {
+        files.insert(device.dir.join("device.toml"));
+        let answers = spec.quality.join(&device.base_model);
+        for method in &spec.methods {
+            let table = method.quality_family();
+            for ending in ["csv", "prob.csv", "sum.csv", "manifest.json"] {
+                files.insert(answers.join(format!("{table}.{ending}")));
+            }
+            if let Some(compressor) = &method.compressor {
+                files.insert(answers.join(format!("{compressor}.tokens.csv")));
+            }
+        }
+    }
+    // A quality table's twins and manifest are optional; whatever else was missing is an error by now.
+    files.retain(|path| path.exists());
+    files
+}
+
+/// Latencies of the reference family for each device, accuracies of each quality table.
+fn figures(experiment: &Experiment) -> FigureInputs {
+    let spec = &experiment.spec;
+    let mut figures = FigureInputs::default();
+    for device in &spec.devices {
+        let latency = LatencyInput {
+            device: device.dir.clone(),
+            base_model: device.latency_of.clone(),
+            family: REFERENCE_FAMILY.to_owned(),
+        };
+        if !figures.latency.contains(&latency) {
+            figures.latency.push(latency);
+        }
+        for method in &spec.methods {
+            let quality = QualityInput {
+                folder: spec.quality.join(&device.base_model),
+                table: method.quality_family().to_owned(),
+            };
+            if !figures.quality.contains(&quality) {
+                figures.quality.push(quality);
+            }
+        }
+    }
+    figures
+}

@@ -1,0 +1,203 @@
+//! Predicted beside measured: what the cost model says of every request that is really answered.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::outcomes::exact_ms;
+use crate::error::Result;
+use crate::executor::Executor;
+use crate::files::GrowingFile;
+use crate::metrics::quantile;
+use crate::outcome::Execution;
+use crate::plan::Plan;
+use crate::request::Request;
+
+/// TTFT here is unqueued: decide, compress, switch and prefill.
+const COLUMNS: &str = "id,level_percent,prompt_ratio,prompt_tokens,kept_tokens_predicted,\
+    kept_tokens_measured,ttft_ms_predicted,ttft_ms_measured,tpot_ms_predicted,tpot_ms_measured,\
+    correct_predicted,correct_measured\n";
+
+/// An executor that measures, and notes what another predicts for the same plan.
+///
+/// Both see the same requests in the same order, so both know the same resident level.
+#[derive(Debug)]
+pub struct Compared<'a> {
+    measured: &'a mut dyn Executor,
+    predicted: &'a mut dyn Executor,
+    file: GrowingFile,
+    errors: PredictionErrors,
+}
+
+/// Measured / predicted of every request: 1 is a perfect prediction.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PredictionErrors {
+    ttft: Vec<f64>,
+    tpot: Vec<f64>,
+}
+
+/// Quantiles of measured / predicted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RatioSummary {
+    /// Requests compared.
+    pub requests: usize,
+    /// 5th percentile.
+    pub p5: f64,
+    /// Median.
+    pub p50: f64,
+    /// 95th percentile.
+    pub p95: f64,
+}
+
+impl<'a> Compared<'a> {
+    /// Answers with `measured`, and writes what `predicted` says beside it to the file `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be created.
+    pub fn create(
+        measured: &'a mut dyn Executor,
+        predicted: &'a mut dyn Executor,
+        path: &Path,
+    ) -> Result<Self> {
+        let mut file = GrowingFile::create(path, 1)?;
+        file.append(COLUMNS)?;
+        Ok(Self { measured, predicted, file, errors: PredictionErrors::default() })
+    }
+
+    /// Gives the file its name and returns the comparison.
+    ///
+    /// # Errors
+    /// If the file cannot be renamed.
+    pub fn finish(self) -> Result<PredictionErrors> {
+        self.file.finish()?;
+        Ok(self.errors)
+    }
+}
+
+impl Executor for Compared<'_> {
+    fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution> {
+        let predicted = self.predicted.execute(request, plan)?;
+        let measured = self.measured.execute(request, plan)?;
+        let row = row(request, *plan, &predicted, &measured).expect("a string can always grow");
+        self.file.append(&row)?;
+        self.errors.note(request, &predicted, &measured);
+        Ok(measured)
+    }
+}
+
+impl PredictionErrors {
+    fn note(&mut self, request: &Request, predicted: &Execution, measured: &Execution) {
+        let ttft = [predicted, measured].map(Execution::until_first_token);
+        self.ttft.extend(ratio(ttft));
+        if request.output_tokens > 1 {
+            self.tpot.extend(ratio([predicted.decode, measured.decode]));
+        }
+    }
+
+    /// Adds the comparisons of another run.
+    pub fn extend(&mut self, other: Self) {
+        self.ttft.extend(other.ttft);
+        self.tpot.extend(other.tpot);
+    }
+
+    /// Measured / predicted unqueued TTFT; `None` without requests.
+    #[must_use]
+    pub fn ttft(&self) -> Option<RatioSummary> {
+        summary(&self.ttft)
+    }
+
+    /// Measured / predicted TPOT; `None` without requests of two output tokens or more.
+    #[must_use]
+    pub fn tpot(&self) -> Option<RatioSummary> {
+        summary(&self.tpot)
+    }
+}
+
+fn ratio([predicted, measured]: [Duration; 2]) -> Option<f64> {
+    (!predicted.is_zero()).then(|| measured.as_secs_f64() / predicted.as_secs_f64())
+}
+
+fn summary(ratios: &[f64]) -> Option<RatioSummary> {
+    let mut sorted = ratios.to_vec();
+    let [p5, p50, p95] = [0.05, 0.5, 0.95].map(|share| quantile(&mut sorted, share));
+    Some(RatioSummary { requests: ratios.len(), p5: p5?, p50: p50?, p95: p95? })
+}
+
+fn row(
+    request: &Request,
+    plan: Plan,
+    predicted: &Execution,
+    measured: &Execution,
+) -> Result<String, std::fmt::Error> {
+    let pair = [predicted, measured];
+    let mut row = String::new();
+    let level = plan.level.as_percent();
+    let ratio = plan.prompt_ratio.as_f64();
+    write!(row, "{},{level},{ratio},{}", request.id, request.prompt_tokens)?;
+    for execution in pair {
+        write!(row, ",{}", execution.kept_tokens)?;
+    }
+    for execution in pair {
+        write!(row, ",{}", exact_ms(execution.until_first_token()))?;
+    }
+    for execution in pair {
+        let gaps = request.output_tokens.saturating_sub(1);
+        let tpot = execution.decode.checked_div(gaps);
+        write!(row, ",{}", tpot.map_or(String::new(), exact_ms))?;
+    }
+    for execution in pair {
+        let correct = execution.correct.map(u8::from);
+        write!(row, ",{}", correct.map_or(String::new(), |correct| correct.to_string()))?;
+    }
+    row.push('\n');
+    Ok(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::scripted::Scripted;
+    use crate::request::{AppId, DatasetId, Slo};
+    use crate::units::SimTime;
+
+    fn execution(prefill_ms: u64, decode_ms: u64, correct: Option<bool>) -> Execution {
+        Execution {
+            decide: Duration::from_millis(1),
+            prefill: Duration::from_millis(prefill_ms),
+            decode: Duration::from_millis(decode_ms),
+            kept_tokens: 80,
+            correct,
+            ..Execution::default()
+        }
+    }
+
+    /// Predicted 1 + 9 = 10 ms, measured 1 + 11 = 12 ms: 1.2. Two gaps: 5 and 4 ms: 0.8.
+    #[test]
+    fn each_request_has_its_prediction_beside_its_measurement() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("predictions.csv");
+        let mut measured = Scripted::list([execution(11, 8, Some(true))]);
+        let mut predicted = Scripted::list([execution(9, 10, None)]);
+        let mut compared = Compared::create(&mut measured, &mut predicted, &path).unwrap();
+        let bound = Duration::from_secs(1);
+        let request = Request {
+            id: 3,
+            arrival: SimTime::ZERO,
+            app: AppId(0),
+            dataset: DatasetId(0),
+            item: 0,
+            prompt_tokens: 100,
+            output_tokens: 3,
+            slo: Slo::Absolute { ttft: bound, tpot: bound },
+        };
+        let execution = compared.execute(&request, &Plan::FULL).unwrap();
+        assert_eq!(execution.prefill, Duration::from_millis(11), "what is measured counts");
+        let errors = compared.finish().unwrap();
+        assert_eq!(errors, PredictionErrors { ttft: vec![1.2], tpot: vec![0.8] });
+        assert_eq!(errors.ttft().unwrap().requests, 1);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().nth(1), Some("3,100,1,100,80,80,10,12,5,4,,1"));
+    }
+}

@@ -1,0 +1,243 @@
+//! Runs the grid: each run streams its outcomes, all of them become rows.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::grid::{Cell, Grid};
+use super::manifest::Manifest;
+use super::outcomes::OutcomeCsv;
+use super::predictions::{Compared, PredictionErrors};
+use super::spec::{Experiment, ExperimentSpec, KeptOutcomes};
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::metrics::{
+    MetricsRow, PairedRow, RunMeasures, Tally, write_metrics_csv, write_paired_csv,
+};
+use crate::outcome::Outcome;
+use crate::policy::Scene;
+use crate::sim::{self, OutcomeSink};
+use crate::trace::Trace;
+
+/// Makes the executor of one run.
+pub type MakeExecutor<'a> = dyn FnMut(&Scene, &Trace) -> Result<Box<dyn Executor>> + 'a;
+
+/// Who answers.
+#[expect(missing_debug_implementations, reason = "holds a closure")]
+pub enum Backend<'a> {
+    /// The cost model of each scene; runs go in parallel.
+    CostModel,
+    /// A real engine; runs go one after the other, since they share the machine they are timed on.
+    Measured(Measured<'a>),
+}
+
+/// A real engine.
+#[expect(missing_debug_implementations, reason = "holds a closure")]
+pub struct Measured<'a> {
+    /// Its name in the manifest.
+    pub name: &'a str,
+    /// What the manifest should say of it: hash of the model, version of the runtime, threads.
+    pub runtime: BTreeMap<String, String>,
+    /// Makes the executor of a run.
+    pub make: &'a mut MakeExecutor<'a>,
+}
+
+/// How an experiment is run. Nothing here changes a result, except that measured times vary.
+#[expect(missing_debug_implementations, reason = "holds a trait object of the command line")]
+pub struct RunOptions<'a> {
+    /// The results folder.
+    pub out: &'a Path,
+    /// Threads of a simulated run; 0 is one per core.
+    pub threads: usize,
+    /// Who is told how far it is.
+    pub progress: &'a dyn Progress,
+}
+
+/// Is told how far an experiment is.
+pub trait Progress: Sync {
+    /// `requests` are to be served, over all runs.
+    fn start(&self, requests: u64);
+    /// One more was served.
+    fn advance(&self);
+}
+
+/// Progress that nobody watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn start(&self, _requests: u64) {}
+    fn advance(&self) {}
+}
+
+/// What an experiment shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Results {
+    /// One row per cell.
+    pub rows: Vec<MetricsRow>,
+    /// The first method against the others, paired by seed.
+    pub differences: Vec<PairedRow>,
+    /// Measured against predicted times, over all runs of a real engine.
+    pub predictions: Option<PredictionErrors>,
+}
+
+/// Runs `experiment` and writes its results folder.
+///
+/// # Errors
+/// If an input is missing or wrong, the folder cannot be written, or a run fails. The folder then
+/// has no manifest, and files that were being written keep a name that ends in `.partial`.
+pub fn run(
+    experiment: &Experiment,
+    backend: Backend<'_>,
+    options: &RunOptions<'_>,
+) -> Result<Results> {
+    let grid = Grid::of(experiment)?;
+    prepare_folder(options.out)?;
+    options.progress.start(grid.requests());
+    let runner = Runner { grid: &grid, spec: &experiment.spec, options };
+    let (name, runtime, measures, predictions) = match backend {
+        Backend::CostModel => ("cost-model", BTreeMap::new(), runner.simulate()?, None),
+        Backend::Measured(Measured { name, runtime, make }) => {
+            let (measures, predictions) = runner.measure(make)?;
+            (name, runtime, measures, Some(predictions))
+        }
+    };
+    let (rows, differences) = compare(&grid.cells, &measures, experiment.spec.methods.len());
+    write_metrics_csv(&options.out.join("metrics.csv"), &rows)?;
+    write_paired_csv(&options.out.join("differences.csv"), &differences)?;
+    Manifest::of(experiment, name, runtime)?.save(&options.out.join("manifest.toml"))?;
+    Ok(Results { rows, differences, predictions })
+}
+
+/// Makes the folder and takes away what an earlier, complete experiment left in it.
+fn prepare_folder(out: &Path) -> Result<()> {
+    fs::create_dir_all(out).map_err(|error| Error::io(out, "cannot create", error))?;
+    let remove = |path: &Path, removed: std::io::Result<()>| match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::io(path, "cannot remove", error))
+        }
+        _ => Ok(()),
+    };
+    let manifest = out.join("manifest.toml");
+    if manifest.exists() {
+        for folder in ["outcomes", "predictions"].map(|name| out.join(name)) {
+            remove(&folder, fs::remove_dir_all(&folder))?;
+        }
+    }
+    for file in ["metrics.csv", "differences.csv", "manifest.toml"].map(|name| out.join(name)) {
+        remove(&file, fs::remove_file(&file))?;
+    }
+    Ok(())
+}
+
+/// What every run sees.
+#[derive(Clone, Copy)]
+struct Runner<'a> {
+    grid: &'a Grid,
+    spec: &'a ExperimentSpec,
+    options: &'a RunOptions<'a>,
+}
+
+impl Runner<'_> {
+    /// Cells × seeds, cell by cell.
+    fn runs(&self) -> Vec<(&Cell, usize)> {
+        let seeds = 0..self.grid.seeds.len();
+        self.grid.cells.iter().flat_map(|cell| seeds.clone().map(move |nth| (cell, nth))).collect()
+    }
+
+    fn simulate(&self) -> Result<Vec<RunMeasures>> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.options.threads)
+            .build()
+            .map_err(|error| Error::new("threads", "cannot be started").caused_by(error))?;
+        let simulate = |(cell, nth): (&Cell, usize)| {
+            let mut executor = cell.scene.executor(self.grid.trace(cell, nth))?;
+            self.replay(cell, nth, executor.as_mut(), 1024)
+        };
+        pool.install(|| self.runs().into_par_iter().map(simulate).collect())
+    }
+
+    fn measure(&self, make: &mut MakeExecutor<'_>) -> Result<(Vec<RunMeasures>, PredictionErrors)> {
+        let (mut runs, mut errors) = (Vec::new(), PredictionErrors::default());
+        for (cell, nth) in self.runs() {
+            let trace = self.grid.trace(cell, nth);
+            let mut measured = make(&cell.scene, trace)?;
+            let mut predicted = cell.scene.executor(trace)?;
+            let path = self.options.out.join("predictions").join(self.grid.file_name(cell, nth));
+            let mut both = Compared::create(measured.as_mut(), predicted.as_mut(), &path)?;
+            runs.push(self.replay(cell, nth, &mut both, 1)?);
+            errors.extend(both.finish()?);
+        }
+        Ok((runs, errors))
+    }
+
+    /// One run.
+    fn replay(
+        &self,
+        cell: &Cell,
+        nth: usize,
+        executor: &mut dyn Executor,
+        rows_per_flush: u32,
+    ) -> Result<RunMeasures> {
+        let trace = self.grid.trace(cell, nth);
+        let bounds = cell.scene.bounds(trace)?;
+        let mut policy = cell.scene.policy(trace, self.grid.seeds[nth])?;
+        let kept = match self.spec.outcomes {
+            KeptOutcomes::All => true,
+            KeptOutcomes::FirstSeed => nth == 0,
+            KeptOutcomes::None => false,
+        };
+        let path = self.options.out.join("outcomes").join(self.grid.file_name(cell, nth));
+        let file = kept.then(|| OutcomeCsv::create(&path, trace, rows_per_flush)).transpose()?;
+        let mut recorder =
+            Recorder { tally: Tally::default(), file, progress: self.options.progress };
+        let service = &self.spec.service;
+        sim::replay(&trace.requests, &bounds, policy.as_mut(), executor, service, &mut recorder)?;
+        recorder.finish()
+    }
+}
+
+/// Counts, writes and tells.
+struct Recorder<'a> {
+    tally: Tally,
+    file: Option<OutcomeCsv<'a>>,
+    progress: &'a dyn Progress,
+}
+
+impl OutcomeSink for Recorder<'_> {
+    fn record(&mut self, outcome: &Outcome) -> Result<()> {
+        self.tally.record(outcome);
+        self.progress.advance();
+        self.file.as_mut().map_or(Ok(()), |file| file.record(outcome))
+    }
+}
+
+impl Recorder<'_> {
+    fn finish(self) -> Result<RunMeasures> {
+        self.file.map_or(Ok(()), OutcomeCsv::finish)?;
+        Ok(self.tally.finish())
+    }
+}
+
+/// Rows, and the first method of each (device, skew) against the `methods − 1` others.
+fn compare(
+    cells: &[Cell],
+    measures: &[RunMeasures],
+    methods: usize,
+) -> (Vec<MetricsRow>, Vec<PairedRow>) {
+    let seeds = measures.len() / cells.len();
+    let cells: Vec<_> = cells.iter().zip(measures.chunks(seeds)).collect();
+    let rows = cells.iter().map(|(cell, runs)| MetricsRow::of(&cell.label, runs)).collect();
+    let mut differences = Vec::new();
+    for group in cells.chunks(methods) {
+        let (first, runs) = group[0];
+        for (other, other_runs) in &group[1..] {
+            let against = &other.label.method;
+            differences.push(PairedRow::of(&first.label, runs, against, other_runs));
+        }
+    }
+    (rows, differences)
+}

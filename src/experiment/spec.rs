@@ -1,0 +1,234 @@
+//! The experiment file: methods × devices × skews × seeds, typed and checked before anything runs.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::policy::MethodSpec;
+use crate::sim::ServiceOptions;
+use crate::trace::{LevelOrder, SynthSpec};
+
+/// Most replications of an experiment.
+const SEEDS_MAX: u32 = 10_000;
+
+/// An experiment file and the name of its results.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// The file's name without its ending: what the results folder is called.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What it states.
+    pub spec: ExperimentSpec,
+}
+
+/// What an experiment file states. Paths are from where the command runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentSpec {
+    /// What the experiment shows, in a sentence.
+    pub description: String,
+    /// Seed of the first replication; the others count up from it.
+    #[serde(default)]
+    pub first_seed: u64,
+    /// How many replications.
+    pub seeds: u32,
+    /// Which outcomes are kept, request by request.
+    #[serde(default)]
+    pub outcomes: KeptOutcomes,
+    /// Folder of quality tables: `<quality>/<base model>/<family>.csv`.
+    pub quality: PathBuf,
+    /// The requests.
+    pub trace: TraceSource,
+    /// How the service treats them.
+    #[serde(default)]
+    pub service: ServiceOptions,
+    /// Where they are answered.
+    pub devices: Vec<DeviceSpec>,
+    /// How. The first method is the one that the others are compared with.
+    pub methods: Vec<MethodSpec>,
+}
+
+/// Which outcomes are written below `outcomes/`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeptOutcomes {
+    /// Those of every run.
+    #[default]
+    All,
+    /// Those of the first seed's runs.
+    FirstSeed,
+    /// None: only measures are kept.
+    None,
+}
+
+/// Where traces come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum TraceSource {
+    /// Synthesised, one for each skew and seed.
+    Synth(SynthSource),
+    /// One file, replayed under every seed: only what policies draw differs.
+    File(FileSource),
+}
+
+/// Synthesised traces; see [`SynthSpec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SynthSource {
+    /// Prompt lengths of the items to draw from.
+    pub items: PathBuf,
+    /// Skews α of the SLO levels.
+    pub alphas: Vec<f64>,
+    /// Requests per trace.
+    #[serde(default = "SynthSource::requests")]
+    pub requests: u32,
+    /// Which app is level 1.
+    #[serde(default)]
+    pub level_order: LevelOrder,
+    /// Rate of the Poisson arrivals.
+    #[serde(default = "SynthSource::arrivals_per_hour")]
+    pub arrivals_per_hour: f64,
+    /// Tokens to generate, for every request.
+    #[serde(default = "SynthSource::output_tokens")]
+    pub output_tokens: u32,
+}
+
+/// A trace in a native CSV file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSource {
+    /// The file.
+    pub path: PathBuf,
+    /// The skew it was made with, for the column of that name.
+    pub alpha: f64,
+}
+
+/// A device, and which models it is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSpec {
+    /// Folder of the device profile.
+    pub dir: PathBuf,
+    /// The model whose latencies are billed.
+    pub latency_of: String,
+    /// The model whose answers are judged.
+    pub base_model: String,
+}
+
+impl SynthSource {
+    fn requests() -> u32 {
+        SynthSpec::default().requests
+    }
+
+    fn arrivals_per_hour() -> f64 {
+        SynthSpec::default().arrivals_per_hour
+    }
+
+    fn output_tokens() -> u32 {
+        SynthSpec::default().output_tokens
+    }
+
+    /// The traces of skew `alpha` under `seed`.
+    #[must_use]
+    pub fn spec(&self, alpha: f64, seed: u64) -> SynthSpec {
+        SynthSpec {
+            requests: self.requests,
+            alpha,
+            level_order: self.level_order,
+            arrivals_per_hour: self.arrivals_per_hour,
+            output_tokens: self.output_tokens,
+            seed,
+        }
+    }
+}
+
+impl TraceSource {
+    /// The skews of the experiment.
+    #[must_use]
+    pub fn alphas(&self) -> &[f64] {
+        match self {
+            Self::Synth(source) => &source.alphas,
+            Self::File(source) => std::slice::from_ref(&source.alpha),
+        }
+    }
+}
+
+impl Experiment {
+    /// Reads and checks the experiment file `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, has an unknown, missing or ill-typed key, nothing to run, or
+    /// two methods, devices or skews of one name.
+    pub fn load(path: &Path) -> Result<Self> {
+        let spec: ExperimentSpec = files::read_toml(path)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let experiment = Self { name, path: path.to_owned(), spec };
+        experiment.check()?;
+        Ok(experiment)
+    }
+
+    /// Seeds of the replications, in order.
+    pub fn seeds(&self) -> impl Iterator<Item = u64> + use<> {
+        let first = self.spec.first_seed;
+        (0..u64::from(self.spec.seeds)).map(move |nth| first.wrapping_add(nth))
+    }
+
+    fn check(&self) -> Result<()> {
+        let spec = &self.spec;
+        if !(1..=SEEDS_MAX).contains(&spec.seeds) {
+            let allowed = format!("1 to {SEEDS_MAX}");
+            return Err(self.wrong("seeds", "out of range").found(spec.seeds).allowed(allowed));
+        }
+        let alphas = spec.trace.alphas();
+        if let Some(alpha) = alphas.iter().find(|alpha| !alpha.is_finite()) {
+            let error = self.wrong("trace", "skew is not a number");
+            return Err(error.found(alpha).allowed("finite numbers"));
+        }
+        self.check_names("trace", alphas.iter().map(|alpha| (alpha + 0.0).to_string()))?;
+        self.check_names("methods", spec.methods.iter().map(|method| method.name.clone()))?;
+        self.check_names("devices", spec.devices.iter().map(DeviceSpec::to_string))
+    }
+
+    /// Checks that there are names, that none appears twice, and that each may name a file.
+    fn check_names(&self, key: &str, names: impl Iterator<Item = String>) -> Result<()> {
+        let mut seen = Vec::new();
+        for name in names {
+            if seen.contains(&name) {
+                return Err(self.wrong(key, "appears twice").found(format!("\"{name}\"")));
+            }
+            seen.push(name);
+        }
+        if seen.is_empty() {
+            return Err(self.wrong(key, "none given").allowed("one or more"));
+        }
+        if key == "methods" {
+            let safe = |name: &str| !name.is_empty() && name.chars().all(is_file_character);
+            if let Some(name) = seen.iter().find(|name| !safe(name)) {
+                return Err(self
+                    .wrong(key, "name cannot be part of a file name")
+                    .found(format!("\"{name}\""))
+                    .allowed("letters, digits and -+."));
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, key: &str, problem: &str) -> Error {
+        Error::file(&self.path, problem).at(format!("key \"{key}\""))
+    }
+}
+
+/// Underscores are left out: they separate the parts of outcome file names.
+fn is_file_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-+.".contains(character)
+}
+
+impl std::fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { dir, latency_of, base_model } = self;
+        write!(f, "{} with latencies of {latency_of}, answers of {base_model}", dir.display())
+    }
+}

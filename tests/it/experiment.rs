@@ -1,0 +1,301 @@
+//! Experiments from file to results folder, and `pliant run`'s messages on bad input, verbatim.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pliant::experiment::{
+    Backend, Experiment, Measured, Results, RunOptions, Silent, TraceSource, run,
+};
+
+use crate::bench_files::{self, EXPERIMENT};
+use crate::support::pliant;
+
+fn bench() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    bench_files::write(folder.path());
+    folder
+}
+
+/// The bench's experiment with paths that do not depend on where the tests run.
+fn experiment(folder: &Path) -> Experiment {
+    let mut experiment = Experiment::load(&folder.join("experiment.toml")).unwrap();
+    let spec = &mut experiment.spec;
+    spec.quality = folder.join(&spec.quality);
+    spec.devices[0].dir = folder.join(&spec.devices[0].dir);
+    let TraceSource::Synth(source) = &mut spec.trace else { panic!("a synthesised trace") };
+    source.items = folder.join(&source.items);
+    experiment
+}
+
+fn simulate(experiment: &Experiment, out: &Path, threads: usize) -> Results {
+    let options = RunOptions { out, threads, progress: &Silent };
+    run(experiment, Backend::CostModel, &options).unwrap()
+}
+
+/// Every file below `folder` with its bytes.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                found.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_same_experiment_gives_the_same_bytes_on_one_and_four_threads() {
+    let folder = bench();
+    let experiment = experiment(folder.path());
+    let out = |name: &str| folder.path().join(name);
+    simulate(&experiment, &out("one"), 1);
+    simulate(&experiment, &out("four"), 4);
+    simulate(&experiment, &out("four"), 4);
+    let (one, four) = (files(&out("one")), files(&out("four")));
+    assert!(one == four, "{:?} and {:?}", one.keys(), four.keys());
+    // 1 device × 2 skews × 3 methods × 3 seeds of outcomes, and the three files of the folder.
+    assert_eq!(one.len(), 18 + 3);
+}
+
+#[test]
+fn another_first_seed_gives_other_results() {
+    let folder = bench();
+    let mut experiment = experiment(folder.path());
+    let first = simulate(&experiment, &folder.path().join("a"), 1);
+    experiment.spec.first_seed = 3;
+    assert_ne!(first, simulate(&experiment, &folder.path().join("b"), 1));
+}
+
+#[test]
+fn without_queueing_the_oracle_is_at_least_as_good_as_every_method_under_every_seed() {
+    let folder = bench();
+    let mut experiment = experiment(folder.path());
+    experiment.spec.service.ideal_isolation = true;
+    experiment.spec.methods.rotate_right(1);
+    let results = simulate(&experiment, &folder.path().join("out"), 0);
+    assert_eq!(results.differences.len(), 4);
+    for difference in &results.differences {
+        assert_eq!(difference.method, "oracle");
+        assert!(difference.gain_lo.unwrap() >= 0.0, "{difference:?}");
+    }
+}
+
+#[test]
+fn a_measured_run_puts_each_prediction_beside_its_measurement() {
+    let folder = bench();
+    let experiment = experiment(folder.path());
+    let out = folder.path().join("measured");
+    let runtime = BTreeMap::from([("threads".to_owned(), "2".to_owned())]);
+    // The cost model stands in for an engine that takes exactly as long as predicted.
+    let mut make =
+        |scene: &pliant::policy::Scene, trace: &pliant::trace::Trace| scene.executor(trace);
+    let backend = Backend::Measured(Measured { name: "engine", runtime, make: &mut make });
+    let results =
+        run(&experiment, backend, &RunOptions { out: &out, threads: 0, progress: &Silent })
+            .unwrap();
+    let simulated = simulate(&experiment, &folder.path().join("simulated"), 0);
+    assert_eq!(results.rows, simulated.rows);
+    let ttft = results.predictions.unwrap().ttft().unwrap();
+    assert_eq!(
+        (ttft.requests, ttft.p5.to_bits(), ttft.p95.to_bits()),
+        (1080, 1_f64.to_bits(), 1_f64.to_bits())
+    );
+    let file = "predictions/oracle/bench_large_tiny_alpha0.25_seed2.csv";
+    assert_eq!(fs::read_to_string(out.join(file)).unwrap().lines().count(), 61);
+    assert!(fs::read_to_string(out.join("manifest.toml")).unwrap().contains("threads = \"2\""));
+}
+
+#[test]
+fn run_prints_a_table_and_leaves_figures() {
+    let folder = bench();
+    pliant(folder.path())
+        .args(["run", "experiment.toml", "--out", "out", "--threads", "1"])
+        .assert()
+        .success()
+        .stdout_eq("...\n[..]elastic-profile[..]\n...\nwritten to out\n")
+        .stderr_eq("");
+    let out = files(&folder.path().join("out"));
+    for ending in ["svg", "png"] {
+        let figures = out.keys().filter(|path| path.extension().is_some_and(|e| e == ending));
+        assert!(figures.count() >= 3, "{:?}", out.keys());
+    }
+}
+
+#[test]
+fn run_prints_json_for_scripts_and_takes_a_seed() {
+    let folder = bench();
+    let rows = |seed: &str| -> serde_json::Value {
+        let args = ["run", "experiment.toml", "--json", "--out", "out", "--seed", seed];
+        let output = pliant(folder.path()).args(args).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let first = rows("5");
+    assert_eq!(first.as_array().unwrap().len(), 6);
+    assert_eq!(first, rows("5"));
+    assert_ne!(first, rows("6"));
+}
+
+/// Asserts that `pliant run` refuses the bench's experiment with `from` replaced by `to`.
+#[track_caller]
+fn assert_refused(from: &str, to: &str, message: &str) {
+    let folder = bench();
+    assert!(EXPERIMENT.contains(from), "{from}");
+    fs::write(folder.path().join("experiment.toml"), EXPERIMENT.replacen(from, to, 1)).unwrap();
+    pliant(folder.path())
+        .args(["run", "experiment.toml", "--out", "out"])
+        .assert()
+        .code(2)
+        .stdout_eq("")
+        .stderr_eq(format!("pliant: {message}\n"));
+    assert!(!folder.path().join("out/metrics.csv").exists());
+}
+
+#[test]
+fn an_unknown_key_is_named_with_what_is_allowed() {
+    assert_refused(
+        "seeds = 3",
+        "seedz = 3",
+        "experiment.toml, line 3: unknown field `seedz`, expected one of `description`, \
+         `first_seed`, `seeds`, `outcomes`, `quality`, `trace`, `service`, `devices`, `methods`",
+    );
+    assert_refused(
+        "requests = 60",
+        "request = 60",
+        "experiment.toml, line 6: unknown field `request`, expected one of `items`, `alphas`, \
+         `requests`, `level_order`, `arrivals_per_hour`, `output_tokens`",
+    );
+    assert_refused(
+        "{ kind = \"full\" }",
+        "{ kind = \"full\", level = 50 }",
+        "experiment.toml, line 26: unknown field `level`, there are no fields",
+    );
+}
+
+#[test]
+fn values_out_of_range_and_double_names_are_named() {
+    assert_refused(
+        "seeds = 3",
+        "seeds = 0",
+        "experiment.toml, key \"seeds\": out of range; found 0; allowed: 1 to 10000",
+    );
+    assert_refused(
+        "name = \"full\"",
+        "name = \"oracle\"",
+        "experiment.toml, key \"methods\": appears twice; found \"oracle\"",
+    );
+    assert_refused(
+        "name = \"full\"",
+        "name = \"../full\"",
+        "experiment.toml, key \"methods\": name cannot be part of a file name; found \"../full\"; \
+         allowed: letters, digits and -+.",
+    );
+    assert_refused(
+        "alphas = [0.0, 0.25]",
+        "alphas = []",
+        "experiment.toml, key \"trace\": none given; allowed: one or more",
+    );
+}
+
+#[test]
+fn a_device_without_the_model_and_a_missing_profile_are_named() {
+    assert_refused(
+        "dir = \"bench\"",
+        "dir = \"phone\"",
+        "phone/device.toml: cannot read: No such file or directory (os error 2)",
+    );
+    assert_refused(
+        "latency_of = \"large\"",
+        "latency_of = \"huge\"",
+        "device profile bench: no such family; found huge/width; allowed: large/width",
+    );
+}
+
+#[test]
+fn answers_without_the_base_model_are_refused() {
+    let folder = bench();
+    let path = folder.path().join("quality/tiny/width.csv");
+    let table = fs::read_to_string(&path).unwrap();
+    let kept: Vec<_> = table.lines().filter(|line| !line.contains(",100,")).collect();
+    fs::write(&path, kept.join("\n") + "\n").unwrap();
+    pliant(folder.path())
+        .args(["run", "experiment.toml", "--out", "out"])
+        .assert()
+        .code(2)
+        .stderr_eq(
+            "pliant: method elastic-profile, quality table width: answers lack the base model; \
+             found 20 %, 50 %; allowed: a table with rows of level 100 %\n",
+        );
+}
+
+#[test]
+fn an_unwritable_results_folder_is_named() {
+    let folder = bench();
+    fs::write(folder.path().join("file"), "").unwrap();
+    pliant(folder.path())
+        .args(["run", "experiment.toml", "--out", "file/out"])
+        .assert()
+        .code(2)
+        .stderr_eq("pliant: file/out: cannot create: Not a directory (os error 20)\n");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_that_fills_up_in_mid_run_leaves_nothing_that_looks_whole() {
+    let folder = bench();
+    let outcomes = folder.path().join("out/outcomes/full");
+    fs::create_dir_all(&outcomes).unwrap();
+    let name = "bench_large_tiny_alpha0_seed0.csv.partial";
+    std::os::unix::fs::symlink("/dev/full", outcomes.join(name)).unwrap();
+    pliant(folder.path())
+        .args(["run", "experiment.toml", "--out", "out", "--threads", "1"])
+        .assert()
+        .code(2)
+        .stderr_eq(format!(
+            "pliant: out/outcomes/full/{name}: cannot write: No space left on device (os error 28)\n"
+        ));
+    fs::remove_file(outcomes.join(name)).unwrap(); // /dev/full never ends when read
+    let left = files(&folder.path().join("out"));
+    assert!(!left.contains_key(Path::new("metrics.csv")));
+    assert!(!left.contains_key(Path::new("manifest.toml")));
+    assert!(
+        !left.contains_key(&Path::new("outcomes/full").join(name.trim_end_matches(".partial")))
+    );
+}
+
+#[test]
+#[cfg(not(feature = "engine"))]
+fn the_engine_is_refused_where_it_was_not_built_in() {
+    let folder = bench();
+    pliant(folder.path())
+        .args(["run", "experiment.toml", "--executor", "engine"])
+        .assert()
+        .code(2)
+        .stderr_eq(
+            "pliant: --executor: not part of this build; found engine; allowed: cost-model, or a \
+             build with `--features engine`\n",
+        );
+}
+
+#[test]
+fn every_committed_experiment_and_trace_is_read() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (folder, ending) in [("experiments", "toml"), ("traces", "csv")] {
+        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.extension().is_some_and(|found| found == ending) {
+                match ending {
+                    "toml" => drop(Experiment::load(&path).unwrap()),
+                    _ => drop(pliant::trace::Trace::read_csv(&path).unwrap()),
+                }
+            }
+        }
+    }
+}
