@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use pliant::files::write_whole;
 use pliant::metrics::read_metrics_csv;
-use pliant::report::{markdown_table, redraw, with_results};
+use pliant::report::{redraw, summary_markdown, with_results};
 use pliant::{Error, Result};
 
 #[derive(Debug, clap::Args)]
@@ -15,7 +15,7 @@ pub struct Args {
     /// Print the rows as JSON and draw nothing
     #[arg(long, conflicts_with = "readme")]
     json: bool,
-    /// Put the table, in Markdown, between the marks of this file too
+    /// Put a summary, in Markdown, between the marks of this file too
     #[arg(long, value_name = "FILE")]
     readme: Option<PathBuf>,
 }
@@ -34,7 +34,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             .map_err(|cause| Error::io(&readme, "cannot read", cause))?;
         let rows = read_metrics_csv(&metrics)?;
         let name = readme.display().to_string();
-        let document = with_results(&name, &document, &markdown_table(&rows))?;
+        let document = with_results(&name, &document, &summary_markdown(&rows))?;
         write_whole(&readme, document.as_bytes())?;
     }
     print!("{table}");

@@ -66,7 +66,8 @@ pub fn redraw(folder: &Path) -> Result<String> {
         draw_latency_heatmaps(&profile, &input.base_model, &input.family, folder)?;
     }
     for input in &figures.quality {
-        draw_quality_maps(&QualityTable::load(&input.folder, &input.table)?, folder)?;
+        let table = QualityTable::load(&input.folder, &input.table)?;
+        draw_quality_maps(&table, &input.table, folder)?;
     }
     Ok(metrics_table(&rows))
 }

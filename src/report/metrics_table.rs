@@ -1,7 +1,7 @@
 //! Measures as a table: on the terminal, and in Markdown.
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table};
 
 use crate::metrics::MetricsRow;
 
@@ -22,39 +22,83 @@ const HEADER: [&str; 10] = [
 /// provenance of their numbers; rows in the given order.
 #[must_use]
 pub fn metrics_table(rows: &[MetricsRow]) -> String {
-    tables(rows, "", UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
+    let parts = groups(rows, |row| (scene(row), &row.provenance)).into_iter().map(|group| {
+        let first = group[0];
+        format!(
+            "{}: latencies of {}, answers of {} ({}; {} replications a row)\n\n{}\n",
+            first.device,
+            first.latency_of,
+            first.base_model,
+            first.provenance,
+            first.replications,
+            table(&group)
+        )
+    });
+    parts.collect::<Vec<_>>().join("\n")
 }
 
-/// The same in Markdown, for a README.
+/// Accuracy@SLO in percent with its 95 % interval in Markdown, for a README: one row per skew and
+/// method, one column per device, latency model and base model. Empty without rows.
 #[must_use]
-pub fn markdown_table(rows: &[MetricsRow]) -> String {
-    tables(rows, "**", ASCII_MARKDOWN)
-}
-
-fn tables(rows: &[MetricsRow], emphasis: &str, style: TableStyle) -> String {
-    let same = |a: &MetricsRow, b: &MetricsRow| {
-        (&a.device, &a.latency_of, &a.base_model, &a.provenance)
-            == (&b.device, &b.latency_of, &b.base_model, &b.provenance)
-    };
-    let mut shown: Vec<&MetricsRow> = Vec::new();
-    let mut parts = Vec::new();
-    for first in rows {
-        if shown.iter().any(|row| same(row, first)) {
-            continue;
-        }
-        shown.push(first);
-        let group: Vec<&MetricsRow> = rows.iter().filter(|row| same(row, first)).collect();
-        let title = format!(
-            "{emphasis}{}: latencies of {}, answers of {}{emphasis} ({}; {} replications a row)",
-            first.device, first.latency_of, first.base_model, first.provenance, first.replications
-        );
-        parts.push(format!("{title}\n\n{}\n", table(&group, style)));
+pub fn summary_markdown(rows: &[MetricsRow]) -> String {
+    let scenes = groups(rows, scene);
+    if scenes.is_empty() {
+        return String::new();
     }
-    parts.join("\n")
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    let devices = scenes.iter().map(|group| group[0].device.clone());
+    table.set_header(["α", "method"].map(str::to_owned).into_iter().chain(devices));
+    for line in groups(rows, |row| (row.alpha.to_bits(), &row.method)) {
+        let cell = |group: &Vec<&MetricsRow>| {
+            let row = line.iter().find(|row| scene(row) == scene(group[0]));
+            row.map_or_else(String::new, |row| with_interval(row))
+        };
+        let names = [line[0].alpha.to_string(), line[0].method.clone()];
+        table.add_row(names.into_iter().chain(scenes.iter().map(cell)));
+    }
+    let sources = scenes.iter().map(|group| {
+        let row = group[0];
+        format!(
+            "- {}: latencies of {}, answers of {}; {}.",
+            row.device, row.latency_of, row.base_model, row.provenance
+        )
+    });
+    format!("{table}\n\n{}\n", sources.collect::<Vec<_>>().join("\n"))
 }
 
-fn table(rows: &[&MetricsRow], style: TableStyle) -> Table {
+fn scene(row: &MetricsRow) -> (&str, &str, &str) {
+    (&row.device, &row.latency_of, &row.base_model)
+}
+
+/// `rows` by equal keys, groups and their rows in the order in which they appear.
+fn groups<'a, K: PartialEq>(
+    rows: &'a [MetricsRow],
+    key: impl Fn(&'a MetricsRow) -> K,
+) -> Vec<Vec<&'a MetricsRow>> {
+    let mut groups: Vec<Vec<&MetricsRow>> = Vec::new();
+    for row in rows {
+        match groups.iter_mut().find(|group| key(group[0]) == key(row)) {
+            Some(group) => group.push(row),
+            None => groups.push(vec![row]),
+        }
+    }
+    groups
+}
+
+fn with_interval(row: &MetricsRow) -> String {
+    let value = percent(row.accuracy_at_slo);
+    match row.accuracy_at_slo_interval() {
+        Some(interval) => {
+            format!("{value} ({:.1} – {:.1})", 100.0 * interval.lo, 100.0 * interval.hi)
+        }
+        None => value,
+    }
+}
+
+fn table(rows: &[&MetricsRow]) -> Table {
     let mut table = Table::new();
+    let style = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
     table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(HEADER);
     for row in rows {
@@ -134,6 +178,7 @@ mod tests {
             row("redmi-k60", "full", RunMeasures::default()),
         ];
         insta::assert_snapshot!("terminal", metrics_table(&rows));
-        insta::assert_snapshot!("markdown", markdown_table(&rows));
+        insta::assert_snapshot!("markdown", summary_markdown(&rows));
+        assert_eq!(summary_markdown(&[]), "");
     }
 }

@@ -14,20 +14,21 @@ const MAP_PX: u32 = 320;
 const GAP_PX: u32 = 20;
 const MAPS_PER_ROW: usize = 2;
 
-/// Draws `quality-BASE_MODEL-FAMILY` (`quality` for a table without manifest) into `folder`, as
-/// SVG and PNG. All datasets share one scale; a heading says how many items a map rests on.
+/// Draws `quality-BASE_MODEL-NAME` (`quality-NAME` for a table without manifest) into `folder`, as
+/// SVG and PNG; `name` is the table's, such as `width`. All datasets share one scale; a heading
+/// says how many items a map rests on.
 ///
 /// # Errors
 /// If a file cannot be written.
-pub fn draw_quality_maps(table: &QualityTable, folder: &Path) -> Result<()> {
+pub fn draw_quality_maps(table: &QualityTable, name: &str, folder: &Path) -> Result<()> {
     let maps: Vec<HeatMap> = table.datasets().map(|dataset| map(table, dataset)).collect();
     let rows = maps.len().div_ceil(MAPS_PER_ROW) as u32;
-    let (title, name) = match table.manifest() {
+    let (title, file) = match table.manifest() {
         Some(manifest) => (
-            format!("Accuracy of {}, family {}", manifest.base_model, manifest.family),
-            format!("quality-{}-{}", slug(&manifest.base_model), slug(&manifest.family)),
+            format!("Accuracy of {}, {name}", manifest.base_model),
+            format!("quality-{}-{}", slug(&manifest.base_model), slug(name)),
         ),
-        None => ("Accuracy".to_owned(), "quality".to_owned()),
+        None => (format!("Accuracy, {name}"), format!("quality-{}", slug(name))),
     };
     let sheet = Sheet {
         title,
@@ -35,7 +36,7 @@ pub fn draw_quality_maps(table: &QualityTable, folder: &Path) -> Result<()> {
         width_px: WIDTH_PX,
         height_px: rows * (MAP_PX + GAP_PX),
     };
-    sheet.write(folder, &name, |area| draw(area, &maps))
+    sheet.write(folder, &file, |area| draw(area, &maps))
 }
 
 fn draw(area: &Area<'_>, maps: &[HeatMap]) -> Drawn {
@@ -125,8 +126,8 @@ mod tests {
         assert_eq!(map.cells[0][0], None);
 
         let folder = tempfile::tempdir().unwrap();
-        draw_quality_maps(&table, folder.path()).unwrap();
-        let svg = std::fs::read_to_string(folder.path().join("quality.svg")).unwrap();
+        draw_quality_maps(&table, "width", folder.path()).unwrap();
+        let svg = std::fs::read_to_string(folder.path().join("quality-width.svg")).unwrap();
         assert!(svg.contains("Partial: 4 of 20 answers"), "the caption owns up to gaps");
     }
 }
