@@ -8,6 +8,8 @@ use pliant::metrics::read_metrics_csv;
 use pliant::report::{redraw, summary_markdown, with_results};
 use pliant::{Error, Result};
 
+use super::output::print_line;
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Results folder, with metrics.csv and manifest.toml
@@ -25,7 +27,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     if args.json {
         let rows = read_metrics_csv(&metrics)?;
         let text = serde_json::to_string_pretty(&rows).expect("rows are plain values");
-        println!("{text}");
+        print_line(text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let table = redraw(&args.dir)?;
@@ -37,6 +39,6 @@ pub fn run(args: Args) -> Result<ExitCode> {
         let document = with_results(&name, &document, &summary_markdown(&rows))?;
         write_whole(&readme, document.as_bytes())?;
     }
-    print!("{table}");
+    print_line(table.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

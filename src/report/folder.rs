@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{draw_e2e_bars, draw_latency_heatmaps, draw_quality_maps, metrics_table};
+use super::{
+    differences_table, draw_e2e_bars, draw_latency_heatmaps, draw_quality_maps, metrics_table,
+};
 use crate::error::{Error, Result};
-use crate::metrics::read_metrics_csv;
+use crate::metrics::{read_metrics_csv, read_paired_csv};
 use crate::profile::{DeviceProfile, QualityTable};
 
 /// The profiles that a results folder draws, as its `manifest.toml` names them under `figures`.
@@ -50,15 +52,17 @@ struct Manifest {
     figures: FigureInputs,
 }
 
-/// Draws the figures of the results folder `folder` into it and returns its table.
+/// Draws the figures of the results folder `folder` into it and returns its tables.
 ///
-/// Reads `metrics.csv` and, for the figures of profiles, the inputs that `manifest.toml` names;
-/// nothing is replayed.
+/// Reads `metrics.csv`, `differences.csv` where there is one and, for the figures of profiles, the
+/// inputs that `manifest.toml` names; nothing is replayed.
 ///
 /// # Errors
 /// If one of these files is missing or bad, or a figure cannot be written.
 pub fn redraw(folder: &Path) -> Result<String> {
     let rows = read_metrics_csv(&folder.join("metrics.csv"))?;
+    let pairs = folder.join("differences.csv");
+    let pairs = if pairs.exists() { read_paired_csv(&pairs)? } else { Vec::new() };
     let figures = read_manifest(&folder.join("manifest.toml"))?.figures;
     draw_e2e_bars(&rows, folder)?;
     for input in &figures.latency {
@@ -69,7 +73,7 @@ pub fn redraw(folder: &Path) -> Result<String> {
         let table = QualityTable::load(&input.folder, &input.table)?;
         draw_quality_maps(&table, &input.table, folder)?;
     }
-    Ok(metrics_table(&rows))
+    Ok(format!("{}\n{}", metrics_table(&rows), differences_table(&pairs)))
 }
 
 fn read_manifest(path: &Path) -> Result<Manifest> {

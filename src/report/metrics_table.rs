@@ -3,7 +3,7 @@
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table};
 
-use crate::metrics::MetricsRow;
+use crate::metrics::{MetricsRow, PairedRow};
 
 const HEADER: [&str; 10] = [
     "α",
@@ -35,6 +35,45 @@ pub fn metrics_table(rows: &[MetricsRow]) -> String {
         )
     });
     parts.collect::<Vec<_>>().join("\n")
+}
+
+/// What a method gains over others under the same seeds, in points of accuracy@SLO: one row per
+/// skew and pair of methods, one column per device, latency model and base model. Empty without
+/// rows.
+#[must_use]
+pub fn differences_table(rows: &[PairedRow]) -> String {
+    let scene =
+        |row: &PairedRow| (row.device.clone(), row.latency_of.clone(), row.base_model.clone());
+    let scenes = groups(rows, scene);
+    if scenes.is_empty() {
+        return String::new();
+    }
+    let mut table = terminal_table();
+    let devices = scenes.iter().map(|group| group[0].device.clone());
+    table.set_header(["α", "method", "against"].map(str::to_owned).into_iter().chain(devices));
+    for line in groups(rows, |row| (row.alpha.to_bits(), &row.method, &row.against)) {
+        let cell = |group: &Vec<&PairedRow>| {
+            let row = line.iter().find(|row| scene(row) == scene(group[0]));
+            row.map_or_else(String::new, |row| gain(row))
+        };
+        let first = line[0];
+        let names = [first.alpha.to_string(), first.method.clone(), first.against.clone()];
+        table.add_row(names.into_iter().chain(scenes.iter().map(cell)));
+    }
+    format!(
+        "gain in accuracy@SLO, points: mean over seeds, 95 % interval of the paired differences, \
+         seeds won\n\n{table}\n"
+    )
+}
+
+/// `+3.4 (+2.1 – +4.7) 20/20`.
+fn gain(row: &PairedRow) -> String {
+    let Some(gain) = row.gain else { return String::new() };
+    let interval = match (row.gain_lo, row.gain_hi) {
+        (Some(lo), Some(hi)) => format!(" ({:+.1} – {:+.1})", 100.0 * lo, 100.0 * hi),
+        _ => String::new(),
+    };
+    format!("{:+.1}{interval} {}/{}", 100.0 * gain, row.wins, row.replications)
 }
 
 /// Accuracy@SLO in percent with its 95 % interval in Markdown, for a README: one row per skew and
@@ -72,11 +111,8 @@ fn scene(row: &MetricsRow) -> (&str, &str, &str) {
 }
 
 /// `rows` by equal keys, groups and their rows in the order in which they appear.
-fn groups<'a, K: PartialEq>(
-    rows: &'a [MetricsRow],
-    key: impl Fn(&'a MetricsRow) -> K,
-) -> Vec<Vec<&'a MetricsRow>> {
-    let mut groups: Vec<Vec<&MetricsRow>> = Vec::new();
+fn groups<'a, R, K: PartialEq>(rows: &'a [R], key: impl Fn(&'a R) -> K) -> Vec<Vec<&'a R>> {
+    let mut groups: Vec<Vec<&R>> = Vec::new();
     for row in rows {
         match groups.iter_mut().find(|group| key(group[0]) == key(row)) {
             Some(group) => group.push(row),
@@ -97,9 +133,7 @@ fn with_interval(row: &MetricsRow) -> String {
 }
 
 fn table(rows: &[&MetricsRow]) -> Table {
-    let mut table = Table::new();
-    let style = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
-    table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
+    let mut table = terminal_table();
     table.set_header(HEADER);
     for row in rows {
         table.add_row(cells(row));
@@ -107,6 +141,13 @@ fn table(rows: &[&MetricsRow]) -> Table {
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+    table
+}
+
+fn terminal_table() -> Table {
+    let mut table = Table::new();
+    let style = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+    table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 
@@ -177,6 +218,24 @@ mod tests {
             row("mi-14", "elastic-profile", known),
             row("redmi-k60", "full", RunMeasures::default()),
         ];
+        let label = |device: &str| CellLabel {
+            method: "elastic-profile".to_owned(),
+            alpha: 0.0,
+            device: device.to_owned(),
+            latency_of: "llama-7b".to_owned(),
+            base_model: "smollm2-135m".to_owned(),
+            provenance: String::new(),
+        };
+        let run = |accuracy_at_slo| RunMeasures { accuracy_at_slo, ..RunMeasures::default() };
+        let better = [run(Some(0.5)), run(Some(0.25))];
+        let worse = [run(Some(0.25)), run(Some(0.5))];
+        let pairs = [
+            PairedRow::of(&label("redmi-k60"), &better, "full", &worse),
+            PairedRow::of(&label("redmi-k60"), &better, "lpruner", &better),
+            PairedRow::of(&label("mi-14"), &better[..1], "full", &worse[..1]),
+        ];
+        insta::assert_snapshot!("differences", differences_table(&pairs));
+        assert_eq!(differences_table(&[]), "");
         insta::assert_snapshot!("terminal", metrics_table(&rows));
         insta::assert_snapshot!("markdown", summary_markdown(&rows));
         assert_eq!(summary_markdown(&[]), "");

@@ -15,7 +15,11 @@ pub fn with_results(name: &str, document: &str, table: &str) -> Result<String> {
     let missing = |mark: &str| Error::new(name, "mark missing").allowed(mark);
     let (before, rest) = document.split_once(BEGIN).ok_or_else(|| missing(BEGIN))?;
     let (_, after) = rest.split_once(END).ok_or_else(|| missing(END))?;
-    Ok(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", table.trim_end()))
+    let table = match table.trim_end() {
+        "" => String::new(),
+        table => format!("\n{table}\n\n"),
+    };
+    Ok(format!("{before}{BEGIN}\n{table}{END}{after}"))
 }
 
 #[cfg(test)]
@@ -28,6 +32,8 @@ mod tests {
         let expected = "a\n<!-- results:begin -->\n\nnew\n\n<!-- results:end -->\nb\n";
         assert_eq!(with_results("README.md", document, "new\n").unwrap(), expected);
         assert_eq!(with_results("README.md", expected, "new\n").unwrap(), expected);
+        let empty = "a\n<!-- results:begin -->\n<!-- results:end -->\nb\n";
+        assert_eq!(with_results("README.md", document, "").unwrap(), empty);
     }
 
     #[test]

@@ -6,5 +6,7 @@ mod experiment;
 mod profiles;
 mod prompt;
 mod queueing;
+mod readme;
+mod report;
 mod support;
 mod trace;
