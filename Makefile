@@ -1,0 +1,49 @@
+# Everything a fresh machine needs to do, by name. Rust, a C compiler and, for the engine's weights
+# and data, Python with pip are all that is asked for.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+EXPERIMENT := experiments/paper-e2e.toml
+RESULTS := results/paper-e2e
+
+.PHONY: help
+help: ## Say what there is
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: reproduce
+reproduce: ## Replay the study's comparison: table on the terminal, figures in results/paper-e2e
+	@$(CARGO) run --release --locked -- run $(EXPERIMENT)
+	echo "figures and numbers: $(RESULTS)"
+
+.PHONY: test
+test: ## Fetch what the engine needs and run every test; name those that could not run
+	@mkdir -p target
+	$(CARGO) build --locked --features engine
+	if target/debug/pliant assets fetch; then ignored=--include-ignored; else ignored=; fi
+	status=0
+	$(CARGO) test --locked --no-fail-fast --features engine -- $$ignored | tee target/test.log || status=$$?
+	.ci/skipped target/test.log
+	exit $$status
+
+.PHONY: lint
+lint: ## Formatting, clippy with and without the engine, documentation: no warnings
+	@$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features engine -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --features engine
+
+.PHONY: soak
+soak: ## Property tests at 100 times their cases, optimised
+	@PROPTEST_CASES=25600 $(CARGO) test --locked --release
+
+.PHONY: bench
+bench: ## Requests per second through the simulator
+	@$(CARGO) bench --locked --bench replay
+
+.PHONY: readme
+readme: ## Put the numbers of results/paper-e2e into README.md
+	@$(CARGO) run --release --locked -- report $(RESULTS) --readme README.md
