@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     differences_table, draw_e2e_bars, draw_latency_heatmaps, draw_quality_maps, metrics_table,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::files::read_toml;
 use crate::metrics::{read_metrics_csv, read_paired_csv};
 use crate::profile::{DeviceProfile, QualityTable};
 
@@ -63,7 +64,7 @@ pub fn redraw(folder: &Path) -> Result<String> {
     let rows = read_metrics_csv(&folder.join("metrics.csv"))?;
     let pairs = folder.join("differences.csv");
     let pairs = if pairs.exists() { read_paired_csv(&pairs)? } else { Vec::new() };
-    let figures = read_manifest(&folder.join("manifest.toml"))?.figures;
+    let figures = read_toml::<Manifest>(&folder.join("manifest.toml"))?.figures;
     draw_e2e_bars(&rows, folder)?;
     for input in &figures.latency {
         let profile = DeviceProfile::load(&input.device)?;
@@ -74,12 +75,6 @@ pub fn redraw(folder: &Path) -> Result<String> {
         draw_quality_maps(&table, &input.table, folder)?;
     }
     Ok(format!("{}\n{}", metrics_table(&rows), differences_table(&pairs)))
-}
-
-fn read_manifest(path: &Path) -> Result<Manifest> {
-    let text =
-        std::fs::read_to_string(path).map_err(|cause| Error::io(path, "cannot read", cause))?;
-    toml::from_str(&text).map_err(|cause| Error::file(path, cause.message().to_owned()))
 }
 
 #[cfg(test)]

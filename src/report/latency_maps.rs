@@ -6,7 +6,9 @@ use super::canvas::{Drawn, Sheet, slug};
 use super::colours;
 use super::heat_map::{self, HeatMap, Scale};
 use crate::error::Result;
-use crate::profile::{DeviceProfile, FamilyLatency, FitError, LevelLatency, TimeShare, TokenRange};
+use crate::profile::{
+    DeviceProfile, FamilyLatency, FitError, LevelLatency, Provenance, TimeShare, TokenRange,
+};
 
 const WIDTH_PX: u32 = 1120;
 const MAP_PX: u32 = 330;
@@ -145,7 +147,7 @@ fn caption(profile: &DeviceProfile, latencies: &FamilyLatency) -> String {
         _ => String::new(),
     };
     format!(
-        "{}, {} {}, {} threads, {}. Rows: nominal level, share of all parameters, share of the \
+        "{}; {}, version {}; {} threads, {}. Rows: nominal level, share of all parameters, share of the \
          full model's time at 512 prompt tokens (TTFT) and 256 tokens of context (TPOT).{fit} \
          Provenance: {}.",
         profile.hardware.cpu,
@@ -153,8 +155,19 @@ fn caption(profile: &DeviceProfile, latencies: &FamilyLatency) -> String {
         runtime.version,
         runtime.threads,
         runtime.precision,
-        latencies.provenance.label()
+        provenance(&latencies.provenance)
     )
+}
+
+fn provenance(provenance: &Provenance) -> String {
+    let label = provenance.label();
+    match provenance {
+        Provenance::Measured { date, .. } => format!("{label} {date}"),
+        Provenance::Published { sources } => format!("{label}, {}", sources.join(", ")),
+        Provenance::Modelled { formula, anchors, .. } => {
+            format!("{label}, {formula}, on {} anchors named in the profile", anchors.len())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +178,18 @@ mod tests {
     fn lengths_are_powers_of_two_within_what_was_measured() {
         assert_eq!(powers_of_two(TokenRange { min: 16, max: 100 }), [16, 32, 64]);
         assert_eq!(powers_of_two(TokenRange { min: 17, max: 31 }), [17, 31]);
+    }
+
+    #[test]
+    fn a_committed_phone_is_drawn_with_its_shares_and_what_it_was_modelled_on() {
+        let profile = DeviceProfile::load(Path::new("device-profiles/mi-14")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        draw_latency_heatmaps(&profile, "llama-7b", "width", folder.path()).unwrap();
+        let svg = folder.path().join("latency-mi-14-llama-7b-width.svg");
+        let svg = std::fs::read_to_string(svg).unwrap();
+        for words in ["TTFT, s", "TPOT, ms", "100 / 100 / 100", "Provenance: modelled, TTFT = c"] {
+            assert!(svg.contains(words), "{words}");
+        }
     }
 
     #[test]
