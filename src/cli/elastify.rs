@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::de::DeserializeOwned;
 
 use pliant::assets::{self, Package};
 use pliant::elastify::allocation::{AllocationRule, AllocationSpec};
@@ -104,19 +103,19 @@ struct ScoresFile {
 #[derive(Debug, clap::Args)]
 struct Ladder {
     /// How levels are made: width, layer-removal
-    #[arg(long, default_value = "width", value_parser = named::<Family>)]
+    #[arg(long, default_value = "width", value_parser = super::by_name::<Family>)]
     family: Family,
     /// How a level's budget is spread over layers
     #[arg(long, value_enum, default_value_t = Allocation::Global)]
     allocation: Allocation,
     /// Order of the units: importance, original (for comparison)
-    #[arg(long, default_value = "importance", value_parser = named::<UnitOrder>)]
+    #[arg(long, default_value = "importance", value_parser = super::by_name::<UnitOrder>)]
     order: UnitOrder,
     /// What ranks neurons: token-taylor, sequence-taylor
-    #[arg(long, default_value = "token-taylor", value_parser = named::<ImportanceRule>)]
+    #[arg(long, default_value = "token-taylor", value_parser = super::by_name::<ImportanceRule>)]
     neurons_by: ImportanceRule,
     /// What ranks attention groups: removal-loss, token-taylor, sequence-taylor
-    #[arg(long, default_value = "removal-loss", value_parser = named::<GroupRule>)]
+    #[arg(long, default_value = "removal-loss", value_parser = super::by_name::<GroupRule>)]
     groups_by: GroupRule,
     /// Share of the attention groups that the 20 % level keeps
     #[arg(long, default_value_t = 0.77, value_parser = share)]
@@ -297,10 +296,6 @@ fn token_bar(what: &'static str, sequences: &[Vec<u32>], done: usize) -> Progres
 }
 
 /// Parses a value by its name in files.
-fn named<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(text.into()).map_err(|error| error.to_string())
-}
-
 fn share(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()

@@ -13,6 +13,8 @@ mod ask;
 mod assets;
 #[cfg(feature = "engine")]
 mod elastify;
+#[cfg(feature = "engine")]
+mod engine_args;
 mod output;
 mod policy;
 #[cfg(feature = "engine")]
@@ -77,4 +79,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         #[cfg(feature = "engine")]
         Command::Ask(args) => ask::run(args),
     }
+}
+
+/// Reads an option's value by the name that files use for it.
+#[cfg(feature = "engine")]
+fn by_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }

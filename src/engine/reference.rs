@@ -115,13 +115,13 @@ fn add_group(
     let keys: Vec<_> = normed
         .iter()
         .enumerate()
-        .map(|(p, row)| rotate(project(&layer.k, bias(1), group, dim, row), p, config))
+        .map(|(p, row)| rotate(&project(&layer.k, bias(1), group, dim, row), p, config))
         .collect();
     let values: Vec<_> =
         normed.iter().map(|row| project(&layer.v, bias(2), group, dim, row)).collect();
     for head in group * config.heads_per_group()..(group + 1) * config.heads_per_group() {
         for (position, row) in normed.iter().enumerate() {
-            let query = rotate(project(&layer.q, bias(0), head, dim, row), position, config);
+            let query = rotate(&project(&layer.q, bias(0), head, dim, row), position, config);
             let scores: Vec<f32> = keys[..=position]
                 .iter()
                 .map(|key| (dot(&query, key) / (dim as f32).sqrt()).exp())
@@ -144,9 +144,9 @@ fn project(weights: &[f32], bias: Option<&[f32]>, head: usize, dim: usize, x: &[
         .collect()
 }
 
-fn rotate(x: Vec<f32>, position: usize, config: &ModelConfig) -> Vec<f32> {
+fn rotate(x: &[f32], position: usize, config: &ModelConfig) -> Vec<f32> {
     let half = config.head_dim / 2;
-    let mut out = x.clone();
+    let mut out = x.to_vec();
     for i in 0..half {
         let frequency = config.rope_theta.powf(-2.0 * i as f32 / config.head_dim as f32);
         let (sin, cos) = (position as f32 * frequency).sin_cos();

@@ -12,7 +12,10 @@ use crate::units::Level;
 
 /// Tokens per pass, roughly: enough to keep the matrix kernels busy, few enough that attending
 /// across neighbours, which the mask then discards, stays cheap.
-const PACK_TOKENS: usize = 384;
+const PACK_TOKENS: usize = 192;
+
+/// Tokens per pass of [`information`], every one of which gets a row of the vocabulary's length.
+const INFORMATION_TOKENS: usize = 128;
 
 /// Added to a forbidden attention score.
 const FORBIDDEN: f32 = f32::MIN / 2.0;
@@ -68,6 +71,7 @@ pub fn best(scores: &[f64]) -> usize {
 ///
 /// # Errors
 /// If a task is longer than the engine's context, or inference fails.
+#[expect(clippy::missing_panics_doc, reason = "every task is in exactly one group")]
 pub fn score(engine: &mut Engine, level: Level, tasks: &[&Task]) -> Result<Vec<OptionScores>> {
     let mut order: Vec<usize> = (0..tasks.len()).collect();
     order.sort_by(|&a, &b| tasks[a].context.cmp(&tasks[b].context));
@@ -85,6 +89,27 @@ pub fn score(engine: &mut Engine, level: Level, tasks: &[&Task]) -> Result<Vec<O
         }
     }
     Ok(scores.into_iter().map(|scores| scores.expect("every task is in a group")).collect())
+}
+
+/// −ln p of each token of `tokens` given those before it, in nats; 0 for the first, which nothing
+/// predicts.
+///
+/// # Errors
+/// If there are more tokens than the engine's context, or inference fails.
+pub fn information(engine: &mut Engine, level: Level, tokens: &[u32]) -> Result<Vec<f32>> {
+    let tokens: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
+    let mut information = vec![0.0; tokens.len().min(1)];
+    let mut past = 0;
+    for chunk in tokens.chunks(INFORMATION_TOKENS) {
+        let rows: Vec<i64> = (0..chunk.len() as i64).collect();
+        let feed = Feed { tokens: chunk, past, logit_rows: &rows, forest: None };
+        let out = engine.forward(level, &feed)?;
+        let vocab = out.log_probs.len() / out.rows;
+        let next = tokens[past + 1..].iter().take(chunk.len()).enumerate();
+        information.extend(next.map(|(row, &token)| -out.log_probs[row * vocab + token as usize]));
+        past += chunk.len();
+    }
+    Ok(information)
 }
 
 /// Tasks that share the first `shared` tokens of their contexts.

@@ -10,13 +10,13 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
 use ort::sys::{OrtSession, OrtValue};
 use ort::{AsPointer, ortsys};
-use sha2::{Digest, Sha256};
 
 use super::graph::{Attention, Graph, cache_name};
 use super::kv_cache::KvCache;
 use super::tensor::{TensorView, failed};
-use super::weights::{Weights, persist};
+use super::weights::Weights;
 use crate::error::{Error, Result};
+use crate::{digest, files};
 
 /// The process's ONNX Runtime: one library, one pool of threads.
 #[derive(Debug)]
@@ -146,13 +146,10 @@ impl LevelSession {
                 .map_err(|error| failed("cannot bind a weight", error))?;
             kept.push(tensor);
         }
-        let digest = Sha256::digest(&graph.model);
-        let digest = u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes"));
-        let file = format!("{digest:016x}.onnx");
+        let file = format!("{}.onnx", &digest::sha256(&graph.model)[..16]);
         let path = weights.folder().join(&file);
         if !path.exists() {
-            use std::io::Write;
-            persist(weights.folder(), &file, |out| out.write_all(&graph.model))?;
+            files::write_whole(&path, &graph.model)?;
         }
         let session = builder.commit_from_file(&path).map_err(|error| {
             Error::file(&path, "ONNX Runtime refuses the graph").caused_by(error)

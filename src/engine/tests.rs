@@ -1,20 +1,18 @@
 //! The engine against the reference forward pass, on random models.
 
-use std::path::PathBuf;
-
 use super::model::{DenseModel, LayerOrder, LayerShape, SubModel};
 use super::reference::{forward, identity_order, random_model, random_model_of};
 use super::session::{Feed, Runtime};
 use super::weights::Weights;
 use super::{Engine, EngineOptions, WeightLayout};
+use crate::assets::{Package, main_file};
 use crate::units::Level;
 
 const TOKENS: [i64; 9] = [3, 14, 15, 9, 26, 5, 35, 8, 44];
 const CONTEXT: usize = 32;
 
-fn runtime() -> Option<&'static Runtime> {
-    let library = std::env::var_os("PLIANT_ONNXRUNTIME").map(PathBuf::from)?;
-    Some(Runtime::load(&library, 1).unwrap())
+fn runtime() -> &'static Runtime {
+    Runtime::load(&main_file(Package::OnnxRuntime).unwrap(), 1).unwrap()
 }
 
 /// Reverses neurons and rotates groups: far from the identity, easy to undo by hand.
@@ -38,13 +36,11 @@ fn engine(
     model: &DenseModel,
     order: &[LayerOrder],
     layout: WeightLayout,
-) -> Option<Engine> {
-    let runtime = runtime()?;
+) -> Engine {
+    let runtime = runtime();
     let weights = Weights::create(folder.path(), model, order, CONTEXT).unwrap();
     let ladder = [small(model), SubModel::full(&model.config)];
-    Some(
-        Engine::new(runtime, weights, &ladder, EngineOptions { layout, context: CONTEXT }).unwrap(),
-    )
+    Engine::new(runtime, weights, &ladder, EngineOptions { layout, context: CONTEXT }).unwrap()
 }
 
 fn assert_close(found: &[f32], expected: &[f32]) {
@@ -54,15 +50,14 @@ fn assert_close(found: &[f32], expected: &[f32]) {
 }
 
 #[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
 fn every_level_gives_the_logits_of_the_reference_in_every_layout() {
     for (seed, tied) in [(1, true), (2, false)] {
         let model = random_model_of(&random_model(0).config, tied, seed);
         let order = shuffled_order(&model);
         for layout in [WeightLayout::Chunked, WeightLayout::Views, WeightLayout::Plain] {
             let folder = tempfile::tempdir().unwrap();
-            let Some(mut engine) = engine(&folder, &model, &order, layout) else {
-                return eprintln!("SKIPPED: no ONNX Runtime");
-            };
+            let mut engine = engine(&folder, &model, &order, layout);
             for sub_model in [small(&model), SubModel::full(&model.config)] {
                 let rows: Vec<i64> = (0..TOKENS.len() as i64).collect();
                 let feed = Feed { tokens: &TOKENS, past: 0, logit_rows: &rows, forest: None };
@@ -75,28 +70,24 @@ fn every_level_gives_the_logits_of_the_reference_in_every_layout() {
 }
 
 #[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
 fn a_permuted_model_is_the_same_function_at_full_level() {
     let model = random_model(3);
     let full = SubModel::full(&model.config);
     let a = forward(&model, &identity_order(&model.config), &full, &TOKENS).concat();
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut engine) = engine(&folder, &model, &shuffled_order(&model), WeightLayout::Chunked)
-    else {
-        return eprintln!("SKIPPED: no ONNX Runtime");
-    };
+    let mut engine = engine(&folder, &model, &shuffled_order(&model), WeightLayout::Chunked);
     let rows: Vec<i64> = (0..TOKENS.len() as i64).collect();
     let feed = Feed { tokens: &TOKENS, past: 0, logit_rows: &rows, forest: None };
     assert_close(&engine.forward(Level::FULL, &feed).unwrap().logits, &a);
 }
 
 #[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
 fn decoding_with_the_cache_equals_reading_the_whole_prompt() {
     let model = random_model(4);
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut engine) = engine(&folder, &model, &shuffled_order(&model), WeightLayout::Chunked)
-    else {
-        return eprintln!("SKIPPED: no ONNX Runtime");
-    };
+    let mut engine = engine(&folder, &model, &shuffled_order(&model), WeightLayout::Chunked);
     let level = Level::percent(50);
     let whole = Feed { tokens: &TOKENS, past: 0, logit_rows: &[8], forest: None };
     let expected = engine.forward(level, &whole).unwrap().logits.clone();
@@ -118,13 +109,11 @@ fn decoding_with_the_cache_equals_reading_the_whole_prompt() {
 }
 
 #[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
 fn continuations_side_by_side_equal_each_on_its_own() {
     let model = random_model(5);
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut engine) = engine(&folder, &model, &shuffled_order(&model), WeightLayout::Chunked)
-    else {
-        return eprintln!("SKIPPED: no ONNX Runtime");
-    };
+    let mut engine = engine(&folder, &model, &shuffled_order(&model), WeightLayout::Chunked);
     let level = Level::percent(50);
     let last_row = |engine: &mut Engine, tokens: &[i64]| {
         let row = [tokens.len() as i64 - 1];
@@ -144,14 +133,13 @@ fn continuations_side_by_side_equal_each_on_its_own() {
 }
 
 #[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
 fn options_scored_together_equal_options_scored_alone() {
     use super::scorer::{Task, score};
     let model = random_model(6);
     let folder = tempfile::tempdir().unwrap();
     let order = shuffled_order(&model);
-    let Some(mut engine) = engine(&folder, &model, &order, WeightLayout::Chunked) else {
-        return eprintln!("SKIPPED: no ONNX Runtime");
-    };
+    let mut engine = engine(&folder, &model, &order, WeightLayout::Chunked);
     let level = Level::percent(50);
     let task = |context: &[u32], options: &[&[u32]]| Task {
         context: context.to_vec(),

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{DenseLayer, DenseModel, LayerOrder, ModelConfig};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Name of the weights inside their folder.
 pub const WEIGHTS_FILE: &str = "weights.bin";
@@ -68,6 +69,7 @@ impl Weights {
     ///
     /// # Errors
     /// If `order` does not fit the model or the folder cannot be written.
+    #[expect(clippy::missing_panics_doc, reason = "an index is plain data")]
     pub fn create(
         folder: &Path,
         model: &DenseModel,
@@ -81,7 +83,7 @@ impl Weights {
         writer.model(model, order, positions)?;
         let index = writer.finish(model)?;
         let json = serde_json::to_vec_pretty(&index).expect("an index is plain data");
-        persist(folder, INDEX_FILE, |file| file.write_all(&json))?;
+        files::write_whole(&folder.join(INDEX_FILE), &json)?;
         Self::open(folder)
     }
 
@@ -142,20 +144,6 @@ impl Weights {
         assert!(head.is_empty() && tail.is_empty(), "tensors are aligned");
         values
     }
-}
-
-/// Writes `name` into `folder` under a temporary name, then renames it.
-pub(super) fn persist(
-    folder: &Path,
-    name: &str,
-    write: impl FnOnce(&mut File) -> std::io::Result<()>,
-) -> Result<()> {
-    let path = folder.join(name);
-    let wrong = |error| Error::io(&path, "cannot write", error);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(wrong)?;
-    write(file.as_file_mut()).map_err(wrong)?;
-    file.persist(&path).map_err(|error| wrong(error.error))?;
-    Ok(())
 }
 
 fn check_order(folder: &Path, config: &ModelConfig, order: &[LayerOrder]) -> Result<()> {
@@ -303,7 +291,7 @@ fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
     (0..columns).flat_map(|c| (0..rows).map(move |r| matrix[r * columns + c])).collect()
 }
 
-/// cos and sin of position · θ^(−2i/head_dim), `[positions, head_dim / 2]` each.
+/// cos and sin of `position · θ^(−2i / head_dim)`, `[positions, head_dim / 2]` each.
 fn rotary_tables(config: &ModelConfig, positions: usize) -> (Vec<f32>, Vec<f32>) {
     let half = config.head_dim / 2;
     let angle = |position: usize, i: usize| {

@@ -21,6 +21,7 @@ mod elastic_profile;
 mod full;
 mod largest_level;
 mod method;
+pub mod one_prompt;
 mod oracle;
 mod random_feasible;
 mod scene;

@@ -1,1 +1,10 @@
-//! From the engine to device profiles: latency samples and quality tables, resumable.
+//! From the engine to profiles: latency samples and quality tables, streamed to disk and resumable.
+
+pub mod device;
+pub mod latency;
+pub mod layouts;
+pub mod memory;
+pub mod origin;
+pub mod quality;
+pub mod quality_run;
+pub mod relayout;

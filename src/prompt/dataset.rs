@@ -107,7 +107,7 @@ impl Item {
 }
 
 /// A dataset ready to be scored: no two of its questions are the same, within or between parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dataset {
     /// One of [`Dataset::names`].
     pub name: String,

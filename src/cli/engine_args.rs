@@ -1,0 +1,42 @@
+//! Arguments that every command on the real engine takes.
+
+use std::path::PathBuf;
+
+use pliant::Result;
+use pliant::elastify::elastic_model::{ElasticModel, ElasticSource, manifest_path};
+use pliant::engine::EngineOptions;
+
+/// The base model whose files are in the project.
+pub const BASE_MODEL: &str = "smollm2-135m-instruct";
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct EngineArgs {
+    /// The base model; default: SmolLM2, as `pliant assets fetch` leaves it
+    #[arg(long, value_name = "FILE.gguf")]
+    pub model: Option<PathBuf>,
+    /// What `pliant elastify` made of it; default: the project's manifest of the family
+    #[arg(long, value_name = "FILE.json")]
+    pub elastic: Option<PathBuf>,
+    /// Threads of the engine; default: all cores
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+impl EngineArgs {
+    /// Opens the elastic model of `family`.
+    pub fn open(&self, family: &str, options: EngineOptions) -> Result<ElasticModel> {
+        let default = || manifest_path(BASE_MODEL, family);
+        ElasticModel::open(&ElasticSource {
+            manifest: self.elastic.clone().unwrap_or_else(default),
+            gguf: self.model.clone(),
+            threads: self.threads(),
+            options,
+        })
+    }
+
+    /// Threads of the engine.
+    pub fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.threads.unwrap_or_else(cores)
+    }
+}

@@ -1,0 +1,96 @@
+//! An elastic model ready to answer: its manifest, its weights in order, its tokenizer.
+
+use std::path::{Path, PathBuf};
+
+use super::manifest::ElasticManifest;
+use crate::assets::{self, Package, Store};
+use crate::digest;
+use crate::engine::gguf::Gguf;
+use crate::engine::session::Runtime;
+use crate::engine::tokenizer::Tokenizer;
+use crate::engine::weights::Weights;
+use crate::engine::{Engine, EngineOptions};
+use crate::error::{Error, Result};
+
+/// Most positions that rotary tables are made for.
+const POSITIONS: usize = 4096;
+
+/// Where an elastic model comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ElasticSource {
+    /// The elastic manifest.
+    pub manifest: PathBuf,
+    /// The base model; `None`: SmolLM2 from the cache of assets.
+    pub gguf: Option<PathBuf>,
+    /// Threads of the engine.
+    pub threads: usize,
+    /// How the engine lays out weights, and its context.
+    pub options: EngineOptions,
+}
+
+/// A manifest, the engine that runs its levels, and the tokenizer of the base model.
+#[derive(Debug)]
+pub struct ElasticModel {
+    /// What each level keeps.
+    pub manifest: ElasticManifest,
+    /// SHA-256 of the manifest's file.
+    pub manifest_sha256: String,
+    /// Runs the levels.
+    pub engine: Engine,
+    /// Splits text.
+    pub tokenizer: Tokenizer,
+}
+
+impl ElasticModel {
+    /// Opens the model of `source`. The reordered weights are written to the user's cache the first
+    /// time, and mapped from there.
+    ///
+    /// # Errors
+    /// If a file is missing or foreign, the GGUF is not the one that the manifest was made from, or
+    /// the cache cannot be written.
+    pub fn open(source: &ElasticSource) -> Result<Self> {
+        let manifest = ElasticManifest::load(&source.manifest)?;
+        let path = match &source.gguf {
+            Some(path) => path.clone(),
+            None => assets::main_file(Package::SmolLm2)?,
+        };
+        let sha256 = digest::sha256_file(&path)?;
+        if sha256 != manifest.model.model_sha256 {
+            return Err(Error::file(&path, "not the model that the manifest was made from")
+                .found(format!("sha256 {sha256}"))
+                .allowed(format!(
+                    "sha256 {}, as {} says",
+                    manifest.model.model_sha256,
+                    source.manifest.display()
+                )));
+        }
+        let gguf = Gguf::open(&path)?;
+        manifest.check_model(&source.manifest, &gguf.config()?)?;
+        let weights = ordered_weights(&gguf, &manifest)?;
+        let library = assets::main_file(Package::OnnxRuntime)?;
+        let runtime = Runtime::load(&library, source.threads)?;
+        Ok(Self {
+            engine: Engine::new(runtime, weights, &manifest.levels, source.options)?,
+            tokenizer: Tokenizer::from_gguf(&gguf)?,
+            manifest_sha256: digest::sha256_file(&source.manifest)?,
+            manifest,
+        })
+    }
+}
+
+/// The weights of `gguf` in the manifest's order, from the cache or made now.
+fn ordered_weights(gguf: &Gguf, manifest: &ElasticManifest) -> Result<Weights> {
+    let order = serde_json::to_vec(&manifest.order).expect("an order is plain data");
+    let name = digest::sha256(&[manifest.model.model_sha256.as_bytes(), &order].concat());
+    let folder = Store::of_user()?.root().join("elastic").join(&name[..16]);
+    if let Ok(weights) = Weights::open(&folder) {
+        return Ok(weights);
+    }
+    Weights::create(&folder, &gguf.model()?, &manifest.order, POSITIONS)
+}
+
+/// The folder of elastic manifests of `base_model` in a checkout of the project.
+#[must_use]
+pub fn manifest_path(base_model: &str, family: &str) -> PathBuf {
+    Path::new("device-profiles").join("elastic").join(base_model).join(format!("{family}.json"))
+}

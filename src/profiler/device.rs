@@ -1,0 +1,231 @@
+//! A whole device profile: samples of every family, memory, fits, and the file that holds them.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::latency::{self, LatencyPlan};
+use super::memory::Resident;
+use super::origin;
+use super::relayout;
+use crate::elastify::elastic_model::ElasticModel;
+use crate::engine::EngineOptions;
+use crate::engine::generate::generate;
+use crate::engine::graph::Attention;
+use crate::engine::model::{ModelConfig, SubModel};
+use crate::error::Result;
+use crate::profile::{
+    DeviceProfile, FamilyLatency, Hardware, LatencyLog, LatencySample, LevelLatency, Memory, Phase,
+    Provenance, Runtime, fit_decode, fit_prefill, fit_switch_ms, read_latency_samples,
+};
+use crate::units::{Level, millis};
+
+const SAMPLES: &str = "samples.csv";
+
+/// What to measure on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePlan {
+    /// The device's name.
+    pub device: String,
+    /// Name of the base model in profiles.
+    pub base_model: String,
+    /// Families to time.
+    pub families: Vec<String>,
+    /// Threads of the engine.
+    pub threads: usize,
+    /// How often each length is timed.
+    pub repetitions: u32,
+    /// Folder of profile and samples.
+    pub folder: PathBuf,
+}
+
+/// Takes the samples that the folder lacks, fits them, and writes the profile.
+///
+/// # Errors
+/// If a model cannot be opened, a file cannot be written, or inference fails.
+pub fn measure(
+    plan: &DevicePlan,
+    open: impl Fn(&str, EngineOptions) -> Result<ElasticModel>,
+    report: &mut dyn FnMut(&str, usize, usize),
+) -> Result<DeviceProfile> {
+    let samples = plan.folder.join(SAMPLES);
+    let mut families = Vec::new();
+    for family in &plan.families {
+        let mut model = open(family, EngineOptions::default())?;
+        let memory = measure_memory(&mut model)?;
+        let mut log = LatencyLog::open(&samples)?;
+        let latency = LatencyPlan::new(family, plan.repetitions);
+        let mut progress = |done, planned| report(family, done, planned);
+        latency::measure(&mut model, &latency, &mut log, &mut progress)?;
+        families.push(fit_family(plan, family, family, &model, memory)?);
+        if family == "width" {
+            measure_copies(plan, &model, &open, &mut log)?;
+            families.push(fit_family(plan, "width-relayout", family, &model, None)?);
+        }
+    }
+    let profile = DeviceProfile {
+        schema: 1,
+        name: plan.device.clone(),
+        hardware: hardware(),
+        runtime: Runtime {
+            name: "ONNX Runtime".to_owned(),
+            version: crate::assets::Package::OnnxRuntime.spec().version.to_owned(),
+            threads: plan.threads as u32,
+            precision: "f32".to_owned(),
+        },
+        power: None,
+        families,
+    };
+    profile.save(&plan.folder)?;
+    Ok(profile)
+}
+
+/// Resident memory with the base model alone ready to serve, then with every level.
+fn measure_memory(model: &mut ElasticModel) -> Result<Option<Memory>> {
+    let levels: Vec<Level> = model.engine.ladder().keys().copied().collect();
+    let prompt: Vec<u32> = (0..1024).collect();
+    generate(&mut model.engine, Level::FULL, &prompt, 2, None)?;
+    let one = Resident::now();
+    for &level in &levels {
+        model.engine.open(level, Attention::Causal)?;
+        generate(&mut model.engine, level, &prompt, 2, None)?;
+    }
+    let all = Resident::now();
+    Ok(one
+        .zip(all)
+        .map(|(one, all)| Memory { one_level_bytes: one.total(), all_levels_bytes: all.total() }))
+}
+
+/// Times the copies that re-layout needs, out of weights in the base model's order.
+fn measure_copies(
+    plan: &DevicePlan,
+    model: &ElasticModel,
+    open: &impl Fn(&str, EngineOptions) -> Result<ElasticModel>,
+    log: &mut LatencyLog,
+) -> Result<()> {
+    let original = open("layer-removal", EngineOptions::default())?;
+    for repetition in 0..plan.repetitions {
+        for (&level, sub_model) in model.engine.ladder() {
+            let (time, _) =
+                relayout::time_copy(original.engine.weights(), &model.manifest.order, sub_model);
+            let sample = LatencySample {
+                family: "width-relayout".to_owned(),
+                level,
+                phase: Phase::Switch,
+                tokens: 100,
+                repetition,
+                ms: millis(time),
+            };
+            if !log.contains(&sample) {
+                log.append(&sample)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fits `family`, whose sub-models run as those of `timed_as` do.
+fn fit_family(
+    plan: &DevicePlan,
+    family: &str,
+    timed_as: &str,
+    model: &ElasticModel,
+    memory: Option<Memory>,
+) -> Result<FamilyLatency> {
+    let samples = read_latency_samples(&plan.folder.join(SAMPLES))?;
+    let config = model.engine.config();
+    let level = |(&level, sub_model): (&Level, &SubModel)| -> Result<LevelLatency> {
+        let parameters = parameters(config, sub_model);
+        Ok(LevelLatency {
+            level,
+            unit_parameter_share: sub_model.unit_parameter_share(config),
+            parameter_share: parameters as f64
+                / self::parameters(config, &SubModel::full(config)) as f64,
+            switch_ms: fit_switch_ms(&samples, family, level)?,
+            resident_bytes: (parameters * size_of::<f32>()) as u64,
+            ttft_ms: fit_prefill(&samples, timed_as, level)?,
+            tpot_ms: fit_decode(&samples, timed_as, level)?,
+        })
+    };
+    Ok(FamilyLatency {
+        base_model: plan.base_model.clone(),
+        family: family.to_owned(),
+        decide_ms: 0.0,
+        compress_ms_per_token: 0.0,
+        memory,
+        provenance: Provenance::Measured {
+            date: origin::today(),
+            command: origin::command(),
+            samples: SAMPLES.to_owned(),
+            commit: origin::commit(),
+        },
+        levels: model.engine.ladder().iter().map(level).collect::<Result<_>>()?,
+    })
+}
+
+/// All parameters of a sub-model; a tied head counts once, with the embedding.
+fn parameters(config: &ModelConfig, sub_model: &SubModel) -> usize {
+    let units: usize = sub_model
+        .layers
+        .iter()
+        .map(|shape| {
+            shape.groups * config.group_parameters() + shape.neurons * config.neuron_parameters()
+        })
+        .sum();
+    units + config.vocab * config.hidden
+}
+
+fn hardware() -> Hardware {
+    let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
+    let field = |text: &str, name: &str| -> Option<String> {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let memory_kib = field(&read("/proc/meminfo"), "MemTotal")
+        .and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok());
+    Hardware {
+        cpu: field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".to_owned()),
+        cores: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+        memory_bytes: memory_kib.unwrap_or_default() * 1024,
+    }
+}
+
+/// The profile in a few lines: per family and level, shares of parameters and of time, and memory.
+#[must_use]
+pub fn summary(profile: &DeviceProfile) -> String {
+    let mut text = String::new();
+    for family in &profile.families {
+        let _ = writeln!(
+            text,
+            "{} {}: level, share of unit parameters, of all parameters, of TTFT at 512, of TPOT at \
+             256, TTFT at 512 (ms), TPOT at 256 (ms), switch (ms), worst fit error of TTFT",
+            family.base_model, family.family
+        );
+        for (level, share) in family.levels.iter().zip(family.time_shares()) {
+            let error = level.ttft_ms.fit_error.map_or(f64::NAN, |error| error.max_relative);
+            let _ = writeln!(
+                text,
+                "  {:>5}  {:.3}  {:.3}  {:.3}  {:.3}  {:7.1}  {:5.2}  {:8.4}  {:.1} %",
+                level.level.to_string(),
+                level.unit_parameter_share,
+                level.parameter_share,
+                share.ttft,
+                share.tpot,
+                level.ttft_ms.millis(512),
+                level.tpot_ms.millis(256),
+                level.switch_ms,
+                100.0 * error
+            );
+        }
+        if let Some(memory) = family.memory {
+            let more = memory.all_levels_bytes as f64 / memory.one_level_bytes as f64 - 1.0;
+            let _ = writeln!(
+                text,
+                "  memory: {:.0} MB with one level open, {:.0} MB with all: {:+.1} %",
+                memory.one_level_bytes as f64 / 1e6,
+                memory.all_levels_bytes as f64 / 1e6,
+                100.0 * more
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,124 @@
+//! One run of the quality measurement: data, table, manifest, and what came out in a few lines.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::origin;
+use super::quality::{self, QualityPlan, QualityProgress};
+use crate::assets::{self, Package};
+use crate::elastify::elastic_model::ElasticModel;
+use crate::error::Result;
+use crate::profile::{DatasetCount, QualityManifest, QualityTable, Split};
+use crate::prompt::Dataset;
+use crate::prompt::dataset::SHOTS;
+
+/// What to measure, on what, and where it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QualityRun {
+    /// Name of the base model in profiles.
+    pub base_model: String,
+    /// Family of sub-models.
+    pub family: String,
+    /// Names of datasets.
+    pub datasets: Vec<String>,
+    /// Where the datasets are; `None`: in the cache of assets.
+    pub data: Option<PathBuf>,
+    /// Folder of the tables.
+    pub folder: PathBuf,
+    /// Rows and columns.
+    pub plan: QualityPlan,
+    /// The command, for the manifest.
+    pub command: String,
+}
+
+/// Measures what is missing of the table. Its manifest says `complete: false` until the end, so
+/// that a broken-off table is known for what it is.
+///
+/// # Errors
+/// If data cannot be read, a file cannot be written, or inference fails.
+pub fn measure(
+    model: &mut ElasticModel,
+    run: &QualityRun,
+    report: &mut dyn FnMut(QualityProgress<'_>),
+) -> Result<QualityManifest> {
+    let data = match &run.data {
+        Some(path) => path.clone(),
+        None => assets::folder(Package::Olmo)?,
+    };
+    let datasets: Vec<Dataset> =
+        run.datasets.iter().map(|name| Dataset::load(&data, name)).collect::<Result<_>>()?;
+    let mut manifest = manifest(model, run, &datasets);
+    manifest.save(&run.folder, &run.plan.table)?;
+    quality::measure(model, &datasets, &run.plan, &run.folder, report)?;
+    manifest.complete = true;
+    manifest.save(&run.folder, &run.plan.table)?;
+    Ok(manifest)
+}
+
+fn manifest(model: &ElasticModel, run: &QualityRun, datasets: &[Dataset]) -> QualityManifest {
+    let identity = &model.manifest.model;
+    let count = |dataset: &Dataset| {
+        let items = &dataset.items[..run.plan.items.min(dataset.items.len())];
+        let estimate = items
+            .iter()
+            .filter(|item| Split::of(&dataset.name, item.id) == Split::Estimate)
+            .count();
+        DatasetCount { estimate: estimate as u32, replay: (items.len() - estimate) as u32 }
+    };
+    let template = |dataset: &Dataset| format!("{}: {}", dataset.name, dataset.template);
+    let spec = Package::SmolLm2.spec();
+    let origin = if identity.base_model == run.base_model {
+        format!("{} {}, {}", spec.name, spec.version, identity.quantisation)
+    } else {
+        format!("local file, {}", identity.quantisation)
+    };
+    QualityManifest {
+        schema: 1,
+        base_model: run.base_model.clone(),
+        family: run.family.clone(),
+        model_source: origin,
+        model_sha256: identity.model_sha256.clone(),
+        elastic_sha256: Some(model.manifest_sha256.clone()),
+        prompt_template: datasets.iter().map(template).collect::<Vec<_>>().join(" | "),
+        shots: SHOTS as u32,
+        compressor: run.plan.compressor.name().to_owned(),
+        scorer: "highest mean log-likelihood per option token; twin .sum.csv: highest sum; twin \
+                 .prob.csv: softmax of the means at the gold option"
+            .to_owned(),
+        split: Split::RULE.to_owned(),
+        command: run.command.clone(),
+        date: origin::today(),
+        commit: origin::commit(),
+        complete: false,
+        datasets: datasets.iter().map(|d| (d.name.clone(), count(d))).collect::<BTreeMap<_, _>>(),
+        notes: datasets.iter().map(|d| format!("{} data sha256 {}", d.name, d.sha256)).collect(),
+    }
+}
+
+/// Accuracy per dataset and level on the fullest prompt measured, as text.
+///
+/// # Errors
+/// If the table cannot be read back.
+pub fn summary(run: &QualityRun, manifest: &QualityManifest) -> Result<String> {
+    let table = QualityTable::load(&run.folder, &run.plan.table)?;
+    let ratio = run.plan.ratios.iter().max().and_then(|&ratio| QualityTable::ratio_index(ratio));
+    let ratio = ratio.unwrap_or_default();
+    let mut text =
+        format!("{} of {}, full prompt, % right:\nlevel", run.plan.table, run.base_model);
+    for (name, count) in &manifest.datasets {
+        let _ = write!(text, "  {name} (n={})", count.estimate + count.replay);
+    }
+    for (index, level) in table.levels().iter().enumerate() {
+        let _ = write!(text, "\n{level}");
+        for name in manifest.datasets.keys() {
+            match table.accuracy(name, None, index, ratio) {
+                Some(accuracy) => {
+                    let _ = write!(text, "  {:.1}", 100.0 * accuracy);
+                }
+                None => text.push_str("  -"),
+            }
+        }
+    }
+    Ok(text)
+}
