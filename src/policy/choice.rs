@@ -4,7 +4,9 @@ use crate::plan::Plan;
 use crate::request::{Bounds, RequestView};
 use crate::units::Level;
 
-use super::scene::{Annotations, Candidate, Facts, Forecast, Scene};
+use super::costs::{Candidate, Forecast};
+use super::facts::{Annotations, Facts};
+use super::scene::Scene;
 
 /// A scene, the facts of a trace, and nothing of the right answers.
 #[derive(Debug)]
@@ -27,8 +29,10 @@ impl Forecaster {
         resident: Option<Level>,
         bounds: Bounds,
     ) -> impl Iterator<Item = (&'a Candidate, Forecast)> + 'a {
+        let costs = self.scene.costs();
         candidates
-            .map(move |candidate| (candidate, self.scene.forecast(candidate, facts, resident)))
+            .filter(move |candidate| costs.ttft(candidate, facts, resident) <= bounds.ttft)
+            .map(move |candidate| (candidate, costs.forecast(candidate, facts, resident)))
             .filter(move |(_, forecast)| forecast.meets(bounds))
     }
 

@@ -7,7 +7,9 @@
 //! the paper.
 
 use super::choice::{Forecaster, weight};
-use super::scene::{Annotations, Candidate, Scene};
+use super::costs::Candidate;
+use super::facts::Annotations;
+use super::scene::Scene;
 use super::{Policy, ServiceView};
 use crate::error::{Error, Result};
 use crate::plan::Plan;

@@ -7,7 +7,9 @@
 //! switch, `layer-removal` over whole layers, which cost nothing to skip.
 
 use super::choice::Forecaster;
-use super::scene::{Annotations, Candidate, Scene};
+use super::costs::Candidate;
+use super::facts::Annotations;
+use super::scene::Scene;
 use super::{Policy, ServiceView};
 use crate::plan::Plan;
 use crate::request::RequestView;

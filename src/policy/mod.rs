@@ -17,7 +17,9 @@ use crate::request::RequestView;
 use crate::units::{Level, SimTime};
 
 mod choice;
+mod costs;
 mod elastic_profile;
+mod facts;
 mod full;
 mod largest_level;
 mod method;
@@ -27,9 +29,13 @@ mod random_feasible;
 mod scene;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
+pub use costs::{Candidate, Forecast};
+pub use facts::{Annotations, Facts};
 pub use method::{Description, MethodSpec, PolicySpec, standard_methods};
-pub use scene::{Annotations, Candidate, Facts, Forecast, Scene};
+pub use scene::Scene;
 
 /// What a policy may know of the service when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,8 @@
 
 use super::choice::weight;
 use super::elastic_profile::ElasticProfile;
-use super::scene::{Annotations, Scene};
+use super::facts::Annotations;
+use super::scene::Scene;
 use super::{Policy, ServiceView};
 use crate::error::Result;
 use crate::plan::Plan;

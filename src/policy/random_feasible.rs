@@ -9,7 +9,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::choice::Forecaster;
-use super::scene::{Annotations, Scene};
+use super::facts::Annotations;
+use super::scene::Scene;
 use super::{Policy, ServiceView};
 use crate::plan::Plan;
 use crate::request::RequestView;

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Policy;
+use super::costs::{Candidate, Costs, Forecast, decode_context};
 use super::elastic_profile::ElasticProfile;
+use super::facts::{Annotations, Facts, check_lengths};
 use super::full::Full;
 use super::largest_level::LargestLevel;
 use super::method::{MethodSpec, PolicySpec};
@@ -15,12 +16,11 @@ use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::profile::{
-    DeviceProfile, FamilyLatency, ItemLengths, LevelLatency, MAX_TOKENS, PromptLengths, Provenance,
-    QualityTable, RowId, Split,
+    DeviceProfile, LevelLatency, PromptLengths, Provenance, QualityTable, RowId, Split,
 };
 use crate::request::{Bounds, Request};
 use crate::trace::Trace;
-use crate::units::{Level, PROMPT_RATIOS, Ratio, duration_from_millis};
+use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 /// One cell of a comparison: the device's latencies, the base model's answers and a method, read
 /// and checked once; cheap to clone, shared between seeds and threads.
@@ -35,65 +35,9 @@ struct Inner {
     method: MethodSpec,
     provenance: Provenance,
     base: LevelLatency,
-    decide: Duration,
-    compress_ms_per_token: f64,
-    /// Levels that have both latencies and answers, rising.
-    levels: Vec<SceneLevel>,
+    costs: Costs,
     candidates: Vec<Candidate>,
     table: QualityTable,
-    /// By row of `table`; `None` without a compressor: the full prompt is read.
-    lengths: Option<Vec<Option<ItemLengths>>>,
-}
-
-#[derive(Debug)]
-struct SceneLevel {
-    level: Level,
-    latency: LevelLatency,
-    switch: Duration,
-    /// Place of the level in the quality table.
-    answers: usize,
-}
-
-/// A plan that a policy may choose, resolved: its level has latencies and answers, its prompt
-/// ratio was measured, and without a compressor it reads the full prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
-    /// The plan.
-    pub plan: Plan,
-    /// Place of its level in the scene.
-    level: usize,
-    /// Place of its ratio among [`PROMPT_RATIOS`].
-    ratio: usize,
-}
-
-/// What a trace says of one request beyond its [`RequestView`](crate::request::RequestView), with
-/// names resolved.
-///
-/// A service knows both before it decides: the compressor measures the text, and an app states
-/// how many tokens it wants. The right answer is not here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
-    /// The item's row of the quality table.
-    pub row: RowId,
-    /// Length of the full prompt.
-    pub prompt_tokens: u32,
-    /// Tokens to generate.
-    pub output_tokens: u32,
-}
-
-/// [`Facts`] of every request of a trace, by request id.
-#[derive(Debug, Clone)]
-pub struct Annotations(Vec<(u64, Facts)>);
-
-/// Predicted, unqueued latencies of a plan for a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forecast {
-    /// Decide, compress, switch and prefill.
-    pub ttft: Duration,
-    /// Per output token after the first; `None` for a single token.
-    pub tpot: Option<Duration>,
-    /// All output tokens after the first.
-    pub decode: Duration,
 }
 
 impl Scene {
@@ -138,36 +82,23 @@ impl Scene {
     ) -> Result<Self> {
         let family = device.family(latency_of, &method.family)?;
         let base = device.base(latency_of)?.clone();
-        let levels = shared_levels(family, &base, &table);
-        if levels.last().is_none_or(|last| last.level != Level::FULL) {
+        let costs = Costs::new(family, &base, &table, lengths);
+        if costs.levels.last().is_none_or(|last| last.level != Level::FULL) {
             return Err(Error::new(
                 format!("method {}", method.name),
                 "answers lack the base model",
             )
             .at(format!("quality table {}", method.quality_family()))
-            .found(table.levels().iter().map(Level::to_string).collect::<Vec<_>>().join(", "))
+            .found(list(table.levels().iter().copied()))
             .allowed("a table with rows of level 100 %"));
         }
-        let candidates = candidates(&levels, &table, lengths.is_some());
-        let lengths = lengths.map(|lengths| {
-            let mut by_row = vec![None; table.rows()];
-            for (dataset, item, tokens) in lengths.iter() {
-                if let Some(row) = table.row(dataset, item) {
-                    by_row[row.index()] = Some(*tokens);
-                }
-            }
-            by_row
-        });
         Ok(Self(Arc::new(Inner {
             method: method.clone(),
             provenance: family.provenance.clone(),
             base,
-            decide: checked(family.decide_ms),
-            compress_ms_per_token: family.compress_ms_per_token,
-            levels,
-            candidates,
+            candidates: candidates(&costs, &table),
+            costs,
             table,
-            lengths,
         })))
     }
 
@@ -236,12 +167,7 @@ impl Scene {
     /// length or another length than the trace says, or if two requests have one id.
     pub fn annotate(&self, trace: &Trace) -> Result<Annotations> {
         let facts = |request: &Request| Ok((request.id, self.facts(trace, request)?));
-        let mut facts: Vec<_> = trace.requests.iter().map(facts).collect::<Result<_>>()?;
-        facts.sort_unstable_by_key(|&(id, _)| id);
-        match facts.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            Some(pair) => Err(Error::new("trace", "two requests have one id").found(pair[0].0)),
-            None => Ok(Annotations(facts)),
-        }
+        Annotations::new(trace.requests.iter().map(facts).collect::<Result<_>>()?)
     }
 
     fn facts(&self, trace: &Trace, request: &Request) -> Result<Facts> {
@@ -261,8 +187,8 @@ impl Scene {
                 .found("an item that expected accuracies are estimated on")
                 .allowed("items of the replay half only"));
         }
-        if let Some(lengths) = &inner.lengths {
-            let known = lengths[row.index()].map(|tokens| tokens[PROMPT_RATIOS.len() - 1]);
+        if inner.costs.cuts_prompts() {
+            let known = inner.costs.full_length(row.index());
             if known != Some(request.prompt_tokens) {
                 let known = known.map_or("an item with known lengths".into(), |n| n.to_string());
                 return Err(wrong("prompt of another length than the compressor saw")
@@ -280,27 +206,23 @@ impl Scene {
     /// If the scene lacks the level, or the ratio is not of the study's ten, or it is below 100 %
     /// and the method has no compressor.
     pub fn resolve(&self, plan: Plan) -> Result<Candidate> {
-        let inner = &*self.0;
-        let level = inner.levels.iter().position(|level| level.level == plan.level);
-        let cuts = plan.prompt_ratio != Ratio::ONE;
+        let costs = &self.0.costs;
+        let wrong = |problem| Error::new(format!("method {}", self.0.method.name), problem);
+        let level = costs.levels.iter().position(|level| level.level == plan.level);
+        let level = level.ok_or_else(|| {
+            wrong("no such level")
+                .found(plan.level)
+                .allowed(list(costs.levels.iter().map(|level| level.level)))
+        })?;
         let ratio = QualityTable::ratio_index(plan.prompt_ratio)
-            .filter(|_| !cuts || inner.lengths.is_some());
-        match (level, ratio) {
-            (Some(level), Some(ratio)) => Ok(Candidate { plan, level, ratio }),
-            (None, _) => {
-                let known: Vec<_> = inner.levels.iter().map(|l| l.level.to_string()).collect();
-                Err(Error::new(format!("method {}", inner.method.name), "no such level")
-                    .found(plan.level)
-                    .allowed(known.join(", ")))
-            }
-            (_, None) => {
-                let allowed =
-                    if inner.lengths.is_some() { "10 %, 20 %, …, 100 %" } else { "100 %" };
-                Err(Error::new(format!("method {}", inner.method.name), "no such prompt ratio")
-                    .found(plan.prompt_ratio)
-                    .allowed(allowed))
-            }
-        }
+            .filter(|_| costs.cuts_prompts() || plan.prompt_ratio == Ratio::ONE);
+        let ratio = ratio.ok_or_else(|| {
+            let cut = "10 %, 20 %, …, 100 %";
+            wrong("no such prompt ratio")
+                .found(plan.prompt_ratio)
+                .allowed(if costs.cuts_prompts() { cut } else { "100 %" })
+        })?;
+        Ok(Candidate { plan, level, ratio })
     }
 
     /// The phases of answering under `candidate` when `resident` is in memory, the answer left
@@ -319,35 +241,14 @@ impl Scene {
         facts: &Facts,
         resident: Option<Level>,
     ) -> Execution {
-        let inner = &*self.0;
-        let level = &inner.levels[candidate.level];
-        let kept_tokens = match &inner.lengths {
-            Some(lengths) => {
-                lengths[facts.row.index()].expect("annotated rows have lengths")[candidate.ratio]
-            }
-            None => facts.prompt_tokens,
-        };
-        let cuts = candidate.plan.prompt_ratio != Ratio::ONE;
-        let compress = if cuts && inner.compress_ms_per_token > 0.0 {
-            checked(inner.compress_ms_per_token * f64::from(facts.prompt_tokens))
-        } else {
-            Duration::ZERO
-        };
-        let stays = resident.is_none_or(|resident| resident == level.level);
-        let gaps = facts.output_tokens.saturating_sub(1);
-        let context = decode_context(kept_tokens, facts.output_tokens);
-        Execution {
-            decide: inner.decide,
-            compress,
-            switch: if stays { Duration::ZERO } else { level.switch },
-            prefill: level.latency.ttft(kept_tokens),
-            decode: level.latency.tpot(context) * gaps,
-            kept_tokens,
-            correct: None,
-        }
+        self.0.costs.phases(candidate, facts, resident)
     }
 
-    /// Predicted latencies of `candidate` when `resident` is in memory.
+    /// Predicted latencies of `candidate` when `resident` is in memory: the sums of
+    /// [`phases`](Self::phases), exactly.
+    ///
+    /// # Panics
+    /// As [`phases`](Self::phases).
     #[must_use]
     pub fn forecast(
         &self,
@@ -355,13 +256,12 @@ impl Scene {
         facts: &Facts,
         resident: Option<Level>,
     ) -> Forecast {
-        let phases = self.phases(candidate, facts, resident);
-        let gaps = facts.output_tokens.saturating_sub(1);
-        Forecast {
-            ttft: phases.until_first_token(),
-            tpot: (gaps > 0).then(|| phases.decode / gaps),
-            decode: phases.decode,
-        }
+        self.0.costs.forecast(candidate, facts, resident)
+    }
+
+    /// What plans cost.
+    pub(super) fn costs(&self) -> &Costs {
+        &self.0.costs
     }
 
     /// Whether `candidate` answers the item rightly; `None` if that was not measured.
@@ -369,7 +269,7 @@ impl Scene {
     /// Ground truth: for executors and oracles.
     #[must_use]
     pub fn correct(&self, candidate: &Candidate, row: RowId) -> Option<bool> {
-        let level = self.0.levels[candidate.level].answers;
+        let level = self.0.costs.levels[candidate.level].answers;
         self.0.table.correct(row, level, candidate.ratio)
     }
 
@@ -377,70 +277,13 @@ impl Scene {
     /// measured.
     #[must_use]
     pub fn expected_accuracy(&self, candidate: &Candidate, dataset: &str) -> Option<f64> {
-        let level = self.0.levels[candidate.level].answers;
+        let level = self.0.costs.levels[candidate.level].answers;
         self.0.table.accuracy(dataset, Some(Split::Estimate), level, candidate.ratio)
     }
 }
 
-impl Annotations {
-    /// The facts of the request with this id, if it is of the trace.
-    #[must_use]
-    pub fn get(&self, id: u64) -> Option<&Facts> {
-        // Ids mostly count up from the first, so look there before searching.
-        let first = self.0.first()?.0;
-        let guess = usize::try_from(id.checked_sub(first)?).ok()?;
-        if let Some((_, facts)) = self.0.get(guess).filter(|entry| entry.0 == id) {
-            return Some(facts);
-        }
-        let place = self.0.binary_search_by_key(&id, |&(id, _)| id).ok()?;
-        Some(&self.0[place].1)
-    }
-}
-
-impl Forecast {
-    /// Whether both bounds are met.
-    #[must_use]
-    pub fn meets(&self, bounds: Bounds) -> bool {
-        self.ttft <= bounds.ttft && self.tpot.is_none_or(|tpot| tpot <= bounds.tpot)
-    }
-
-    /// The larger of TTFT / its bound and TPOT / its bound: above 1 if a bound is missed.
-    #[must_use]
-    pub fn load(&self, bounds: Bounds) -> f64 {
-        let ratio = |time: Duration, bound: Duration| time.as_secs_f64() / bound.as_secs_f64();
-        let tpot = self.tpot.map_or(0.0, |tpot| ratio(tpot, bounds.tpot));
-        ratio(self.ttft, bounds.ttft).max(tpot)
-    }
-
-    /// From being taken up to the last token: what makes one plan lighter than another.
-    #[must_use]
-    pub fn total(&self) -> Duration {
-        self.ttft + self.decode
-    }
-}
-
-/// The context that stands for a whole decode phase: TPOT is linear in it, so the middle is exact
-/// up to half a token.
-fn decode_context(prompt_tokens: u32, output_tokens: u32) -> u32 {
-    prompt_tokens + output_tokens / 2
-}
-
-fn checked(millis: f64) -> Duration {
-    duration_from_millis(millis).expect("a checked profile gives lengths of time")
-}
-
-fn check_lengths(request: &Request) -> Result<()> {
-    let longest = request.prompt_tokens.max(request.output_tokens);
-    if request.prompt_tokens > 0 && longest <= MAX_TOKENS / 2 {
-        return Ok(());
-    }
-    Err(Error::new("trace", "impossible length")
-        .at(format!("request {}", request.id))
-        .found(format!(
-            "{} prompt and {} output tokens",
-            request.prompt_tokens, request.output_tokens
-        ))
-        .allowed(format!("1 to {} prompt tokens, at most as many output tokens", MAX_TOKENS / 2)))
+fn list(levels: impl Iterator<Item = Level>) -> String {
+    levels.map(|level| level.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn check_manifest(
@@ -468,31 +311,13 @@ fn check_manifest(
     }
 }
 
-/// Levels with latencies and answers; level 100 % takes the reference family's times.
-fn shared_levels(
-    family: &FamilyLatency,
-    base: &LevelLatency,
-    table: &QualityTable,
-) -> Vec<SceneLevel> {
-    let join = |latency: &LevelLatency| {
-        let answers = table.level_index(latency.level)?;
-        let mut latency = latency.clone();
-        if latency.level == Level::FULL {
-            latency.ttft_ms = base.ttft_ms;
-            latency.tpot_ms = base.tpot_ms;
-        }
-        Some(SceneLevel { level: latency.level, switch: latency.switch(), latency, answers })
-    };
-    family.levels.iter().filter_map(join).collect()
-}
-
-/// Plans with at least one measured answer; only full prompts unless `cuts_prompts`.
-fn candidates(levels: &[SceneLevel], table: &QualityTable, cuts_prompts: bool) -> Vec<Candidate> {
+/// Plans with at least one measured answer; only full prompts without a compressor.
+fn candidates(costs: &Costs, table: &QualityTable) -> Vec<Candidate> {
     let rows = || table.datasets().flat_map(|dataset| table.items(dataset));
     let mut candidates = Vec::new();
-    for (level, entry) in levels.iter().enumerate() {
+    for (level, entry) in costs.levels.iter().enumerate() {
         for (ratio, &prompt_ratio) in PROMPT_RATIOS.iter().enumerate() {
-            let allowed = cuts_prompts || prompt_ratio == Ratio::ONE;
+            let allowed = costs.cuts_prompts() || prompt_ratio == Ratio::ONE;
             let measured = |row| table.correct(row, entry.answers, ratio).is_some();
             if allowed && rows().any(|(_, row)| measured(row)) {
                 let plan = Plan { level: entry.level, prompt_ratio };

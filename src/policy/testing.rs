@@ -12,6 +12,9 @@
 
 use std::time::Duration;
 
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
 use super::{MethodSpec, Policy, PolicySpec, Scene, ServiceView, standard_methods};
 use crate::plan::Plan;
 use crate::profile::{
@@ -19,6 +22,7 @@ use crate::profile::{
     PromptLengths, Provenance, QualityTable, Runtime, Split,
 };
 use crate::request::{AppId, DatasetId, Request, RequestView, Slo};
+use crate::rng;
 use crate::trace::Trace;
 use crate::units::{Level, Ratio, SimTime};
 
@@ -27,11 +31,27 @@ pub(crate) const REQUEST: u64 = 7;
 
 const DATASET: &str = "quiz";
 
-/// A scene and the trace of one request that it is asked about.
+/// A scene and the trace that it is asked about.
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) scene: Scene,
     pub(crate) trace: Trace,
+    parts: Parts,
+}
+
+/// What a scene is made of, for scenes of other methods over the same tables.
+#[derive(Debug, Clone)]
+struct Parts {
+    device: DeviceProfile,
+    answers: QualityTable,
+    lengths: PromptLengths,
+}
+
+impl Parts {
+    fn scene(&self, method: &MethodSpec) -> Scene {
+        let lengths = method.compressor.as_ref().map(|_| &self.lengths);
+        Scene::from_parts(&self.device, "tiny", self.answers.clone(), lengths, method).unwrap()
+    }
 }
 
 pub(crate) fn plan(level: u16, ratio: u16) -> Plan {
@@ -51,15 +71,46 @@ impl Bench {
     }
 
     fn new(method: &MethodSpec) -> Self {
-        let lengths = method.compressor.as_ref().map(|_| lengths());
-        let scene = Scene::from_parts(&device(), "tiny", answers(), lengths.as_ref(), method);
+        let parts = Parts { device: device(), answers: answers(), lengths: lengths() };
         let trace = Trace {
             datasets: vec![DATASET.into()],
             apps: vec!["app".into()],
             requests: vec![request(1, 1)],
             ..Trace::default()
         };
-        Self { scene: scene.unwrap(), trace }
+        Self { scene: parts.scene(method), trace, parts }
+    }
+
+    /// Nine levels, ten ratios, random answers and curves, and `requests` requests with random
+    /// relative objectives, numbered from 0.
+    pub(crate) fn random(seed: u64, requests: u64) -> Self {
+        let draws = &mut rng::stream(seed, "bench");
+        let mut device = device();
+        for family in &mut device.families {
+            let scale = draws.random_range(0.1..2.0);
+            family.levels = (2..=10).map(|tenths| level(tenths * 10, scale)).collect();
+            family.decide_ms = draws.random_range(0.0..0.5);
+            family.compress_ms_per_token = draws.random_range(0.0..0.02);
+        }
+        let all: Vec<_> = items(Split::Estimate).into_iter().chain(items(Split::Replay)).collect();
+        let mut rows = Vec::new();
+        for (&item, level) in all.iter().flat_map(|item| Level::LADDER.map(|level| (item, level))) {
+            let cells = [(); 10]
+                .map(|()| Some(cell(draws.random_bool(0.3 + 0.4 * level.share().as_f64()))));
+            rows.push((DATASET, item, level, cells));
+        }
+        let parts = Parts { device, answers: QualityTable::from_rows(rows), lengths: lengths() };
+        let objective = |draws: &mut ChaCha8Rng| Ratio::percent(draws.random_range(5..=100));
+        let requests = (0..requests).map(|id| Request {
+            id,
+            item: items(Split::Replay)[draws.random_range(0..4)],
+            output_tokens: draws.random_range(1..20),
+            slo: Slo::Relative { ttft: objective(draws), tpot: objective(draws) },
+            ..request(1, 1)
+        });
+        let requests = requests.collect();
+        let trace = Trace { datasets: vec![DATASET.into()], requests, ..Trace::default() };
+        Self { scene: parts.scene(&standard_methods()[0]), trace, parts }
     }
 
     /// The trace's request with an objective in ms.
@@ -68,11 +119,16 @@ impl Bench {
         request(ttft_ms, tpot_ms)
     }
 
-    /// The policy of this kind over the bench's scene.
+    /// The policy of this kind over the bench's tables.
     pub(crate) fn policy(&self, kind: &str) -> Box<dyn Policy> {
+        self.seeded_policy(kind, 1)
+    }
+
+    /// The same under another seed.
+    pub(crate) fn seeded_policy(&self, kind: &str, seed: u64) -> Box<dyn Policy> {
         let mut methods = standard_methods().into_iter();
         let method = methods.find(|method| method.policy.kind() == kind).unwrap();
-        Self::new(&method).scene.policy(&self.trace, 1).unwrap()
+        self.parts.scene(&method).policy(&self.trace, seed).unwrap()
     }
 
     /// What `policy` plans when `resident` is in memory.
@@ -111,7 +167,7 @@ pub(crate) fn items(side: Split) -> Vec<u32> {
     (0..).filter(|&item| Split::of(DATASET, item) == side).take(4).collect()
 }
 
-fn device() -> DeviceProfile {
+pub(crate) fn device() -> DeviceProfile {
     let family = |family: &str| FamilyLatency {
         base_model: "tiny".into(),
         family: family.into(),
@@ -123,7 +179,7 @@ fn device() -> DeviceProfile {
             anchors: Vec::new(),
             assumptions: Vec::new(),
         },
-        levels: [50, 100].map(level).into(),
+        levels: [50, 100].map(|percent| level(percent, 1.0)).into(),
     };
     DeviceProfile {
         schema: 1,
@@ -140,7 +196,8 @@ fn device() -> DeviceProfile {
     }
 }
 
-fn level(percent: u16) -> LevelLatency {
+/// `scale` 1: the bench of the module's table.
+fn level(percent: u16, scale: f64) -> LevelLatency {
     let share = f64::from(percent) / 100.0;
     LevelLatency {
         level: Level::percent(percent),
@@ -150,7 +207,7 @@ fn level(percent: u16) -> LevelLatency {
         resident_bytes: 1,
         ttft_ms: PrefillCurve {
             intercept: 0.0,
-            per_token: share,
+            per_token: share * scale,
             per_token_squared: 0.0,
             tokens: None,
             fit_error: None,
@@ -164,32 +221,41 @@ fn level(percent: u16) -> LevelLatency {
     }
 }
 
-fn answers() -> QualityTable {
-    let cells = |at_half: bool, at_full: bool| {
-        let cell = |correct| {
-            let gold_probability = f32::from(u8::from(correct));
-            Some(Cell { correct, sum_correct: correct, gold_probability })
-        };
-        let mut cells = [None; 10];
-        cells[4] = cell(at_half);
-        cells[9] = cell(at_full);
-        cells
-    };
-    let estimate = items(Split::Estimate).into_iter().enumerate().flat_map(|(nth, item)| {
-        [
-            (DATASET, item, Level::percent(50), cells(nth < 1, nth < 2)),
-            (DATASET, item, Level::FULL, cells(nth < 2, nth < 3)),
-        ]
-    });
-    let replay = items(Split::Replay)[0];
-    let replay = [
-        (DATASET, replay, Level::percent(50), cells(false, true)),
-        (DATASET, replay, Level::FULL, cells(false, true)),
-    ];
-    QualityTable::from_rows(estimate.chain(replay))
+fn cell(correct: bool) -> Cell {
+    let gold_probability = f32::from(u8::from(correct));
+    Cell { correct, sum_correct: correct, gold_probability }
 }
 
-fn lengths() -> PromptLengths {
+type Row = (&'static str, u32, Level, [Option<Cell>; 10]);
+
+fn rows() -> Vec<Row> {
+    let cells = |at_half: bool, at_full: bool| {
+        let mut cells = [None; 10];
+        cells[4] = Some(cell(at_half));
+        cells[9] = Some(cell(at_full));
+        cells
+    };
+    let mut rows = Vec::new();
+    for (nth, item) in items(Split::Estimate).into_iter().enumerate() {
+        rows.push((DATASET, item, Level::percent(50), cells(nth < 1, nth < 2)));
+        rows.push((DATASET, item, Level::FULL, cells(nth < 2, nth < 3)));
+    }
+    let replayed = items(Split::Replay)[0];
+    rows.push((DATASET, replayed, Level::percent(50), cells(false, true)));
+    rows.push((DATASET, replayed, Level::FULL, cells(false, true)));
+    rows
+}
+
+pub(crate) fn answers() -> QualityTable {
+    QualityTable::from_rows(rows())
+}
+
+/// The rows of level 50 % only.
+pub(crate) fn answers_without_base() -> QualityTable {
+    QualityTable::from_rows(rows().into_iter().filter(|row| row.2 != Level::FULL))
+}
+
+pub(crate) fn lengths() -> PromptLengths {
     let mut lengths = PromptLengths::default();
     for item in items(Split::Estimate).into_iter().chain(items(Split::Replay)) {
         lengths.insert(DATASET, item, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
