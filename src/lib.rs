@@ -22,6 +22,15 @@ pub mod trace;
 
 pub mod profile;
 
+pub mod assets;
+pub mod prompt;
+
+#[cfg(feature = "engine")]
+pub mod engine;
+
+#[cfg(feature = "engine")]
+pub mod elastify;
+
 pub mod policy;
 
 pub mod executor;
@@ -33,15 +42,6 @@ pub mod metrics;
 pub mod report;
 
 pub mod experiment;
-
-pub mod assets;
-pub mod prompt;
-
-#[cfg(feature = "engine")]
-pub mod engine;
-
-#[cfg(feature = "engine")]
-pub mod elastify;
 
 #[cfg(feature = "engine")]
 pub mod profiler;

@@ -15,6 +15,8 @@ mod assets;
 mod elastify;
 #[cfg(feature = "engine")]
 mod engine_args;
+#[cfg(feature = "engine")]
+mod engine_runs;
 mod output;
 mod policy;
 #[cfg(feature = "engine")]

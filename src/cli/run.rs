@@ -8,12 +8,16 @@ use std::time::Duration;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
+#[cfg(not(feature = "engine"))]
+use pliant::Error;
+use pliant::Result;
+#[cfg(feature = "engine")]
+use pliant::experiment::Measured;
 use pliant::experiment::{
     Backend, Experiment, PredictionErrors, Progress, RatioSummary, Results, RunOptions,
     run as run_experiment,
 };
 use pliant::report::redraw;
-use pliant::{Error, Result};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -64,6 +68,16 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Replays with real inference.
+#[cfg(feature = "engine")]
+fn on_engine(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Results> {
+    let mut engines = super::engine_runs::EngineRuns::new(options.threads)?;
+    let runtime = engines.describe();
+    let mut make = |scene: &_, trace: &_| engines.executor(scene, trace);
+    let measured = Measured { name: "engine", runtime, make: &mut make };
+    run_experiment(experiment, Backend::Measured(measured), options)
+}
+
+#[cfg(not(feature = "engine"))]
 fn on_engine(_experiment: &Experiment, _options: &RunOptions<'_>) -> Result<Results> {
     Err(Error::new("--executor", "not part of this build")
         .found("engine")

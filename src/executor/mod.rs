@@ -1,4 +1,4 @@
-//! Who answers: the executor trait, and its simulated implementations.
+//! Who answers: the executor trait, its simulated implementations, and the real engine's.
 
 use std::fmt::Debug;
 
@@ -8,6 +8,8 @@ use crate::plan::Plan;
 use crate::request::Request;
 
 mod cost_model;
+#[cfg(feature = "engine")]
+pub mod engine;
 pub mod scripted;
 
 pub use cost_model::CostModel;

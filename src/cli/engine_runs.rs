@@ -1,0 +1,84 @@
+//! Executors of the real engine, one model per family however many runs ask for it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use pliant::assets::{self, Package};
+use pliant::elastify::elastic_model::ElasticModel;
+use pliant::engine::EngineOptions;
+use pliant::executor::Executor;
+use pliant::executor::engine::EngineExecutor;
+use pliant::policy::Scene;
+use pliant::prompt::{Compressor, Dataset};
+use pliant::trace::Trace;
+use pliant::{Error, Result};
+
+use super::engine_args::{BASE_MODEL, EngineArgs};
+
+/// The families that the engine runs.
+const FAMILIES: [&str; 2] = ["width", "layer-removal"];
+
+/// What the engine's runs share.
+pub struct EngineRuns {
+    arguments: EngineArgs,
+    models: BTreeMap<String, Rc<RefCell<ElasticModel>>>,
+    datasets: BTreeMap<String, Rc<Dataset>>,
+}
+
+impl EngineRuns {
+    /// Reads the datasets; models are opened when a run needs them. `threads` 0 is all cores.
+    pub fn new(threads: usize) -> Result<Self> {
+        let data = assets::folder(Package::Olmo)?;
+        let load = |name: &str| Ok((name.to_owned(), Rc::new(Dataset::load(&data, name)?)));
+        let threads = (threads > 0).then_some(threads);
+        Ok(Self {
+            arguments: EngineArgs { model: None, elastic: None, threads },
+            models: BTreeMap::new(),
+            datasets: Dataset::names().map(load).collect::<Result<_>>()?,
+        })
+    }
+
+    /// What a manifest says of the engine.
+    pub fn describe(&self) -> BTreeMap<String, String> {
+        let package = |package: Package| {
+            let spec = package.spec();
+            format!("{} {}", spec.name, spec.version)
+        };
+        BTreeMap::from([
+            ("model".to_owned(), package(Package::SmolLm2)),
+            ("runtime".to_owned(), package(Package::OnnxRuntime)),
+            ("threads".to_owned(), self.arguments.threads().to_string()),
+        ])
+    }
+
+    /// The executor of one run.
+    pub fn executor(&mut self, scene: &Scene, trace: &Trace) -> Result<Box<dyn Executor>> {
+        let method = scene.method();
+        let place = format!("method {}", method.name);
+        if !FAMILIES.contains(&method.family.as_str()) {
+            return Err(Error::new(place, "family that the engine does not run")
+                .found(&method.family)
+                .allowed(FAMILIES.join(", ")));
+        }
+        let compressor: Option<Compressor> = match &method.compressor {
+            None => None,
+            Some(name) => Some(super::by_name(name).map_err(|cause| {
+                Error::new(place, "unknown compressor").found(name).caused_by(cause)
+            })?),
+        };
+        let model = self.model(&method.family)?;
+        Ok(Box::new(EngineExecutor::new(model, &self.datasets, compressor, trace)?))
+    }
+
+    fn model(&mut self, family: &str) -> Result<Rc<RefCell<ElasticModel>>> {
+        if let Some(model) = self.models.get(family) {
+            return Ok(Rc::clone(model));
+        }
+        let model = self.arguments.open(family, EngineOptions::default())?;
+        assert_eq!(model.manifest.model.base_model, BASE_MODEL, "the project's own manifests");
+        let model = Rc::new(RefCell::new(model));
+        self.models.insert(family.to_owned(), Rc::clone(&model));
+        Ok(model)
+    }
+}

@@ -1,0 +1,115 @@
+//! The real executor: every phase is measured, every answer is the model's own.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::Executor;
+use crate::elastify::elastic_model::ElasticModel;
+use crate::engine::generate::generate;
+use crate::engine::graph::Attention;
+use crate::engine::scorer::{self, Task};
+use crate::engine::stopwatch::timed;
+use crate::error::{Error, Result};
+use crate::outcome::Execution;
+use crate::plan::Plan;
+use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
+use crate::request::Request;
+use crate::trace::Trace;
+
+/// Answers requests with an elastic model.
+///
+/// Compressing, switching, reading the prompt and generating are timed; choosing among the item's
+/// options is the answer, done afterwards and billed to nobody. `decide` is zero: the policy runs
+/// in the simulator, which is not the executor's to time.
+#[derive(Debug)]
+pub struct EngineExecutor {
+    model: Rc<RefCell<ElasticModel>>,
+    datasets: Vec<Rc<Dataset>>,
+    compressor: Option<Compressor>,
+    seed: u64,
+}
+
+impl EngineExecutor {
+    /// An executor for `trace`, whose datasets are in `datasets` by name. Without a `compressor`
+    /// plans must keep the whole prompt. Every session is opened before anything is timed.
+    ///
+    /// # Errors
+    /// If a dataset of the trace is missing, or a session cannot be opened.
+    pub fn new(
+        model: Rc<RefCell<ElasticModel>>,
+        datasets: &BTreeMap<String, Rc<Dataset>>,
+        compressor: Option<Compressor>,
+        trace: &Trace,
+    ) -> Result<Self> {
+        let find = |name: &String| {
+            datasets.get(name).cloned().ok_or_else(|| {
+                let known: Vec<_> = datasets.keys().cloned().collect();
+                Error::new("trace", "dataset that the engine does not have")
+                    .found(name)
+                    .allowed(known.join(", "))
+            })
+        };
+        let datasets = trace.datasets.iter().map(find).collect::<Result<_>>()?;
+        {
+            let engine = &mut model.borrow_mut().engine;
+            let levels: Vec<_> = engine.ladder().keys().copied().collect();
+            for level in levels {
+                engine.open(level, Attention::Causal)?;
+                generate(engine, level, &[0; 16], 2, None)?;
+            }
+        }
+        Ok(Self { model, datasets, compressor, seed: 1 })
+    }
+
+    fn item(&self, request: &Request) -> Result<(Rc<Dataset>, Item)> {
+        let dataset = Rc::clone(&self.datasets[usize::from(request.dataset.0)]);
+        let item = dataset.items.iter().find(|item| item.id == request.item).cloned();
+        let item = item.ok_or_else(|| {
+            Error::new(format!("trace, request {}", request.id), "no such item")
+                .found(format!("{} item {}", dataset.name, request.item))
+                .allowed("an item that is scored")
+        })?;
+        Ok((dataset, item))
+    }
+}
+
+impl Executor for EngineExecutor {
+    fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution> {
+        let (dataset, item) = self.item(request)?;
+        let model = &mut *self.model.borrow_mut();
+        let full = model.tokenizer.encode(&dataset.render(&item));
+        let (tokens, cut_time) = match self.compressor {
+            Some(compressor) => {
+                let (ratio, tokenizer) = (plan.prompt_ratio, &model.tokenizer);
+                let cut =
+                    || compress(compressor, &dataset, &item, ratio, tokenizer, None, self.seed);
+                let (prompt, time) = timed(cut);
+                (prompt.tokens, time)
+            }
+            None => (full.clone(), std::time::Duration::ZERO),
+        };
+        let (opened, switch) = timed(|| model.engine.open(plan.level, Attention::Causal));
+        opened?;
+        let count = request.output_tokens.max(1) as usize;
+        let run = generate(&mut model.engine, plan.level, &tokens, count, None)?;
+        let options = item.options.iter().map(|option| model.tokenizer.encode(option)).collect();
+        let kept_tokens = tokens.len() as u32;
+        let task = Task { context: tokens, options };
+        let scores = scorer::score(&mut model.engine, plan.level, &[&task])?;
+        let best = scorer::best(&scores[0].per_token());
+        Ok(Execution {
+            decide: std::time::Duration::ZERO,
+            compress: if kept_tokens as usize == full.len() {
+                std::time::Duration::ZERO
+            } else {
+                cut_time
+            },
+            switch,
+            prefill: run.prefill,
+            decode: run.decode(),
+            kept_tokens,
+            correct: Some(best == item.gold),
+        })
+    }
+}
