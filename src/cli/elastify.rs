@@ -16,6 +16,7 @@ use pliant::elastify::network::Network;
 use pliant::elastify::removal::{remove_each, sub_model_loss};
 use pliant::elastify::scores::{GroupRule, ModelIdentity, Scores};
 use pliant::engine::gguf::Gguf;
+use pliant::engine::model::{LayerOrder, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
 use pliant::prompt::Dataset;
 use pliant::{Result, digest};
@@ -60,6 +61,9 @@ enum Step {
         /// Tokens to measure on
         #[arg(long, default_value_t = 2048)]
         tokens: usize,
+        /// Levels in percent; default: all
+        #[arg(long, value_delimiter = ',')]
+        levels: Vec<u16>,
         /// Ladders
         #[arg(required = true, value_name = "MANIFEST")]
         manifests: Vec<PathBuf>,
@@ -174,8 +178,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         Some(Step::Score { sources, measure, file }) => score(&sources, &measure, &file)?,
         Some(Step::Allocate { file, ladder }) => allocate(&file, &ladder)?,
-        Some(Step::Evaluate { sources, tokens, manifests }) => {
-            evaluate(&sources, tokens, &manifests)?;
+        Some(Step::Evaluate { sources, tokens, levels, manifests }) => {
+            evaluate(&sources, tokens, &levels, &manifests)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -261,27 +265,36 @@ fn allocate(file: &ScoresFile, ladder: &Ladder) -> Result<()> {
     Ok(())
 }
 
-fn evaluate(sources: &Sources, tokens: usize, manifests: &[PathBuf]) -> Result<()> {
+fn evaluate(sources: &Sources, tokens: usize, levels: &[u16], manifests: &[PathBuf]) -> Result<()> {
     let loaded = sources.load(None)?;
+    println!("manifest,level,loss");
     for path in manifests {
         let manifest = ElasticManifest::load(path)?;
         manifest.check_model(path, &loaded.identity.config)?;
         let sequences = loaded.corpus.sequences(manifest.corpus.tokens, tokens);
-        let predictions: usize = sequences.iter().map(|sequence| sequence.len() - 1).sum();
-        for level in &manifest.levels {
-            let mut loss = 0.0;
-            for sequence in sequences {
-                loss += sub_model_loss(&loaded.network, &manifest.order, level, sequence)?;
+        for sub_model in &manifest.levels {
+            let percent = sub_model.level.as_percent();
+            if levels.is_empty() || levels.contains(&percent) {
+                let loss = mean_loss(&loaded.network, &manifest.order, sub_model, sequences)?;
+                println!("{},{percent},{loss:.4}", path.display());
             }
-            println!(
-                "{},{},{:.4}",
-                path.display(),
-                level.level.as_percent(),
-                loss / predictions as f64
-            );
         }
     }
     Ok(())
+}
+
+fn mean_loss(
+    network: &Network,
+    order: &[LayerOrder],
+    sub_model: &SubModel,
+    sequences: &[Vec<u32>],
+) -> Result<f64> {
+    let mut loss = 0.0;
+    for sequence in sequences {
+        loss += sub_model_loss(network, order, sub_model, sequence)?;
+    }
+    let predictions: usize = sequences.iter().map(|sequence| sequence.len() - 1).sum();
+    Ok(loss / predictions as f64)
 }
 
 fn token_bar(what: &'static str, sequences: &[Vec<u32>], done: usize) -> ProgressBar {
