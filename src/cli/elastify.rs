@@ -93,7 +93,7 @@ struct Measure {
     #[arg(long, default_value_t = 6400)]
     tokens: usize,
     /// Calibration tokens for the dearer removal losses
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = 1024)]
     removal_tokens: usize,
 }
 

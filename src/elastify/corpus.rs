@@ -103,3 +103,50 @@ fn interleave(texts: &[Vec<u32>]) -> Vec<Vec<u32>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One token per letter.
+    struct Letters;
+
+    impl Tokenize for Letters {
+        fn encode(&self, text: &str) -> Vec<u32> {
+            text.chars().map(u32::from).collect()
+        }
+    }
+
+    fn corpus(texts: &[String]) -> Result<Corpus> {
+        Corpus::new("letters".into(), texts, &Letters)
+    }
+
+    #[test]
+    fn texts_take_turns_and_their_remainders_are_left_out() {
+        let full = SEQUENCE_TOKENS_MAX;
+        let corpus = corpus(&["a".repeat(2 * full + 9), "b".repeat(full), "c".into()]).unwrap();
+        let letter = |c: char| vec![u32::from(c); full];
+        assert_eq!(corpus.sequences(0, 3 * full), [letter('a'), letter('b'), letter('a')]);
+    }
+
+    #[test]
+    fn token_counts_are_rounded_up_to_sequences_and_held_out_ones_come_after() {
+        let full = SEQUENCE_TOKENS_MAX;
+        let text: String = "abcd".chars().flat_map(|c| std::iter::repeat_n(c, full)).collect();
+        let corpus = corpus(&[text]).unwrap();
+        let measured = corpus.sequences(0, full + 1);
+        assert_eq!((measured.len(), corpus.info(measured).tokens), (2, 2 * full));
+        let held_out = corpus.sequences(2 * full, 10 * full);
+        assert_eq!(held_out.iter().map(|s| s[0]).collect::<Vec<_>>(), [99, 100]);
+        assert!(corpus.sequences(9 * full, 1).is_empty());
+    }
+
+    #[test]
+    fn a_text_below_one_sequence_is_refused() {
+        assert_eq!(
+            corpus(&["short".into()]).unwrap_err().to_string(),
+            "calibration corpus: too short; found 5 tokens; \
+             allowed: 512 tokens or more in one text"
+        );
+    }
+}

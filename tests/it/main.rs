@@ -2,6 +2,8 @@
 
 mod assets;
 mod bench_files;
+#[cfg(feature = "engine")]
+mod elastify;
 mod experiment;
 mod profiles;
 mod prompt;

