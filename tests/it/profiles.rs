@@ -25,7 +25,7 @@ fn folders(folder: &Path) -> Vec<PathBuf> {
 fn devices() -> Vec<(PathBuf, DeviceProfile)> {
     folders(&root())
         .into_iter()
-        .filter(|folder| folder.file_name().unwrap() != "quality")
+        .filter(|folder| folder.join("device.toml").exists())
         .map(|folder| (folder.clone(), DeviceProfile::load(&folder).unwrap()))
         .collect()
 }
