@@ -64,7 +64,7 @@ struct Listed {
 /// The part of an experiment file that names its methods.
 #[derive(Debug, Serialize)]
 struct Experiment<'a> {
-    method: [&'a MethodSpec; 1],
+    methods: [&'a MethodSpec; 1],
 }
 
 impl From<MethodSpec> for Listed {
@@ -94,7 +94,7 @@ fn describe(method: &MethodSpec, json: bool) -> Result<()> {
         return print_json(&Listed::from(method.clone()));
     }
     let Description { rule, sees } = method.policy.description();
-    let lines = toml::to_string(&Experiment { method: [method] }).expect("methods are strings");
+    let lines = toml::to_string(&Experiment { methods: [method] }).expect("methods are strings");
     print_line(format!("{}\n\nrule: {rule}\nsees: {sees}\n\n{}", method.name, lines.trim_end()))
 }
 

@@ -5,6 +5,7 @@ mod bench_files;
 #[cfg(feature = "engine")]
 mod elastify;
 mod experiment;
+mod policy;
 mod profiles;
 mod prompt;
 mod queueing;
