@@ -46,13 +46,16 @@ impl Forecaster {
         bounds: Bounds,
     ) -> Plan {
         candidates
-            .map(|candidate| (candidate, self.scene.forecast(candidate, facts, resident)))
-            .min_by(|(a, a_forecast), (b, b_forecast)| {
-                let by_load = a_forecast.load(bounds).total_cmp(&b_forecast.load(bounds));
+            .map(|candidate| {
+                let forecast = self.scene.forecast(candidate, facts, resident);
+                (forecast.load(bounds), candidate, forecast)
+            })
+            .min_by(|(a_load, a, a_forecast), (b_load, b, b_forecast)| {
+                let by_load = a_load.total_cmp(b_load);
                 by_load.then_with(|| weight(a, a_forecast).cmp(&weight(b, b_forecast)))
             })
             .expect("a scene has at least the base model")
-            .0
+            .1
             .plan
     }
 }
