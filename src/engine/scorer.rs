@@ -10,9 +10,10 @@ use super::session::Feed;
 use crate::error::Result;
 use crate::units::Level;
 
-/// Tokens per pass, roughly: enough to keep the matrix kernels busy, few enough that attending
+/// Tokens per pass, roughly: enough to keep the matrix kernels busy (they gain nothing beyond 128
+/// tokens), few enough that a head's scores stay in the second-level cache and that attending
 /// across neighbours, which the mask then discards, stays cheap.
-const PACK_TOKENS: usize = 192;
+const PACK_TOKENS: usize = 160;
 
 /// Tokens per pass of [`information`], every one of which gets a row of the vocabulary's length.
 const INFORMATION_TOKENS: usize = 128;
