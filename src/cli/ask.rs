@@ -44,14 +44,16 @@ pub fn run(args: Args) -> Result<ExitCode> {
             .found(0)
             .allowed("1 or more"));
     }
+    let asked = level(args.level.unwrap_or(100))?;
+    let slo = args.slo.as_deref().map(parse_slo).transpose()?;
     let mut model = args.engine.open("width", EngineOptions::default())?;
     let prompts = PROMPT_RATIOS.map(|ratio| cut(&args.prompt, ratio, &model.tokenizer));
-    let (level, tokens, choice) = match &args.slo {
-        None => (level(args.level.unwrap_or(100))?, &prompts[PROMPT_RATIOS.len() - 1], None),
+    let (level, tokens, choice) = match slo {
+        None => (asked, &prompts[PROMPT_RATIOS.len() - 1], None),
         Some(slo) => {
             let lengths = prompts.each_ref().map(|tokens| tokens.len() as u32);
             let planner = PromptPlanner::load(&args.device, &args.quality, BASE_MODEL)?;
-            let choice = planner.choose(parse_slo(slo)?, &lengths, args.tokens as u32)?;
+            let choice = planner.choose(slo, &lengths, args.tokens as u32)?;
             (choice.plan.level, &prompts[choice.ratio_index], Some(choice))
         }
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pliant::Result;
-use pliant::elastify::elastic_model::{ElasticModel, ElasticSource, manifest_path};
+use pliant::elastify::elastic_model::{ElasticModel, ElasticSource, manifest_folder};
 use pliant::engine::EngineOptions;
 
 /// The base model whose files are in the project.
@@ -14,8 +14,8 @@ pub struct EngineArgs {
     /// The base model; default: SmolLM2, as `pliant assets fetch` leaves it
     #[arg(long, value_name = "FILE.gguf")]
     pub model: Option<PathBuf>,
-    /// What `pliant elastify` made of it; default: the project's manifest of the family
-    #[arg(long, value_name = "FILE.json")]
+    /// Folder of what `pliant elastify` made of it, FAMILY.json each; default: the project's
+    #[arg(long, value_name = "DIR")]
     pub elastic: Option<PathBuf>,
     /// Threads of the engine; default: all cores
     #[arg(long, value_name = "N")]
@@ -25,9 +25,9 @@ pub struct EngineArgs {
 impl EngineArgs {
     /// Opens the elastic model of `family`.
     pub fn open(&self, family: &str, options: EngineOptions) -> Result<ElasticModel> {
-        let default = || manifest_path(BASE_MODEL, family);
+        let folder = self.elastic.clone().unwrap_or_else(|| manifest_folder(BASE_MODEL));
         ElasticModel::open(&ElasticSource {
-            manifest: self.elastic.clone().unwrap_or_else(default),
+            manifest: folder.join(format!("{family}.json")),
             gguf: self.model.clone(),
             threads: self.threads(),
             options,

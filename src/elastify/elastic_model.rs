@@ -89,8 +89,8 @@ fn ordered_weights(gguf: &Gguf, manifest: &ElasticManifest) -> Result<Weights> {
     Weights::create(&folder, &gguf.model()?, &manifest.order, POSITIONS)
 }
 
-/// The folder of elastic manifests of `base_model` in a checkout of the project.
+/// The folder of the elastic manifests of `base_model` in a checkout of the project.
 #[must_use]
-pub fn manifest_path(base_model: &str, family: &str) -> PathBuf {
-    Path::new("device-profiles").join("elastic").join(base_model).join(format!("{family}.json"))
+pub fn manifest_folder(base_model: &str) -> PathBuf {
+    Path::new("device-profiles").join("elastic").join(base_model)
 }

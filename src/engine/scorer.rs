@@ -15,6 +15,10 @@ use crate::units::Level;
 /// across neighbours, which the mask then discards, stays cheap.
 const PACK_TOKENS: usize = 160;
 
+/// What a group costs beyond its tokens, in tokens: a pass for the shared start and one that is not
+/// full, each of which reads all weights.
+const GROUP_TOKENS: usize = 128;
+
 /// Tokens per pass of [`information`], every one of which gets a row of the vocabulary's length.
 const INFORMATION_TOKENS: usize = 128;
 
@@ -129,7 +133,8 @@ fn groups(tasks: &[&Task], order: &[usize]) -> Vec<Group> {
             let common = first.iter().zip(context).take_while(|(a, b)| a == b).count();
             // The last token of a context is read with its options: its row predicts their first.
             let shared = common.min(group.shared).min(context.len() - 1);
-            if group.members.len() * (group.shared - shared) <= group.shared {
+            let read_again = (group.members.len() - 1) * (group.shared - shared);
+            if read_again <= shared + GROUP_TOKENS {
                 group.shared = shared;
                 group.members.push(task);
                 continue;
@@ -305,14 +310,15 @@ mod tests {
     }
 
     #[test]
-    fn contexts_with_nothing_in_common_are_not_forced_together() {
-        let long: Vec<u32> = (0..100).collect();
-        let tasks = [task(&long, &[&[1]]), task(&long, &[&[1]]), task(&[200, 201], &[&[1]])];
+    fn a_long_start_is_not_given_up_for_a_task_that_lacks_it() {
+        // Giving up 299 shared tokens would read 299 of them again; a group of its own costs 128.
+        let long: Vec<u32> = (0..300).collect();
+        let tasks = [task(&long, &[&[1]]), task(&long, &[&[1]]), task(&[900, 901], &[&[1]])];
         let tasks: Vec<&Task> = tasks.iter().collect();
         let found = groups(&tasks, &[0, 1, 2]);
         assert_eq!(
             found.iter().map(|g| (g.shared, g.members.len())).collect::<Vec<_>>(),
-            [(99, 2), (1, 1)]
+            [(299, 2), (1, 1)]
         );
     }
 

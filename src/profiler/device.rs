@@ -3,10 +3,12 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use super::compression;
 use super::latency::{self, LatencyPlan};
 use super::memory::Resident;
 use super::origin;
 use super::relayout;
+use crate::assets::{self, Package};
 use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::EngineOptions;
 use crate::engine::generate::generate;
@@ -17,6 +19,7 @@ use crate::profile::{
     DeviceProfile, FamilyLatency, Hardware, LatencyLog, LatencySample, LevelLatency, Memory, Phase,
     Provenance, Runtime, fit_decode, fit_prefill, fit_switch_ms, read_latency_samples,
 };
+use crate::prompt::Dataset;
 use crate::units::{Level, millis};
 
 const SAMPLES: &str = "samples.csv";
@@ -49,6 +52,7 @@ pub fn measure(
 ) -> Result<DeviceProfile> {
     let samples = plan.folder.join(SAMPLES);
     let mut families = Vec::new();
+    let datasets = load_datasets()?;
     for family in &plan.families {
         let mut model = open(family, EngineOptions::default())?;
         let memory = measure_memory(&mut model)?;
@@ -56,7 +60,9 @@ pub fn measure(
         let latency = LatencyPlan::new(family, plan.repetitions);
         let mut progress = |done, planned| report(family, done, planned);
         latency::measure(&mut model, &latency, &mut log, &mut progress)?;
-        families.push(fit_family(plan, family, family, &model, memory)?);
+        let mut fitted = fit_family(plan, family, family, &model, memory)?;
+        fitted.compress_ms_per_token = compression::ms_per_token(&model.tokenizer, &datasets);
+        families.push(fitted);
         if family == "width" {
             measure_copies(plan, &model, &open, &mut log)?;
             families.push(fit_family(plan, "width-relayout", family, &model, None)?);
@@ -68,7 +74,7 @@ pub fn measure(
         hardware: hardware(),
         runtime: Runtime {
             name: "ONNX Runtime".to_owned(),
-            version: crate::assets::Package::OnnxRuntime.spec().version.to_owned(),
+            version: Package::OnnxRuntime.spec().version.to_owned(),
             threads: plan.threads as u32,
             precision: "f32".to_owned(),
         },
@@ -77,6 +83,11 @@ pub fn measure(
     };
     profile.save(&plan.folder)?;
     Ok(profile)
+}
+
+fn load_datasets() -> Result<Vec<Dataset>> {
+    let data = assets::folder(Package::Olmo)?;
+    Dataset::names().map(|name| Dataset::load(&data, name)).collect()
 }
 
 /// Resident memory with the base model alone ready to serve, then with every level.
@@ -216,6 +227,11 @@ pub fn summary(profile: &DeviceProfile) -> String {
                 100.0 * error
             );
         }
+        let _ = writeln!(
+            text,
+            "  compressing: {:.4} ms per prompt token",
+            family.compress_ms_per_token
+        );
         if let Some(memory) = family.memory {
             let more = memory.all_levels_bytes as f64 / memory.one_level_bytes as f64 - 1.0;
             let _ = writeln!(

@@ -4,6 +4,8 @@ mod assets;
 mod bench_files;
 #[cfg(feature = "engine")]
 mod elastify;
+#[cfg(feature = "engine")]
+mod engine;
 mod experiment;
 mod policy;
 mod profiles;
