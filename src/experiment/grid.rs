@@ -42,7 +42,6 @@ impl Grid {
     pub fn of(experiment: &Experiment) -> Result<Self> {
         let spec = &experiment.spec;
         let seeds: Vec<u64> = experiment.seeds().collect();
-        let traces = traces(&spec.trace, &seeds)?;
         let mut pairs = Vec::new();
         for device in &spec.devices {
             let profile = DeviceProfile::load(&device.dir)?;
@@ -53,6 +52,7 @@ impl Grid {
             .map(|(device, profile, method)| scene(device, profile, &spec.quality, method))
             .collect();
         let scenes: Vec<Scene> = scenes.into_iter().collect::<Result<_>>()?;
+        let traces = traces(&spec.trace, &seeds, &scenes)?;
         let mut cells = Vec::new();
         let per_device = spec.methods.len();
         for (pairs, scenes) in pairs.chunks(per_device).zip(scenes.chunks(per_device)) {
@@ -92,11 +92,18 @@ impl Grid {
     }
 }
 
-fn traces(source: &TraceSource, seeds: &[u64]) -> Result<Vec<Vec<Trace>>> {
+/// Synthesised traces draw only items that every method has all answers to, so that all of them
+/// are judged on the same requests.
+fn traces(source: &TraceSource, seeds: &[u64], scenes: &[Scene]) -> Result<Vec<Vec<Trace>>> {
     match source {
         TraceSource::File(file) => Ok(vec![vec![Trace::read_csv(&file.path)?]]),
         TraceSource::Synth(synth) => {
-            let pools: Vec<ItemPool> = item_pools(&synth.items)?;
+            let mut pools: Vec<ItemPool> = item_pools(&synth.items)?;
+            for pool in &mut pools {
+                let ItemPool { dataset, items } = pool;
+                items.retain(|pooled| scenes.iter().all(|scene| scene.knows(dataset, pooled.item)));
+            }
+            pools.retain(|pool| !pool.items.is_empty());
             let of_skew = |&alpha: &f64| {
                 seeds.iter().map(|&seed| synthesize(&synth.spec(alpha, seed), &pools)).collect()
             };

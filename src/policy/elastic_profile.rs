@@ -60,8 +60,8 @@ fn rank(scene: &Scene, dataset: &str) -> Result<Vec<Ranked>> {
     if ranking.is_empty() {
         return Err(Error::new(format!("method {}", scene.method().name), "no expected accuracy")
             .at(format!("dataset {dataset}"))
-            .found("no measured estimate item")
-            .allowed("a quality table with items of both halves"));
+            .found("no estimate item with all answers")
+            .allowed("a quality table with whole rows in both halves"));
     }
     Ok(ranking)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::profile::{DeviceProfile, FamilyLatency, QualityTable, Split};
+use crate::profile::{DeviceProfile, FamilyLatency, QualityTable};
 use crate::request::{Bounds, Slo};
 use crate::units::{PROMPT_RATIOS, Ratio};
 
@@ -120,7 +120,7 @@ impl PromptPlanner {
     }
 
     fn mean_accuracy(&self, level: usize, ratio: usize) -> Option<f64> {
-        let of = |name: &str| self.table.accuracy(name, Some(Split::Estimate), level, ratio);
+        let of = |name: &str| self.table.expected_accuracy(name, level, ratio);
         let accuracies: Vec<f64> = self.table.datasets().filter_map(of).collect();
         let count = accuracies.len() as f64;
         (count > 0.0).then(|| accuracies.iter().sum::<f64>() / count)

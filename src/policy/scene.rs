@@ -120,6 +120,12 @@ impl Scene {
         &self.0.table
     }
 
+    /// Whether the item has all answers that its dataset's items have.
+    #[must_use]
+    pub fn knows(&self, dataset: &str, item: u32) -> bool {
+        self.0.table.row(dataset, item).is_some_and(|row| self.0.table.is_whole(row))
+    }
+
     /// The plans a policy may choose from, by rising level, then prompt ratio.
     #[must_use]
     pub fn candidates(&self) -> &[Candidate] {
@@ -163,8 +169,8 @@ impl Scene {
     /// Resolves the names of a trace, once.
     ///
     /// # Errors
-    /// If a request's item has no answers, is one that accuracies are estimated on, has no known
-    /// length or another length than the trace says, or if two requests have one id.
+    /// If a request's item has no answers or not all, is one that accuracies are estimated on, has
+    /// no known length or another length than the trace says, or if two requests have one id.
     pub fn annotate(&self, trace: &Trace) -> Result<Annotations> {
         let facts = |request: &Request| Ok((request.id, self.facts(trace, request)?));
         Annotations::new(trace.requests.iter().map(facts).collect::<Result<_>>()?)
@@ -186,6 +192,11 @@ impl Scene {
             return Err(wrong("item may not be replayed")
                 .found("an item that expected accuracies are estimated on")
                 .allowed("items of the replay half only"));
+        }
+        if !inner.table.is_whole(row) {
+            return Err(wrong("item without all answers")
+                .found("plans that were measured on other items of the dataset only")
+                .allowed(format!("items with a whole row in the quality table {table}")));
         }
         if inner.costs.cuts_prompts() {
             let known = inner.costs.full_length(row.index());
@@ -273,12 +284,12 @@ impl Scene {
         self.0.table.correct(row, level, candidate.ratio)
     }
 
-    /// Share of the dataset's estimate items that `candidate` answers rightly; `None` if none was
-    /// measured.
+    /// Share of the dataset's whole estimate items that `candidate` answers rightly; `None` if there
+    /// is none.
     #[must_use]
     pub fn expected_accuracy(&self, candidate: &Candidate, dataset: &str) -> Option<f64> {
         let level = self.0.costs.levels[candidate.level].answers;
-        self.0.table.accuracy(dataset, Some(Split::Estimate), level, candidate.ratio)
+        self.0.table.expected_accuracy(dataset, level, candidate.ratio)
     }
 }
 

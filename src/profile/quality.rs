@@ -54,6 +54,7 @@ pub struct QualityTable {
     datasets: BTreeMap<String, Range<usize>>,
     items: Vec<u32>,
     sides: Vec<Split>,
+    whole: Vec<bool>,
     /// `[row][level][ratio]`, apart from `twins` because a replay reads only these.
     correct: Vec<Option<bool>>,
     /// (right by sum, probability of the right option), same order.
@@ -127,6 +128,7 @@ impl QualityTable {
             datasets,
             items: rows.iter().map(|&(_, item)| item).collect(),
             sides: rows.iter().map(|&(dataset, item)| Split::of(dataset, item)).collect(),
+            whole: Vec::new(),
             correct: vec![None; cells],
             twins: vec![(None, None); cells],
             manifest: None,
@@ -143,7 +145,23 @@ impl QualityTable {
             let at = table.first_cell(key);
             (0..RATIOS).for_each(|ratio| table.twins[at + ratio].1 = values[ratio]);
         }
+        table.whole = table.whole_rows();
         table
+    }
+
+    /// By row: whether it has every cell that any row of its dataset has.
+    fn whole_rows(&self) -> Vec<bool> {
+        let cells = self.levels.len() * RATIOS;
+        let of_row = |row: usize| &self.correct[row * cells..(row + 1) * cells];
+        let mut whole = vec![false; self.items.len()];
+        for rows in self.datasets.values() {
+            let measured = |&cell: &usize| rows.clone().any(|row| of_row(row)[cell].is_some());
+            let measured: Vec<usize> = (0..cells).filter(measured).collect();
+            for row in rows.clone() {
+                whole[row] = measured.iter().all(|&cell| of_row(row)[cell].is_some());
+            }
+        }
+        whole
     }
 
     fn first_cell(&self, (dataset, item, percent): &Key) -> usize {
@@ -206,6 +224,13 @@ impl QualityTable {
         self.sides[row.index()]
     }
 
+    /// Whether the row has an answer wherever any row of its dataset has one: only such rows
+    /// compare plans on equal terms. A measurement that was broken off leaves rows that are not.
+    #[must_use]
+    pub fn is_whole(&self, row: RowId) -> bool {
+        self.whole[row.index()]
+    }
+
     /// Whether the answer is right; `None` if it was not measured.
     ///
     /// `level` and `ratio` are indices of [`levels`](Self::levels) and [`PROMPT_RATIOS`].
@@ -236,13 +261,30 @@ impl QualityTable {
         level: usize,
         ratio: usize,
     ) -> Option<f64> {
+        let rows = self.items(dataset).map(|(_, row)| row);
+        let rows = rows.filter(|&row| split.is_none_or(|side| self.side(row) == side));
+        self.share_right(rows, level, ratio)
+    }
+
+    /// Share of right answers over the whole estimate rows of `dataset`, the same for every plan;
+    /// `None` if there is none or the plan was not measured.
+    #[must_use]
+    pub fn expected_accuracy(&self, dataset: &str, level: usize, ratio: usize) -> Option<f64> {
+        let rows = self.items(dataset).map(|(_, row)| row);
+        let rows = rows.filter(|&row| self.is_whole(row) && self.side(row) == Split::Estimate);
+        self.share_right(rows, level, ratio)
+    }
+
+    fn share_right(
+        &self,
+        rows: impl Iterator<Item = RowId>,
+        level: usize,
+        ratio: usize,
+    ) -> Option<f64> {
         let (mut right, mut known) = (0_u32, 0_u32);
-        for (_, row) in self.items(dataset) {
-            let wanted = split.is_none_or(|side| self.side(row) == side);
-            if let Some(correct) = self.correct(row, level, ratio).filter(|_| wanted) {
-                known += 1;
-                right += u32::from(correct);
-            }
+        for correct in rows.filter_map(|row| self.correct(row, level, ratio)) {
+            known += 1;
+            right += u32::from(correct);
         }
         (known > 0).then(|| f64::from(right) / f64::from(known))
     }

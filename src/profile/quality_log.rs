@@ -146,6 +146,28 @@ mod tests {
     }
 
     #[test]
+    fn only_rows_with_all_answers_of_their_dataset_are_whole_and_estimate_accuracies() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = QualityLog::open(folder.path(), "width").unwrap();
+        // sciq 0, 3, 4 and 5 are estimate items; broken off before item 3 at level 50 %.
+        for (item, right) in [(0, true), (3, false), (4, false), (5, true)] {
+            log.append("sciq", item, Level::FULL, &cells(right)).unwrap();
+        }
+        for item in [0, 4, 5] {
+            log.append("sciq", item, Level::percent(50), &cells(item == 0)).unwrap();
+        }
+        log.append("piqa", 1, Level::FULL, &cells(true)).unwrap();
+        let table = QualityTable::load(folder.path(), "width").unwrap();
+        let whole = |dataset, item| table.is_whole(table.row(dataset, item).unwrap());
+        assert_eq!([0, 3, 4, 5].map(|item| whole("sciq", item)), [true, false, true, true]);
+        assert!(whole("piqa", 1), "no item of piqa has level 50 %");
+        // Right at full level: items 0 and 5 of 0, 4 and 5; of all four, 2 in 4.
+        assert_eq!(table.expected_accuracy("sciq", 1, 9), Some(2.0 / 3.0));
+        assert_eq!(table.accuracy("sciq", None, 1, 9), Some(0.5));
+        assert_eq!(table.expected_accuracy("sciq", 0, 9), Some(1.0 / 3.0));
+    }
+
+    #[test]
     fn a_table_that_ends_inside_a_row_or_has_a_strange_cell_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("width.csv");
