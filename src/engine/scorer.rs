@@ -83,11 +83,11 @@ pub fn score(engine: &mut Engine, level: Level, tasks: &[&Task]) -> Result<Vec<O
     let mut scores: Vec<Option<OptionScores>> = vec![None; tasks.len()];
     for group in groups(tasks, &order) {
         let first = &tasks[group.members[0]].context;
-        read_prefix(engine, level, &first[..group.shared])?;
-        let room = engine.context() - group.shared;
+        read_prefix(engine, level, &first[..group.past()])?;
+        let room = engine.context() - group.past();
         for pack in packs(tasks, &group, room) {
             let pass = Pass::new(tasks, pack, group.shared);
-            let out = pass.run(engine, level)?;
+            let out = pass.run(engine, level, group.past())?;
             for (&task, rows) in pack.iter().zip(&pass.rows) {
                 scores[task] = Some(rows.read(tasks[task], out));
             }
@@ -121,6 +121,14 @@ pub fn information(engine: &mut Engine, level: Level, tokens: &[u32]) -> Result<
 struct Group {
     shared: usize,
     members: Vec<usize>,
+}
+
+impl Group {
+    /// Tokens in the cache before the tasks are read: the shared ones, or a filler that nobody may
+    /// see. ONNX Runtime ignores stated positions in a run that starts with an empty cache.
+    fn past(&self) -> usize {
+        self.shared.max(1)
+    }
 }
 
 /// Cuts `order`, sorted by context, where reading a start anew is cheaper than sharing a shorter one.
@@ -174,9 +182,6 @@ fn packs<'a>(
 }
 
 fn read_prefix(engine: &mut Engine, level: Level, prefix: &[u32]) -> Result<()> {
-    if prefix.is_empty() {
-        return Ok(());
-    }
     let tokens: Vec<i64> = prefix.iter().map(|&token| i64::from(token)).collect();
     let last = [tokens.len() as i64 - 1];
     engine.forward(level, &Feed { tokens: &tokens, past: 0, logit_rows: &last, forest: None })?;
@@ -271,18 +276,18 @@ impl Pass {
         self.logit_rows.len() - 1
     }
 
-    fn run<'e>(&self, engine: &'e mut Engine, level: Level) -> Result<&'e Forward> {
-        let total = self.shared + self.tokens.len();
+    fn run<'e>(&self, engine: &'e mut Engine, level: Level, past: usize) -> Result<&'e Forward> {
+        let total = past + self.tokens.len();
         let mut mask = vec![FORBIDDEN; self.tokens.len() * total];
         for (row, visible) in mask.chunks_exact_mut(total).zip(&self.visible) {
-            let (shared, rest) = row.split_at_mut(self.shared);
-            shared.fill(0.0);
+            let (cached, rest) = row.split_at_mut(past);
+            cached[..self.shared].fill(0.0);
             rest[visible.context.clone()].fill(0.0);
             rest[visible.branch.clone()].fill(0.0);
         }
         let feed = Feed {
             tokens: &self.tokens,
-            past: self.shared,
+            past,
             logit_rows: &self.logit_rows,
             forest: Some((&self.positions, &mask)),
         };
