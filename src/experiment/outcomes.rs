@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::files::GrowingFile;
 use crate::outcome::Outcome;
 use crate::sim::OutcomeSink;
-use crate::trace::Trace;
+use crate::trace::{Trace, quoted};
 use crate::units::decimal_millis;
 
 /// Columns: the request, its bounds, the plan, the start, the phases, and what follows from them.
@@ -60,8 +60,8 @@ fn write_row(row: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Re
         "{},{},{},{},{},{},{},{},{},{},{},{},",
         request.id,
         decimal_millis(request.arrival.as_nanos()),
-        trace.app(request.app),
-        trace.dataset(request.dataset),
+        quoted(trace.app(request.app)),
+        quoted(trace.dataset(request.dataset)),
         request.item,
         request.prompt_tokens,
         request.output_tokens,
@@ -95,4 +95,58 @@ fn write_row(row: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Re
 /// Lengths of a replay fit 584 years, as its instants do.
 pub(super) fn exact_ms(length: Duration) -> String {
     decimal_millis(length.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Execution;
+    use crate::plan::Plan;
+    use crate::request::{AppId, Bounds, DatasetId, Request, Slo};
+    use crate::units::{Level, Ratio, SimTime};
+
+    /// Arrival 10 ms, start 12.5 ms, until the first token 1 + 2 + 3 + 4 = 10 ms: TTFT 12.5 ms.
+    /// Decode 9 ms over two gaps: TPOT 4.5 ms.
+    #[test]
+    fn a_row_states_the_plan_the_phases_and_what_follows_from_them() {
+        let trace = Trace {
+            apps: vec!["XiaoAi".to_owned()],
+            datasets: vec!["sciq".to_owned()],
+            ..Trace::default()
+        };
+        let ms = Duration::from_millis;
+        let outcome = Outcome {
+            request: Request {
+                id: 7,
+                arrival: SimTime::ZERO + ms(10),
+                app: AppId(0),
+                dataset: DatasetId(0),
+                item: 42,
+                prompt_tokens: 100,
+                output_tokens: 3,
+                slo: Slo::Relative { ttft: Ratio::percent(20), tpot: Ratio::percent(50) },
+            },
+            bounds: Bounds { ttft: ms(12), tpot: ms(5) },
+            plan: Plan { level: Level::percent(30), prompt_ratio: Ratio::percent(40) },
+            start: SimTime::ZERO + Duration::from_micros(12_500),
+            execution: Execution {
+                decide: ms(1),
+                compress: ms(2),
+                switch: ms(3),
+                prefill: ms(4),
+                decode: ms(9),
+                kept_tokens: 40,
+                correct: None,
+            },
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outcomes.csv");
+        let mut sink = OutcomeCsv::create(&path, &trace, 1).unwrap();
+        sink.record(&outcome).unwrap();
+        sink.finish().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (header, row) = text.split_once('\n').unwrap();
+        assert_eq!(row, "7,10,XiaoAi,sciq,42,100,3,12,5,30,0.4,12.5,1,2,3,4,9,40,,12.5,4.5,0\n");
+        assert_eq!(header.split(',').count(), row.split(',').count());
+    }
 }

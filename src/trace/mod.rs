@@ -7,6 +7,8 @@ mod synth;
 
 use crate::request::{AppId, DatasetId, Request};
 
+pub(crate) use native::quoted;
+
 pub use apps::{APPS, App, LevelOrder};
 pub use summary::{Group, Range, Summary};
 pub use synth::{ItemPool, PooledItem, SynthSpec, synthesize};

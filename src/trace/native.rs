@@ -100,7 +100,7 @@ impl Trace {
 }
 
 /// `name` as a CSV cell.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     if name.contains(['"', ',', '\n', '\r', '#']) {
         format!("\"{}\"", name.replace('"', "\"\""))
     } else {
@@ -340,6 +340,8 @@ impl Row<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HEADER: &str =
@@ -438,6 +440,37 @@ mod tests {
             "trace.csv, line 3, column \"arrival_ms\": rows are not sorted by arrival; found 4.5; \
              allowed: 5 or later"
         );
+    }
+
+    fn any_slo() -> impl Strategy<Value = Slo> {
+        let length = || (0..=TIME_MS_MAX * 1_000_000).prop_map(Duration::from_nanos);
+        let share = || (1..=1000_u32).prop_map(|n| Ratio::new(f64::from(n) / 1000.0).unwrap());
+        prop_oneof![
+            (share(), share()).prop_map(|(ttft, tpot)| Slo::Relative { ttft, tpot }),
+            (length(), length()).prop_map(|(ttft, tpot)| Slo::Absolute { ttft, tpot }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_trace_reads_as_written(
+            rows in prop::collection::vec((0..1_u64 << 55, ".{1,4}", any::<u32>(), any_slo()), 0..8),
+        ) {
+            let mut trace = Trace::default();
+            let mut arrival = SimTime::ZERO;
+            for (id, (gap, name, number, slo)) in (0..).zip(rows) {
+                arrival = arrival + Duration::from_nanos(gap);
+                // Cells are trimmed, so names have no space at their ends.
+                let name = format!("<{name}>");
+                let app = trace.app_id(&name).unwrap();
+                let dataset = trace.dataset_id(&name).unwrap();
+                let tokens = number.max(1);
+                trace.requests.push(Request {
+                    id, arrival, app, dataset, item: number, prompt_tokens: tokens, output_tokens: tokens, slo,
+                });
+            }
+            prop_assert_eq!(read(&trace.to_csv()).unwrap(), trace);
+        }
     }
 
     #[test]
