@@ -1,11 +1,12 @@
 //! The runs of an experiment: every device × skew × method × seed, with what each needs at hand.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
 use super::items::item_pools;
-use super::spec::{DeviceSpec, Experiment, TraceSource};
+use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource};
 use crate::error::{Error, Result};
 use crate::metrics::CellLabel;
 use crate::policy::{MethodSpec, Scene};
@@ -19,6 +20,8 @@ pub struct Grid {
     pub cells: Vec<Cell>,
     /// Seeds of the replications.
     pub seeds: Vec<u64>,
+    /// How many items synthesised traces draw from, by dataset.
+    pub items: BTreeMap<String, usize>,
     /// `[skew][seed]`, or `[0]` for all seeds alike.
     traces: Vec<Vec<Trace>>,
 }
@@ -34,6 +37,14 @@ pub struct Cell {
     skew: usize,
 }
 
+/// A method on a device.
+#[derive(Debug)]
+struct Stage<'a> {
+    spec: &'a DeviceSpec,
+    device: String,
+    scene: Scene,
+}
+
 impl Grid {
     /// Reads what `experiment` names.
     ///
@@ -42,33 +53,22 @@ impl Grid {
     pub fn of(experiment: &Experiment) -> Result<Self> {
         let spec = &experiment.spec;
         let seeds: Vec<u64> = experiment.seeds().collect();
-        let mut pairs = Vec::new();
-        for device in &spec.devices {
-            let profile = DeviceProfile::load(&device.dir)?;
-            pairs.extend(spec.methods.iter().map(|method| (device, profile.clone(), method)));
-        }
-        let scenes: Vec<Result<Scene>> = pairs
-            .par_iter()
-            .map(|(device, profile, method)| scene(device, profile, &spec.quality, method))
-            .collect();
-        let scenes: Vec<Scene> = scenes.into_iter().collect::<Result<_>>()?;
-        let traces = traces(&spec.trace, &seeds, &scenes)?;
+        let stages = stages(spec)?;
+        let (traces, items) = match &spec.trace {
+            TraceSource::File(file) => (vec![vec![Trace::read_csv(&file.path)?]], BTreeMap::new()),
+            TraceSource::Synth(synth) => {
+                let pools = answered(item_pools(&synth.items)?, &stages)?;
+                let items = pools.iter().map(|pool| (pool.dataset.clone(), pool.items.len()));
+                (synthesized(synth, &seeds, &pools)?, items.collect())
+            }
+        };
         let mut cells = Vec::new();
-        let per_device = spec.methods.len();
-        for (pairs, scenes) in pairs.chunks(per_device).zip(scenes.chunks(per_device)) {
+        for of_device in stages.chunks(spec.methods.len()) {
             for (skew, &alpha) in spec.trace.alphas().iter().enumerate() {
-                let cell =
-                    |((device, profile, _), scene): (&(&DeviceSpec, DeviceProfile, _), &Scene)| {
-                        Cell {
-                            label: label(device, profile, scene, alpha),
-                            scene: scene.clone(),
-                            skew,
-                        }
-                    };
-                cells.extend(pairs.iter().zip(scenes).map(cell));
+                cells.extend(of_device.iter().map(|stage| stage.cell(skew, alpha)));
             }
         }
-        Ok(Self { cells, seeds, traces })
+        Ok(Self { cells, seeds, items, traces })
     }
 
     /// The trace of `cell` under the seed at `nth`.
@@ -92,53 +92,76 @@ impl Grid {
     }
 }
 
-/// Synthesised traces draw only items that every method has all answers to, so that all of them
-/// are judged on the same requests.
-fn traces(source: &TraceSource, seeds: &[u64], scenes: &[Scene]) -> Result<Vec<Vec<Trace>>> {
-    match source {
-        TraceSource::File(file) => Ok(vec![vec![Trace::read_csv(&file.path)?]]),
-        TraceSource::Synth(synth) => {
-            let mut pools: Vec<ItemPool> = item_pools(&synth.items)?;
-            for pool in &mut pools {
-                let ItemPool { dataset, items } = pool;
-                items.retain(|pooled| scenes.iter().all(|scene| scene.knows(dataset, pooled.item)));
-            }
-            pools.retain(|pool| !pool.items.is_empty());
-            let of_skew = |&alpha: &f64| {
-                seeds.iter().map(|&seed| synthesize(&synth.spec(alpha, seed), &pools)).collect()
-            };
-            synth.alphas.iter().map(of_skew).collect()
-        }
+impl Stage<'_> {
+    fn cell(&self, skew: usize, alpha: f64) -> Cell {
+        let Self { spec, device, scene } = self;
+        let latency = scene.latency_provenance().label();
+        let answers = scene.answers().manifest().map_or("of unknown origin", |_| "measured");
+        let label = CellLabel {
+            method: scene.method().name.clone(),
+            alpha,
+            device: device.clone(),
+            latency_of: spec.latency_of.clone(),
+            base_model: spec.base_model.clone(),
+            provenance: format!("latency {latency}, answers {answers}"),
+        };
+        Cell { label, scene: scene.clone(), skew }
     }
 }
 
-fn scene(
-    device: &DeviceSpec,
-    profile: &DeviceProfile,
-    quality: &Path,
-    method: &MethodSpec,
-) -> Result<Scene> {
-    if profile.name.contains(['/', '\\', '_']) {
-        return Err(Error::file(
-            &device.dir.join("device.toml"),
-            "name cannot be part of a file name",
-        )
+/// Every device × method, by device, then method.
+fn stages(spec: &ExperimentSpec) -> Result<Vec<Stage<'_>>> {
+    let mut pairs = Vec::new();
+    for device in &spec.devices {
+        let profile = DeviceProfile::load(&device.dir)?;
+        check_name(device, &profile)?;
+        pairs.extend(spec.methods.iter().map(|method| (device, profile.clone(), method)));
+    }
+    let stage = |(device, profile, method): &(&DeviceSpec, DeviceProfile, &MethodSpec)| {
+        let DeviceSpec { latency_of, base_model, .. } = device;
+        Scene::new(profile, base_model, latency_of, &spec.quality, method)
+    };
+    let scenes: Vec<Result<Scene>> = pairs.par_iter().map(stage).collect();
+    pairs
+        .into_iter()
+        .zip(scenes)
+        .map(|((spec, profile, _), scene)| Ok(Stage { spec, device: profile.name, scene: scene? }))
+        .collect()
+}
+
+/// A device's name is part of file names, in which underscores separate.
+fn check_name(device: &DeviceSpec, profile: &DeviceProfile) -> Result<()> {
+    if !profile.name.contains(['/', '\\', '_']) {
+        return Ok(());
+    }
+    let path = device.dir.join("device.toml");
+    Err(Error::file(&path, "name cannot be part of a file name")
         .at("key \"name\"")
         .found(format!("\"{}\"", profile.name))
-        .allowed("anything without / \\ _"));
-    }
-    Scene::new(profile, &device.base_model, &device.latency_of, quality, method)
+        .allowed("anything without / \\ _"))
 }
 
-fn label(device: &DeviceSpec, profile: &DeviceProfile, scene: &Scene, alpha: f64) -> CellLabel {
-    let latency = scene.latency_provenance().label();
-    let answers = scene.answers().manifest().map_or("of unknown origin", |_| "measured");
-    CellLabel {
-        method: scene.method().name.clone(),
-        alpha,
-        device: profile.name.clone(),
-        latency_of: device.latency_of.clone(),
-        base_model: device.base_model.clone(),
-        provenance: format!("latency {latency}, answers {answers}"),
+/// Keeps the items that every method has all answers to: then all of them meet the same requests,
+/// and none is judged on fewer.
+fn answered(mut pools: Vec<ItemPool>, stages: &[Stage<'_>]) -> Result<Vec<ItemPool>> {
+    for ItemPool { dataset, items } in &mut pools {
+        let had = items.len();
+        let known = |item| stages.iter().all(|stage| stage.scene.knows(dataset, item));
+        items.retain(|pooled| known(pooled.item));
+        if items.is_empty() {
+            return Err(Error::new("answers", "no item has all answers of every method")
+                .at(format!("dataset {dataset}"))
+                .found(format!("{had} items to replay"))
+                .allowed("quality tables with whole rows in common"));
+        }
     }
+    Ok(pools)
+}
+
+/// `[skew][seed]`.
+fn synthesized(source: &SynthSource, seeds: &[u64], pools: &[ItemPool]) -> Result<Vec<Vec<Trace>>> {
+    let of_skew = |&alpha: &f64| {
+        seeds.iter().map(|&seed| synthesize(&source.spec(alpha, seed), pools)).collect()
+    };
+    source.alphas.iter().map(of_skew).collect()
 }

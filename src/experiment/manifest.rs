@@ -33,6 +33,10 @@ pub struct Manifest {
     /// What the executor says of itself.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     runtime: BTreeMap<String, String>,
+    /// How many items synthesised traces draw from, by dataset: those of the replay half that
+    /// every method has all answers to.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    items: BTreeMap<String, usize>,
     /// SHA-256 of every input file, by its path as the experiment states it.
     inputs: BTreeMap<String, String>,
     /// What figures of profiles show.
@@ -40,7 +44,8 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The manifest of `experiment` run on `executor`, which states `runtime` about itself.
+    /// The manifest of `experiment` run on `executor`, which states `runtime` about itself, with
+    /// traces drawn from as many `items`.
     ///
     /// # Errors
     /// If an input file cannot be read.
@@ -48,6 +53,7 @@ impl Manifest {
         experiment: &Experiment,
         executor: &str,
         runtime: BTreeMap<String, String>,
+        items: BTreeMap<String, usize>,
     ) -> Result<Self> {
         let commit = git(&["rev-parse", "HEAD"]);
         let sources = ["status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock"];
@@ -68,6 +74,7 @@ impl Manifest {
             split: Split::RULE,
             service: experiment.spec.service,
             runtime,
+            items,
             inputs,
             figures: figures(experiment),
         })

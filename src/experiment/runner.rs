@@ -5,6 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::grid::{Cell, Grid};
@@ -94,12 +95,16 @@ pub fn run(
     backend: Backend<'_>,
     options: &RunOptions<'_>,
 ) -> Result<Results> {
-    let grid = Grid::of(experiment)?;
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .build()
+        .map_err(|error| Error::new("threads", "cannot be started").caused_by(error))?;
+    let grid = threads.install(|| Grid::of(experiment))?;
     prepare_folder(options.out)?;
     options.progress.start(grid.requests());
     let runner = Runner { grid: &grid, spec: &experiment.spec, options };
     let (name, runtime, measures, predictions) = match backend {
-        Backend::CostModel => ("cost-model", BTreeMap::new(), runner.simulate()?, None),
+        Backend::CostModel => ("cost-model", BTreeMap::new(), runner.simulate(&threads)?, None),
         Backend::Measured(Measured { name, runtime, make }) => {
             let (measures, predictions) = runner.measure(make)?;
             (name, runtime, measures, Some(predictions))
@@ -108,7 +113,8 @@ pub fn run(
     let (rows, differences) = compare(&grid.cells, &measures, experiment.spec.methods.len());
     write_metrics_csv(&options.out.join("metrics.csv"), &rows)?;
     write_paired_csv(&options.out.join("differences.csv"), &differences)?;
-    Manifest::of(experiment, name, runtime)?.save(&options.out.join("manifest.toml"))?;
+    Manifest::of(experiment, name, runtime, grid.items)?
+        .save(&options.out.join("manifest.toml"))?;
     Ok(Results { rows, differences, predictions })
 }
 
@@ -148,16 +154,12 @@ impl Runner<'_> {
         self.grid.cells.iter().flat_map(|cell| seeds.clone().map(move |nth| (cell, nth))).collect()
     }
 
-    fn simulate(&self) -> Result<Vec<RunMeasures>> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.options.threads)
-            .build()
-            .map_err(|error| Error::new("threads", "cannot be started").caused_by(error))?;
+    fn simulate(&self, threads: &ThreadPool) -> Result<Vec<RunMeasures>> {
         let simulate = |(cell, nth): (&Cell, usize)| {
             let mut executor = cell.scene.executor(self.grid.trace(cell, nth))?;
             self.replay(cell, nth, executor.as_mut(), 1024)
         };
-        pool.install(|| self.runs().into_par_iter().map(simulate).collect())
+        threads.install(|| self.runs().into_par_iter().map(simulate).collect())
     }
 
     fn measure(&self, make: &mut MakeExecutor<'_>) -> Result<(Vec<RunMeasures>, PredictionErrors)> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use pliant::experiment::{
     Backend, Experiment, Measured, Results, RunOptions, Silent, TraceSource, run,
 };
+use pliant::profile::Split;
 
 use crate::bench_files::{self, EXPERIMENT};
 use crate::support::pliant;
@@ -63,6 +64,27 @@ fn the_same_experiment_gives_the_same_bytes_on_one_and_four_threads() {
     assert!(one == four, "{:?} and {:?}", one.keys(), four.keys());
     // 1 device × 2 skews × 3 methods × 3 seeds of outcomes, and the three files of the folder.
     assert_eq!(one.len(), 18 + 3);
+}
+
+#[test]
+fn items_without_an_answer_under_some_plan_are_not_drawn() {
+    let folder = bench();
+    let table = folder.path().join("quality/tiny/width.csv");
+    let text = fs::read_to_string(&table).unwrap();
+    // Item 2 of sciq is of the replay half; one cell of it was not measured.
+    let row = text.lines().find(|line| line.starts_with("sciq,2,50,")).unwrap();
+    let broken = row.rsplit_once(',').unwrap().0.to_owned() + ",";
+    fs::write(&table, text.replace(row, &broken)).unwrap();
+    let out = folder.path().join("out");
+    simulate(&experiment(folder.path()), &out, 1);
+    for (path, bytes) in files(&out.join("outcomes")) {
+        let drawn = String::from_utf8(bytes).unwrap();
+        assert!(!drawn.contains(",sciq,2,"), "{}", path.display());
+    }
+    let manifest = fs::read_to_string(out.join("manifest.toml")).unwrap();
+    let items: toml::Table = toml::from_str(&manifest).unwrap();
+    let replayed = (0..40).filter(|&item| Split::of("sciq", item) == Split::Replay).count() as i64;
+    assert_eq!(items["items"]["sciq"].as_integer(), Some(replayed - 1));
 }
 
 #[test]
