@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ort::environment::{Environment, GlobalThreadPoolOptions};
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
 use ort::sys::{OrtSession, OrtValue};
@@ -64,7 +65,17 @@ fn start(library: &Path, threads: usize) -> Result<Runtime, String> {
         .with_global_thread_pool(pool)
         .build()
         .map_err(|error| error.to_string())?;
+    share_arena(&environment).map_err(|error| error.to_string())?;
     Ok(Runtime { environment, threads })
+}
+
+/// Makes one arena for the activations of all sessions: only one runs at a time, and an arena each
+/// would keep the largest prompt's activations once per level.
+fn share_arena(environment: &Environment) -> ort::Result<()> {
+    let arena =
+        MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Arena, MemoryType::Default)?;
+    let pointer = environment.ptr().cast_mut();
+    ortsys![@ort: unsafe CreateAndRegisterAllocator(pointer, arena.ptr(), std::ptr::null()) as Result]
 }
 
 /// Whether sessions repack weights into the order their kernels like.
