@@ -55,7 +55,7 @@ For more information, try '--help'.
 #[test]
 fn every_committed_ladder_is_read_whole_and_grows_in_parameters() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("device-profiles/elastic");
-    let Ok(models) = fs::read_dir(root) else { return };
+    let models = fs::read_dir(root).unwrap();
     for model in models.map(|entry| entry.unwrap().path()) {
         for path in fs::read_dir(model).unwrap().map(|entry| entry.unwrap().path()) {
             let manifest = ElasticManifest::load(&path).unwrap();
