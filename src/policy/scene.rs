@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::profile::{
-    DeviceProfile, LevelLatency, PromptLengths, Provenance, QualityTable, RowId, Split,
+    DeviceProfile, LevelLatency, PromptLengths, Provenance, QualityManifest, QualityTable, RowId,
+    Split,
 };
 use crate::request::{Bounds, Request};
 use crate::trace::Trace;
@@ -304,7 +305,7 @@ fn check_manifest(
     table: &QualityTable,
 ) -> Result<()> {
     let Some(manifest) = table.manifest() else { return Ok(()) };
-    let path = dir.join(format!("{}.manifest.json", method.quality_family()));
+    let path = QualityManifest::path(dir, method.quality_family());
     let refuse = |key: &str, found: &str, allowed: &str| {
         Err(Error::file(&path, "not the answers of this method")
             .at(format!("key {key:?}"))

@@ -1,13 +1,16 @@
 //! How a quality table was made: the JSON manifest beside it.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::text;
 use crate::error::{Error, Result};
 use crate::files;
+
+/// What stands between the templates of two datasets.
+const TEMPLATES_APART: &str = " | ";
 
 /// Everything needed to judge or repeat a quality table: `<dir>/<table>.manifest.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,12 +40,15 @@ pub struct QualityManifest {
     pub scorer: String,
     /// Which items estimate accuracies: [`Split::RULE`](super::Split::RULE).
     pub split: String,
-    /// Command that measured.
+    /// Command that measured, in the last run that measured anything.
     pub command: String,
     /// Day it finished, `YYYY-MM-DD`.
     pub date: String,
     /// Commit of the code that measured.
     pub commit: String,
+    /// Runs before that one which left rows in the table, first to last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_runs: Vec<MeasuringRun>,
     /// Whether every planned row is there; a partial table is usable and reports say so.
     pub complete: bool,
     /// Items per dataset.
@@ -50,6 +56,18 @@ pub struct QualityManifest {
     /// Anything else a reader should know, one sentence each.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// A run that left rows in a table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuringRun {
+    /// Its command.
+    pub command: String,
+    /// Its day, `YYYY-MM-DD`.
+    pub date: String,
+    /// Commit of its code.
+    pub commit: String,
 }
 
 /// How many items of a dataset have rows, by side of the split.
@@ -63,12 +81,18 @@ pub struct DatasetCount {
 }
 
 impl QualityManifest {
+    /// `<dir>/<table>.manifest.json`.
+    #[must_use]
+    pub fn path(dir: &Path, table: &str) -> PathBuf {
+        dir.join(format!("{table}.manifest.json"))
+    }
+
     /// Reads `<dir>/<table>.manifest.json`.
     ///
     /// # Errors
     /// If the file cannot be read or is not a manifest of schema 1.
     pub fn load(dir: &Path, table: &str) -> Result<Self> {
-        let path = dir.join(format!("{table}.manifest.json"));
+        let path = Self::path(dir, table);
         let text = text::read(&path)?;
         let manifest: Self = serde_json::from_str(&text).map_err(|cause| {
             let place = format!("line {}, column {}", cause.line(), cause.column());
@@ -83,15 +107,129 @@ impl QualityManifest {
         Ok(manifest)
     }
 
+    /// Takes over what `earlier`, the manifest of the rows that are there already, says of them:
+    /// its runs, its notes, and the items that this run does not measure.
+    ///
+    /// # Errors
+    /// If the rows are of other weights, another ladder, or prompts cut or scored otherwise: they
+    /// cannot stand in one table with this run's.
+    pub fn continue_from(&mut self, earlier: Self, path: &Path) -> Result<()> {
+        let elastic = |manifest: &Self| manifest.elastic_sha256.clone().unwrap_or_default();
+        for (key, old, new) in [
+            ("base_model", &earlier.base_model, &self.base_model),
+            ("family", &earlier.family, &self.family),
+            ("model_sha256", &earlier.model_sha256, &self.model_sha256),
+            ("elastic_sha256", &elastic(&earlier), &elastic(self)),
+            ("compressor", &earlier.compressor, &self.compressor),
+            ("shots", &earlier.shots.to_string(), &self.shots.to_string()),
+            ("scorer", &earlier.scorer, &self.scorer),
+        ] {
+            if old != new {
+                return Err(Error::file(path, "rows of another measurement are there already")
+                    .at(format!("key \"{key}\""))
+                    .found(old)
+                    .allowed(format!("{new}, or a table of another name")));
+            }
+        }
+        for (name, count) in earlier.datasets {
+            let kept = self.datasets.entry(name).or_insert(count);
+            kept.estimate = kept.estimate.max(count.estimate);
+            kept.replay = kept.replay.max(count.replay);
+        }
+        let templates = earlier.prompt_template.split(TEMPLATES_APART);
+        let templates = templates.chain(self.prompt_template.split(TEMPLATES_APART));
+        self.prompt_template = without_repeats(templates).join(TEMPLATES_APART);
+        let notes = earlier.notes.iter().chain(&self.notes).cloned();
+        self.notes = without_repeats(notes);
+        let Self { command, date, commit, mut earlier_runs, .. } = earlier;
+        earlier_runs.push(MeasuringRun { command, date, commit });
+        self.earlier_runs = without_repeats(earlier_runs);
+        Ok(())
+    }
+
     /// Writes `<dir>/<table>.manifest.json`, replacing an older one in one step.
     ///
     /// # Errors
     /// If the folder is not writable.
     pub fn save(&self, dir: &Path, table: &str) -> Result<()> {
-        let path = dir.join(format!("{table}.manifest.json"));
+        let path = Self::path(dir, table);
         let mut json = serde_json::to_string_pretty(self)
             .map_err(|cause| Error::file(&path, "cannot be written as JSON").caused_by(cause))?;
         json.push('\n');
         files::write_whole(&path, json.as_bytes())
+    }
+}
+
+/// `all` in order, each once.
+fn without_repeats<T: Clone + Ord>(all: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    all.into_iter().filter(|one| seen.insert(one.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Split;
+    use super::*;
+
+    fn manifest(command: &str, datasets: &[(&str, u32)]) -> QualityManifest {
+        let count = |&(name, items): &(&str, u32)| {
+            (name.to_owned(), DatasetCount { estimate: items / 2, replay: items - items / 2 })
+        };
+        let template = |&(name, _): &(&str, u32)| format!("{name}: {{question}}");
+        let templates: Vec<String> = datasets.iter().map(template).collect();
+        QualityManifest {
+            schema: 1,
+            base_model: "tiny".into(),
+            family: "width".into(),
+            model_source: "local file, F32".into(),
+            model_sha256: "aa".into(),
+            elastic_sha256: Some("bb".into()),
+            prompt_template: templates.join(TEMPLATES_APART),
+            shots: 5,
+            compressor: "structured".into(),
+            scorer: "mean".into(),
+            split: Split::RULE.into(),
+            command: command.into(),
+            date: "2026-01-02".into(),
+            commit: "c0ffee".into(),
+            earlier_runs: Vec::new(),
+            complete: true,
+            datasets: datasets.iter().map(count).collect(),
+            notes: datasets.iter().map(|(name, _)| format!("{name} data")).collect(),
+        }
+    }
+
+    #[test]
+    fn a_run_that_goes_on_keeps_what_is_said_of_the_rows_before_it() {
+        let mut second = manifest("second", &[("sciq", 100)]);
+        let first = manifest("first", &[("piqa", 4), ("sciq", 50)]);
+        second.continue_from(first.clone(), Path::new("width.manifest.json")).unwrap();
+        let both = manifest("second", &[("piqa", 4), ("sciq", 100)]);
+        assert_eq!(second.datasets, both.datasets);
+        assert_eq!(second.prompt_template, both.prompt_template);
+        assert_eq!(second.notes, both.notes);
+        let run = |command: &str| MeasuringRun {
+            command: command.into(),
+            date: "2026-01-02".into(),
+            commit: "c0ffee".into(),
+        };
+        assert_eq!(second.earlier_runs, [run("first")]);
+        let mut third = manifest("third", &[("sciq", 10)]);
+        third.continue_from(second, Path::new("width.manifest.json")).unwrap();
+        assert_eq!(third.earlier_runs, [run("first"), run("second")]);
+        assert_eq!(third.datasets, both.datasets);
+    }
+
+    #[test]
+    fn rows_of_another_ladder_are_not_continued() {
+        let mut next = manifest("next", &[("sciq", 1)]);
+        let mut earlier = next.clone();
+        earlier.elastic_sha256 = Some("dd".into());
+        let error = next.continue_from(earlier, Path::new("width.manifest.json")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "width.manifest.json, key \"elastic_sha256\": rows of another measurement are there \
+             already; found dd; allowed: bb, or a table of another name"
+        );
     }
 }

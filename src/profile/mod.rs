@@ -26,7 +26,7 @@ pub use device::{
 pub use fit::{fit_decode, fit_prefill, fit_switch_ms};
 pub use latency_log::{LatencyLog, LatencySample, Phase, read_latency_samples};
 pub use lengths::{ItemLengths, PromptLengths};
-pub use manifest::{DatasetCount, QualityManifest};
+pub use manifest::{DatasetCount, MeasuringRun, QualityManifest};
 pub use provenance::Provenance;
 pub use quality::{Cell, QualityTable, RowId};
 pub use quality_log::QualityLog;

@@ -92,7 +92,7 @@ impl QualityTable {
             check_twin(&path, &probability, &correct)?;
         }
         let mut built = Self::build(&correct, &sum, &probability);
-        if dir.join(format!("{table}.manifest.json")).exists() {
+        if QualityManifest::path(dir, table).exists() {
             built.manifest = Some(QualityManifest::load(dir, table)?);
         }
         Ok(built)

@@ -57,8 +57,8 @@ struct Prompted<'a> {
     context_of: Vec<usize>,
 }
 
-/// Measures the rows of `plan` that `folder` lacks and appends them; `report` is called after each
-/// batch. Also writes the compressor's prompt lengths.
+/// Measures the rows of `plan` that `folder` lacks, appends them, and returns how many there were;
+/// `report` is called after each batch. Also writes the compressor's prompt lengths.
 ///
 /// # Errors
 /// If a dataset has too few items, a file cannot be written, or inference fails.
@@ -68,11 +68,12 @@ pub fn measure(
     plan: &QualityPlan,
     folder: &Path,
     report: &mut dyn FnMut(QualityProgress<'_>),
-) -> Result<()> {
+) -> Result<usize> {
     check_sizes(datasets, plan)?;
     let mut log = QualityLog::open(folder, &plan.table)?;
     let planned = datasets.len() * plan.items * plan.levels.len();
-    let mut done = log.rows();
+    let before = log.rows();
+    let mut done = before;
     let mut prompted = Vec::with_capacity(datasets.len());
     for dataset in datasets {
         prompted.push(cut_prompts(model, dataset, plan)?);
@@ -93,7 +94,7 @@ pub fn measure(
             }
         }
     }
-    Ok(())
+    Ok(done - before)
 }
 
 fn check_sizes(datasets: &[Dataset], plan: &QualityPlan) -> Result<()> {

@@ -32,11 +32,12 @@ pub struct QualityRun {
     pub command: String,
 }
 
-/// Measures what is missing of the table. Its manifest says `complete: false` until the end, so
-/// that a broken-off table is known for what it is.
+/// Measures what is missing of the table. Its manifest says `complete: false` until every item it
+/// counts is measured at every plan, so that a broken-off table is known for what it is.
 ///
 /// # Errors
-/// If data cannot be read, a file cannot be written, or inference fails.
+/// If data cannot be read, the table's rows are of another measurement, a file cannot be written,
+/// or inference fails.
 pub fn measure(
     model: &mut ElasticModel,
     run: &QualityRun,
@@ -48,12 +49,28 @@ pub fn measure(
     };
     let datasets: Vec<Dataset> =
         run.datasets.iter().map(|name| Dataset::load(&data, name)).collect::<Result<_>>()?;
+    let table = &run.plan.table;
     let mut manifest = manifest(model, run, &datasets);
-    manifest.save(&run.folder, &run.plan.table)?;
-    quality::measure(model, &datasets, &run.plan, &run.folder, report)?;
-    manifest.complete = true;
-    manifest.save(&run.folder, &run.plan.table)?;
+    let path = QualityManifest::path(&run.folder, table);
+    let earlier =
+        if path.exists() { Some(QualityManifest::load(&run.folder, table)?) } else { None };
+    if let Some(earlier) = earlier.clone() {
+        manifest.continue_from(earlier, &path)?;
+    }
+    manifest.save(&run.folder, table)?;
+    let measured = quality::measure(model, &datasets, &run.plan, &run.folder, report)?;
+    let mut manifest = earlier.filter(|_| measured == 0).unwrap_or(manifest);
+    manifest.complete = is_complete(&QualityTable::load(&run.folder, table)?, &manifest);
+    manifest.save(&run.folder, table)?;
     Ok(manifest)
+}
+
+/// Whether every item that `manifest` counts has an answer wherever any item of its dataset has one.
+fn is_complete(table: &QualityTable, manifest: &QualityManifest) -> bool {
+    manifest.datasets.iter().all(|(name, count)| {
+        let whole = table.items(name).filter(|&(_, row)| table.is_whole(row)).count();
+        whole >= (count.estimate + count.replay) as usize
+    })
 }
 
 fn manifest(model: &ElasticModel, run: &QualityRun, datasets: &[Dataset]) -> QualityManifest {
@@ -90,6 +107,7 @@ fn manifest(model: &ElasticModel, run: &QualityRun, datasets: &[Dataset]) -> Qua
         command: run.command.clone(),
         date: origin::today(),
         commit: origin::commit(),
+        earlier_runs: Vec::new(),
         complete: false,
         datasets: datasets.iter().map(|d| (d.name.clone(), count(d))).collect::<BTreeMap<_, _>>(),
         notes: datasets.iter().map(|d| format!("{} data sha256 {}", d.name, d.sha256)).collect(),

