@@ -9,6 +9,7 @@ SHELL := bash
 CARGO ?= cargo
 EXPERIMENT := experiments/paper-e2e.toml
 RESULTS := results/paper-e2e
+LENGTHS := device-profiles/quality/smollm2-135m-instruct/structured.tokens.csv
 
 .PHONY: help
 help: ## Say what there is
@@ -18,6 +19,12 @@ help: ## Say what there is
 reproduce: ## Replay the study's comparison: table on the terminal, figures in results/paper-e2e
 	@$(CARGO) run --release --locked -- run $(EXPERIMENT)
 	echo "figures and numbers: $(RESULTS)"
+
+.PHONY: traces
+traces: ## Make the traces of the study's six apps again: traces/paper-alpha*.csv
+	@for alpha in 0 0.25 -0.25; do
+		$(CARGO) run --release --locked -- trace synth --alpha=$$alpha --items $(LENGTHS) --out traces/paper-alpha$$alpha.csv
+	done
 
 .PHONY: test
 test: ## Fetch what the engine needs and run every test; name those that could not run

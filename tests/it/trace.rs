@@ -147,3 +147,22 @@ fn a_trace_cannot_be_written_below_a_regular_file() {
         .code(2)
         .stderr_eq("pliant: file: cannot create: File exists (os error 17)\n");
 }
+
+#[test]
+fn the_committed_traces_are_what_the_committed_lengths_give() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    for alpha in ["0", "0.25", "-0.25"] {
+        let name = format!("paper-alpha{alpha}.csv");
+        let out = folder.path().join(&name);
+        pliant(root)
+            .args(["trace", "synth", &format!("--alpha={alpha}"), "--items"])
+            .arg("device-profiles/quality/smollm2-135m-instruct/structured.tokens.csv")
+            .arg("--out")
+            .arg(&out)
+            .assert()
+            .success();
+        let committed = fs::read_to_string(root.join("traces").join(&name)).unwrap();
+        assert!(fs::read_to_string(&out).unwrap() == committed, "{name}: run `make traces`");
+    }
+}
