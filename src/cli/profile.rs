@@ -31,7 +31,7 @@ enum Command {
     Latency(LatencyArgs),
     /// Score items at every level and prompt ratio; resumes
     Quality(QualityArgs),
-    /// Compare the ways sub-models can share weights, one way per run
+    /// Compare the ways sub-models can share weights, one way per run, `plain` first
     Layouts(LayoutArgs),
 }
 
@@ -111,6 +111,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Layouts(args) => {
             let open = |options| args.engine.open("width", options);
             layouts::measure(open, args.layout, args.repetitions, &args.out)?;
+            print_line(layouts::comparison(&args.out)?)?;
         }
     }
     Ok(ExitCode::SUCCESS)
