@@ -1,7 +1,7 @@
 //! The manifest of an elastic model: what was measured, in which order the units go, and what each
 //! level keeps. The engine builds its sessions from this file and the GGUF it names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,9 +10,11 @@ use super::allocation::AllocationSpec;
 use super::corpus::CorpusInfo;
 use super::importance::ImportanceRule;
 use super::scores::{GroupRule, ModelIdentity, Scores};
+use crate::engine::adapter::order_sha256;
 use crate::engine::model::{LayerOrder, LayerShape, ModelConfig, SubModel};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::units::Level;
 
 /// How a ladder gets its sub-models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +22,8 @@ use crate::files;
 pub enum Family {
     /// Prefixes of reordered units.
     Width,
+    /// Those prefixes, each with an adapter of its own.
+    WidthLora,
     /// Whole layers skipped.
     LayerRemoval,
 }
@@ -30,6 +34,7 @@ impl Family {
     pub fn name(self) -> &'static str {
         match self {
             Self::Width => "width",
+            Self::WidthLora => "width-lora",
             Self::LayerRemoval => "layer-removal",
         }
     }
@@ -87,18 +92,41 @@ pub struct ElasticManifest {
     pub unit_parameter_share: Vec<f64>,
     /// The order of the units of each layer.
     pub order: Vec<LayerOrder>,
+    /// In family `width-lora`, the adapters of levels below 100 %, and of 100 % where the base
+    /// model is tuned too; ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterFile>,
+}
+
+/// Where the adapter of a level is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterFile {
+    /// The sub-model that it belongs to.
+    pub level: Level,
+    /// Rank of its pairs of matrices.
+    pub rank: usize,
+    /// The file, relative to the manifest's folder.
+    pub file: PathBuf,
+    /// SHA-256 of the file.
+    pub sha256: String,
 }
 
 impl ElasticManifest {
     /// The ladder that `spec` asks for, from measured `scores`.
     ///
     /// # Errors
-    /// If a measurement that `spec` needs has not been made.
+    /// If a measurement that `ladder` needs has not been made, or its family is not made from scores
+    /// alone.
     pub fn new(scores: &Scores, ladder: LadderSpec, command: String) -> Result<Self> {
         let config = &scores.model.config;
         let units = scores.unit_scores(ladder.importance_rule, ladder.group_rule)?;
         let levels = match ladder.family {
             Family::Width => units.width_ladder(config, &ladder.allocation),
+            Family::WidthLora => {
+                return Err(Error::new("family width-lora", "not made from scores alone")
+                    .allowed("family width, then `pliant elastify recover`"));
+            }
             Family::LayerRemoval => units.layer_removal_ladder(config),
         };
         let order = match (ladder.family, ladder.unit_order) {
@@ -120,6 +148,7 @@ impl ElasticManifest {
                 .collect(),
             levels,
             order,
+            adapters: Vec::new(),
         })
     }
 
@@ -150,8 +179,14 @@ impl ElasticManifest {
 
     /// The sub-model of `level`.
     #[must_use]
-    pub fn level(&self, level: crate::units::Level) -> Option<&SubModel> {
+    pub fn level(&self, level: Level) -> Option<&SubModel> {
         self.levels.iter().find(|sub_model| sub_model.level == level)
+    }
+
+    /// SHA-256 of `order`'s JSON, which adapters name.
+    #[must_use]
+    pub fn order_sha256(&self) -> String {
+        order_sha256(&self.order)
     }
 
     /// Checks that this manifest belongs to a model of dimensions `config`.
@@ -220,7 +255,33 @@ impl ElasticManifest {
             }
             below.clone_from(&sub_model.layers);
         }
-        Ok(())
+        self.check_adapters(path)
+    }
+
+    fn check_adapters(&self, path: &Path) -> Result<()> {
+        let wrong = |problem: &str| Error::file(path, problem).at("key \"adapters\"");
+        if self.ladder.family != Family::WidthLora {
+            return match self.adapters.first() {
+                None => Ok(()),
+                Some(adapter) => Err(wrong("adapters in a family without them")
+                    .found(format!("family {}, level {}", self.ladder.family.name(), adapter.level))
+                    .allowed(format!("family {}", Family::WidthLora.name()))),
+            };
+        }
+        if let Some(pair) = self.adapters.windows(2).find(|pair| pair[0].level >= pair[1].level) {
+            return Err(wrong("levels out of order").found(pair[1].level));
+        }
+        if let Some(adapter) = self.adapters.iter().find(|a| self.level(a.level).is_none()) {
+            return Err(wrong("adapter of a level that the ladder lacks").found(adapter.level));
+        }
+        let adapted = |level: Level| self.adapters.iter().any(|adapter| adapter.level == level);
+        let bare = self.levels.iter().find(|m| m.level < Level::FULL && !adapted(m.level));
+        match bare {
+            None => Ok(()),
+            Some(sub_model) => Err(wrong("level without an adapter")
+                .found(sub_model.level)
+                .allowed("an adapter for every level below 100 %")),
+        }
     }
 }
 

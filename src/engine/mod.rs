@@ -1,5 +1,6 @@
 //! The real engine: an elastic language model on ONNX Runtime.
 
+pub mod adapter;
 mod elastic;
 pub mod generate;
 pub mod gguf;

@@ -38,7 +38,7 @@ pliant: model.gguf, first four bytes: not a GGUF file; found PK/x03/x04; allowed
 
 "]]);
     elastify(&["allocate", "--family", "height"]).stderr_eq(str![[r"
-error: invalid value 'height' for '--family <FAMILY>': unknown variant `height`, expected `width` or `layer-removal`
+error: invalid value 'height' for '--family <FAMILY>': unknown variant `height`, expected one of `width`, `width-lora`, `layer-removal`
 
 For more information, try '--help'.
 
@@ -57,7 +57,8 @@ fn every_committed_ladder_is_read_whole_and_grows_in_parameters() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("device-profiles/elastic");
     let models = fs::read_dir(root).unwrap();
     for model in models.map(|entry| entry.unwrap().path()) {
-        for path in fs::read_dir(model).unwrap().map(|entry| entry.unwrap().path()) {
+        let entries = fs::read_dir(model).unwrap().map(|entry| entry.unwrap().path());
+        for path in entries.filter(|path| path.is_file()) {
             let manifest = ElasticManifest::load(&path).unwrap();
             assert!(manifest.unit_parameter_share.is_sorted(), "{}", path.display());
             let family = manifest.ladder.family.name();

@@ -119,6 +119,55 @@ fn a_manifest_that_contradicts_itself_is_refused() {
     );
 }
 
+/// The ladder as recovery leaves it.
+fn with_adapters() -> ElasticManifest {
+    let mut manifest = manifest();
+    manifest.ladder.family = Family::WidthLora;
+    let below = manifest.levels.iter().filter(|sub_model| sub_model.level < Level::FULL);
+    let file = |level: Level| AdapterFile {
+        level,
+        rank: 8,
+        file: format!("adapters/width-lora-{}.safetensors", level.as_percent()).into(),
+        sha256: "22".into(),
+    };
+    manifest.adapters = below.map(|sub_model| file(sub_model.level)).collect();
+    manifest
+}
+
+#[test]
+fn every_level_below_the_base_model_has_an_adapter_in_width_lora_and_none_elsewhere() {
+    assert_eq!(load(&with_adapters()).unwrap(), with_adapters());
+    let refused = |change: &dyn Fn(&mut ElasticManifest)| {
+        let mut manifest = with_adapters();
+        change(&mut manifest);
+        load(&manifest).unwrap_err()
+    };
+    assert_eq!(
+        refused(&|m| m.ladder.family = Family::Width),
+        "FILE, key \"adapters\": adapters in a family without them; found family width, level \
+         20 %; allowed: family width-lora"
+    );
+    assert_eq!(
+        refused(&|m| drop(m.adapters.remove(3))),
+        "FILE, key \"adapters\": level without an adapter; found 50 %; allowed: an adapter for \
+         every level below 100 %"
+    );
+    assert_eq!(
+        refused(&|m| m.adapters[0].level = Level::percent(10)),
+        "FILE, key \"adapters\": adapter of a level that the ladder lacks; found 10 %"
+    );
+    assert_eq!(
+        refused(&|m| m.adapters.swap(2, 3)),
+        "FILE, key \"adapters\": levels out of order; found 40 %"
+    );
+    let spec = LadderSpec { family: Family::WidthLora, ..SPEC };
+    assert_eq!(
+        ElasticManifest::new(&scores(), spec, String::new()).unwrap_err().to_string(),
+        "family width-lora: not made from scores alone; allowed: family width, then `pliant \
+         elastify recover`"
+    );
+}
+
 #[test]
 fn a_measurement_resumes_where_it_stopped_and_refuses_other_inputs() {
     let folder = tempfile::tempdir().unwrap();
