@@ -29,6 +29,9 @@ pub mod prompt;
 pub mod engine;
 
 #[cfg(feature = "engine")]
+pub mod tlm;
+
+#[cfg(feature = "engine")]
 pub mod elastify;
 
 pub mod policy;

@@ -78,6 +78,8 @@ struct TensorProto {
     int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     name: String,
+    #[prost(bytes = "vec", tag = "9")]
+    raw_data: Vec<u8>,
     #[prost(message, repeated, tag = "13")]
     external_data: Vec<StringStringEntryProto>,
     #[prost(int32, tag = "14")]
@@ -133,6 +135,8 @@ struct DimensionProto {
 pub enum ElementType {
     /// 32-bit float.
     F32 = 1,
+    /// 8-bit signed integer.
+    I8 = 3,
     /// 32-bit signed integer.
     I32 = 6,
     /// 64-bit signed integer.
@@ -201,6 +205,43 @@ impl GraphBuilder {
             data_location: EXTERNAL,
             ..TensorProto::default()
         });
+    }
+
+    /// A weight whose values are part of the model.
+    ///
+    /// # Panics
+    /// If there are not as many values as `shape` says.
+    pub fn values(&mut self, shape: &[usize], values: &[f32]) -> String {
+        assert_eq!(values.len(), shape.iter().product::<usize>());
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.raw(ElementType::F32, shape, bytes)
+    }
+
+    /// A weight of 8-bit integers that is part of the model.
+    ///
+    /// # Panics
+    /// If there are not as many values as `shape` says.
+    pub fn small_values(&mut self, shape: &[usize], values: &[i8]) -> String {
+        assert_eq!(values.len(), shape.iter().product::<usize>());
+        let bytes = values.iter().map(|value| value.to_le_bytes()[0]).collect();
+        self.raw(ElementType::I8, shape, bytes)
+    }
+
+    fn raw(&mut self, element: ElementType, shape: &[usize], raw_data: Vec<u8>) -> String {
+        let name = self.fresh("weight");
+        self.graph.initializer.push(TensorProto {
+            dims: shape.iter().map(|&n| n as i64).collect(),
+            data_type: element as i32,
+            name: name.clone(),
+            raw_data,
+            ..TensorProto::default()
+        });
+        name
+    }
+
+    /// A fresh name for the output of a node that has several.
+    pub fn name(&mut self, stem: &str) -> String {
+        self.fresh(stem)
     }
 
     /// A constant vector of integers.

@@ -246,6 +246,13 @@ impl LevelSession {
     }
 }
 
+/// A session for `model`, an ONNX model that brings its own weights.
+pub(crate) fn open_model(runtime: &Runtime, model: &[u8]) -> Result<Session> {
+    configure(&runtime.environment, &Packing::Own)
+        .and_then(|mut builder| builder.commit_from_memory(model))
+        .map_err(|error| failed("refuses the graph", error))
+}
+
 fn configure(environment: &Environment, packing: &Packing) -> ort::Result<SessionBuilder> {
     let builder = Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::Level1)?
