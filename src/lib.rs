@@ -11,6 +11,7 @@
 pub mod digest;
 pub mod error;
 pub mod files;
+pub mod origin;
 pub mod rng;
 pub mod units;
 

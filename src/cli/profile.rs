@@ -7,9 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use pliant::Result;
 use pliant::engine::WeightLayout;
+use pliant::origin;
 use pliant::profiler::device::{self, DevicePlan};
 use pliant::profiler::layouts;
-use pliant::profiler::origin;
 use pliant::profiler::quality::{self, QualityPlan};
 use pliant::profiler::quality_run::{self, QualityRun};
 use pliant::prompt::Compressor;

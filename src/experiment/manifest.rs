@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde::Serialize;
 
@@ -10,6 +9,7 @@ use super::spec::{Experiment, TraceSource};
 use crate::digest::sha256_file;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::origin::Commit;
 use crate::profile::{REFERENCE_FAMILY, Split};
 use crate::report::{FigureInputs, LatencyInput, QualityInput};
 use crate::sim::ServiceOptions;
@@ -55,10 +55,7 @@ impl Manifest {
         runtime: BTreeMap<String, String>,
         items: BTreeMap<String, usize>,
     ) -> Result<Self> {
-        let commit = git(&["rev-parse", "HEAD"]);
-        let sources = ["status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock"];
-        let sources_modified =
-            commit.is_some().then(|| git(&sources).map(|text| !text.is_empty())).flatten();
+        let commit = Commit::current();
         let mut inputs = BTreeMap::new();
         for path in input_files(experiment) {
             inputs.insert(path.display().to_string(), sha256_file(&path)?);
@@ -66,8 +63,8 @@ impl Manifest {
         Ok(Self {
             experiment: experiment.name.clone(),
             pliant: env!("CARGO_PKG_VERSION"),
-            commit,
-            sources_modified,
+            sources_modified: commit.as_ref().map(|commit| commit.sources_modified),
+            commit: commit.map(|commit| commit.id),
             executor: executor.to_owned(),
             first_seed: experiment.spec.first_seed,
             seeds: experiment.spec.seeds,
@@ -89,14 +86,6 @@ impl Manifest {
             .map_err(|cause| Error::file(path, "cannot be written as TOML").caused_by(cause))?;
         files::write_whole(path, text.as_bytes())
     }
-}
-
-/// What `git` prints about the checkout that this program was built from; `None` without one.
-fn git(arguments: &[&str]) -> Option<String> {
-    let output =
-        Command::new("git").arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(arguments).output();
-    let output = output.ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 /// The files that the experiment reads.

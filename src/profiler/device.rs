@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::compression;
 use super::latency::{self, LatencyPlan};
 use super::memory::Resident;
-use super::origin;
 use super::relayout;
 use crate::assets::{self, Package};
 use crate::elastify::elastic_model::ElasticModel;
@@ -15,6 +14,7 @@ use crate::engine::generate::generate;
 use crate::engine::graph::Attention;
 use crate::engine::model::{ModelConfig, SubModel};
 use crate::error::Result;
+use crate::origin;
 use crate::profile::{
     DeviceProfile, FamilyLatency, Hardware, LatencyLog, LatencySample, LevelLatency, Memory, Phase,
     Provenance, Runtime, fit_decode, fit_prefill, fit_switch_ms, read_latency_samples,

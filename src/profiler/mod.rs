@@ -5,7 +5,6 @@ pub mod device;
 pub mod latency;
 pub mod layouts;
 pub mod memory;
-pub mod origin;
 pub mod quality;
 pub mod quality_run;
 pub mod relayout;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::origin;
 use super::quality::{self, QualityPlan, QualityProgress};
 use crate::assets::{self, Package};
 use crate::elastify::elastic_model::ElasticModel;
 use crate::error::Result;
+use crate::origin;
 use crate::profile::{DatasetCount, QualityManifest, QualityTable, Split};
 use crate::prompt::Dataset;
 use crate::prompt::dataset::SHOTS;
