@@ -69,6 +69,15 @@
 //! device to itself: no queueing, which is what the study assumes. Plans are made in order of
 //! arrival, and the resident level is the one most recently planned.
 
+//!
+//! # Closed loop
+//!
+//! With [`ServiceOptions::closed_loop`] an app sends its first request when the trace says, and
+//! every other one after the completion of the one before and a time to think: the gap that the
+//! trace has between the two. A slow service then sees fewer requests at a time, never more than
+//! there are apps; their arrivals differ between methods, their thoughts do not.
+
+mod closed_loop;
 mod kernel;
 mod queue;
 mod service;
@@ -91,6 +100,9 @@ pub struct ServiceOptions {
     pub discipline: Discipline,
     /// Whether every request starts at its arrival, without queueing.
     pub ideal_isolation: bool,
+    /// Whether an app waits for its answer, and thinks, before it sends its next request.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub closed_loop: bool,
 }
 
 /// Where outcomes go: in order of service, each as soon as it is known.

@@ -7,6 +7,7 @@ use crate::policy::{Policy, ServiceView};
 use crate::request::{Bounds, Request, RequestView};
 use crate::units::{Level, SimTime};
 
+use super::closed_loop::ClosedLoop;
 use super::kernel::{Event, EventQueue};
 use super::queue::WaitingQueue;
 use super::{OutcomeSink, ServiceOptions};
@@ -19,6 +20,7 @@ pub struct Service<'a> {
     policy: &'a mut dyn Policy,
     executor: &'a mut dyn Executor,
     ideal_isolation: bool,
+    closed_loop: Option<ClosedLoop>,
     events: EventQueue,
     waiting: WaitingQueue,
     server: Server,
@@ -50,6 +52,7 @@ impl<'a> Service<'a> {
             policy,
             executor,
             ideal_isolation: options.ideal_isolation,
+            closed_loop: options.closed_loop.then(|| ClosedLoop::new(requests)),
             events: EventQueue::default(),
             waiting: WaitingQueue::new(options.discipline),
             server: Server::Idle,
@@ -59,7 +62,7 @@ impl<'a> Service<'a> {
 
     /// Works off all events; every request is recorded once, as soon as its outcome is known.
     pub fn run(mut self, sink: &mut dyn OutcomeSink) -> Result<()> {
-        self.expect_arrival(0);
+        self.expect_first_arrivals();
         while let Some((now, event)) = self.events.next() {
             match event {
                 Event::Completion(outcome) => self.complete(now, &outcome),
@@ -73,7 +76,18 @@ impl<'a> Service<'a> {
         Ok(())
     }
 
-    /// Arrivals are chained: each schedules the next, so that the heap stays small.
+    fn expect_first_arrivals(&mut self) {
+        match &self.closed_loop {
+            None => self.expect_arrival(0),
+            Some(closed_loop) => {
+                for &index in &closed_loop.firsts {
+                    self.events.schedule(self.requests[index].arrival, Event::Arrival(index));
+                }
+            }
+        }
+    }
+
+    /// Open arrivals are chained: each schedules the next, so that the heap stays small.
     fn expect_arrival(&mut self, index: usize) {
         if let Some(request) = self.requests.get(index) {
             self.events.schedule(request.arrival, Event::Arrival(index));
@@ -85,7 +99,10 @@ impl<'a> Service<'a> {
         if self.server == Server::Idle {
             self.schedule_start(now);
         }
-        self.expect_arrival(index + 1);
+        match &mut self.closed_loop {
+            None => self.expect_arrival(index + 1),
+            Some(closed_loop) => closed_loop.arrive(index, now),
+        }
     }
 
     fn schedule_start(&mut self, now: SimTime) {
@@ -105,7 +122,10 @@ impl<'a> Service<'a> {
     }
 
     fn serve(&mut self, now: SimTime, index: usize) -> Result<Outcome> {
-        let (request, bounds) = (self.requests[index], self.bounds[index]);
+        let (mut request, bounds) = (self.requests[index], self.bounds[index]);
+        if let Some(closed_loop) = &mut self.closed_loop {
+            request.arrival = closed_loop.take(index);
+        }
         let view = ServiceView { now, resident: self.resident, queued: self.waiting.len() };
         let plan = self.policy.plan(RequestView::new(&request, bounds), view);
         let execution = self.executor.execute(&request, &plan)?;
@@ -115,6 +135,10 @@ impl<'a> Service<'a> {
 
     fn complete(&mut self, now: SimTime, outcome: &Outcome) {
         self.policy.observe(outcome);
+        let successor = self.closed_loop.as_ref().and_then(|it| it.successor(outcome.request.id));
+        if let Some((next, think)) = successor {
+            self.events.schedule(now + think, Event::Arrival(next));
+        }
         if !self.ideal_isolation {
             self.release(now);
         }

@@ -113,7 +113,7 @@ fn edf_serves_by_deadline_and_counts_a_request_that_arrives_as_the_server_frees_
     // Request 0 is served 0–10 ms. Deadlines of the others: 1 → 101, 2 → 22, 3 → 10 + 5 = 15 ms.
     let requests = [request(0, 0, 9), request(1, 1, 100), request(2, 2, 20), request(3, 10, 5)];
     let mut executor = Scripted::by(|_, _| prefill_and_decode(8, 2));
-    let options = ServiceOptions { discipline: Discipline::Edf, ideal_isolation: false };
+    let options = ServiceOptions { discipline: Discipline::Edf, ..ServiceOptions::default() };
     let (outcomes, _) = outcomes(&requests, &mut executor, options);
     let served: Vec<_> = outcomes.iter().map(|outcome| outcome.request.id).collect();
     assert_eq!(served, [0, 3, 2, 1]);
@@ -125,7 +125,7 @@ fn edf_serves_by_deadline_and_counts_a_request_that_arrives_as_the_server_frees_
 fn edf_chooses_among_all_requests_of_an_instant_even_when_the_server_is_idle() {
     let requests = [request(0, 5, 90), request(1, 5, 10)];
     let mut executor = Scripted::by(|_, _| prefill_and_decode(1, 1));
-    let options = ServiceOptions { discipline: Discipline::Edf, ideal_isolation: false };
+    let options = ServiceOptions { discipline: Discipline::Edf, ..ServiceOptions::default() };
     let (outcomes, _) = outcomes(&requests, &mut executor, options);
     assert_eq!(outcomes[0].request.id, 1);
 }
@@ -152,6 +152,24 @@ fn in_ideal_isolation_every_request_starts_at_its_arrival() {
             "observe 0",
         ]
     );
+}
+
+/// Every request takes 20 ms. App 0 thinks 10, then 20 ms: request 2 arrives at 20 + 10, waits for
+/// app 1's request until 40; request 3 arrives at 60 + 20.
+#[test]
+fn in_a_closed_loop_an_app_thinks_after_its_answer_and_then_calls() {
+    let mut requests =
+        [request(0, 0, 50), request(1, 5, 50), request(2, 10, 50), request(3, 30, 50)];
+    requests[1].0.app = AppId(1);
+    let mut executor = Scripted::by(|_, _| prefill_and_decode(10, 10));
+    let options = ServiceOptions { closed_loop: true, ..ServiceOptions::default() };
+    let (outcomes, _) = outcomes(&requests, &mut executor, options);
+    let instants: Vec<_> = outcomes
+        .iter()
+        .map(|o| (o.request.id, o.request.arrival.as_millis_f64(), o.start.as_millis_f64()))
+        .collect();
+    assert_eq!(instants, [(0, 0.0, 0.0), (1, 5.0, 20.0), (2, 30.0, 40.0), (3, 80.0, 80.0)]);
+    assert_eq!(outcomes[2].ttft(), ms(20));
 }
 
 #[test]
@@ -215,8 +233,13 @@ fn run_workload(workload: &[(u64, u64, [u64; 5])], options: ServiceOptions) -> V
 
 fn any_options() -> impl Strategy<Value = ServiceOptions> {
     let discipline = prop_oneof![Just(Discipline::Fifo), Just(Discipline::Edf)];
-    (discipline, any::<bool>())
-        .prop_map(|(discipline, ideal_isolation)| ServiceOptions { discipline, ideal_isolation })
+    (discipline, any::<bool>(), any::<bool>()).prop_map(
+        |(discipline, ideal_isolation, closed_loop)| ServiceOptions {
+            discipline,
+            ideal_isolation,
+            closed_loop,
+        },
+    )
 }
 
 proptest! {
@@ -255,7 +278,8 @@ proptest! {
         workload in workloads(),
         discipline in prop_oneof![Just(Discipline::Fifo), Just(Discipline::Edf)],
     ) {
-        let outcomes = run_workload(&workload, ServiceOptions { discipline, ideal_isolation: false });
+        let options = ServiceOptions { discipline, ..ServiceOptions::default() };
+        let outcomes = run_workload(&workload, options);
         for pair in outcomes.windows(2) {
             let freed = pair[0].completion();
             prop_assert_eq!(pair[1].start, freed.max(pair[1].request.arrival));
