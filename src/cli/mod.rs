@@ -84,7 +84,6 @@ fn run(cli: Cli) -> Result<ExitCode> {
 }
 
 /// Reads an option's value by the name that files use for it.
-#[cfg(feature = "engine")]
 fn by_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }

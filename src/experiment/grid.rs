@@ -55,7 +55,11 @@ impl Grid {
         let seeds: Vec<u64> = experiment.seeds().collect();
         let stages = stages(spec)?;
         let (traces, items) = match &spec.trace {
-            TraceSource::File(file) => (vec![vec![Trace::read_csv(&file.path)?]], BTreeMap::new()),
+            TraceSource::File(file) => {
+                let mut trace = Trace::read(&file.path)?;
+                trace.scale_time(file.time_scale)?;
+                (vec![vec![trace]], BTreeMap::new())
+            }
             TraceSource::Synth(synth) => {
                 let pools = answered(item_pools(&synth.items)?, &stages)?;
                 let items = pools.iter().map(|pool| (pool.dataset.clone(), pool.items.len()));

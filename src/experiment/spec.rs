@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::policy::MethodSpec;
 use crate::sim::ServiceOptions;
-use crate::trace::{LevelOrder, SynthSpec};
+use crate::trace::{Arrivals, LevelOrder, SynthSpec};
 
 /// Most replications of an experiment.
 const SEEDS_MAX: u32 = 10_000;
@@ -88,15 +88,18 @@ pub struct SynthSource {
     /// Which app is level 1.
     #[serde(default)]
     pub level_order: LevelOrder,
-    /// Rate of the Poisson arrivals.
+    /// Mean rate of the arrivals.
     #[serde(default = "SynthSource::arrivals_per_hour")]
     pub arrivals_per_hour: f64,
+    /// How they are spread.
+    #[serde(default)]
+    pub arrivals: Arrivals,
     /// Tokens to generate, for every request.
     #[serde(default = "SynthSource::output_tokens")]
     pub output_tokens: u32,
 }
 
-/// A trace in a native CSV file.
+/// A trace in a native file, CSV or columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
@@ -104,6 +107,15 @@ pub struct FileSource {
     pub path: PathBuf,
     /// The skew it was made with, for the column of that name.
     pub alpha: f64,
+    /// What its arrivals are multiplied with: 0.5 doubles the load.
+    #[serde(default = "FileSource::time_scale")]
+    pub time_scale: f64,
+}
+
+impl FileSource {
+    fn time_scale() -> f64 {
+        1.0
+    }
 }
 
 /// A device, and which models it is asked about.
@@ -139,6 +151,7 @@ impl SynthSource {
             alpha,
             level_order: self.level_order,
             arrivals_per_hour: self.arrivals_per_hour,
+            arrivals: self.arrivals,
             output_tokens: self.output_tokens,
             seed,
         }
@@ -186,6 +199,12 @@ impl Experiment {
         if let Some(alpha) = alphas.iter().find(|alpha| !alpha.is_finite()) {
             let error = self.wrong("trace", "skew is not a number");
             return Err(error.found(alpha).allowed("finite numbers"));
+        }
+        if let TraceSource::File(file) = &spec.trace
+            && !(file.time_scale > 0.0 && file.time_scale.is_finite())
+        {
+            let error = self.wrong("time_scale", "out of range").found(file.time_scale);
+            return Err(error.allowed("a number above 0"));
         }
         self.check_names("trace", alphas.iter().map(|alpha| (alpha + 0.0).to_string()))?;
         self.check_names("methods", spec.methods.iter().map(|method| method.name.clone()))?;

@@ -74,6 +74,17 @@ impl LevelOrder {
         }
     }
 
+    /// What the requests of each of [`APPS`] are proportional to under skew `alpha`: e^(α·level),
+    /// relative to the heaviest level, so that none overflows.
+    ///
+    /// # Panics
+    /// If `alpha` is not finite.
+    pub(super) fn weights(self, alpha: f64) -> [f64; APPS.len()] {
+        assert!(alpha.is_finite(), "a skew is a finite number");
+        let heaviest = if alpha > 0.0 { APPS.len() as f64 } else { 1.0 };
+        std::array::from_fn(|index| (alpha * (self.level(index) as f64 - heaviest)).exp())
+    }
+
     /// How many of `requests` each of [`APPS`] makes under skew `alpha`.
     ///
     /// Shares ∝ e^(α·level) are rounded by largest remainder (equal remainders: the earlier app
@@ -83,11 +94,7 @@ impl LevelOrder {
     /// If `alpha` is not finite.
     #[must_use]
     pub fn counts(self, requests: u32, alpha: f64) -> [u32; APPS.len()] {
-        assert!(alpha.is_finite(), "a skew is a finite number");
-        // Relative to the heaviest level, so that no weight overflows.
-        let heaviest = if alpha > 0.0 { APPS.len() as f64 } else { 1.0 };
-        let weights: [f64; APPS.len()] =
-            std::array::from_fn(|index| (alpha * (self.level(index) as f64 - heaviest)).exp());
+        let weights = self.weights(alpha);
         let total: f64 = weights.iter().sum();
         let exact = weights.map(|weight| f64::from(requests) * weight / total);
         let mut counts = exact.map(|share| share.floor() as u32);

@@ -1,15 +1,25 @@
-//! Request traces: the type, its CSV form, and a synthesiser of the study's traces.
+//! Request traces: the type, its forms, a synthesiser of the study's traces, importers.
 
 mod apps;
+mod arrivals;
+mod columnar;
+pub mod export;
+pub mod import;
 mod native;
 mod summary;
 mod synth;
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::error::{Error, Result};
 use crate::request::{AppId, DatasetId, Request};
 
 pub(crate) use native::quoted;
 
 pub use apps::{APPS, App, LevelOrder};
+pub use arrivals::Arrivals;
 pub use summary::{Group, Range, Summary};
 pub use synth::{ItemPool, PooledItem, SynthSpec, synthesize};
 
@@ -30,6 +40,34 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// Reads the trace in the file `path`, CSV or columns, whatever its name.
+    ///
+    /// # Errors
+    /// As [`read_csv`](Self::read_csv) and [`read_columns`](Self::read_columns).
+    pub fn read(path: &Path) -> Result<Self> {
+        let unreadable = |error| Error::io(path, "cannot read", error);
+        let mut start = Vec::new();
+        let limit = columnar::MAGIC.len() as u64;
+        File::open(path)
+            .map_err(unreadable)?
+            .take(limit)
+            .read_to_end(&mut start)
+            .map_err(unreadable)?;
+        if start == columnar::MAGIC { Self::read_columns(path) } else { Self::read_csv(path) }
+    }
+
+    /// Writes the trace to the file `path`: in columns if its name ends in `.plt`, else as CSV.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        if path.extension().is_some_and(|ending| ending == "plt") {
+            self.write_columns(path)
+        } else {
+            self.write_csv(path)
+        }
+    }
+
     /// The name of app `id`.
     ///
     /// # Panics

@@ -108,6 +108,18 @@ pub(crate) fn quoted(name: &str) -> String {
     }
 }
 
+/// The line of `body` on which `record` starts: the csv crate counts the blank lines before it to
+/// it.
+pub(super) fn record_line(body: &str, record: &StringRecord) -> u64 {
+    let position = record.position().expect("a record that was read has a position");
+    let blank = body.as_bytes()[position.byte() as usize..]
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .filter(|&&byte| byte == b'\n')
+        .count() as u64;
+    position.line() + blank
+}
+
 /// A file on its way to a [`Trace`].
 struct Reader<'a> {
     path: &'a Path,
@@ -168,15 +180,8 @@ impl<'a> Reader<'a> {
         Error::file(self.path, "not a CSV file").caused_by(error)
     }
 
-    /// The line on which `record` starts: the csv crate counts the blank lines before it to it.
     fn line_of(&self, record: &StringRecord) -> u64 {
-        let position = record.position().expect("a record that was read has a position");
-        let blank = self.body.as_bytes()[position.byte() as usize..]
-            .iter()
-            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-            .filter(|&&byte| byte == b'\n')
-            .count() as u64;
-        self.skipped + position.line() + blank
+        self.skipped + record_line(self.body, record)
     }
 
     fn header(&self, line: u64, record: &StringRecord) -> Result<Header> {

@@ -1,18 +1,15 @@
-//! Synthesis of the study's traces: six apps, skewed counts, shuffled, Poisson arrivals.
-
-use std::time::Duration;
+//! Synthesis of the study's traces: six apps, skewed counts, shuffled, arrivals at a mean rate.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use rand_distr::{Distribution, Exp};
 use serde::{Deserialize, Serialize};
 
 use super::Trace;
 use super::apps::{APPS, App, LevelOrder};
+use super::arrivals::Arrivals;
 use crate::error::{Error, Result};
 use crate::request::Request;
 use crate::rng::stream;
-use crate::units::SimTime;
 
 /// What a trace is to be like. The defaults are the study's, without skew.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -24,8 +21,10 @@ pub struct SynthSpec {
     pub alpha: f64,
     /// Which app is level 1.
     pub level_order: LevelOrder,
-    /// Rate of the Poisson arrivals, all apps together.
+    /// Mean rate of the arrivals, all apps together.
     pub arrivals_per_hour: f64,
+    /// How they are spread.
+    pub arrivals: Arrivals,
     /// Tokens to generate, for every request.
     pub output_tokens: u32,
     /// Seed of the shuffle, the arrivals and the items.
@@ -39,6 +38,7 @@ impl Default for SynthSpec {
             alpha: 0.0,
             level_order: LevelOrder::Paper,
             arrivals_per_hour: 5.0,
+            arrivals: Arrivals::default(),
             output_tokens: 16,
             seed: 0,
         }
@@ -83,7 +83,8 @@ pub fn synthesize(spec: &SynthSpec, pools: &[ItemPool]) -> Result<Trace> {
         .flat_map(|(app, count)| std::iter::repeat_n(app, count as usize))
         .collect();
     calls.shuffle(&mut stream(spec.seed, "trace/shuffle"));
-    let arrivals = poisson_arrivals(spec)?;
+    let mut arrivals = stream(spec.seed, "trace/arrivals");
+    let arrivals = spec.arrivals.draw(spec.arrivals_per_hour, spec.requests, &mut arrivals)?;
     let mut items = stream(spec.seed, "trace/items");
     let mut trace = Trace { provenance: provenance(spec, pools), ..Trace::default() };
     for ((id, app), arrival) in (0..).zip(calls).zip(arrivals) {
@@ -124,29 +125,8 @@ fn check(spec: &SynthSpec) -> Result<()> {
     Ok(())
 }
 
-/// Arrivals whose gaps are exponential, to the nearest nanosecond; the first is after a gap too.
-fn poisson_arrivals(spec: &SynthSpec) -> Result<Vec<SimTime>> {
-    let too_slow = || {
-        Error::new("trace synth", "arrivals reach beyond a hundred years")
-            .at("arrivals_per_hour")
-            .found(spec.arrivals_per_hour)
-    };
-    let gap_hours = Exp::new(spec.arrivals_per_hour).map_err(|_| too_slow())?;
-    let mut rng = stream(spec.seed, "trace/arrivals");
-    let century = Duration::from_hours(100 * 365 * 24);
-    let mut since_start = Duration::ZERO;
-    (0..spec.requests)
-        .map(|_| {
-            let gap = Duration::try_from_secs_f64(gap_hours.sample(&mut rng) * 3600.0).ok();
-            let arrival = gap.and_then(|gap| since_start.checked_add(gap));
-            since_start = arrival.filter(|&arrival| arrival <= century).ok_or_else(too_slow)?;
-            Ok(SimTime::ZERO + since_start)
-        })
-        .collect()
-}
-
 /// The pools that `app` draws from, evenly.
-fn pools_of<'a>(app: &App, pools: &'a [ItemPool]) -> Result<Vec<&'a ItemPool>> {
+pub(super) fn pools_of<'a>(app: &App, pools: &'a [ItemPool]) -> Result<Vec<&'a ItemPool>> {
     let wanted = |pool: &&ItemPool| app.dataset.is_none_or(|name| pool.dataset == name);
     let found: Vec<_> = pools.iter().filter(wanted).filter(|pool| !pool.items.is_empty()).collect();
     if found.is_empty() {
@@ -160,14 +140,14 @@ fn pools_of<'a>(app: &App, pools: &'a [ItemPool]) -> Result<Vec<&'a ItemPool>> {
 
 /// How the trace was made, enough to make it again.
 fn provenance(spec: &SynthSpec, pools: &[ItemPool]) -> Vec<String> {
-    let SynthSpec { requests, alpha, arrivals_per_hour, output_tokens, seed, level_order } = spec;
+    let SynthSpec { requests, alpha, arrivals_per_hour, arrivals, output_tokens, seed, .. } = spec;
     let names: Vec<_> = pools.iter().map(|pool| pool.dataset.as_str()).collect();
     let mut lines = vec![
         format!("synthesised by pliant {}", env!("CARGO_PKG_VERSION")),
         format!(
             "requests {requests}, alpha {alpha}, level order {}, {arrivals_per_hour} arrivals per \
-             hour (Poisson), seed {seed}",
-            level_order.name()
+             hour ({arrivals}), seed {seed}",
+            spec.level_order.name()
         ),
         format!("output_tokens is {output_tokens} throughout: the study does not state it"),
         "items are drawn uniformly, with replacement, from those kept for replay".to_owned(),
@@ -188,6 +168,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::units::SimTime;
 
     fn pools() -> Vec<ItemPool> {
         ["arc-easy", "openbookqa", "piqa", "sciq"]

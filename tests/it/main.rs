@@ -15,3 +15,4 @@ mod readme;
 mod report;
 mod support;
 mod trace;
+mod trace_import;

@@ -1,10 +1,32 @@
 //! What several areas need: the binary in a folder of its own, and files made by hand.
 
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use snapbox::cmd::Command;
 
 /// `pliant` with `folder` as its working directory, so that messages name short paths.
 pub fn pliant(folder: &Path) -> Command {
     Command::new(snapbox::cmd::cargo_bin!("pliant")).current_dir(folder)
+}
+
+/// The file `name` of data that is not ours to publish: below `PLIANT_SHARED_DATA`, or
+/// `../shared/data` of the repository.
+///
+/// Where it is absent the calling test cannot run; `None`, and a line that `.ci/skipped` reports.
+pub fn shared_data(name: &Path) -> Option<PathBuf> {
+    let root = std::env::var_os("PLIANT_SHARED_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        PathBuf::from,
+    );
+    let path = root.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // `println!` would be captured, as the test will pass.
+    let line = format!("\nSKIPPED {test}: needs {} of the shared data\n", name.display());
+    std::io::stdout().write_all(line.as_bytes()).expect("standard output is open");
+    None
 }
