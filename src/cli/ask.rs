@@ -20,6 +20,9 @@ pub struct Args {
     prompt: String,
     #[command(flatten)]
     engine: EngineArgs,
+    /// Family of sub-models: width, width-lora, layer-removal
+    #[arg(long, default_value = "width")]
+    family: String,
     /// Sub-model, in percent
     #[arg(long, value_name = "PERCENT", conflicts_with = "slo")]
     level: Option<u16>,
@@ -46,13 +49,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     let asked = level(args.level.unwrap_or(100))?;
     let slo = args.slo.as_deref().map(parse_slo).transpose()?;
-    let mut model = args.engine.open("width", EngineOptions::default())?;
+    let mut model = args.engine.open(&args.family, EngineOptions::default())?;
     let prompts = PROMPT_RATIOS.map(|ratio| cut(&args.prompt, ratio, &model.tokenizer));
     let (level, tokens, choice) = match slo {
         None => (asked, &prompts[PROMPT_RATIOS.len() - 1], None),
         Some(slo) => {
             let lengths = prompts.each_ref().map(|tokens| tokens.len() as u32);
-            let planner = PromptPlanner::load(&args.device, &args.quality, BASE_MODEL)?;
+            let planner =
+                PromptPlanner::load(&args.device, &args.quality, BASE_MODEL, &args.family)?;
             let choice = planner.choose(slo, &lengths, args.tokens as u32)?;
             (choice.plan.level, &prompts[choice.ratio_index], Some(choice))
         }

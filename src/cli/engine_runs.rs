@@ -17,7 +17,7 @@ use pliant::{Error, Result};
 use super::engine_args::{BASE_MODEL, EngineArgs};
 
 /// The families that the engine runs.
-const FAMILIES: [&str; 2] = ["width", "layer-removal"];
+const FAMILIES: [&str; 3] = ["width", "width-lora", "layer-removal"];
 
 /// What the engine's runs share.
 pub struct EngineRuns {

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pliant::Result;
 use pliant::engine::WeightLayout;
 use pliant::origin;
+use pliant::profiler::adapters::{self, AdapterPlan};
 use pliant::profiler::device::{self, DevicePlan};
 use pliant::profiler::layouts;
 use pliant::profiler::quality::{self, QualityPlan};
@@ -33,6 +34,8 @@ enum Command {
     Quality(QualityArgs),
     /// Compare the ways sub-models can share weights, one way per run, `plain` first
     Layouts(LayoutArgs),
+    /// Time sub-models with and without an adapter, in turns
+    Adapters(AdapterArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,6 +107,22 @@ struct LayoutArgs {
     out: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+struct AdapterArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Levels in percent
+    #[arg(long, value_delimiter = ',', default_value = "20,50,80",
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    levels: Vec<u16>,
+    /// Rank of the adapters
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    rank: u16,
+    /// How often each is timed, with and without
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
+    repetitions: u32,
+}
+
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Latency(args) => latency(&args)?,
@@ -113,6 +132,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             layouts::measure(open, args.layout, args.repetitions, &args.out)?;
             print_line(layouts::comparison(&args.out)?)?;
         }
+        Command::Adapters(args) => adapters(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -137,6 +157,20 @@ fn latency(args: &LatencyArgs) -> Result<()> {
     let profile = device::measure(&plan, open, &mut report)?;
     bar.finish_and_clear();
     print_line(device::summary(&profile))
+}
+
+fn adapters(args: &AdapterArgs) -> Result<()> {
+    let levels = args.levels.iter().copied().map(Level::percent).collect();
+    let (rank, repetitions) = (usize::from(args.rank), args.repetitions);
+    let plan = AdapterPlan { levels, rank, repetitions };
+    let mut model = args.engine.open("width", pliant::engine::EngineOptions::default())?;
+    let bar = bar("{bar:30} {pos}/{len} pairs, {eta} left");
+    let table = adapters::compare(&mut model, &plan, &mut |done, planned| {
+        bar.set_length(planned as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    print_line(table)
 }
 
 fn quality(args: QualityArgs) -> Result<()> {

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use super::manifest::ElasticManifest;
 use crate::assets::{self, Package, Store};
 use crate::digest;
+use crate::engine::adapter::{Adapter, AdapterTarget};
 use crate::engine::gguf::Gguf;
 use crate::engine::session::Runtime;
 use crate::engine::tokenizer::Tokenizer;
 use crate::engine::weights::Weights;
 use crate::engine::{Engine, EngineOptions};
 use crate::error::{Error, Result};
+use crate::units::Level;
 
 /// Most positions that rotary tables are made for.
 const POSITIONS: usize = 4096;
@@ -69,13 +71,47 @@ impl ElasticModel {
         let weights = ordered_weights(&gguf, &manifest)?;
         let library = assets::main_file(Package::OnnxRuntime)?;
         let runtime = Runtime::load(&library, source.threads)?;
+        let mut engine = Engine::new(runtime, weights, &manifest.levels, source.options)?;
+        for (level, path) in checked_adapters(&source.manifest, &manifest)? {
+            engine.set_adapter_file(level, path);
+        }
         Ok(Self {
-            engine: Engine::new(runtime, weights, &manifest.levels, source.options)?,
+            engine,
             tokenizer: Tokenizer::from_gguf(&gguf)?,
             manifest_sha256: digest::sha256_file(&source.manifest)?,
             manifest,
         })
     }
+}
+
+/// The files of the adapters that `manifest`, of the file `path`, names. Each is read once to see
+/// that it is what the manifest says; the engine reads it again when it needs it.
+fn checked_adapters(path: &Path, manifest: &ElasticManifest) -> Result<Vec<(Level, PathBuf)>> {
+    let order_sha256 = manifest.order_sha256();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut files = Vec::with_capacity(manifest.adapters.len());
+    for entry in &manifest.adapters {
+        let file = folder.join(&entry.file);
+        let sha256 = digest::sha256_file(&file)?;
+        if sha256 != entry.sha256 {
+            return Err(Error::file(&file, "not the adapter that the manifest names")
+                .found(format!("sha256 {sha256}"))
+                .allowed(format!("sha256 {}, as {} says", entry.sha256, path.display())));
+        }
+        let sub_model = manifest.level(entry.level).expect("the manifest was checked");
+        Adapter::load(&file)?.check(
+            &file,
+            &AdapterTarget {
+                base_model_sha256: &manifest.model.model_sha256,
+                order_sha256: &order_sha256,
+                config: &manifest.model.config,
+                sub_model,
+                rank: entry.rank,
+            },
+        )?;
+        files.push((entry.level, file));
+    }
+    Ok(files)
 }
 
 /// The weights of `gguf` in the manifest's order, from the cache or made now.

@@ -235,7 +235,7 @@ impl Adapter {
         reason = "shapes are checked first, metadata is plain data"
     )]
     pub fn save(&self, path: &Path) -> Result<()> {
-        let metadata = self.metadata(path)?;
+        let metadata = self.metadata(&path.display().to_string())?;
         let mut tensors: Vec<(String, [usize; 2], Vec<u8>)> = Vec::new();
         for (index, (layer, rows)) in self.layers.iter().zip(&metadata.layers).enumerate() {
             for matrix in Matrix::ALL {
@@ -329,14 +329,27 @@ impl Adapter {
             let (found, allowed) = (self.rank.to_string(), target.rank.to_string());
             return wrong("adapter of another rank", found, allowed);
         }
-        let metadata = self.metadata(path)?;
-        let config = target.config;
+        self.check_shape(&path.display().to_string(), target.config, target.sub_model)
+    }
+
+    /// Checks that every matrix has the shape that `sub_model` needs; errors are about `subject`.
+    ///
+    /// # Errors
+    /// If a layer's shape differs.
+    pub fn check_shape(
+        &self,
+        subject: &str,
+        config: &ModelConfig,
+        sub_model: &SubModel,
+    ) -> Result<()> {
+        let metadata = self.metadata(subject)?;
         let allowed: Vec<LayerRows> =
-            target.sub_model.layers.iter().map(|shape| LayerRows::of(config, shape)).collect();
+            sub_model.layers.iter().map(|shape| LayerRows::of(config, shape)).collect();
+        let wrong = || Error::new(subject, "adapter of another shape");
         if metadata.layers.len() != allowed.len() {
             let layers = |n: usize| format!("{n} layers");
-            let (found, allowed) = (layers(metadata.layers.len()), layers(allowed.len()));
-            return wrong("adapter of another shape", found, allowed);
+            let found = layers(metadata.layers.len());
+            return Err(wrong().found(found).allowed(layers(allowed.len())));
         }
         let kept = |rows: &LayerRows, hidden: usize| {
             let LayerRows { query, key, neurons } = rows;
@@ -344,7 +357,7 @@ impl Adapter {
         };
         for (index, (found, allowed)) in metadata.layers.iter().zip(&allowed).enumerate() {
             if found != allowed || metadata.hidden != config.hidden {
-                return Err(Error::file(path, "adapter of another shape")
+                return Err(wrong()
                     .at(format!("layer {index}"))
                     .found(kept(found, metadata.hidden))
                     .allowed(kept(allowed, config.hidden)));
@@ -354,9 +367,9 @@ impl Adapter {
     }
 
     /// The shapes of the matrices, if they agree with each other.
-    fn metadata(&self, path: &Path) -> Result<Metadata> {
+    fn metadata(&self, subject: &str) -> Result<Metadata> {
         let wrong = |index: usize, matrix: Matrix, found: String, allowed: String| {
-            Error::file(path, "shapes of an adapter contradict each other")
+            Error::new(subject, "shapes of an adapter contradict each other")
                 .at(format!("layer {index}, {}", matrix.name()))
                 .found(found)
                 .allowed(allowed)

@@ -1,11 +1,15 @@
-//! An elastic model in memory: one set of weights, a session per sub-model, one KV cache.
+//! An elastic model in memory: one set of weights, a session per sub-model, one KV cache, and the
+//! adapters of sub-models that have one.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use ort::session::builder::PrepackedWeights;
 use serde::{Deserialize, Serialize};
 
-use super::graph::{self, Attention, Layout};
+use super::adapter::Adapter;
+use super::attach::{Adapters, PackedAdapter};
+use super::graph::{self, Attention, Graph, Layout};
 use super::kv_cache::KvCache;
 use super::model::{ModelConfig, SubModel};
 use super::session::{Feed, LevelSession, Packing, Runtime, WeightViews};
@@ -64,14 +68,19 @@ pub struct Forward {
     pub log_probs: Vec<f32>,
 }
 
+/// A sub-model, what its tokens attend to, and the rank of its adapter if it has one.
+type SessionKey = (Level, Attention, Option<usize>);
+
 /// An elastic model that can run any sub-model of its ladder.
 ///
-/// Sessions are opened when first used and stay open; switching is picking another one. The KV
-/// cache belongs to the sub-model that wrote it last.
+/// Sessions are opened when first used and stay open; switching is picking another one and
+/// attaching its adapter in place of the last one's. The KV cache belongs to the sub-model that
+/// wrote it last.
 #[derive(Debug)]
 pub struct Engine {
     // Sessions and views point into the weights: they are dropped first.
-    sessions: BTreeMap<(Level, Attention), LevelSession>,
+    sessions: BTreeMap<SessionKey, LevelSession>,
+    adapters: Adapters,
     views: WeightViews,
     packing: Packing,
     cache: KvCache,
@@ -109,6 +118,7 @@ impl Engine {
         };
         Ok(Self {
             sessions: BTreeMap::new(),
+            adapters: Adapters::default(),
             views: WeightViews::default(),
             packing,
             cache: KvCache::new(config, options.context)?,
@@ -150,20 +160,71 @@ impl Engine {
         (self.weights.bytes(), self.cache.bytes())
     }
 
-    /// Opens the session of `level` for `attention` unless it is open.
+    /// Gives sub-model `level` an adapter in place of the one it had, or takes that away. Base
+    /// weights stay as they are, and so do the other levels.
     ///
     /// # Errors
-    /// If the ladder has no such level or ONNX Runtime refuses the graph.
-    pub fn open(&mut self, level: Level, attention: Attention) -> Result<()> {
-        if self.sessions.contains_key(&(level, attention)) {
-            return Ok(());
-        }
-        let sub_model = self.ladder.get(&level).ok_or_else(|| {
+    /// If the ladder has no such level, or the adapter is of another sub-model.
+    pub fn set_adapter(&mut self, level: Level, adapter: Option<&Adapter>) -> Result<()> {
+        let sub_model = self.sub_model(level)?;
+        let packed = match adapter {
+            None => None,
+            Some(adapter) => {
+                adapter.check_shape(
+                    &format!("adapter of level {level}"),
+                    self.config(),
+                    sub_model,
+                )?;
+                let inputs = self.graph(sub_model, Attention::Causal, Some(adapter.rank)).adapter;
+                Some(PackedAdapter::new(adapter, self.config(), &inputs))
+            }
+        };
+        self.adapters.set(level, packed);
+        Ok(())
+    }
+
+    /// Gives sub-model `level` the adapter of the file `path`, which is read when the level is first
+    /// opened.
+    pub fn set_adapter_file(&mut self, level: Level, path: PathBuf) {
+        self.adapters.set_file(level, path);
+    }
+
+    /// Bytes that the adapter of `level` takes in memory; 0 if it has none or is not read yet.
+    #[must_use]
+    pub fn adapter_bytes(&self, level: Level) -> usize {
+        self.adapters.bytes(level)
+    }
+
+    fn sub_model(&self, level: Level) -> Result<&SubModel> {
+        self.ladder.get(&level).ok_or_else(|| {
             let levels: Vec<String> = self.ladder.keys().map(ToString::to_string).collect();
             Error::new("engine", "no such level").found(level).allowed(levels.join(", "))
-        })?;
-        let index = self.weights.index();
-        let graph = graph::build(index, sub_model, &self.layout, attention, self.cache.context());
+        })
+    }
+
+    fn graph(&self, sub_model: &SubModel, attention: Attention, rank: Option<usize>) -> Graph {
+        let (index, context) = (self.weights.index(), self.cache.context());
+        graph::build(index, sub_model, &self.layout, attention, context, rank)
+    }
+
+    /// Makes `level` ready to run: opens its session for `attention` unless it is open, and attaches
+    /// its adapter, if it has one, in place of another level's.
+    ///
+    /// # Errors
+    /// If the ladder has no such level, ONNX Runtime refuses the graph, or the adapter's file cannot
+    /// be read or is of another sub-model.
+    pub fn open(&mut self, level: Level, attention: Attention) -> Result<()> {
+        if let Some(path) = self.adapters.unread(level) {
+            let adapter = Adapter::load(path)?;
+            self.set_adapter(level, Some(&adapter))?;
+        }
+        self.adapters.attach(level)?;
+        let sub_model = self.sub_model(level)?;
+        let rank = self.adapters.rank(level);
+        if self.sessions.contains_key(&(level, attention, rank)) {
+            return Ok(());
+        }
+        let graph = self.graph(sub_model, attention, rank);
         let session = LevelSession::open(
             self.runtime,
             &self.weights,
@@ -172,7 +233,7 @@ impl Engine {
             attention,
             &self.packing,
         )?;
-        self.sessions.insert((level, attention), session);
+        self.sessions.insert((level, attention, rank), session);
         Ok(())
     }
 
@@ -195,8 +256,10 @@ impl Engine {
         out.rows = feed.logit_rows.len();
         out.logits.resize(values, 0.0);
         out.log_probs.resize(values, 0.0);
-        let session = self.sessions.get_mut(&(level, attention)).expect("just opened");
-        session.run(feed, &mut self.cache, &mut out.logits, &mut out.log_probs)?;
+        let key = (level, attention, self.adapters.rank(level));
+        let session = self.sessions.get_mut(&key).expect("just opened");
+        let adapter = self.adapters.inputs();
+        session.run(feed, &mut self.cache, adapter, &mut out.logits, &mut out.log_probs)?;
         Ok(&self.out)
     }
 }

@@ -8,8 +8,15 @@
 //! Graph inputs: `tokens` i64 `[S]`; `logit_rows` i64 `[K]`, which rows of the input get logits;
 //! `last` i32 `[1]`, tokens in context − 1; `total` i32 `[1]`, tokens in context; and per attention
 //! group the KV cache, bound as input `past_*` and output `present_*` over the same bytes.
+//! A sub-model with adapters has their matrices as further inputs ([`AdapterInput`]); a session
+//! serves any adapter of its rank.
 //! [`Attention::Forest`] adds `positions` i64 `[1, S]` and `mask` f32 `[1, 1, S, T]`, added to the
 //! attention scores. Graph outputs: `logits` and `log_probs` f32 `[K, vocab]`.
+
+mod lora;
+
+use lora::Lora;
+pub use lora::{AdapterInput, AdapterPart};
 
 use super::model::{ModelConfig, SubModel};
 use super::onnx::{Attribute, CONTRIB, Dim, ElementType, GraphBuilder, STANDARD};
@@ -91,10 +98,12 @@ pub struct Graph {
     pub weights: Vec<WeightView>,
     /// (layer, group) of each KV cache the graph reads and writes, in input order.
     pub caches: Vec<(usize, usize)>,
+    /// Matrices of the adapter, in input order, after the caches.
+    pub adapter: Vec<AdapterInput>,
 }
 
 /// Builds the graph of `sub_model` over weights laid out as `index` says. The KV cache holds
-/// `context` tokens.
+/// `context` tokens. With a `rank`, the graph adds adapters of that rank.
 #[must_use]
 pub fn build(
     index: &WeightIndex,
@@ -102,6 +111,7 @@ pub fn build(
     layout: &Layout,
     attention: Attention,
     context: usize,
+    rank: Option<usize>,
 ) -> Graph {
     let mut writer = Writer {
         index,
@@ -109,9 +119,11 @@ pub fn build(
         layout,
         attention,
         context,
+        rank,
         graph: GraphBuilder::default(),
         weights: Vec::new(),
         caches: Vec::new(),
+        adapter: Vec::new(),
     };
     writer.inputs();
     let mut x = writer.embed();
@@ -124,7 +136,13 @@ pub fn build(
         }
     }
     writer.head(&x);
-    Graph { model: writer.graph.finish("elastic"), weights: writer.weights, caches: writer.caches }
+    writer.adapter_inputs();
+    Graph {
+        model: writer.graph.finish("elastic"),
+        weights: writer.weights,
+        caches: writer.caches,
+        adapter: writer.adapter,
+    }
 }
 
 /// Name of the KV cache of a layer's group; `which` is `past_key`, `present_value` and so on.
@@ -139,9 +157,11 @@ struct Writer<'a> {
     layout: &'a Layout,
     attention: Attention,
     context: usize,
+    rank: Option<usize>,
     graph: GraphBuilder,
     weights: Vec<WeightView>,
     caches: Vec<(usize, usize)>,
+    adapter: Vec<AdapterInput>,
 }
 
 const TRANSPOSED: &[(&str, Attribute)] = &[("transB", Attribute::Int(1))];
@@ -169,27 +189,29 @@ impl Writer<'_> {
     /// `x` plus the sum over the first `groups` attention groups.
     fn attention(&mut self, layer: usize, groups: usize, mut x: String) -> String {
         let normed = self.norm(&format!("{layer}.attention_norm"), &x);
+        let mut lora = self.lora(layer, AdapterPart::QkvA, &normed);
         for group in 0..groups {
-            let heads = self.group_attention(layer, group, &normed);
+            let heads = self.group_attention(layer, group, &normed, &lora);
             let rows = self.config.heads_per_group() * self.config.head_dim;
             let o =
                 self.weight(&format!("{layer}.o"), group, group + 1, &[rows, self.config.hidden]);
             x = self.graph.node(STANDARD, "Gemm", &[&heads, &o, &x], &[]);
+            lora.units.push(heads);
         }
-        x
+        self.write(&lora, [AdapterPart::OA(groups), AdapterPart::OB], x)
     }
 
     /// The heads of one group side by side, `[S, heads per group · head_dim]`.
-    fn group_attention(&mut self, layer: usize, group: usize, normed: &str) -> String {
+    fn group_attention(&mut self, layer: usize, group: usize, normed: &str, lora: &Lora) -> String {
         let config = self.config;
         let rows = (config.heads_per_group() + 2) * config.head_dim;
         let qkv = self.weight(&format!("{layer}.qkv"), group, group + 1, &[rows, config.hidden]);
-        let mut inputs = vec![normed.to_owned(), qkv];
-        if self.index.qkv_bias {
-            inputs.push(self.weight(&format!("{layer}.qkv_bias"), group, group + 1, &[rows]));
-        }
-        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        let packed = self.graph.node(STANDARD, "Gemm", &inputs, TRANSPOSED);
+        let bias = self
+            .index
+            .qkv_bias
+            .then(|| self.weight(&format!("{layer}.qkv_bias"), group, group + 1, &[rows]));
+        let addend = self.addend(lora, AdapterPart::QkvB(group), bias);
+        let packed = self.read(normed, &qkv, addend.as_deref());
         let front = self.graph.constant(&[0]);
         let packed = self.graph.node(STANDARD, "Unsqueeze", &[&packed, &front], &[]);
         let heads = self.cached_attention(layer, group, &packed);
@@ -225,19 +247,29 @@ impl Writer<'_> {
     /// `x` plus the sum over the first `neurons` neurons.
     fn mlp(&mut self, layer: usize, neurons: usize, mut x: String) -> String {
         let normed = self.norm(&format!("{layer}.mlp_norm"), &x);
+        let mut lora = self.lora(layer, AdapterPart::GateUpA, &normed);
         for (from, to) in self.layout.ranges(layer, neurons) {
             let shape = [to - from, self.config.hidden];
             let [gate, up, down] = ["gate", "up", "down"]
                 .map(|part| self.weight(&format!("{layer}.{part}"), from, to, &shape));
-            let gate = self.graph.node(STANDARD, "Gemm", &[&normed, &gate], TRANSPOSED);
-            let up = self.graph.node(STANDARD, "Gemm", &[&normed, &up], TRANSPOSED);
+            let addend = self.addend(&lora, AdapterPart::GateB(from, to), None);
+            let gate = self.read(&normed, &gate, addend.as_deref());
+            let addend = self.addend(&lora, AdapterPart::UpB(from, to), None);
+            let up = self.read(&normed, &up, addend.as_deref());
             // x · sigmoid(alpha · x) with alpha 1 is SiLU in one kernel.
             let alpha = [("alpha", Attribute::Float(1.0))];
             let gate = self.graph.node(CONTRIB, "QuickGelu", &[&gate], &alpha);
             let product = self.graph.node(STANDARD, "Mul", &[&gate, &up], &[]);
             x = self.graph.node(STANDARD, "Gemm", &[&product, &down, &x], &[]);
+            lora.units.push(product);
         }
-        x
+        self.write(&lora, [AdapterPart::DownA(neurons), AdapterPart::DownB], x)
+    }
+
+    /// `x · weightᵀ`, plus `addend`.
+    fn read(&mut self, x: &str, weight: &str, addend: Option<&str>) -> String {
+        let inputs: Vec<&str> = [x, weight].into_iter().chain(addend).collect();
+        self.graph.node(STANDARD, "Gemm", &inputs, TRANSPOSED)
     }
 
     fn head(&mut self, x: &str) {

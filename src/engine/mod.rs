@@ -1,6 +1,7 @@
 //! The real engine: an elastic language model on ONNX Runtime.
 
 pub mod adapter;
+mod attach;
 mod elastic;
 pub mod generate;
 pub mod gguf;

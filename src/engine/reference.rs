@@ -3,6 +3,7 @@
 
 use rand::RngExt;
 
+use super::adapter::{Adapter, AdapterTarget, LoraPair};
 use super::model::{DenseLayer, DenseModel, LayerOrder, ModelConfig, SubModel};
 use crate::rng;
 
@@ -101,6 +102,88 @@ pub(crate) fn forward(
             head.chunks_exact(hidden).map(|weights| dot(weights, &normed)).collect()
         })
         .collect()
+}
+
+/// An adapter of random values, strong enough to change the logits of [`random_model`].
+pub(crate) fn random_adapter(
+    config: &ModelConfig,
+    sub_model: &SubModel,
+    rank: usize,
+    seed: u64,
+) -> Adapter {
+    let (base_model_sha256, order_sha256) = ("aa", "bb");
+    let mut adapter =
+        Adapter::zero(&AdapterTarget { base_model_sha256, order_sha256, config, sub_model, rank });
+    let mut random = rng::stream(seed, "random adapter");
+    for layer in &mut adapter.layers {
+        let attention = [&mut layer.q, &mut layer.k, &mut layer.v, &mut layer.o];
+        for pair in attention.into_iter().chain([&mut layer.gate, &mut layer.up, &mut layer.down]) {
+            for value in pair.iter_mut().flat_map(|pair| pair.a.iter_mut().chain(&mut pair.b)) {
+                *value = (random.random::<f32>() - 0.5) * 0.4;
+            }
+        }
+    }
+    adapter
+}
+
+/// `model` with `adapter` multiplied out and added to the units of `order` that it was made for.
+pub(crate) fn merged(model: &DenseModel, order: &[LayerOrder], adapter: &Adapter) -> DenseModel {
+    let mut model = model.clone();
+    let config = &model.config;
+    let (hidden, dim) = (config.hidden, config.head_dim);
+    let query = dim * config.heads_per_group();
+    for ((layer, order), lora) in model.layers.iter_mut().zip(order).zip(&adapter.layers) {
+        let rows = |units: &[u32], width: usize| -> Vec<usize> {
+            units
+                .iter()
+                .flat_map(|&unit| (0..width).map(move |i| unit as usize * width + i))
+                .collect()
+        };
+        let (queries, keys) = (rows(&order.groups, query), rows(&order.groups, dim));
+        let neurons = rows(&order.neurons, 1);
+        for (matrix, pair, rows) in [
+            (&mut layer.q, &lora.q, &queries),
+            (&mut layer.k, &lora.k, &keys),
+            (&mut layer.v, &lora.v, &keys),
+            (&mut layer.gate, &lora.gate, &neurons),
+            (&mut layer.up, &lora.up, &neurons),
+        ] {
+            each_product(pair.as_ref(), hidden, true, |unit, column, value| {
+                matrix[rows[unit] * hidden + column] += value;
+            });
+        }
+        for (matrix, pair, rows, units) in [
+            (&mut layer.o, &lora.o, &queries, config.heads * dim),
+            (&mut layer.down, &lora.down, &neurons, config.intermediate),
+        ] {
+            each_product(pair.as_ref(), hidden, false, |unit, column, value| {
+                matrix[column * units + rows[unit]] += value;
+            });
+        }
+    }
+    model
+}
+
+/// Calls `add` with (unit, place in the residual stream, value) of the product of `pair`, whose
+/// `b` has the units if `units_in_b`, and `a` otherwise.
+fn each_product(
+    pair: Option<&LoraPair>,
+    hidden: usize,
+    units_in_b: bool,
+    mut add: impl FnMut(usize, usize, f32),
+) {
+    let Some(LoraPair { rank, a, b }) = pair else { return };
+    let (by_unit, by_column) = if units_in_b { (b, a) } else { (a, b) };
+    for (unit, row) in by_unit.chunks_exact(*rank).enumerate() {
+        for column in 0..hidden {
+            let value = row
+                .iter()
+                .enumerate()
+                .map(|(r, value)| value * by_column[r * hidden + column])
+                .sum();
+            add(unit, column, value);
+        }
+    }
 }
 
 fn add_group(

@@ -169,7 +169,7 @@ impl LevelSession {
         Ok(Self { session, caches: graph.caches.clone(), inputs, outputs, _weights: kept })
     }
 
-    /// Runs the sub-model, extends `cache`, and writes `[logit_rows, vocab]` values each to
+    /// Runs the sub-model with the inputs of its `adapter`, extends `cache`, and writes `[logit_rows, vocab]` values each to
     /// `logits` and `log_probs`.
     ///
     /// # Panics
@@ -178,6 +178,7 @@ impl LevelSession {
         &mut self,
         feed: &Feed<'_>,
         cache: &mut KvCache,
+        adapter: &[TensorView],
         logits: &mut [f32],
         log_probs: &mut [f32],
     ) -> Result<()> {
@@ -189,7 +190,7 @@ impl LevelSession {
         let lengths = [total as i32 - 1, total as i32];
         // SAFETY: all these live until the end of this function; `run_values` is the only user.
         // Outputs are borrowed mutably and the caches through `cache`.
-        let (mut values, results) = unsafe {
+        let (values, results) = unsafe {
             let mut values = vec![
                 TensorView::new(feed.tokens.as_ptr(), &[count])?,
                 TensorView::new(feed.logit_rows.as_ptr(), &[feed.logit_rows.len()])?,
@@ -208,20 +209,22 @@ impl LevelSession {
             ];
             (values, results)
         };
-        self.run_values(&mut values, &results, cache)
+        self.run_values(&values, &results, cache, adapter)
     }
 
     fn run_values(
         &mut self,
-        values: &mut [TensorView],
+        values: &[TensorView],
         results: &[TensorView; 2],
         cache: &mut KvCache,
+        adapter: &[TensorView],
     ) -> Result<()> {
         let slots = self.caches.iter().flat_map(|&slot| cache.slot(slot)).map(TensorView::ptr);
         let inputs: Vec<*const OrtValue> = values
             .iter()
             .map(TensorView::ptr)
             .chain(slots.clone())
+            .chain(adapter.iter().map(TensorView::ptr))
             .map(<*mut _>::cast_const)
             .collect();
         let mut outputs: Vec<*mut OrtValue> =
@@ -277,6 +280,7 @@ fn names(graph: &Graph, attention: Attention) -> (Vec<CString>, Vec<CString>) {
             ["present_key", "present_value"].map(|which| c_string(&cache_name(which, slot))),
         );
     }
+    inputs.extend(graph.adapter.iter().map(|input| c_string(&input.name)));
     (inputs, outputs)
 }
 

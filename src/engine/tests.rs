@@ -1,7 +1,10 @@
 //! The engine against the reference forward pass, on random models.
 
+use super::adapter::{Adapter, AdapterTarget};
 use super::model::{DenseModel, LayerOrder, LayerShape, SubModel};
-use super::reference::{forward, identity_order, random_model, random_model_of};
+use super::reference::{
+    forward, identity_order, merged, random_adapter, random_model, random_model_of,
+};
 use super::session::{Feed, Runtime};
 use super::weights::Weights;
 use super::{Engine, EngineOptions, WeightLayout};
@@ -175,4 +178,121 @@ fn log_likelihood(
         f64::from(row[token as usize]) - total.ln()
     };
     option.iter().enumerate().map(log_prob).sum()
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
+fn an_adapter_gives_the_logits_of_the_merged_weights_in_every_layout() {
+    let rows: Vec<i64> = (0..TOKENS.len() as i64).collect();
+    for (seed, tied) in [(7, true), (8, false)] {
+        let model = random_model_of(&random_model(0).config, tied, seed);
+        let order = shuffled_order(&model);
+        for layout in [WeightLayout::Chunked, WeightLayout::Views, WeightLayout::Plain] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut engine = engine(&folder, &model, &order, layout);
+            for sub_model in [small(&model), SubModel::full(&model.config)] {
+                let adapter = random_adapter(&model.config, &sub_model, 4, seed);
+                engine.set_adapter(sub_model.level, Some(&adapter)).unwrap();
+                let feed = Feed { tokens: &TOKENS, past: 0, logit_rows: &rows, forest: None };
+                let found = engine.forward(sub_model.level, &feed).unwrap();
+                let merged = merged(&model, &order, &adapter);
+                let expected = forward(&merged, &order, &sub_model, &TOKENS).concat();
+                assert_close(&found.logits, &expected);
+                let plain = forward(&model, &order, &sub_model, &TOKENS).concat();
+                let apart = expected.iter().zip(&plain).any(|(a, b)| (a - b).abs() > 0.1);
+                assert!(apart, "an adapter that changes nothing tests nothing");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
+fn an_adapter_serves_decoding_and_continuations_side_by_side() {
+    let model = random_model(9);
+    let order = shuffled_order(&model);
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = engine(&folder, &model, &order, WeightLayout::Chunked);
+    let sub_model = small(&model);
+    let level = sub_model.level;
+    let adapter = random_adapter(&model.config, &sub_model, 4, 1);
+    engine.set_adapter(level, Some(&adapter)).unwrap();
+    let merged = merged(&model, &order, &adapter);
+    let last_row = |tokens: &[i64]| forward(&merged, &order, &sub_model, tokens).pop().unwrap();
+    let prefix = Feed { tokens: &[3, 14, 15], past: 0, logit_rows: &[2], forest: None };
+    engine.forward(level, &prefix).unwrap();
+    let step = Feed { tokens: &[9], past: 3, logit_rows: &[0], forest: None };
+    assert_close(&engine.forward(level, &step).unwrap().logits, &last_row(&[3, 14, 15, 9]));
+    let (o, x) = (0.0, f32::MIN / 2.0);
+    let mask = [o, o, o, o, x, x, o, o, o, o, o, x, o, o, o, x, x, o];
+    let forest = Some((&[3, 4, 3][..], &mask[..]));
+    let feed = Feed { tokens: &[9, 26, 7], past: 3, logit_rows: &[1, 2], forest };
+    let both = engine.forward(level, &feed).unwrap().logits.clone();
+    assert_close(&both, &[last_row(&[3, 14, 15, 9, 26]), last_row(&[3, 14, 15, 7])].concat());
+}
+
+/// Logits of the last of [`TOKENS`].
+fn last_logits(engine: &mut Engine, level: Level) -> Vec<f32> {
+    let feed = Feed { tokens: &TOKENS, past: 0, logit_rows: &[8], forest: None };
+    engine.forward(level, &feed).unwrap().logits.clone()
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
+fn adapters_come_and_go_without_a_trace() {
+    let model = random_model(10);
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = engine(&folder, &model, &shuffled_order(&model), WeightLayout::Chunked);
+    let (half, full) = (small(&model), SubModel::full(&model.config));
+    let bare = last_logits(&mut engine, half.level);
+    let full_bare = last_logits(&mut engine, full.level);
+    let [a, b] = [1, 2].map(|seed| random_adapter(&model.config, &half, 4, seed));
+    let with = |engine: &mut Engine, adapter: Option<&Adapter>| {
+        engine.set_adapter(half.level, adapter).unwrap();
+        last_logits(engine, half.level)
+    };
+    let with_a = with(&mut engine, Some(&a));
+    let with_b = with(&mut engine, Some(&b));
+    assert!(with_a != bare && with_b != with_a);
+    assert_eq!(last_logits(&mut engine, full.level), full_bare);
+    assert_eq!(last_logits(&mut engine, half.level), with_b);
+    assert_eq!(with(&mut engine, Some(&a)), with_a);
+    assert_eq!(with(&mut engine, None), bare);
+    let zero = Adapter::zero(&AdapterTarget {
+        base_model_sha256: "aa",
+        order_sha256: "bb",
+        config: &model.config,
+        sub_model: &half,
+        rank: 4,
+    });
+    assert_close(&with(&mut engine, Some(&zero)), &bare);
+    let other_rank = random_adapter(&model.config, &half, 2, 1);
+    assert!(with(&mut engine, Some(&other_rank)) != bare);
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
+fn an_adapter_of_another_sub_model_is_refused_and_the_old_one_stays() {
+    let model = random_model(11);
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = engine(&folder, &model, &shuffled_order(&model), WeightLayout::Chunked);
+    let half = small(&model);
+    let adapter = random_adapter(&model.config, &half, 4, 1);
+    engine.set_adapter(half.level, Some(&adapter)).unwrap();
+    let before = last_logits(&mut engine, half.level);
+    let refused = engine.set_adapter(Level::FULL, Some(&adapter)).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "adapter of level 100 %, layer 0: adapter of another shape; found 96 query rows, 48 key \
+         rows, 48 neurons, width 32; allowed: 96 query rows, 48 key rows, 96 neurons, width 32"
+    );
+    let refused = engine.set_adapter(Level::percent(30), Some(&adapter)).unwrap_err().to_string();
+    assert_eq!(refused, "engine: no such level; found 30 %; allowed: 50 %, 100 %");
+    assert_eq!(last_logits(&mut engine, half.level), before);
+    // Layer 2 keeps nothing. A of q, k and v; B of their 64 rows a group in 3 · 4 columns; A, B of o;
+    // A of gate and up; B of each in 2 · 4 columns; A, B of down.
+    let layer_0 = 4 * (3 * 32 + 3 * 192 + 96 + 32 + 2 * 32 + 2 * 2 * 48 + 48 + 32);
+    let layer_1 = 4 * (3 * 32 + 3 * 64 + 32 + 32 + 2 * 32 + 2 * 2 * 16 + 16 + 32);
+    assert_eq!(engine.adapter_bytes(half.level), 4 * (layer_0 + layer_1));
+    assert_eq!(engine.adapter_bytes(Level::FULL), 0);
 }

@@ -9,13 +9,12 @@ use crate::profile::{DeviceProfile, FamilyLatency, QualityTable};
 use crate::request::{Bounds, Slo};
 use crate::units::{PROMPT_RATIOS, Ratio};
 
-const FAMILY: &str = "width";
-
 /// Predicts plans with a device profile and weighs them by their mean accuracy over all datasets.
 #[derive(Debug)]
 pub struct PromptPlanner {
     device: DeviceProfile,
     base_model: String,
+    family: String,
     table: QualityTable,
 }
 
@@ -41,15 +40,21 @@ pub struct PlanChoice {
 }
 
 impl PromptPlanner {
-    /// Reads the device profile in `device` and the table `width` of `base_model`.
+    /// Reads the device profile in `device` and the table of `base_model`'s `family`.
     ///
     /// # Errors
     /// If a file is missing or wrong.
-    pub fn load(device: &Path, quality_root: &Path, base_model: &str) -> Result<Self> {
+    pub fn load(
+        device: &Path,
+        quality_root: &Path,
+        base_model: &str,
+        family: &str,
+    ) -> Result<Self> {
         Ok(Self {
             device: DeviceProfile::load(device)?,
             base_model: base_model.to_owned(),
-            table: QualityTable::load(&quality_root.join(base_model), FAMILY)?,
+            family: family.to_owned(),
+            table: QualityTable::load(&quality_root.join(base_model), family)?,
         })
     }
 
@@ -66,10 +71,10 @@ impl PromptPlanner {
         kept_tokens: &[u32; PROMPT_RATIOS.len()],
         output_tokens: u32,
     ) -> Result<PlanChoice> {
-        let family = self.device.family(&self.base_model, FAMILY)?;
+        let family = self.device.family(&self.base_model, &self.family)?;
         let prompt = kept_tokens[PROMPT_RATIOS.len() - 1];
         let context = |tokens: u32| tokens + output_tokens / 2;
-        let full = family.full();
+        let full = self.device.base(&self.base_model)?;
         let bounds = Slo::Relative { ttft: slo.0, tpot: slo.1 }
             .resolve(Bounds { ttft: full.ttft(prompt), tpot: full.tpot(context(prompt)) });
         let mut best: Option<(f64, PlanChoice)> = None;
@@ -95,7 +100,8 @@ impl PromptPlanner {
             }
         }
         best.map(|(_, choice)| choice).ok_or_else(|| {
-            Error::new("quality table", "shares no level with the device profile").found(FAMILY)
+            Error::new("quality table", "shares no level with the device profile")
+                .found(&self.family)
         })
     }
 

@@ -152,7 +152,8 @@ fn fit_family(
             parameter_share: parameters as f64
                 / self::parameters(config, &SubModel::full(config)) as f64,
             switch_ms: fit_switch_ms(&samples, family, level)?,
-            resident_bytes: (parameters * size_of::<f32>()) as u64,
+            resident_bytes: (parameters * size_of::<f32>() + model.engine.adapter_bytes(level))
+                as u64,
             ttft_ms: fit_prefill(&samples, timed_as, level)?,
             tpot_ms: fit_decode(&samples, timed_as, level)?,
         })

@@ -1,5 +1,6 @@
 //! From the engine to profiles: latency samples and quality tables, streamed to disk and resumable.
 
+pub mod adapters;
 pub mod compression;
 pub mod device;
 pub mod latency;

