@@ -1,5 +1,6 @@
 //! `pliant elastify`: measure importance (`score`), make a ladder from it (`allocate`), both (the
-//! default), or measure what a ladder costs in loss (`evaluate`).
+//! default), measure what a ladder costs in loss (`evaluate`), or train adapters that give some of
+//! it back (`recover`).
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +21,8 @@ use pliant::engine::model::{LayerOrder, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
 use pliant::prompt::Dataset;
 use pliant::{Result, digest};
+
+mod recover;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -68,6 +71,8 @@ enum Step {
         #[arg(required = true, value_name = "MANIFEST")]
         manifests: Vec<PathBuf>,
     },
+    /// Train a LoRA adapter for each level; goes on where an interrupted run stopped
+    Recover(Box<recover::Args>),
 }
 
 /// The model and the text.
@@ -181,6 +186,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Some(Step::Evaluate { sources, tokens, levels, manifests }) => {
             evaluate(&sources, tokens, &levels, &manifests)?;
         }
+        Some(Step::Recover(args)) => recover::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

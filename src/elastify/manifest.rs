@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::allocation::AllocationSpec;
 use super::corpus::CorpusInfo;
 use super::importance::ImportanceRule;
+use super::recover::Recovery;
 use super::scores::{GroupRule, ModelIdentity, Scores};
 use crate::engine::adapter::order_sha256;
 use crate::engine::model::{LayerOrder, LayerShape, ModelConfig, SubModel};
@@ -96,6 +97,9 @@ pub struct ElasticManifest {
     /// model is tuned too; ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<AdapterFile>,
+    /// How the adapters were trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
 }
 
 /// Where the adapter of a level is.
@@ -149,6 +153,7 @@ impl ElasticManifest {
             levels,
             order,
             adapters: Vec::new(),
+            recovery: None,
         })
     }
 

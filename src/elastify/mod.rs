@@ -1,4 +1,5 @@
-//! The offline stage: importance, order and allocation of elastic units.
+//! The offline stage: importance, order and allocation of elastic units, and adapters that recover
+//! some of what a level lost.
 //!
 //! Measuring is slow and allocating instant, so they are two steps with a file between them:
 //!
@@ -6,14 +7,21 @@
 //! corpus ─┐
 //!         ├─ network ─ importance, removal ─▶ scores (file) ─ allocation ─▶ manifest (file)
 //! GGUF  ──┘
+//!
+//! manifest ─┐
+//!           ├─ lora, recover ─▶ adapters, manifest of family width-lora (files)
+//! text ─────┘
 //! ```
 
 pub mod allocation;
 pub mod corpus;
 pub mod elastic_model;
 pub mod importance;
+pub mod lora;
 pub mod manifest;
 pub mod network;
+pub mod offline_cost;
+pub mod recover;
 pub mod removal;
 pub mod scores;
 

