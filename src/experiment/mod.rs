@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! DIR/metrics.csv       one row per method, skew, device and base model, over seeds
-//! DIR/differences.csv   the first method against each other one, paired by seed
+//! DIR/seeds.csv         the same for each seed, for `pliant check`
+//! DIR/paired.csv        the first method against each other one, paired by seed and by request
 //! DIR/outcomes/         one file per run, one row per request, streamed
 //! DIR/predictions/      the same for measured runs: predicted beside measured
 //! DIR/manifest.toml     what it was made from; written last, so its presence means completeness

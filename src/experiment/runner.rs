@@ -16,7 +16,8 @@ use super::spec::{Experiment, ExperimentSpec, KeptOutcomes};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::metrics::{
-    MetricsRow, PairedRow, RunMeasures, Tally, write_metrics_csv, write_paired_csv,
+    MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv, write_paired_csv,
+    write_seeds_csv,
 };
 use crate::outcome::Outcome;
 use crate::policy::Scene;
@@ -112,7 +113,8 @@ pub fn run(
     };
     let (rows, differences) = compare(&grid.cells, &measures, experiment.spec.methods.len());
     write_metrics_csv(&options.out.join("metrics.csv"), &rows)?;
-    write_paired_csv(&options.out.join("differences.csv"), &differences)?;
+    write_seeds_csv(&options.out.join("seeds.csv"), &by_seed(&grid, &measures))?;
+    write_paired_csv(&options.out.join("paired.csv"), &differences)?;
     Manifest::of(experiment, name, runtime, grid.items)?
         .save(&options.out.join("manifest.toml"))?;
     Ok(Results { rows, differences, predictions })
@@ -133,7 +135,8 @@ fn prepare_folder(out: &Path) -> Result<()> {
             remove(&folder, fs::remove_dir_all(&folder))?;
         }
     }
-    for file in ["metrics.csv", "differences.csv", "manifest.toml"].map(|name| out.join(name)) {
+    let files = ["metrics.csv", "seeds.csv", "paired.csv", "manifest.toml"];
+    for file in files.map(|name| out.join(name)) {
         remove(&file, fs::remove_file(&file))?;
     }
     Ok(())
@@ -241,5 +244,16 @@ fn compare(
             differences.push(PairedRow::of(&first.label, runs, against, other_runs));
         }
     }
+    PairedRow::adjust(&mut differences);
     (rows, differences)
+}
+
+/// What each run of the grid shows, cell by cell.
+fn by_seed(grid: &Grid, measures: &[RunMeasures]) -> Vec<SeedRow> {
+    let cells = grid.cells.iter().zip(measures.chunks(grid.seeds.len()));
+    let rows = |(cell, runs): (&Cell, &[RunMeasures])| {
+        let seeds = grid.seeds.iter().zip(runs);
+        seeds.map(|(&seed, run)| SeedRow::of(&cell.label, seed, run)).collect::<Vec<_>>()
+    };
+    cells.flat_map(rows).collect()
 }

@@ -25,6 +25,9 @@ pub struct RunMeasures {
     pub tpot_ms_p50: Option<f64>,
     /// How often the level changed from one request to the next.
     pub switches: usize,
+    /// Whether each request was answered correctly with every bound met, in order of their ids;
+    /// `None` where the answer could not be judged.
+    pub answers: Vec<Option<bool>>,
 }
 
 impl RunMeasures {
@@ -39,7 +42,8 @@ impl RunMeasures {
     }
 }
 
-/// [`RunMeasures`] in the making, for outcomes that stream by: 16 bytes a request are kept.
+/// [`RunMeasures`] in the making, for outcomes that stream by: 32 bytes a request are kept, and
+/// one in the end.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     judged: usize,
@@ -50,6 +54,7 @@ pub struct Tally {
     tpot_ms: Vec<f64>,
     resident: Option<Level>,
     switches: usize,
+    answers: Vec<(u64, Option<bool>)>,
 }
 
 impl Tally {
@@ -62,6 +67,8 @@ impl Tally {
             self.correct += usize::from(correct);
             self.correct_in_time += usize::from(correct && in_time);
         }
+        let answer = outcome.execution.correct.map(|correct| correct && in_time);
+        self.answers.push((outcome.request.id, answer));
         self.ttft_ms.push(millis(outcome.ttft()));
         self.tpot_ms.extend(outcome.tpot().map(millis));
         let level = outcome.plan.level;
@@ -73,6 +80,7 @@ impl Tally {
     #[must_use]
     pub fn finish(mut self) -> RunMeasures {
         let requests = self.ttft_ms.len();
+        self.answers.sort_unstable_by_key(|&(id, _)| id);
         RunMeasures {
             requests,
             accuracy: share(self.correct, self.judged),
@@ -82,6 +90,7 @@ impl Tally {
             ttft_ms_p95: quantile(&mut self.ttft_ms, 0.95),
             tpot_ms_p50: quantile(&mut self.tpot_ms, 0.50),
             switches: self.switches,
+            answers: self.answers.into_iter().map(|(_, answer)| answer).collect(),
         }
     }
 }
@@ -100,13 +109,13 @@ mod tests {
     use crate::request::{AppId, Bounds, DatasetId, Request, Slo};
     use crate::units::{Ratio, SimTime};
 
-    /// A request that arrives at 0, starts after `queued_ms`, prefills for 100 ms and decodes
+    /// Request `id`, which arrives at 0, starts after `queued_ms`, prefills for 100 ms and decodes
     /// `gaps` tokens at 10 ms each, under bounds of 150 ms and 10 ms.
-    fn outcome(queued_ms: u64, gaps: u32, level: u16, correct: Option<bool>) -> Outcome {
+    fn outcome(id: u64, queued_ms: u64, gaps: u32, level: u16, correct: Option<bool>) -> Outcome {
         let bounds = Bounds { ttft: Duration::from_millis(150), tpot: Duration::from_millis(10) };
         Outcome {
             request: Request {
-                id: 0,
+                id,
                 arrival: SimTime::ZERO,
                 app: AppId(0),
                 dataset: DatasetId(0),
@@ -133,10 +142,10 @@ mod tests {
     #[test]
     fn four_requests_by_hand() {
         let measures = RunMeasures::of(&[
-            outcome(0, 3, 100, Some(true)),
-            outcome(30, 3, 50, Some(false)),
-            outcome(100, 3, 50, Some(true)),
-            outcome(0, 0, 100, None),
+            outcome(2, 0, 3, 100, Some(true)),
+            outcome(0, 30, 3, 50, Some(false)),
+            outcome(1, 100, 3, 50, Some(true)),
+            outcome(3, 0, 0, 100, None),
         ]);
         assert_eq!(measures.requests, 4);
         assert_eq!(measures.accuracy, Some(2.0 / 3.0));
@@ -146,12 +155,13 @@ mod tests {
         assert_eq!(measures.ttft_ms_p95, Some(200.0));
         assert_eq!(measures.tpot_ms_p50, Some(10.0));
         assert_eq!(measures.switches, 2);
+        assert_eq!(measures.answers, [Some(false), Some(false), Some(true), None]);
     }
 
     #[test]
     fn what_no_request_defines_is_absent_and_not_zero() {
         assert_eq!(RunMeasures::of(&[]), RunMeasures::default());
-        let one_token = RunMeasures::of(&[outcome(0, 0, 100, None)]);
+        let one_token = RunMeasures::of(&[outcome(0, 0, 0, 100, None)]);
         assert_eq!(one_token.tpot_ms_p50, None);
         assert_eq!(one_token.accuracy, None);
         assert_eq!(one_token.attainment, Some(1.0));

@@ -4,16 +4,28 @@
 //! [`RunMeasures`]; the replications of one cell of an experiment (a method at a skew on a device)
 //! give a [`MetricsRow`] with an interval over seeds; two methods of a cell that met the same
 //! requests give a [`PairedRow`]. `docs/metrics.md` states every measure as an expression over a
-//! request's instants.
+//! request's instants, `docs/statistics.md` every interval and test with the example it is checked
+//! against.
 //!
 //! A measure that no request defines is absent: `None` here, an empty cell in a file.
 
+mod bootstrap;
+mod detectable;
+mod hypothesis;
 mod measures;
 mod row;
+mod seed_row;
 mod statistics;
 mod table;
 
+pub use bootstrap::{bca_mean_95, bootstrap_mean_95};
+pub use detectable::{Sureness, detectable_mean, detectable_share};
+pub use hypothesis::{Discordance, TEstimate, holm};
 pub use measures::{RunMeasures, Tally};
 pub use row::{CellLabel, MetricsRow, PairedRow};
-pub use statistics::{Interval, bootstrap_mean_95, mean, quantile};
-pub use table::{read_metrics_csv, read_paired_csv, write_metrics_csv, write_paired_csv};
+pub use seed_row::SeedRow;
+pub use statistics::{Interval, deviation, mean, quantile};
+pub use table::{
+    read_metrics_csv, read_paired_csv, read_seeds_csv, write_metrics_csv, write_paired_csv,
+    write_seeds_csv,
+};

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap::{bca_mean_95, bootstrap_mean_95};
+use super::hypothesis::{Discordance, holm};
 use super::measures::RunMeasures;
-use super::statistics::{Interval, bootstrap_mean_95, mean};
+use super::statistics::{Interval, deviation, mean};
 
 /// Which cell of an experiment: everything but the seed.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +24,8 @@ pub struct CellLabel {
     pub provenance: String,
 }
 
-/// One row of `metrics.csv`: a cell's measures, each the mean over its replications.
+/// One row of `metrics.csv`: a cell's measures, each the mean over its replications, with the ends
+/// `…_lo` and `…_hi` of its 95 % percentile-bootstrap interval over them.
 ///
 /// A mean leaves out replications in which the measure is absent. Shares are in [0, 1].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,22 +43,46 @@ pub struct MetricsRow {
     pub base_model: String,
     /// See [`RunMeasures::accuracy`].
     pub accuracy: Option<f64>,
+    /// Lower end of the interval of `accuracy`.
+    pub accuracy_lo: Option<f64>,
+    /// Upper end of that interval.
+    pub accuracy_hi: Option<f64>,
     /// See [`RunMeasures::accuracy_at_slo`].
     pub accuracy_at_slo: Option<f64>,
-    /// Lower end of the 95 % bootstrap interval of `accuracy_at_slo` over replications.
+    /// Lower end of the interval of `accuracy_at_slo`.
     pub accuracy_at_slo_lo: Option<f64>,
     /// Upper end of that interval.
     pub accuracy_at_slo_hi: Option<f64>,
     /// See [`RunMeasures::attainment`].
     pub attainment: Option<f64>,
+    /// Lower end of the interval of `attainment`.
+    pub attainment_lo: Option<f64>,
+    /// Upper end of that interval.
+    pub attainment_hi: Option<f64>,
     /// See [`RunMeasures::ttft_ms_p50`].
     pub ttft_ms_p50: Option<f64>,
+    /// Lower end of the interval of `ttft_ms_p50`.
+    pub ttft_ms_p50_lo: Option<f64>,
+    /// Upper end of that interval.
+    pub ttft_ms_p50_hi: Option<f64>,
     /// See [`RunMeasures::ttft_ms_p95`].
     pub ttft_ms_p95: Option<f64>,
+    /// Lower end of the interval of `ttft_ms_p95`.
+    pub ttft_ms_p95_lo: Option<f64>,
+    /// Upper end of that interval.
+    pub ttft_ms_p95_hi: Option<f64>,
     /// See [`RunMeasures::tpot_ms_p50`].
     pub tpot_ms_p50: Option<f64>,
+    /// Lower end of the interval of `tpot_ms_p50`.
+    pub tpot_ms_p50_lo: Option<f64>,
+    /// Upper end of that interval.
+    pub tpot_ms_p50_hi: Option<f64>,
     /// See [`RunMeasures::switches`]; absent without replications.
     pub switches: Option<f64>,
+    /// Lower end of the interval of `switches`.
+    pub switches_lo: Option<f64>,
+    /// Upper end of that interval.
+    pub switches_hi: Option<f64>,
     /// See [`CellLabel::provenance`].
     pub provenance: String,
     /// Replications behind the row.
@@ -68,24 +95,40 @@ impl MetricsRow {
     /// The row of the cell `label` whose replications were `runs`.
     #[must_use]
     pub fn of(label: &CellLabel, runs: &[RunMeasures]) -> Self {
-        let at_slo = present(runs, |run| run.accuracy_at_slo);
-        let interval = bootstrap_mean_95(&at_slo);
-        let mean_of = |measure: fn(&RunMeasures) -> Option<f64>| mean(&present(runs, measure));
+        let accuracy = OverSeeds::of(runs, |run| run.accuracy);
+        let at_slo = OverSeeds::of(runs, |run| run.accuracy_at_slo);
+        let attainment = OverSeeds::of(runs, |run| run.attainment);
+        let ttft_p50 = OverSeeds::of(runs, |run| run.ttft_ms_p50);
+        let ttft_p95 = OverSeeds::of(runs, |run| run.ttft_ms_p95);
+        let tpot_p50 = OverSeeds::of(runs, |run| run.tpot_ms_p50);
+        let switches = OverSeeds::of(runs, |run| Some(run.switches as f64));
         Self {
             method: label.method.clone(),
             alpha: label.alpha,
             device: label.device.clone(),
             latency_of: label.latency_of.clone(),
             base_model: label.base_model.clone(),
-            accuracy: mean_of(|run| run.accuracy),
-            accuracy_at_slo: mean(&at_slo),
-            accuracy_at_slo_lo: interval.map(|interval| interval.lo),
-            accuracy_at_slo_hi: interval.map(|interval| interval.hi),
-            attainment: mean_of(|run| run.attainment),
-            ttft_ms_p50: mean_of(|run| run.ttft_ms_p50),
-            ttft_ms_p95: mean_of(|run| run.ttft_ms_p95),
-            tpot_ms_p50: mean_of(|run| run.tpot_ms_p50),
-            switches: mean_of(|run| Some(run.switches as f64)),
+            accuracy: accuracy.mean,
+            accuracy_lo: accuracy.lo,
+            accuracy_hi: accuracy.hi,
+            accuracy_at_slo: at_slo.mean,
+            accuracy_at_slo_lo: at_slo.lo,
+            accuracy_at_slo_hi: at_slo.hi,
+            attainment: attainment.mean,
+            attainment_lo: attainment.lo,
+            attainment_hi: attainment.hi,
+            ttft_ms_p50: ttft_p50.mean,
+            ttft_ms_p50_lo: ttft_p50.lo,
+            ttft_ms_p50_hi: ttft_p50.hi,
+            ttft_ms_p95: ttft_p95.mean,
+            ttft_ms_p95_lo: ttft_p95.lo,
+            ttft_ms_p95_hi: ttft_p95.hi,
+            tpot_ms_p50: tpot_p50.mean,
+            tpot_ms_p50_lo: tpot_p50.lo,
+            tpot_ms_p50_hi: tpot_p50.hi,
+            switches: switches.mean,
+            switches_lo: switches.lo,
+            switches_hi: switches.hi,
             provenance: label.provenance.clone(),
             replications: runs.len(),
             requests: runs.iter().map(|run| run.requests).sum(),
@@ -99,11 +142,26 @@ impl MetricsRow {
     }
 }
 
-fn present(runs: &[RunMeasures], measure: impl Fn(&RunMeasures) -> Option<f64>) -> Vec<f64> {
-    runs.iter().filter_map(measure).collect()
+/// A measure over the seeds that define it.
+struct OverSeeds {
+    mean: Option<f64>,
+    lo: Option<f64>,
+    hi: Option<f64>,
 }
 
-/// One row of `differences.csv`: what a method gains over another on the same requests.
+impl OverSeeds {
+    fn of(runs: &[RunMeasures], measure: impl Fn(&RunMeasures) -> Option<f64>) -> Self {
+        let values: Vec<f64> = runs.iter().filter_map(measure).collect();
+        let interval = bootstrap_mean_95(&values);
+        Self {
+            mean: mean(&values),
+            lo: interval.map(|interval| interval.lo),
+            hi: interval.map(|interval| interval.hi),
+        }
+    }
+}
+
+/// One row of `paired.csv`: what a method gains over another on the same requests.
 ///
 /// Seeds fix the requests, so the two methods of a seed met the same ones; the noise they share
 /// cancels in the difference. Compare methods by this interval: those of two [`MetricsRow`]s may
@@ -125,21 +183,35 @@ pub struct PairedRow {
     pub base_model: String,
     /// Mean over seeds of accuracy@SLO of `method` less that of `against`, a share in [−1, 1].
     pub gain: Option<f64>,
-    /// Lower end of its 95 % bootstrap interval over seeds.
+    /// Lower end of its 95 % BCa bootstrap interval over seeds.
     pub gain_lo: Option<f64>,
     /// Upper end of that interval.
     pub gain_hi: Option<f64>,
+    /// Effect size: the gain in standard deviations of the gains of single seeds (Cohen's d of
+    /// paired values); absent where these are equal.
+    pub effect_dz: Option<f64>,
     /// Seeds under which `method` was strictly better.
     pub wins: usize,
     /// Seeds compared.
     pub replications: usize,
+    /// Requests that both methods answered and that could be judged, over all seeds.
+    pub requests: u64,
+    /// Of these, those that only `method` answered correctly in time.
+    pub only_method: u64,
+    /// Those that only `against` did.
+    pub only_against: u64,
+    /// Two-sided p-value of McNemar's exact test on these two counts.
+    pub mcnemar_p: Option<f64>,
+    /// The same, adjusted by Holm's method for all rows of the file.
+    pub mcnemar_p_holm: Option<f64>,
     /// See [`CellLabel::provenance`].
     pub provenance: String,
 }
 
 impl PairedRow {
     /// Compares the `runs` of the cell `label` with those of the method `against` in the same
-    /// cell. Both lists are in the order of the same seeds.
+    /// cell. Both lists are in the order of the same seeds. The adjusted p-value is that of a row
+    /// alone in its file; see [`PairedRow::adjust`].
     ///
     /// # Panics
     /// If the lists differ in length.
@@ -155,7 +227,13 @@ impl PairedRow {
             Some(run.accuracy_at_slo? - other.accuracy_at_slo?)
         };
         let gains: Vec<f64> = runs.iter().zip(against_runs).filter_map(gain).collect();
-        let interval = bootstrap_mean_95(&gains);
+        let interval = bca_mean_95(&gains);
+        let discordance = runs
+            .iter()
+            .zip(against_runs)
+            .map(|(run, other)| Discordance::between(&run.answers, &other.answers))
+            .fold(Discordance::default(), Discordance::and);
+        let effect = |deviation: f64| (deviation > 0.0).then(|| Some(mean(&gains)? / deviation));
         Self {
             method: label.method.clone(),
             against: against.to_owned(),
@@ -166,9 +244,24 @@ impl PairedRow {
             gain: mean(&gains),
             gain_lo: interval.map(|interval| interval.lo),
             gain_hi: interval.map(|interval| interval.hi),
+            effect_dz: deviation(&gains).and_then(effect).flatten(),
             wins: gains.iter().filter(|&&gain| gain > 0.0).count(),
             replications: gains.len(),
+            requests: discordance.requests,
+            only_method: discordance.only_first,
+            only_against: discordance.only_second,
+            mcnemar_p: discordance.mcnemar_p(),
+            mcnemar_p_holm: discordance.mcnemar_p(),
             provenance: label.provenance.clone(),
+        }
+    }
+
+    /// Adjusts the p-values of `rows` for being looked at together.
+    pub fn adjust(rows: &mut [Self]) {
+        let values: Vec<f64> = rows.iter().filter_map(|row| row.mcnemar_p).collect();
+        let tested = rows.iter_mut().filter(|row| row.mcnemar_p.is_some());
+        for (row, adjusted) in tested.zip(holm(&values)) {
+            row.mcnemar_p_holm = Some(adjusted);
         }
     }
 }
@@ -228,8 +321,35 @@ mod tests {
             (Some(0.0625), Some(0.0625), Some(0.0625))
         );
         assert_eq!((paired.wins, paired.replications), (3, 3));
+        assert_eq!((paired.effect_dz, paired.requests, paired.mcnemar_p), (None, 0, None));
         let separate =
             MetricsRow::of(&label("elastic"), &elastic).accuracy_at_slo_interval().unwrap();
         assert!(separate.lo < 0.5, "the unpaired interval reaches below the other method's mean");
+    }
+
+    /// Gains of 1, 2 and 3 eighths: a mean of ¼ and a deviation of ⅛. Under each seed the method
+    /// answers 3 of 4 requests that the other misses, and misses none: 9 against 0.
+    #[test]
+    fn a_pair_states_its_effect_its_discordant_requests_and_their_adjusted_p() {
+        let answered = |accuracy_at_slo, first| RunMeasures {
+            accuracy_at_slo: Some(accuracy_at_slo),
+            answers: vec![Some(first), Some(first), Some(first), Some(false), None],
+            ..RunMeasures::default()
+        };
+        let elastic = [0.625, 0.75, 0.875].map(|accuracy| answered(accuracy, true));
+        let full = [0.5, 0.5, 0.5].map(|accuracy| answered(accuracy, false));
+        let mut rows = [
+            PairedRow::of(&label("elastic"), &elastic, "full", &full),
+            PairedRow::of(&label("elastic"), &elastic, "same", &elastic),
+            PairedRow::of(&label("elastic"), &[run(0.5, 0)], "unjudged", &[run(0.5, 0)]),
+        ];
+        PairedRow::adjust(&mut rows);
+        assert_eq!((rows[0].gain, rows[0].effect_dz), (Some(0.25), Some(2.0)));
+        assert_eq!((rows[0].requests, rows[0].only_method, rows[0].only_against), (12, 9, 0));
+        let p = rows[0].mcnemar_p.unwrap();
+        assert!((p - 2.0 / 512.0).abs() < 1e-12, "{p}");
+        assert_eq!(rows[0].mcnemar_p_holm, Some(2.0 * p));
+        assert_eq!((rows[1].mcnemar_p, rows[1].mcnemar_p_holm), (Some(1.0), Some(1.0)));
+        assert_eq!((rows[2].mcnemar_p, rows[2].mcnemar_p_holm), (None, None));
     }
 }

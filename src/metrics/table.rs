@@ -1,4 +1,4 @@
-//! `metrics.csv` and `differences.csv`: one typed row per line, checked when read.
+//! `metrics.csv`, `seeds.csv` and `paired.csv`: one typed row per line, checked when read.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::row::{MetricsRow, PairedRow};
+use super::seed_row::SeedRow;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 
@@ -17,16 +18,45 @@ const METRICS_COLUMNS: &[&str] = &[
     "latency_of",
     "base_model",
     "accuracy",
+    "accuracy_lo",
+    "accuracy_hi",
     "accuracy_at_slo",
     "accuracy_at_slo_lo",
     "accuracy_at_slo_hi",
+    "attainment",
+    "attainment_lo",
+    "attainment_hi",
+    "ttft_ms_p50",
+    "ttft_ms_p50_lo",
+    "ttft_ms_p50_hi",
+    "ttft_ms_p95",
+    "ttft_ms_p95_lo",
+    "ttft_ms_p95_hi",
+    "tpot_ms_p50",
+    "tpot_ms_p50_lo",
+    "tpot_ms_p50_hi",
+    "switches",
+    "switches_lo",
+    "switches_hi",
+    "provenance",
+    "replications",
+    "requests",
+];
+
+const SEED_COLUMNS: &[&str] = &[
+    "method",
+    "alpha",
+    "device",
+    "latency_of",
+    "base_model",
+    "seed",
+    "accuracy",
+    "accuracy_at_slo",
     "attainment",
     "ttft_ms_p50",
     "ttft_ms_p95",
     "tpot_ms_p50",
     "switches",
-    "provenance",
-    "replications",
     "requests",
 ];
 
@@ -40,8 +70,14 @@ const PAIRED_COLUMNS: &[&str] = &[
     "gain",
     "gain_lo",
     "gain_hi",
+    "effect_dz",
     "wins",
     "replications",
+    "requests",
+    "only_method",
+    "only_against",
+    "mcnemar_p",
+    "mcnemar_p_holm",
     "provenance",
 ];
 
@@ -67,14 +103,52 @@ pub fn read_metrics_csv(path: &Path) -> Result<Vec<MetricsRow>> {
         vec![
             ("alpha", Some(row.alpha), ANY),
             ("accuracy", row.accuracy, SHARE),
+            ("accuracy_lo", row.accuracy_lo, SHARE),
+            ("accuracy_hi", row.accuracy_hi, SHARE),
             ("accuracy_at_slo", row.accuracy_at_slo, SHARE),
             ("accuracy_at_slo_lo", row.accuracy_at_slo_lo, SHARE),
             ("accuracy_at_slo_hi", row.accuracy_at_slo_hi, SHARE),
             ("attainment", row.attainment, SHARE),
+            ("attainment_lo", row.attainment_lo, SHARE),
+            ("attainment_hi", row.attainment_hi, SHARE),
+            ("ttft_ms_p50", row.ttft_ms_p50, COUNT_OR_TIME),
+            ("ttft_ms_p50_lo", row.ttft_ms_p50_lo, COUNT_OR_TIME),
+            ("ttft_ms_p50_hi", row.ttft_ms_p50_hi, COUNT_OR_TIME),
+            ("ttft_ms_p95", row.ttft_ms_p95, COUNT_OR_TIME),
+            ("ttft_ms_p95_lo", row.ttft_ms_p95_lo, COUNT_OR_TIME),
+            ("ttft_ms_p95_hi", row.ttft_ms_p95_hi, COUNT_OR_TIME),
+            ("tpot_ms_p50", row.tpot_ms_p50, COUNT_OR_TIME),
+            ("tpot_ms_p50_lo", row.tpot_ms_p50_lo, COUNT_OR_TIME),
+            ("tpot_ms_p50_hi", row.tpot_ms_p50_hi, COUNT_OR_TIME),
+            ("switches", row.switches, COUNT_OR_TIME),
+            ("switches_lo", row.switches_lo, COUNT_OR_TIME),
+            ("switches_hi", row.switches_hi, COUNT_OR_TIME),
+        ]
+    })
+}
+
+/// Writes `rows` to `path`, one line each after the header.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_seeds_csv(path: &Path, rows: &[SeedRow]) -> Result<()> {
+    write_rows(path, SEED_COLUMNS, rows)
+}
+
+/// Reads what [`write_seeds_csv`] wrote.
+///
+/// # Errors
+/// As [`read_metrics_csv`].
+pub fn read_seeds_csv(path: &Path) -> Result<Vec<SeedRow>> {
+    read_rows(path, SEED_COLUMNS, |row: &SeedRow| {
+        vec![
+            ("alpha", Some(row.alpha), ANY),
+            ("accuracy", row.accuracy, SHARE),
+            ("accuracy_at_slo", row.accuracy_at_slo, SHARE),
+            ("attainment", row.attainment, SHARE),
             ("ttft_ms_p50", row.ttft_ms_p50, COUNT_OR_TIME),
             ("ttft_ms_p95", row.ttft_ms_p95, COUNT_OR_TIME),
             ("tpot_ms_p50", row.tpot_ms_p50, COUNT_OR_TIME),
-            ("switches", row.switches, COUNT_OR_TIME),
         ]
     })
 }
@@ -98,6 +172,9 @@ pub fn read_paired_csv(path: &Path) -> Result<Vec<PairedRow>> {
             ("gain", row.gain, DIFFERENCE),
             ("gain_lo", row.gain_lo, DIFFERENCE),
             ("gain_hi", row.gain_hi, DIFFERENCE),
+            ("effect_dz", row.effect_dz, ANY),
+            ("mcnemar_p", row.mcnemar_p, SHARE),
+            ("mcnemar_p_holm", row.mcnemar_p_holm, SHARE),
         ]
     })
 }
@@ -202,23 +279,30 @@ mod tests {
     use super::*;
     use crate::metrics::{CellLabel, RunMeasures};
 
-    fn row() -> MetricsRow {
-        let label = CellLabel {
+    fn label() -> CellLabel {
+        CellLabel {
             method: "elastic-profile".to_owned(),
             alpha: -0.25,
             device: "phone, old".to_owned(),
             latency_of: "large".to_owned(),
             base_model: "small".to_owned(),
             provenance: "latency modelled, answers measured".to_owned(),
-        };
-        let run = |accuracy| RunMeasures {
+        }
+    }
+
+    fn runs() -> [RunMeasures; 2] {
+        [0.1, 0.3].map(|accuracy| RunMeasures {
             requests: 600,
             accuracy_at_slo: Some(accuracy),
             attainment: Some(1.0),
             switches: 7,
+            answers: vec![Some(accuracy > 0.2), Some(true), None],
             ..RunMeasures::default()
-        };
-        MetricsRow::of(&label, &[run(0.1), run(0.3)])
+        })
+    }
+
+    fn row() -> MetricsRow {
+        MetricsRow::of(&label(), &runs())
     }
 
     fn read_text(text: &str) -> String {
@@ -252,6 +336,15 @@ mod tests {
         write_metrics_csv(&path, &[row()]).unwrap();
         assert_eq!(read_metrics_csv(&path).unwrap(), [row()]);
         insta::assert_snapshot!(std::fs::read_to_string(&path).unwrap());
+        let seeds = [SeedRow::of(&label(), 7, &runs()[0]), SeedRow::of(&label(), 8, &runs()[1])];
+        write_seeds_csv(&path, &seeds).unwrap();
+        assert_eq!(read_seeds_csv(&path).unwrap(), seeds);
+        insta::assert_snapshot!("seeds", std::fs::read_to_string(&path).unwrap());
+        let pairs =
+            [PairedRow::of(&label(), &runs(), "full", &[runs()[1].clone(), runs()[0].clone()])];
+        write_paired_csv(&path, &pairs).unwrap();
+        assert_eq!(read_paired_csv(&path).unwrap(), pairs);
+        insta::assert_snapshot!("paired", std::fs::read_to_string(&path).unwrap());
     }
 
     #[test]

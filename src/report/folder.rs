@@ -55,14 +55,14 @@ struct Manifest {
 
 /// Draws the figures of the results folder `folder` into it and returns its tables.
 ///
-/// Reads `metrics.csv`, `differences.csv` where there is one and, for the figures of profiles, the
+/// Reads `metrics.csv`, `paired.csv` where there is one and, for the figures of profiles, the
 /// inputs that `manifest.toml` names; nothing is replayed.
 ///
 /// # Errors
 /// If one of these files is missing or bad, or a figure cannot be written.
 pub fn redraw(folder: &Path) -> Result<String> {
     let rows = read_metrics_csv(&folder.join("metrics.csv"))?;
-    let pairs = folder.join("differences.csv");
+    let pairs = folder.join("paired.csv");
     let pairs = if pairs.exists() { read_paired_csv(&pairs)? } else { Vec::new() };
     let figures = read_toml::<Manifest>(&folder.join("manifest.toml"))?.figures;
     draw_e2e_bars(&rows, folder)?;

@@ -5,12 +5,11 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table};
 
 use crate::metrics::{MetricsRow, PairedRow};
 
-const HEADER: [&str; 10] = [
+const HEADER: [&str; 9] = [
     "α",
     "method",
     "accuracy %",
     "accuracy@SLO %",
-    "95 % interval",
     "attainment %",
     "TTFT p50",
     "TTFT p95",
@@ -25,7 +24,8 @@ pub fn metrics_table(rows: &[MetricsRow]) -> String {
     let parts = groups(rows, |row| (scene(row), &row.provenance)).into_iter().map(|group| {
         let first = group[0];
         format!(
-            "{}: latencies of {}, answers of {} ({}; {} replications a row)\n\n{}\n",
+            "{}: latencies of {}, answers of {} ({}; {} replications a row, below each mean its 95 % \
+             interval)\n\n{}\n",
             first.device,
             first.latency_of,
             first.base_model,
@@ -61,19 +61,24 @@ pub fn differences_table(rows: &[PairedRow]) -> String {
         table.add_row(names.into_iter().chain(scenes.iter().map(cell)));
     }
     format!(
-        "gain in accuracy@SLO, points: mean over seeds, 95 % interval of the paired differences, \
-         seeds won\n\n{table}\n"
+        "gain in accuracy@SLO, points: mean over seeds, 95 % interval of the paired differences; \
+         seeds won, McNemar's exact p adjusted for all pairs\n\n{table}\n"
     )
 }
 
-/// `+3.4 (+2.1 – +4.7) 20/20`.
+/// `+3.4 (+2.1 – +4.7)`, and below it `20/20 seeds, p 0.012`.
 fn gain(row: &PairedRow) -> String {
     let Some(gain) = row.gain else { return String::new() };
     let interval = match (row.gain_lo, row.gain_hi) {
         (Some(lo), Some(hi)) => format!(" ({:+.1} – {:+.1})", 100.0 * lo, 100.0 * hi),
         _ => String::new(),
     };
-    format!("{:+.1}{interval} {}/{}", 100.0 * gain, row.wins, row.replications)
+    let p = match row.mcnemar_p_holm {
+        Some(p) if p < 0.001 => ", p < 0.001".to_owned(),
+        Some(p) => format!(", p {p:.3}"),
+        None => String::new(),
+    };
+    format!("{:+.1}{interval}\n{}/{} seeds{p}", 100.0 * gain, row.wins, row.replications)
 }
 
 /// Accuracy@SLO in percent with its 95 % interval in Markdown, for a README: one row per skew and
@@ -151,30 +156,38 @@ fn terminal_table() -> Table {
     table
 }
 
-fn cells(row: &MetricsRow) -> [Cell; 10] {
-    let interval = row.accuracy_at_slo_interval();
+fn cells(row: &MetricsRow) -> [Cell; 9] {
+    let over = |show: fn(Option<f64>) -> String, mean, lo: Option<f64>, hi: Option<f64>| {
+        let interval = match (lo, hi) {
+            (Some(_), Some(_)) => format!("\n{} – {}", show(lo), show(hi)),
+            _ => String::new(),
+        };
+        Cell::new(show(mean) + &interval)
+    };
     [
         Cell::new(row.alpha),
         Cell::new(&row.method),
-        Cell::new(percent(row.accuracy)),
-        Cell::new(percent(row.accuracy_at_slo)),
-        Cell::new(interval.map_or_else(String::new, |interval| {
-            format!("{:.1} – {:.1}", 100.0 * interval.lo, 100.0 * interval.hi)
-        })),
-        Cell::new(percent(row.attainment)),
-        Cell::new(time(row.ttft_ms_p50)),
-        Cell::new(time(row.ttft_ms_p95)),
-        Cell::new(time(row.tpot_ms_p50)),
-        Cell::new(row.switches.map_or_else(String::new, |count| format!("{count:.1}"))),
+        over(percent, row.accuracy, row.accuracy_lo, row.accuracy_hi),
+        over(percent, row.accuracy_at_slo, row.accuracy_at_slo_lo, row.accuracy_at_slo_hi),
+        over(percent, row.attainment, row.attainment_lo, row.attainment_hi),
+        over(time, row.ttft_ms_p50, row.ttft_ms_p50_lo, row.ttft_ms_p50_hi),
+        over(time, row.ttft_ms_p95, row.ttft_ms_p95_lo, row.ttft_ms_p95_hi),
+        over(time, row.tpot_ms_p50, row.tpot_ms_p50_lo, row.tpot_ms_p50_hi),
+        over(count, row.switches, row.switches_lo, row.switches_hi),
     ]
 }
 
-fn percent(share: Option<f64>) -> String {
+fn count(count: Option<f64>) -> String {
+    count.map_or_else(String::new, |count| format!("{count:.1}"))
+}
+
+/// One decimal, without the sign.
+pub(crate) fn percent(share: Option<f64>) -> String {
     share.map_or_else(String::new, |share| format!("{:.1}", 100.0 * share))
 }
 
 /// Three digits or so, with the unit that suits: `8.31 ms`, `831 ms`, `83.1 s`.
-fn time(ms: Option<f64>) -> String {
+pub(crate) fn time(ms: Option<f64>) -> String {
     match ms {
         None => String::new(),
         Some(ms) if ms < 9.995 => format!("{ms:.2} ms"),
@@ -212,6 +225,7 @@ mod tests {
             ttft_ms_p95: Some(831.2),
             tpot_ms_p50: Some(8.314),
             switches: 12,
+            answers: vec![Some(true); 12],
         };
         let rows = [
             row("redmi-k60", "elastic-profile", known.clone()),
@@ -226,7 +240,11 @@ mod tests {
             base_model: "smollm2-135m".to_owned(),
             provenance: String::new(),
         };
-        let run = |accuracy_at_slo| RunMeasures { accuracy_at_slo, ..RunMeasures::default() };
+        let run = |accuracy_at_slo: Option<f64>| RunMeasures {
+            accuracy_at_slo,
+            answers: vec![Some(accuracy_at_slo > Some(0.3)); 4],
+            ..RunMeasures::default()
+        };
         let better = [run(Some(0.5)), run(Some(0.25))];
         let worse = [run(Some(0.25)), run(Some(0.5))];
         let pairs = [

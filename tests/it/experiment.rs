@@ -62,8 +62,8 @@ fn the_same_experiment_gives_the_same_bytes_on_one_and_four_threads() {
     simulate(&experiment, &out("four"), 4);
     let (one, four) = (files(&out("one")), files(&out("four")));
     assert!(one == four, "{:?} and {:?}", one.keys(), four.keys());
-    // 1 device × 2 skews × 3 methods × 3 seeds of outcomes, and the three files of the folder.
-    assert_eq!(one.len(), 18 + 3);
+    // 1 device × 2 skews × 3 methods × 3 seeds of outcomes, and the four files of the folder.
+    assert_eq!(one.len(), 18 + 4);
 }
 
 #[test]

@@ -8,11 +8,12 @@ use tempfile::TempDir;
 
 use crate::support::pliant;
 
-const HEADER: &str = "method,alpha,device,latency_of,base_model,accuracy,accuracy_at_slo,\
-accuracy_at_slo_lo,accuracy_at_slo_hi,attainment,ttft_ms_p50,ttft_ms_p95,tpot_ms_p50,switches,\
-provenance,replications,requests";
+const HEADER: &str = "method,alpha,device,latency_of,base_model,accuracy,accuracy_lo,accuracy_hi,\
+accuracy_at_slo,accuracy_at_slo_lo,accuracy_at_slo_hi,attainment,attainment_lo,attainment_hi,\
+ttft_ms_p50,ttft_ms_p50_lo,ttft_ms_p50_hi,ttft_ms_p95,ttft_ms_p95_lo,ttft_ms_p95_hi,tpot_ms_p50,\
+tpot_ms_p50_lo,tpot_ms_p50_hi,switches,switches_lo,switches_hi,provenance,replications,requests";
 
-const ROW: &str = "full,0.25,phone,large,small,0.61,0.25,0.23,0.27,0.4,31000,76000,321,0.0,\
+const ROW: &str = "full,0.25,phone,large,small,0.61,,,0.25,0.23,0.27,0.4,,,31000,,,76000,,,321,,,0.0,,,\
 \"latency modelled, answers measured\",20,12000";
 
 fn results(folder: &Path, metrics: &str) {
@@ -26,13 +27,14 @@ fn a_folder_is_redrawn_and_its_table_printed() {
     let folder = TempDir::new().unwrap();
     results(folder.path(), &format!("{HEADER}\n{ROW}\n"));
     pliant(folder.path()).args(["report", "results"]).assert().success().stdout_eq(str![[r"
-phone: latencies of large, answers of small (latency modelled, answers measured; 20 replications a row)
+phone: latencies of large, answers of small (latency modelled, answers measured; 20 replications a row, below each mean its 95 % interval)
 
-────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
- α      method   accuracy %   accuracy@SLO %   95 % interval   attainment %   TTFT p50   TTFT p95   TPOT p50   switches 
-════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════
- 0.25   full           61.0             25.0     23.0 – 27.0           40.0     31.0 s     76.0 s     321 ms        0.0 
-────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+────────────────────────────────────────────────────────────────────────────────────────────────────────
+ α      method   accuracy %   accuracy@SLO %   attainment %   TTFT p50   TTFT p95   TPOT p50   switches 
+════════════════════════════════════════════════════════════════════════════════════════════════════════
+ 0.25   full           61.0             25.0           40.0     31.0 s     76.0 s     321 ms        0.0 
+                                 23.0 – 27.0                                                            
+────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 "]]);
     for ending in ["svg", "png"] {
