@@ -11,6 +11,7 @@ use pliant::Result;
 #[cfg(feature = "engine")]
 mod ask;
 mod assets;
+mod check;
 #[cfg(feature = "engine")]
 mod elastify;
 #[cfg(feature = "engine")]
@@ -41,6 +42,8 @@ enum Command {
     Trace(trace::Args),
     /// Redraw the tables and figures of a results folder
     Report(report::Args),
+    /// Compare a run's curves with a baseline; exit code 1 if one fell
+    Check(check::Args),
     /// Fetch or list the weights and data that the engine needs
     Assets(assets::Args),
     /// List or describe methods
@@ -72,6 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Report(args) => report::run(args),
+        Command::Check(args) => check::run(&args),
         Command::Assets(args) => assets::run(args),
         Command::Policy(args) => policy::run(args),
         #[cfg(feature = "engine")]

@@ -19,5 +19,6 @@ pub use accuracy_bars::draw_e2e_bars;
 pub use folder::{FigureInputs, LatencyInput, QualityInput, redraw};
 pub use latency_maps::draw_latency_heatmaps;
 pub use metrics_table::{differences_table, metrics_table, summary_markdown};
+pub(crate) use metrics_table::{percent, time};
 pub use quality_maps::draw_quality_maps;
 pub use readme::with_results;

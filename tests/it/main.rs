@@ -2,6 +2,7 @@
 
 mod assets;
 mod bench_files;
+mod check;
 #[cfg(feature = "engine")]
 mod elastify;
 #[cfg(feature = "engine")]

@@ -1,0 +1,190 @@
+//! A comparison in words: for the terminal, and the sentences that other outputs share.
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, LineStyle, Table};
+
+use super::change::{Change, Verdict};
+use super::comparison::Comparison;
+use crate::report::{percent, time};
+
+/// What moved and by how much, and what the comparison could have seen.
+#[must_use]
+pub fn comparison_text(comparison: &Comparison) -> String {
+    let moved = moved(comparison);
+    let moved = if moved.is_empty() {
+        "nothing moved by more than its tolerance".to_owned()
+    } else {
+        let style = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+        let mut table = Table::new();
+        table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(HEADER);
+        for change in &moved {
+            table.add_row(cells(change));
+        }
+        format!("\n{table}\n")
+    };
+    [vec![headline(comparison), moved], notes(comparison)].concat().join("\n") + "\n"
+}
+
+/// Columns of a table of changes.
+pub(super) const HEADER: [&str; 9] = [
+    "",
+    "method",
+    "α",
+    "device",
+    "measure",
+    "baseline",
+    "now",
+    "change (95 % interval)",
+    "p, seeds, requests",
+];
+
+/// A change as a row of that table.
+pub(super) fn cells(change: &Change) -> [String; 9] {
+    let mut device = change.point.device.clone();
+    if change.point.latency_of != change.point.base_model {
+        device = format!("{device} ({})", change.point.latency_of);
+    }
+    [
+        verdict(change.verdict).to_owned(),
+        change.point.method.clone(),
+        change.point.alpha.to_string(),
+        device,
+        change.measure.name().to_owned(),
+        value(change, change.baseline),
+        value(change, change.now),
+        amount(change),
+        sample(change),
+    ]
+}
+
+/// The changes to tell of: what got worse, then what got better.
+pub(super) fn moved(comparison: &Comparison) -> Vec<&Change> {
+    let (worse, better) = (comparison.of(Verdict::Worse), comparison.of(Verdict::Better));
+    worse.into_iter().chain(better).collect()
+}
+
+/// How many changes got worse, better, or neither.
+pub(super) fn headline(comparison: &Comparison) -> String {
+    let count = |verdict| comparison.of(verdict).len();
+    let same = |change: &&Change| change.lo == 0.0 && change.hi == 0.0;
+    format!(
+        "{} against {}: {} worse, {} better, {} within tolerance ({} of them equal under every seed)",
+        comparison.experiment,
+        comparison.baseline,
+        count(Verdict::Worse),
+        count(Verdict::Better),
+        count(Verdict::Within),
+        comparison.changes.iter().filter(same).count(),
+    )
+}
+
+/// What else a reader should know: changed inputs, and how small a fall would have been found.
+pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !comparison.changed_inputs.is_empty() {
+        notes.push(format!("inputs that changed: {}", comparison.changed_inputs.join(", ")));
+    }
+    let significance = comparison.tolerances.significance;
+    notes.push(format!(
+        "verdicts: worse by more than the tolerance, one-sided t test, Holm-adjusted p < \
+         {significance} over {} tests",
+        comparison.changes.len()
+    ));
+    for (measure, _) in comparison.tolerances.measures() {
+        notes.extend(detectable(comparison, measure));
+    }
+    notes
+}
+
+fn detectable(comparison: &Comparison, measure: super::Measure) -> Option<String> {
+    let (median, worst) = comparison.detectable(measure)?;
+    let first = comparison.changes.iter().find(|change| change.measure == measure)?;
+    let size = |size: f64| {
+        let percent = 100.0 * size;
+        if measure.is_share() { format!("{percent:.2} points") } else { format!("{percent:.1} %") }
+    };
+    let unpaired = comparison.changes.iter().filter(|change| change.measure == measure);
+    let largest = unpaired.filter_map(|change| change.detectable_unpaired).max_by(f64::total_cmp);
+    let by_requests = largest.map_or_else(String::new, |largest| {
+        let requests = first.requests;
+        format!(
+            "; {} at most if {requests} requests a point were all different ones",
+            size(largest)
+        )
+    });
+    Some(format!(
+        "smallest change for the worse of {} found {:.0} times in 100: {} (median point), {} (worst), \
+         of {}{by_requests}",
+        measure.name(),
+        100.0 * comparison.tolerances.power,
+        size(median),
+        size(worst),
+        seeds(first),
+    ))
+}
+
+/// `elastic-profile at α 0 on mi-14 (…): accuracy_at_slo 56.8 → 54.8, -2.0 points (…), …`.
+pub(super) fn sentence(change: &Change) -> String {
+    let unit = if change.measure.is_share() { " %" } else { "" };
+    let tolerated = if change.measure.is_share() { "points" } else { "%" };
+    format!(
+        "{}: {} {} → {}{unit}, {}, {}; tolerated: {:.1} {tolerated}",
+        change.point,
+        change.measure.name(),
+        value(change, change.baseline),
+        value(change, change.now),
+        amount(change),
+        sample(change),
+        100.0 * change.tolerance,
+    )
+}
+
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Worse => "worse",
+        Verdict::Better => "better",
+        Verdict::Within => "within",
+    }
+}
+
+fn value(change: &Change, value: f64) -> String {
+    if change.measure.is_share() { percent(Some(value)) } else { time(Some(value)) }
+}
+
+/// `-2.0 points (-2.4 – -1.6)`, `+6.8 % (+5.1 – +8.2)`.
+fn amount(change: &Change) -> String {
+    let unit = if change.measure.is_share() { "points" } else { "%" };
+    let [change, lo, hi] = [change.change, change.lo, change.hi].map(|share| 100.0 * share);
+    format!("{change:+.1} {unit} ({lo:+.1} – {hi:+.1})")
+}
+
+/// `p < 0.001, 20 seeds paired, 12000 requests`.
+fn sample(change: &Change) -> String {
+    let p = match change.verdict {
+        Verdict::Better => change.p_better_holm,
+        _ => change.p_worse_holm,
+    };
+    let p = if p < 0.001 { "p < 0.001".to_owned() } else { format!("p {p:.3}") };
+    format!("{p}, {}, {} requests", seeds(change), change.requests)
+}
+
+fn seeds(change: &Change) -> String {
+    format!("{} seeds {}", change.seeds, if change.paired { "paired" } else { "unpaired" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::testing::{comparison, fallen};
+
+    #[test]
+    fn what_moved_is_a_table_and_what_could_be_seen_is_said() {
+        insta::assert_snapshot!(comparison_text(&fallen()));
+    }
+
+    #[test]
+    fn a_run_that_equals_its_baseline_moves_nothing() {
+        insta::assert_snapshot!(comparison_text(&comparison(|_, _| {})));
+    }
+}

@@ -1,0 +1,308 @@
+//! `pliant check`: catches a planted fall, passes noise, refuses what cannot be compared; and the
+//! commands of the README and the workflow.
+
+use std::fs;
+use std::path::Path;
+
+use pliant::metrics::{
+    CellLabel, MetricsRow, RunMeasures, SeedRow, read_metrics_csv, read_seeds_csv,
+    write_metrics_csv, write_seeds_csv,
+};
+use snapbox::str;
+use tempfile::TempDir;
+
+use crate::bench_files;
+use crate::support::pliant;
+
+/// A folder with the bench's experiment and its results in `results/experiment`.
+fn baseline() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    bench_files::write(folder.path());
+    run(folder.path(), "results/experiment");
+    folder
+}
+
+fn run(folder: &Path, out: &str) {
+    let args = ["run", "experiment.toml", "--out", out, "--threads", "1"];
+    pliant(folder).args(args).assert().success();
+}
+
+const CHECK: [&str; 4] = ["check", "fresh", "--baseline", "results/experiment/metrics.csv"];
+
+/// Copies the results to `fresh` with `alter` done to each seed, and the means made anew.
+fn replace(folder: &Path, alter: impl Fn(&mut SeedRow)) {
+    let (from, to) = (folder.join("results/experiment"), folder.join("fresh"));
+    fs::create_dir_all(&to).unwrap();
+    fs::copy(from.join("manifest.toml"), to.join("manifest.toml")).unwrap();
+    let mut seeds = read_seeds_csv(&from.join("seeds.csv")).unwrap();
+    seeds.iter_mut().for_each(alter);
+    write_seeds_csv(&to.join("seeds.csv"), &seeds).unwrap();
+    let rows = read_metrics_csv(&from.join("metrics.csv")).unwrap();
+    let rows: Vec<_> = rows.iter().map(|row| means(row, &seeds)).collect();
+    write_metrics_csv(&to.join("metrics.csv"), &rows).unwrap();
+}
+
+fn means(row: &MetricsRow, seeds: &[SeedRow]) -> MetricsRow {
+    let label = CellLabel {
+        method: row.method.clone(),
+        alpha: row.alpha,
+        device: row.device.clone(),
+        latency_of: row.latency_of.clone(),
+        base_model: row.base_model.clone(),
+        provenance: row.provenance.clone(),
+    };
+    let of_point = seeds
+        .iter()
+        .filter(|seed| seed.method == row.method && seed.alpha.total_cmp(&row.alpha).is_eq());
+    let runs: Vec<RunMeasures> = of_point
+        .map(|seed| RunMeasures {
+            requests: seed.requests,
+            accuracy: seed.accuracy,
+            accuracy_at_slo: seed.accuracy_at_slo,
+            attainment: seed.attainment,
+            ttft_ms_p50: seed.ttft_ms_p50,
+            ttft_ms_p95: seed.ttft_ms_p95,
+            tpot_ms_p50: seed.tpot_ms_p50,
+            switches: seed.switches,
+            ..RunMeasures::default()
+        })
+        .collect();
+    MetricsRow::of(&label, &runs)
+}
+
+#[test]
+fn the_same_program_passes_with_every_value_equal() {
+    let folder = baseline();
+    run(folder.path(), "fresh");
+    pliant(folder.path()).args(CHECK).assert().code(0).stderr_eq("").stdout_eq(str![[r"
+experiment against results/experiment/metrics.csv: 0 worse, 0 better, 36 within tolerance (36 of them equal under every seed)
+nothing moved by more than its tolerance
+...
+"]]);
+}
+
+/// Two points of 36 tests on three seeds: a fall is only found because noise is small.
+#[test]
+fn a_planted_fall_of_two_points_is_caught_and_named() {
+    let folder = baseline();
+    replace(folder.path(), |row| {
+        if row.method == "elastic-profile" && row.alpha > 0.0 {
+            let wobble = (row.seed as f64 - 1.0) * 1e-5;
+            row.accuracy_at_slo = row.accuracy_at_slo.map(|share| share - 0.02 + wobble);
+        }
+    });
+    pliant(folder.path()).args(CHECK).assert().code(1).stderr_eq("").stdout_eq(str![[r"
+experiment against results/experiment/metrics.csv: 1 worse, 0 better, 35 within tolerance (35 of them equal under every seed)
+...
+ worse   elastic-profile   0.25   bench (large)   accuracy_at_slo   [..]   -2.0 points (-2.0 – -2.0)   p [..], 3 seeds paired, 180 requests 
+...
+smallest change for the worse of accuracy_at_slo found 80 times in 100: 0.50 points (median point), [..] points (worst), of 3 seeds paired; [..] points at most if 180 requests a point were all different ones
+...
+"]]);
+    let annotations = pliant(folder.path()).args(CHECK).args(["--format", "github"]);
+    annotations.assert().code(1).stdout_eq(str![[r"
+::error file=results/experiment/metrics.csv,line=5,title=accuracy_at_slo worse::elastic-profile at α 0.25 on bench (large, tiny): accuracy_at_slo [..], -2.0 points [..]
+::error title=pliant check::experiment against results/experiment/metrics.csv: 1 worse[..]
+"]]);
+    let output = pliant(folder.path()).args(CHECK).arg("--json").output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let worse = json["changes"].as_array().unwrap().iter().filter(|c| c["verdict"] == "worse");
+    assert_eq!(worse.count(), 1);
+}
+
+/// Every accuracy moves by up to 3 points to either side from seed to seed.
+#[test]
+fn planted_noise_passes() {
+    let folder = baseline();
+    replace(folder.path(), |row| {
+        let side = [0.03, -0.02, -0.01][row.seed as usize % 3];
+        row.accuracy_at_slo = row.accuracy_at_slo.map(|share| (share + side).clamp(0.0, 1.0));
+    });
+    pliant(folder.path()).args(CHECK).assert().code(0);
+}
+
+/// The program itself made worse: the phone takes twice as long for every token.
+#[test]
+fn a_slower_device_is_caught_through_a_whole_run() {
+    let folder = baseline();
+    let device = folder.path().join("bench/device.toml");
+    let text = fs::read_to_string(&device).unwrap();
+    let slower = text.replace("per_token = 20,", "per_token = 40,");
+    assert_ne!(text, slower);
+    fs::write(&device, slower).unwrap();
+    run(folder.path(), "fresh");
+    let output = pliant(folder.path()).args(CHECK).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("worse   full") && text.contains("ttft_ms_p50"), "{text}");
+    assert!(text.contains("inputs that changed: bench/device.toml"), "{text}");
+}
+
+#[test]
+fn other_seeds_are_compared_as_independent_samples() {
+    let folder = baseline();
+    let args = ["run", "experiment.toml", "--out", "fresh", "--seed", "100"];
+    pliant(folder.path()).args(args).assert().success();
+    let output = pliant(folder.path()).args(CHECK).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("of 3 seeds unpaired"), "{text}");
+}
+
+/// Asserts that the check of `fresh` is refused with `message`.
+#[track_caller]
+fn assert_refused(folder: &Path, message: &str) {
+    let check = pliant(folder).args(CHECK).assert().code(2).stdout_eq("");
+    check.stderr_eq(format!("pliant: {message}\n"));
+}
+
+/// Replaces `from` by `to`, once, in the file `name` of `fresh`.
+fn edit(folder: &Path, name: &str, from: &str, to: &str) {
+    let path = folder.join("fresh").join(name);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from} in {text}");
+    fs::write(&path, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn files_that_are_missing_or_bad_are_named() {
+    let folder = baseline();
+    assert_refused(
+        folder.path(),
+        "fresh/metrics.csv: cannot read: No such file or directory (os error 2)",
+    );
+    replace(folder.path(), |_| {});
+    edit(folder.path(), "seeds.csv", "alpha,", "skew,");
+    let columns = "device,latency_of,base_model,seed,accuracy,accuracy_at_slo,attainment,\
+        ttft_ms_p50,ttft_ms_p95,tpot_ms_p50,switches,requests";
+    assert_refused(
+        folder.path(),
+        &format!(
+            "fresh/seeds.csv, line 1: wrong columns; found method,skew,{columns}; allowed: \
+             method,alpha,{columns}"
+        ),
+    );
+    replace(folder.path(), |row| row.attainment = Some(f64::NAN));
+    assert_refused(
+        folder.path(),
+        "fresh/metrics.csv, line 2, column \"attainment\": out of range; found NaN; allowed: a \
+         number from 0 to 1, or nothing",
+    );
+    replace(folder.path(), |_| {});
+    fs::remove_file(folder.path().join("fresh/seeds.csv")).unwrap();
+    assert_refused(
+        folder.path(),
+        "fresh/seeds.csv: cannot read: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
+fn another_experiment_other_points_and_strange_seeds_are_refused() {
+    let folder = baseline();
+    replace(folder.path(), |_| {});
+    edit(folder.path(), "manifest.toml", "experiment = \"experiment\"", "experiment = \"other\"");
+    assert_refused(
+        folder.path(),
+        "fresh/manifest.toml, key \"experiment\": another experiment than the baseline's; found \
+         \"other\"; allowed: \"experiment\", as in results/experiment/manifest.toml",
+    );
+    replace(folder.path(), |row| {
+        if row.method == "oracle" {
+            row.method = "clairvoyant".to_owned();
+        }
+    });
+    assert_refused(
+        folder.path(),
+        "fresh/seeds.csv, line 8: no such point in metrics.csv; found clairvoyant at α 0 on bench \
+         (large, tiny)",
+    );
+    let metrics = fs::read_to_string(folder.path().join("fresh/metrics.csv")).unwrap();
+    let metrics = metrics.lines().filter(|line| !line.starts_with("oracle")).collect::<Vec<_>>();
+    fs::write(folder.path().join("fresh/metrics.csv"), metrics.join("\n") + "\n").unwrap();
+    let seeds = fs::read_to_string(folder.path().join("fresh/seeds.csv")).unwrap();
+    let seeds = seeds.lines().filter(|line| !line.starts_with("clair")).collect::<Vec<_>>();
+    fs::write(folder.path().join("fresh/seeds.csv"), seeds.join("\n") + "\n").unwrap();
+    assert_refused(
+        folder.path(),
+        "fresh/metrics.csv: point is missing; found no row of oracle at α 0 on bench (large, tiny); \
+         allowed: the points of results/experiment/metrics.csv, line 4 among them",
+    );
+    replace(folder.path(), |_| {});
+    fs::copy(
+        folder.path().join("results/experiment/metrics.csv"),
+        folder.path().join("fresh/metrics.csv"),
+    )
+    .unwrap();
+    edit(folder.path(), "seeds.csv", ",tiny,1,", ",tiny,0,");
+    assert_refused(
+        folder.path(),
+        "fresh/seeds.csv, line 3: seed appears twice; found seed 0 of elastic-profile at α 0 on \
+         bench (large, tiny)",
+    );
+}
+
+#[test]
+fn means_that_are_not_those_of_the_seeds_are_refused() {
+    let folder = baseline();
+    replace(folder.path(), |_| {});
+    let path = folder.path().join("fresh/metrics.csv");
+    let mut rows = read_metrics_csv(&path).unwrap();
+    rows[1].attainment = Some(0.125);
+    write_metrics_csv(&path, &rows).unwrap();
+    let output = pliant(folder.path()).args(CHECK).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8(output.stderr).unwrap();
+    let start = "pliant: fresh/metrics.csv, line 3, column \"attainment\": not the mean of its seeds; \
+        found 0.125; allowed: ";
+    assert!(message.starts_with(start), "{message}");
+    assert!(message.ends_with(", from fresh/seeds.csv\n"), "{message}");
+}
+
+#[test]
+fn a_tolerances_file_with_a_stray_key_is_refused() {
+    let folder = baseline();
+    replace(folder.path(), |_| {});
+    fs::write(folder.path().join("gate.toml"), "[points]\naccuracy_at_slo = 1\nspeed = 2\n")
+        .unwrap();
+    let check = pliant(folder.path()).args(CHECK).args(["--tolerances", "gate.toml"]);
+    check.assert().code(2).stdout_eq("").stderr_eq(str![[r"
+pliant: gate.toml, line 3: unknown field `speed`, expected one of `accuracy_at_slo`, `accuracy`, `attainment`
+
+"]]);
+}
+
+/// The arguments of every line of `text` that calls `pliant` to run an experiment or to check.
+fn commands(text: &str) -> Vec<Vec<&str>> {
+    let lines = text.lines().map(|line| line.trim().trim_start_matches("- run: "));
+    let calls = lines.filter_map(|line| line.strip_prefix("pliant "));
+    let arguments = calls.map(|call| {
+        let words = call.split_whitespace();
+        words.take_while(|word| !["#", ">", ">>", "||"].contains(word)).collect::<Vec<_>>()
+    });
+    arguments.filter(|words| ["run", "check"].contains(&words[0])).collect()
+}
+
+/// The bench's experiment stands in for those that the documents name.
+#[test]
+fn every_command_of_the_readme_and_of_the_workflow_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    bench_files::write(folder.path());
+    let tolerances = "docs/ci/tolerances.toml";
+    fs::create_dir_all(folder.path().join("docs/ci")).unwrap();
+    fs::copy(root.join(tolerances), folder.path().join(tolerances)).unwrap();
+    fs::create_dir(folder.path().join("experiments")).unwrap();
+    for name in ["mine", "paper-e2e"] {
+        let experiment = format!("experiments/{name}.toml");
+        fs::copy(folder.path().join("experiment.toml"), folder.path().join(&experiment)).unwrap();
+        pliant(folder.path()).args(["run", &experiment]).assert().success();
+    }
+    let mut ran = 0;
+    for document in ["README.md", "docs/continuous-integration.md", "docs/ci/curves.yml"] {
+        let text = fs::read_to_string(root.join(document)).unwrap();
+        for arguments in commands(&text) {
+            pliant(folder.path()).args(arguments).assert().code(0);
+            ran += 1;
+        }
+    }
+    assert!(ran >= 10, "{ran}");
+}
