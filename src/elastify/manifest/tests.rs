@@ -160,6 +160,12 @@ fn every_level_below_the_base_model_has_an_adapter_in_width_lora_and_none_elsewh
         refused(&|m| m.adapters.swap(2, 3)),
         "FILE, key \"adapters\": levels out of order; found 40 %"
     );
+    let mut control = with_adapters();
+    control.levels.retain(|sub_model| sub_model.level == Level::FULL);
+    control.unit_parameter_share = vec![1.0];
+    control.adapters.truncate(1);
+    control.adapters[0].level = Level::FULL;
+    assert_eq!(load(&control).unwrap(), control, "the tuned base model is a ladder of one");
     let spec = LadderSpec { family: Family::WidthLora, ..SPEC };
     assert_eq!(
         ElasticManifest::new(&scores(), spec, String::new()).unwrap_err().to_string(),
