@@ -45,8 +45,8 @@ pub struct Change {
     pub p_better_holm: f64,
     /// How much worse it must get to be found worse with the chosen power.
     pub detectable: f64,
-    /// The same if the two runs had no request in common: what their number of requests alone
-    /// can show. Only for shares.
+    /// The same for two runs of as many independent requests without any in common: what their
+    /// number alone can show. Only for shares.
     pub detectable_unpaired: Option<f64>,
     /// Whether seeds were compared one by one.
     pub paired: bool,

@@ -108,10 +108,7 @@ fn detectable(comparison: &Comparison, measure: super::Measure) -> Option<String
     let largest = unpaired.filter_map(|change| change.detectable_unpaired).max_by(f64::total_cmp);
     let by_requests = largest.map_or_else(String::new, |largest| {
         let requests = first.requests;
-        format!(
-            "; {} at most if {requests} requests a point were all different ones",
-            size(largest)
-        )
+        format!("; {} if both sides were {requests} independent requests", size(largest))
     });
     Some(format!(
         "smallest change for the worse of {} found {:.0} times in 100: {} (median point), {} (worst), \
