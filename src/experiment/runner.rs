@@ -201,7 +201,7 @@ impl Runner<'_> {
             Recorder { tally: Tally::default(), file, progress: self.options.progress };
         let service = &self.spec.service;
         sim::replay(&trace.requests, &bounds, policy.as_mut(), executor, service, &mut recorder)?;
-        recorder.finish()
+        Ok(RunMeasures { fallbacks: policy.fallbacks(), ..recorder.finish()? })
     }
 }
 
@@ -233,11 +233,11 @@ fn compare(
     measures: &[RunMeasures],
     methods: usize,
 ) -> (Vec<MetricsRow>, Vec<PairedRow>) {
-    let seeds = measures.len() / cells.len();
+    let seeds = (measures.len() / cells.len().max(1)).max(1);
     let cells: Vec<_> = cells.iter().zip(measures.chunks(seeds)).collect();
     let rows = cells.iter().map(|(cell, runs)| MetricsRow::of(&cell.label, runs)).collect();
     let mut differences = Vec::new();
-    for group in cells.chunks(methods) {
+    for group in cells.chunks(methods.max(1)) {
         let (first, runs) = group[0];
         for (other, other_runs) in &group[1..] {
             let against = &other.label.method;

@@ -28,6 +28,8 @@ pub struct RunMeasures {
     /// Whether each request was answered correctly with every bound met, in order of their ids;
     /// `None` where the answer could not be judged.
     pub answers: Vec<Option<bool>>,
+    /// Decisions that a run-time check put aside; absent for a policy without one.
+    pub fallbacks: Option<usize>,
 }
 
 impl RunMeasures {
@@ -91,6 +93,7 @@ impl Tally {
             tpot_ms_p50: quantile(&mut self.tpot_ms, 0.50),
             switches: self.switches,
             answers: self.answers.into_iter().map(|(_, answer)| answer).collect(),
+            fallbacks: None,
         }
     }
 }

@@ -83,6 +83,12 @@ pub struct MetricsRow {
     pub switches_lo: Option<f64>,
     /// Upper end of that interval.
     pub switches_hi: Option<f64>,
+    /// See [`RunMeasures::fallbacks`].
+    pub fallbacks: Option<f64>,
+    /// Lower end of the interval of `fallbacks`.
+    pub fallbacks_lo: Option<f64>,
+    /// Upper end of that interval.
+    pub fallbacks_hi: Option<f64>,
     /// See [`CellLabel::provenance`].
     pub provenance: String,
     /// Replications behind the row.
@@ -102,6 +108,7 @@ impl MetricsRow {
         let ttft_p95 = OverSeeds::of(runs, |run| run.ttft_ms_p95);
         let tpot_p50 = OverSeeds::of(runs, |run| run.tpot_ms_p50);
         let switches = OverSeeds::of(runs, |run| Some(run.switches as f64));
+        let fallbacks = OverSeeds::of(runs, |run| Some(run.fallbacks? as f64));
         Self {
             method: label.method.clone(),
             alpha: label.alpha,
@@ -129,6 +136,9 @@ impl MetricsRow {
             switches: switches.mean,
             switches_lo: switches.lo,
             switches_hi: switches.hi,
+            fallbacks: fallbacks.mean,
+            fallbacks_lo: fallbacks.lo,
+            fallbacks_hi: fallbacks.hi,
             provenance: label.provenance.clone(),
             replications: runs.len(),
             requests: runs.iter().map(|run| run.requests).sum(),

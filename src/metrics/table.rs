@@ -38,6 +38,9 @@ const METRICS_COLUMNS: &[&str] = &[
     "switches",
     "switches_lo",
     "switches_hi",
+    "fallbacks",
+    "fallbacks_lo",
+    "fallbacks_hi",
     "provenance",
     "replications",
     "requests",
@@ -123,6 +126,9 @@ pub fn read_metrics_csv(path: &Path) -> Result<Vec<MetricsRow>> {
             ("switches", row.switches, COUNT_OR_TIME),
             ("switches_lo", row.switches_lo, COUNT_OR_TIME),
             ("switches_hi", row.switches_hi, COUNT_OR_TIME),
+            ("fallbacks", row.fallbacks, COUNT_OR_TIME),
+            ("fallbacks_lo", row.fallbacks_lo, COUNT_OR_TIME),
+            ("fallbacks_hi", row.fallbacks_hi, COUNT_OR_TIME),
         ]
     })
 }

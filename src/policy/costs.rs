@@ -7,7 +7,10 @@ use std::time::Duration;
 use super::facts::Facts;
 use crate::outcome::Execution;
 use crate::plan::Plan;
-use crate::profile::{FamilyLatency, ItemLengths, LevelLatency, PromptLengths, QualityTable};
+use crate::profile::{
+    FamilyLatency, ItemLengths, LevelLatency, PrefillCurve, PromptLengths, QualityTable, RowId,
+    TlmLatency,
+};
 use crate::request::Bounds;
 use crate::units::{Level, PROMPT_RATIOS, duration_from_millis};
 
@@ -41,10 +44,31 @@ pub struct Forecast {
 #[derive(Debug)]
 pub(super) struct Costs {
     pub(super) levels: Vec<LevelCost>,
-    decide: Duration,
-    compress_ms_per_token: f64,
+    /// By row of the quality table, or one for all.
+    decide: Vec<Duration>,
+    compressing: Compressing,
     /// `None` without a compressor: the full prompt is read.
     cuts: Option<Cuts>,
+}
+
+/// What a method asks of the tiny language model, and what that takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TlmCosts<'a> {
+    /// Its times on the device.
+    pub(super) latency: &'a TlmLatency,
+    /// By row of the quality table: tokens that the decision-head reads; `None` if it is not asked.
+    pub(super) decision_tokens: Option<&'a [u32]>,
+    /// The score-head's times, if it cuts the prompts.
+    pub(super) compressing: Option<PrefillCurve>,
+}
+
+/// How the time of cutting a prompt grows.
+#[derive(Debug)]
+enum Compressing {
+    /// ms per token of the full prompt.
+    PerToken(f64),
+    /// The score-head.
+    ScoreHead(PrefillCurve),
 }
 
 /// A level that has both latencies and answers.
@@ -74,6 +98,7 @@ impl Costs {
         base: &LevelLatency,
         table: &QualityTable,
         lengths: Option<&PromptLengths>,
+        tlm: Option<TlmCosts<'_>>,
     ) -> Self {
         let join = |latency: &LevelLatency| {
             let answers = table.level_index(latency.level)?;
@@ -86,8 +111,16 @@ impl Costs {
         };
         let mut costs = Self {
             levels: family.levels.iter().filter_map(join).collect(),
-            decide: checked(family.decide_ms),
-            compress_ms_per_token: family.compress_ms_per_token,
+            decide: match tlm {
+                Some(TlmCosts { latency, decision_tokens: Some(tokens), .. }) => {
+                    tokens.iter().map(|&tokens| latency.decide(tokens)).collect()
+                }
+                _ => vec![checked(family.decide_ms)],
+            },
+            compressing: match tlm {
+                Some(TlmCosts { compressing: Some(curve), .. }) => Compressing::ScoreHead(curve),
+                _ => Compressing::PerToken(family.compress_ms_per_token),
+            },
             cuts: None,
         };
         costs.cuts = lengths.map(|lengths| costs.cuts(lengths, table));
@@ -102,12 +135,13 @@ impl Costs {
             }
         }
         let mut ttft = Vec::with_capacity(by_row.len() * self.levels.len() * PROMPT_RATIOS.len());
-        for tokens in &by_row {
+        for (row, tokens) in by_row.iter().enumerate() {
+            let decide = self.decide_in(row);
             for level in &self.levels {
                 ttft.extend((0..PROMPT_RATIOS.len()).map(|ratio| match tokens {
                     Some(tokens) => {
                         let compress = self.compress(ratio, tokens[FULL_PROMPT]);
-                        self.decide + compress + level.latency.ttft(tokens[ratio])
+                        decide + compress + level.latency.ttft(tokens[ratio])
                     }
                     None => Duration::ZERO,
                 }));
@@ -135,7 +169,7 @@ impl Costs {
     ) -> Execution {
         let kept_tokens = self.kept_tokens(candidate, facts);
         Execution {
-            decide: self.decide,
+            decide: self.decide(facts.row),
             compress: self.compress(candidate.ratio, facts.prompt_tokens),
             switch: self.switch(candidate, resident),
             prefill: self.levels[candidate.level].latency.ttft(kept_tokens),
@@ -173,7 +207,10 @@ impl Costs {
                 let row = facts.row.index() * self.levels.len() + candidate.level;
                 cuts.ttft[row * PROMPT_RATIOS.len() + candidate.ratio]
             }
-            None => self.decide + self.levels[candidate.level].latency.ttft(facts.prompt_tokens),
+            None => {
+                let latency = &self.levels[candidate.level].latency;
+                self.decide(facts.row) + latency.ttft(facts.prompt_tokens)
+            }
         };
         unswitched + self.switch(candidate, resident)
     }
@@ -190,10 +227,22 @@ impl Costs {
     }
 
     fn compress(&self, ratio: usize, prompt_tokens: u32) -> Duration {
-        if ratio == FULL_PROMPT || self.compress_ms_per_token == 0.0 {
+        if ratio == FULL_PROMPT {
             return Duration::ZERO;
         }
-        checked(self.compress_ms_per_token * f64::from(prompt_tokens))
+        match &self.compressing {
+            Compressing::PerToken(0.0) => Duration::ZERO,
+            Compressing::PerToken(ms) => checked(ms * f64::from(prompt_tokens)),
+            Compressing::ScoreHead(curve) => curve.at(prompt_tokens),
+        }
+    }
+
+    fn decide(&self, row: RowId) -> Duration {
+        self.decide_in(row.index())
+    }
+
+    fn decide_in(&self, row: usize) -> Duration {
+        *self.decide.get(row).unwrap_or(&self.decide[0])
     }
 
     fn switch(&self, candidate: &Candidate, resident: Option<Level>) -> Duration {

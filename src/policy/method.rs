@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// The compressor that is the TLM's score-head.
+pub(super) const SCORE_HEAD: &str = "score-head";
+
 /// One method of a comparison, as an experiment file states it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +38,11 @@ pub enum PolicySpec {
     RandomFeasible {},
     /// The lightest plan that meets the objective and answers this very item rightly.
     Oracle {},
+    /// The plan that the TLM's decision-head answered for this very prompt and objective, checked.
+    Elastilm {
+        /// Name of its answers, beside the quality tables: `<decisions>.decisions.csv`.
+        decisions: String,
+    },
     /// The largest sub-model that meets the objective on the full prompt; switching re-lays the
     /// weights out.
     Lpruner {},
@@ -84,8 +92,18 @@ impl PolicySpec {
             Self::Full {} => "full",
             Self::RandomFeasible {} => "random-feasible",
             Self::Oracle {} => "oracle",
+            Self::Elastilm { .. } => "elastilm",
             Self::Lpruner {} => "lpruner",
             Self::LayerRemoval {} => "layer-removal",
+        }
+    }
+
+    /// The name of the decisions that it follows, if it follows any.
+    #[must_use]
+    pub fn decisions(&self) -> Option<&str> {
+        match self {
+            Self::Elastilm { decisions } => Some(decisions),
+            _ => None,
         }
     }
 
@@ -93,7 +111,10 @@ impl PolicySpec {
     #[must_use]
     pub fn cuts_prompts(&self) -> bool {
         match self {
-            Self::ElasticProfile {} | Self::RandomFeasible {} | Self::Oracle {} => true,
+            Self::ElasticProfile {}
+            | Self::RandomFeasible {}
+            | Self::Oracle {}
+            | Self::Elastilm { .. } => true,
             Self::Full {} | Self::Lpruner {} | Self::LayerRemoval {} => false,
         }
     }
@@ -121,6 +142,14 @@ impl PolicySpec {
                 rule: "among plans that meet the objective and answer this very item rightly, the \
                        shortest time to the last token; no such plan: as elastic-profile",
                 sees: "latency profile, resident level, and the right answers to every item",
+            },
+            Self::Elastilm { .. } => Description {
+                rule: "the decision-head's answer to the request's own prompt: of plans whose \
+                       predicted TTFT and TPOT meet the objective, the one most probably answered \
+                       rightly (soft), or the plan it names for the objective (hard); a decision \
+                       that would miss the objective gives way to a random plan that meets it; \
+                       none feasible: the smallest predicted relative excess",
+                sees: "latency profile, resident level, and the request's prompt through the TLM",
             },
             Self::Lpruner {} => Description {
                 rule: "full prompt; the largest level whose predicted TTFT, re-layout included, \
@@ -154,6 +183,31 @@ pub fn standard_methods() -> Vec<MethodSpec> {
         method(PolicySpec::Oracle {}, "width", None),
         method(PolicySpec::Lpruner {}, "width-relayout", Some("width")),
         method(PolicySpec::LayerRemoval {}, "layer-removal", None),
+    ]
+    .into_iter()
+    .chain(elastilm_methods())
+    .collect()
+}
+
+/// The study's method and what it is without each of its parts (its Figure 18c).
+fn elastilm_methods() -> [MethodSpec; 5] {
+    let method = |name: &str, family: &str, compressor: &str| MethodSpec {
+        name: name.into(),
+        // The base model's own order is as fast as any other.
+        family: if family == "width-original" { "width" } else { family }.into(),
+        quality_family: Some(format!("{family}-{compressor}")),
+        compressor: Some(compressor.into()),
+        policy: PolicySpec::Elastilm { decisions: format!("{family}-{compressor}") },
+    };
+    [
+        method("elastilm", "width-lora", SCORE_HEAD),
+        method("elastilm-no-reorder", "width-original", SCORE_HEAD),
+        method("elastilm-no-lora", "width", SCORE_HEAD),
+        method("elastilm-no-score-head", "width-lora", "truncate"),
+        MethodSpec {
+            policy: PolicySpec::RandomFeasible {},
+            ..method("elastilm-no-decision-head", "width-lora", SCORE_HEAD)
+        },
     ]
 }
 

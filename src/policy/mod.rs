@@ -19,6 +19,7 @@ use crate::units::{Level, SimTime};
 mod choice;
 mod costs;
 mod elastic_profile;
+mod elastilm;
 mod facts;
 mod full;
 mod largest_level;
@@ -58,4 +59,10 @@ pub trait Policy: Debug + Send {
 
     /// What became of a plan; a policy that learns listens here.
     fn observe(&mut self, _outcome: &Outcome) {}
+
+    /// How many of its decisions a run-time check has put aside so far, because they would have
+    /// missed the objective; `None` from a policy whose decisions need no check.
+    fn fallbacks(&self) -> Option<usize> {
+        None
+    }
 }

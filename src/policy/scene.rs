@@ -4,20 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Policy;
-use super::costs::{Candidate, Costs, Forecast, decode_context};
+use super::costs::{Candidate, Costs, Forecast, TlmCosts, decode_context};
 use super::elastic_profile::ElasticProfile;
+use super::elastilm::Elastilm;
 use super::facts::{Annotations, Facts, check_lengths};
 use super::full::Full;
 use super::largest_level::LargestLevel;
-use super::method::{MethodSpec, PolicySpec};
+use super::method::{MethodSpec, PolicySpec, SCORE_HEAD};
 use super::oracle::Oracle;
 use super::random_feasible::RandomFeasible;
 use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::profile::{
-    DeviceProfile, LevelLatency, PromptLengths, Provenance, QualityManifest, QualityTable, RowId,
-    Split,
+    Decision, Decisions, DeviceProfile, LevelLatency, PrefillCurve, PromptLengths, Provenance,
+    QualityManifest, QualityTable, RowId, Split,
 };
 use crate::request::{Bounds, Request};
 use crate::trace::Trace;
@@ -39,6 +40,8 @@ struct Inner {
     costs: Costs,
     candidates: Vec<Candidate>,
     table: QualityTable,
+    /// By row of the table; empty for a method that does not ask the TLM.
+    decisions: Vec<Option<Decision>>,
 }
 
 impl Scene {
@@ -67,10 +70,16 @@ impl Scene {
             Some(compressor) => Some(PromptLengths::load(&dir, compressor)?),
             None => None,
         };
-        Self::from_parts(device, latency_of, table, lengths.as_ref(), method)
+        let decisions = match method.policy.decisions() {
+            Some(name) => Some(load_decisions(&dir, name, method, device)?),
+            None => None,
+        };
+        let lengths = lengths.as_ref();
+        Self::from_parts(device, latency_of, table, lengths, decisions.as_ref(), method)
     }
 
-    /// Joins tables that are in memory already; `lengths` are those of the method's compressor.
+    /// Joins tables that are in memory already; `lengths` are those of the method's compressor,
+    /// `decisions` those of its policy.
     ///
     /// # Errors
     /// As [`new`](Self::new), files aside.
@@ -79,11 +88,30 @@ impl Scene {
         latency_of: &str,
         table: QualityTable,
         lengths: Option<&PromptLengths>,
+        decisions: Option<&Decisions>,
         method: &MethodSpec,
     ) -> Result<Self> {
         let family = device.family(latency_of, &method.family)?;
         let base = device.base(latency_of)?.clone();
-        let costs = Costs::new(family, &base, &table, lengths);
+        let decisions = decisions.map_or_else(Vec::new, |known| by_row(&table, known));
+        let decision_tokens: Vec<u32> = decisions
+            .iter()
+            .map(|known| known.as_ref().map_or(1, |known| known.tlm_tokens))
+            .collect();
+        let scored = method.compressor.as_deref() == Some(SCORE_HEAD);
+        let tlm = match decisions.is_empty() && !scored {
+            true => None,
+            false => Some(TlmCosts {
+                latency: device.tlm(latency_of)?,
+                decision_tokens: (!decisions.is_empty()).then_some(&*decision_tokens),
+                compressing: if scored {
+                    Some(score_head_times(device, latency_of)?)
+                } else {
+                    None
+                },
+            }),
+        };
+        let costs = Costs::new(family, &base, &table, lengths, tlm);
         if costs.levels.last().is_none_or(|last| last.level != Level::FULL) {
             return Err(Error::new(
                 format!("method {}", method.name),
@@ -100,6 +128,7 @@ impl Scene {
             candidates: candidates(&costs, &table),
             costs,
             table,
+            decisions,
         })))
     }
 
@@ -121,10 +150,28 @@ impl Scene {
         &self.0.table
     }
 
-    /// Whether the item has all answers that its dataset's items have.
+    /// Whether the item has all answers that its dataset's items have, and a decision where the
+    /// method needs one.
     #[must_use]
     pub fn knows(&self, dataset: &str, item: u32) -> bool {
-        self.0.table.row(dataset, item).is_some_and(|row| self.0.table.is_whole(row))
+        let row = self.0.table.row(dataset, item);
+        row.is_some_and(|row| self.0.table.is_whole(row) && self.is_decided(row))
+    }
+
+    fn is_decided(&self, row: RowId) -> bool {
+        self.0.method.policy.decisions().is_none() || self.decision(row).is_some()
+    }
+
+    /// What the decision-head answered for the item of a row.
+    pub(super) fn decision(&self, row: RowId) -> Option<&Decision> {
+        self.0.decisions.get(row.index())?.as_ref()
+    }
+
+    /// The base model's unqueued latency on the full prompt of a request.
+    pub(super) fn full_bounds(&self, facts: &Facts) -> Bounds {
+        let (base, prompt) = (&self.0.base, facts.prompt_tokens);
+        let context = decode_context(prompt, facts.output_tokens);
+        Bounds { ttft: base.ttft(prompt), tpot: base.tpot(context) }
     }
 
     /// The plans a policy may choose from, by rising level, then prompt ratio.
@@ -161,6 +208,7 @@ impl Scene {
             PolicySpec::Full {} => Box::new(Full),
             PolicySpec::RandomFeasible {} => Box::new(RandomFeasible::new(scene, facts, seed)),
             PolicySpec::Oracle {} => Box::new(Oracle::new(scene, facts, trace)?),
+            PolicySpec::Elastilm { .. } => Box::new(Elastilm::new(scene, facts, seed)),
             PolicySpec::Lpruner {} | PolicySpec::LayerRemoval {} => {
                 Box::new(LargestLevel::new(scene, facts))
             }
@@ -198,6 +246,10 @@ impl Scene {
             return Err(wrong("item without all answers")
                 .found("plans that were measured on other items of the dataset only")
                 .allowed(format!("items with a whole row in the quality table {table}")));
+        }
+        if !self.is_decided(row) {
+            return Err(wrong("item without a decision")
+                .allowed("items that the decisions of the method's policy are for"));
         }
         if inner.costs.cuts_prompts() {
             let known = inner.costs.full_length(row.index());
@@ -321,6 +373,50 @@ fn check_manifest(
         }
         _ => Ok(()),
     }
+}
+
+fn score_head_times(device: &DeviceProfile, latency_of: &str) -> Result<PrefillCurve> {
+    device.tlm(latency_of)?.compress_ms.ok_or_else(|| {
+        Error::new(format!("device profile {}", device.name), "no times of the score-head")
+            .at(format!("tlm {latency_of}"))
+            .allowed("key \"compress_ms\"")
+    })
+}
+
+fn load_decisions(
+    dir: &Path,
+    name: &str,
+    method: &MethodSpec,
+    device: &DeviceProfile,
+) -> Result<Decisions> {
+    let decisions = Decisions::load(dir, name)?;
+    let path = dir.join(format!("{name}.decisions.json"));
+    let made_for = &decisions.manifest;
+    let refuse = |key: &str, found: &str, allowed: &str| {
+        Err(Error::file(&path, "not decisions of this method")
+            .at(format!("key {key:?}"))
+            .found(found)
+            .allowed(allowed))
+    };
+    if method.compressor.as_ref() != Some(&made_for.compressor) {
+        let own = method.compressor.as_deref().unwrap_or("no compressor");
+        return refuse("compressor", &made_for.compressor, own);
+    }
+    match &made_for.device {
+        Some(labelled) if *labelled != device.name => refuse("device", labelled, &device.name),
+        _ => Ok(decisions),
+    }
+}
+
+/// The decisions by row of `table`.
+fn by_row(table: &QualityTable, decisions: &Decisions) -> Vec<Option<Decision>> {
+    let mut known = vec![None; table.rows()];
+    for dataset in table.datasets() {
+        for (item, row) in table.items(dataset) {
+            known[row.index()] = decisions.of(dataset, item).cloned();
+        }
+    }
+    known
 }
 
 /// Plans with at least one measured answer; only full prompts without a compressor.

@@ -18,8 +18,9 @@ use rand_chacha::ChaCha8Rng;
 use super::{MethodSpec, Policy, PolicySpec, Scene, ServiceView, standard_methods};
 use crate::plan::Plan;
 use crate::profile::{
-    Cell, DecodeCurve, DeviceProfile, FamilyLatency, Hardware, LevelLatency, PrefillCurve,
-    PromptLengths, Provenance, QualityTable, Runtime, Split,
+    Answer, Cell, Decision, DecisionKind, Decisions, DecisionsManifest, DecodeCurve, DeviceProfile,
+    FamilyLatency, Hardware, LevelLatency, PlanGrid, PlanProbabilities, PrefillCurve,
+    PromptLengths, Provenance, QualityTable, Runtime, Split, TPOT_TOKENS, TTFT_TOKENS, TlmLatency,
 };
 use crate::request::{AppId, DatasetId, Request, RequestView, Slo};
 use crate::rng;
@@ -45,12 +46,14 @@ struct Parts {
     device: DeviceProfile,
     answers: QualityTable,
     lengths: PromptLengths,
+    decisions: Option<Decisions>,
 }
 
 impl Parts {
     fn scene(&self, method: &MethodSpec) -> Scene {
         let lengths = method.compressor.as_ref().map(|_| &self.lengths);
-        Scene::from_parts(&self.device, "tiny", self.answers.clone(), lengths, method).unwrap()
+        let (answers, decisions) = (self.answers.clone(), self.decisions.as_ref());
+        Scene::from_parts(&self.device, "tiny", answers, lengths, decisions, method).unwrap()
     }
 }
 
@@ -71,7 +74,30 @@ impl Bench {
     }
 
     fn new(method: &MethodSpec) -> Self {
-        let parts = Parts { device: device(), answers: answers(), lengths: lengths() };
+        Self::over(
+            Parts { device: device(), answers: answers(), lengths: lengths(), decisions: None },
+            method,
+        )
+    }
+
+    /// The TLM decides, having read 10 tokens at 0.1 ms each.
+    pub(crate) fn decided(answer: Answer) -> Self {
+        let mut decisions = Decisions::new(decisions_manifest(match answer {
+            Answer::Soft(_) => DecisionKind::Soft,
+            Answer::Hard(_) => DecisionKind::Hard,
+        }));
+        let decision = Decision { answer, tlm_tokens: 10 };
+        decisions.insert(DATASET, items(Split::Replay)[0], decision);
+        let method = MethodSpec {
+            name: "elastilm".into(),
+            policy: PolicySpec::Elastilm { decisions: "bench".into() },
+            ..standard_methods().remove(0)
+        };
+        let (device, answers, lengths) = (device(), answers(), lengths());
+        Self::over(Parts { device, answers, lengths, decisions: Some(decisions) }, &method)
+    }
+
+    fn over(parts: Parts, method: &MethodSpec) -> Self {
         let trace = Trace {
             datasets: vec![DATASET.into()],
             apps: vec!["app".into()],
@@ -99,7 +125,8 @@ impl Bench {
                 .map(|()| Some(cell(draws.random_bool(0.3 + 0.4 * level.share().as_f64()))));
             rows.push((DATASET, item, level, cells));
         }
-        let parts = Parts { device, answers: QualityTable::from_rows(rows), lengths: lengths() };
+        let (answers, lengths) = (QualityTable::from_rows(rows), lengths());
+        let parts = Parts { device, answers, lengths, decisions: None };
         let objective = |draws: &mut ChaCha8Rng| Ratio::percent(draws.random_range(5..=100));
         let requests = (0..requests).map(|id| Request {
             id,
@@ -117,6 +144,11 @@ impl Bench {
     #[expect(clippy::unused_self, reason = "reads as: a request to this bench")]
     pub(crate) fn request(&self, ttft_ms: u64, tpot_ms: u64) -> Request {
         request(ttft_ms, tpot_ms)
+    }
+
+    /// The policy of the scene's own method.
+    pub(crate) fn own_policy(&self) -> Box<dyn Policy> {
+        self.scene.policy(&self.trace, 1).unwrap()
     }
 
     /// The policy of this kind over the bench's tables.
@@ -193,6 +225,69 @@ pub(crate) fn device() -> DeviceProfile {
         },
         power: None,
         families: ["width", "width-relayout", "layer-removal"].map(family).into(),
+        tlms: vec![TlmLatency {
+            base_model: "tiny".into(),
+            decide_ms: PrefillCurve {
+                intercept: 0.0,
+                per_token: 0.1,
+                per_token_squared: 0.0,
+                tokens: None,
+                fit_error: None,
+            },
+            compress_ms: None,
+            provenance: family("width").provenance,
+        }],
+    }
+}
+
+/// The bench's device with every level of the ladder.
+#[cfg(feature = "engine")]
+pub(crate) fn ladder_device() -> DeviceProfile {
+    let mut device = device();
+    for family in &mut device.families {
+        family.levels = Level::LADDER.map(|known| level(known.as_percent(), 1.0)).into();
+    }
+    device
+}
+
+/// A soft answer: `known` probabilities, all others 0.
+pub(crate) fn soft(known: &[(Plan, f32)]) -> Answer {
+    let mut grid = PlanProbabilities::default();
+    for &(plan, probability) in known {
+        let level = Level::LADDER.iter().position(|&level| level == plan.level).unwrap();
+        grid[level][QualityTable::ratio_index(plan.prompt_ratio).unwrap()] = probability;
+    }
+    Answer::Soft(Box::new(grid))
+}
+
+/// A hard answer: `known` plans for objectives in percent, the full model for all others.
+pub(crate) fn hard(known: &[(u16, u16, Plan)]) -> Answer {
+    let mut grid: PlanGrid = [[Plan::FULL; TPOT_TOKENS.len()]; TTFT_TOKENS.len()];
+    for &(ttft, tpot, plan) in known {
+        let place = |tokens: &[u16], token| tokens.iter().position(|&t| t == token).unwrap();
+        grid[place(&TTFT_TOKENS, ttft)][place(&TPOT_TOKENS, tpot)] = plan;
+    }
+    Answer::Hard(Box::new(grid))
+}
+
+fn decisions_manifest(kind: DecisionKind) -> DecisionsManifest {
+    DecisionsManifest {
+        schema: 1,
+        kind,
+        base_model: "tiny".into(),
+        table: "width".into(),
+        table_sha256: String::new(),
+        compressor: "structured".into(),
+        device: None,
+        trunk_sha256: String::new(),
+        trunk_layers: 1,
+        head_sha256: String::new(),
+        trained_on: std::collections::BTreeMap::new(),
+        command: String::new(),
+        date: String::new(),
+        commit: String::new(),
+        measures: std::collections::BTreeMap::new(),
+        notes: Vec::new(),
     }
 }
 

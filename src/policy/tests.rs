@@ -115,7 +115,7 @@ fn tables_that_do_not_fit_the_device_are_refused() {
         let mut device_profile = super::testing::device();
         device_profile.name = device.into();
         let rows = if full { answers() } else { super::testing::answers_without_base() };
-        Scene::from_parts(&device_profile, latency_of, rows, Some(&lengths()), method)
+        Scene::from_parts(&device_profile, latency_of, rows, Some(&lengths()), None, method)
     };
     let refusals = [
         scene("bench", "huge", true).unwrap_err().to_string(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::curve::{DecodeCurve, MAX_TOKENS, PrefillCurve};
 use super::provenance::Provenance;
+use super::tlm_latency::TlmLatency;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::units::{Level, duration_from_millis};
@@ -41,6 +42,9 @@ pub struct DeviceProfile {
     /// One entry per (base model, family).
     #[serde(rename = "family", default)]
     pub families: Vec<FamilyLatency>,
+    /// The tiny language model, one entry per base model that it was timed or modelled for.
+    #[serde(rename = "tlm", default, skip_serializing_if = "Vec::is_empty")]
+    pub tlms: Vec<TlmLatency>,
 }
 
 /// What a device is made of.
@@ -194,6 +198,20 @@ impl DeviceProfile {
         Ok(self.family(base_model, REFERENCE_FAMILY)?.full())
     }
 
+    /// The tiny language model beside `base_model`.
+    ///
+    /// # Errors
+    /// If the device has none for that model.
+    pub fn tlm(&self, base_model: &str) -> Result<&TlmLatency> {
+        self.tlms.iter().find(|entry| entry.base_model == base_model).ok_or_else(|| {
+            let known: Vec<_> = self.tlms.iter().map(|entry| &*entry.base_model).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Error::new(format!("device profile {}", self.name), "no times of the TLM")
+                .at(format!("base model {base_model}"))
+                .found(format!("[[tlm]] for {known}"))
+        })
+    }
+
     fn check(&self, path: &Path) -> Result<()> {
         if self.schema != SCHEMA {
             return Err(Error::file(path, "unknown version")
@@ -206,6 +224,13 @@ impl DeviceProfile {
                 return Err(Error::file(path, "family given twice").found(family.key()));
             }
             family.check(path)?;
+        }
+        for (index, tlm) in self.tlms.iter().enumerate() {
+            if self.tlms[..index].iter().any(|other| other.base_model == tlm.base_model) {
+                let error = Error::file(path, "tlm given twice");
+                return Err(error.found(&tlm.base_model));
+            }
+            tlm.check(path)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! hand, checked whole when loaded; nothing below this module reads them otherwise.
 
 mod curve;
+mod decisions;
 mod device;
 mod fit;
 mod latency_log;
@@ -17,8 +18,13 @@ mod quality_log;
 pub(crate) mod row_log;
 mod split;
 mod text;
+mod tlm_latency;
 
 pub use curve::{DecodeCurve, FitError, MAX_TOKENS, PrefillCurve, TokenRange};
+pub use decisions::{
+    Answer, Decision, DecisionKind, Decisions, DecisionsManifest, PlanGrid, PlanProbabilities,
+    TPOT_TOKENS, TTFT_TOKENS,
+};
 pub use device::{
     DeviceProfile, FamilyLatency, Hardware, LevelLatency, Memory, Power, REFERENCE_FAMILY, Runtime,
     TimeShare,
@@ -31,3 +37,4 @@ pub use provenance::Provenance;
 pub use quality::{Cell, QualityTable, RowId};
 pub use quality_log::QualityLog;
 pub use split::Split;
+pub use tlm_latency::TlmLatency;

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::origin;
 use crate::profile::{
     DeviceProfile, FamilyLatency, Hardware, LatencyLog, LatencySample, LevelLatency, Memory, Phase,
-    Provenance, Runtime, fit_decode, fit_prefill, fit_switch_ms, read_latency_samples,
+    Provenance, Runtime, TlmLatency, fit_decode, fit_prefill, fit_switch_ms, read_latency_samples,
 };
 use crate::prompt::Dataset;
 use crate::units::{Level, millis};
@@ -68,6 +68,7 @@ pub fn measure(
             families.push(fit_family(plan, "width-relayout", family, &model, None)?);
         }
     }
+    let tlms = known_tlms(&plan.folder)?;
     let profile = DeviceProfile {
         schema: 1,
         name: plan.device.clone(),
@@ -80,9 +81,16 @@ pub fn measure(
         },
         power: None,
         families,
+        tlms,
     };
     profile.save(&plan.folder)?;
     Ok(profile)
+}
+
+/// The times of the TLM in the profile that is about to be replaced.
+fn known_tlms(folder: &Path) -> Result<Vec<TlmLatency>> {
+    let known = folder.join("device.toml").exists();
+    if known { Ok(DeviceProfile::load(folder)?.tlms) } else { Ok(Vec::new()) }
 }
 
 fn load_datasets() -> Result<Vec<Dataset>> {

@@ -225,6 +225,7 @@ mod tests {
             ttft_ms_p95: Some(831.2),
             tpot_ms_p50: Some(8.314),
             switches: 12,
+            fallbacks: None,
             answers: vec![Some(true); 12],
         };
         let rows = [

@@ -1,11 +1,12 @@
 //! Every committed profile, quality table and manifest is read whole; the modelled phones obey
 //! the formula they state.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pliant::profile::{
-    DeviceProfile, PromptLengths, Provenance, QualityManifest, QualityTable, Split,
+    Decisions, DeviceProfile, PromptLengths, Provenance, QualityManifest, QualityTable, Split,
     read_latency_samples,
 };
 
@@ -88,6 +89,29 @@ fn every_committed_quality_table_is_read_with_its_manifest_and_counts() {
             let name = path.file_name().unwrap().to_str().unwrap().trim_end_matches(".csv");
             if !name.contains('.') {
                 assert!(folder.join(format!("{name}.manifest.json")).exists(), "{name}");
+            }
+        }
+    }
+}
+
+/// Decisions are of use only if the head saw none of the items that it decides for: ids compared.
+#[test]
+fn every_committed_decision_is_for_a_replayed_item_that_no_head_learnt_from() {
+    for folder in folders(&root().join("quality")) {
+        for path in files(&folder, ".decisions.json") {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let name = name.strip_suffix(".decisions.json").unwrap();
+            let decisions = Decisions::load(&folder, name).unwrap();
+            let table = QualityTable::load(&folder, &decisions.manifest.table).unwrap();
+            assert!(!decisions.is_empty(), "{name}");
+            for dataset in table.datasets() {
+                let learnt = decisions.manifest.trained_on.get(dataset);
+                let learnt = learnt.cloned().unwrap_or_default();
+                let side = |item: &u32| Split::of(dataset, *item);
+                assert!(learnt.iter().all(|item| side(item) == Split::Estimate), "{name}");
+                let decided: BTreeSet<u32> = decisions.items(dataset).collect();
+                assert!(decided.iter().all(|item| side(item) == Split::Replay), "{name}");
+                assert!(learnt.is_disjoint(&decided), "{name}, {dataset}");
             }
         }
     }

@@ -11,9 +11,10 @@ use crate::support::pliant;
 const HEADER: &str = "method,alpha,device,latency_of,base_model,accuracy,accuracy_lo,accuracy_hi,\
 accuracy_at_slo,accuracy_at_slo_lo,accuracy_at_slo_hi,attainment,attainment_lo,attainment_hi,\
 ttft_ms_p50,ttft_ms_p50_lo,ttft_ms_p50_hi,ttft_ms_p95,ttft_ms_p95_lo,ttft_ms_p95_hi,tpot_ms_p50,\
-tpot_ms_p50_lo,tpot_ms_p50_hi,switches,switches_lo,switches_hi,provenance,replications,requests";
+tpot_ms_p50_lo,tpot_ms_p50_hi,switches,switches_lo,switches_hi,\
+fallbacks,fallbacks_lo,fallbacks_hi,provenance,replications,requests";
 
-const ROW: &str = "full,0.25,phone,large,small,0.61,,,0.25,0.23,0.27,0.4,,,31000,,,76000,,,321,,,0.0,,,\
+const ROW: &str = "full,0.25,phone,large,small,0.61,,,0.25,0.23,0.27,0.4,,,31000,,,76000,,,321,,,0.0,,,,,,\
 \"latency modelled, answers measured\",20,12000";
 
 fn results(folder: &Path, metrics: &str) {

@@ -1,0 +1,168 @@
+//! `elastilm`: the plan that the tiny language model's decision-head chose for the very prompt.
+//!
+//! Knows what the head answered to the request's own prompt (stored with the item, since a replay
+//! has no text), the latency profile, the lengths of the request at hand and the resident level.
+//! A `soft` answer gives each plan's probability of being right: the feasible plan of the largest
+//! one is taken; ties: the lighter plan. A `hard` answer names one plan for the objective. Each
+//! decision is checked against the objective before it is followed (the study's run-time check):
+//! one that would miss it gives way to a plan drawn evenly from those that do not, from a random
+//! stream of its own, and is counted. If none is feasible: the plan that misses by the smallest
+//! share.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::choice::{Forecaster, weight};
+use super::costs::{Candidate, Forecast};
+use super::facts::{Annotations, Facts};
+use super::scene::Scene;
+use super::{Policy, ServiceView};
+use crate::plan::Plan;
+use crate::profile::{Answer, Decision};
+use crate::request::{Bounds, RequestView, Slo};
+use crate::rng;
+
+/// The policy; see the module.
+#[derive(Debug)]
+pub(super) struct Elastilm {
+    forecaster: Forecaster,
+    draws: ChaCha8Rng,
+    fallbacks: usize,
+}
+
+impl Elastilm {
+    /// Starts the policy's own stream of `seed`.
+    pub(super) fn new(scene: Scene, facts: Annotations, seed: u64) -> Self {
+        let draws = rng::stream(seed, "policy/elastilm");
+        Self { forecaster: Forecaster { scene, facts }, draws, fallbacks: 0 }
+    }
+}
+
+impl Policy for Elastilm {
+    fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
+        let (forecaster, bounds) = (&self.forecaster, request.bounds());
+        let (scene, facts) = (&forecaster.scene, forecaster.facts(request));
+        let candidates = scene.candidates();
+        let feasible: Vec<_> =
+            forecaster.feasible(candidates.iter(), facts, service.resident, bounds).collect();
+        let decision = scene.decision(facts.row).expect("annotated rows are decided");
+        // Drawn for every request, so that one fallback does not move the next.
+        let share: f64 = self.draws.random();
+        if let Some(plan) = follow(decision, &feasible, scene, request, facts) {
+            return plan;
+        }
+        self.fallbacks += 1;
+        match feasible.get((share * feasible.len() as f64) as usize) {
+            Some((candidate, _)) => candidate.plan,
+            None => forecaster.least_late(candidates.iter(), facts, service.resident, bounds),
+        }
+    }
+
+    fn fallbacks(&self) -> Option<usize> {
+        Some(self.fallbacks)
+    }
+}
+
+/// What `decision` comes to among `feasible` plans; `None` if it would miss the objective.
+fn follow(
+    decision: &Decision,
+    feasible: &[(&Candidate, Forecast)],
+    scene: &Scene,
+    request: RequestView<'_>,
+    facts: &Facts,
+) -> Option<Plan> {
+    if let Answer::Soft(_) = decision.answer {
+        let probable = |entry: &(&Candidate, Forecast)| decision.probability(entry.0.plan);
+        let best = feasible.iter().max_by(|a, b| {
+            let lighter = || weight(b.0, &b.1).cmp(&weight(a.0, &a.1));
+            probable(a).partial_cmp(&probable(b)).expect("checked when read").then_with(lighter)
+        });
+        return Some(best?.0.plan);
+    }
+    let (ttft, tpot) = objective(scene, request, facts);
+    let plan = decision.plan(ttft, tpot)?;
+    feasible.iter().any(|(candidate, _)| candidate.plan == plan).then_some(plan)
+}
+
+/// The objective as shares of the base model's unqueued times, which SLO tokens stand for.
+fn objective(scene: &Scene, request: RequestView<'_>, facts: &Facts) -> (f64, f64) {
+    if let Slo::Relative { ttft, tpot } = request.slo() {
+        return (ttft.as_f64(), tpot.as_f64());
+    }
+    let (Bounds { ttft, tpot }, full) = (request.bounds(), scene.full_bounds(facts));
+    let share = |bound: Duration, full: Duration| bound.as_secs_f64() / full.as_secs_f64();
+    (share(ttft, full.ttft), share(tpot, full.tpot))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::testing::{Bench, hard, plan, soft};
+
+    // The bench (see `testing`): ⟨100, 100⟩ takes 100 ms and 10 ms, ⟨50, 100⟩ 50 and 5,
+    // ⟨100, 50⟩ 50 and 10, ⟨50, 50⟩ 25 and 5. Deciding costs the bench 1 ms, by its 10 tokens.
+
+    #[test]
+    fn the_most_probable_feasible_plan_wins_and_ties_go_to_the_lighter() {
+        let half_prompt = [(plan(100, 50), 0.9), (plan(50, 100), 0.8), (plan(50, 50), 0.8)];
+        let bench = Bench::decided(soft(&half_prompt));
+        let mut policy = bench.own_policy();
+        assert_eq!(bench.ask(&mut *policy, &bench.request(101, 10), None), plan(100, 50));
+        // A TPOT bound of 9 ms forbids level 100 %: two plans of probability 0.8 are left.
+        assert_eq!(bench.ask(&mut *policy, &bench.request(101, 9), None), plan(50, 50));
+        assert_eq!(policy.fallbacks(), Some(0));
+    }
+
+    #[test]
+    fn deciding_is_part_of_the_forecast() {
+        let bench = Bench::decided(soft(&[(plan(50, 100), 0.9), (plan(50, 50), 0.1)]));
+        let mut policy = bench.own_policy();
+        assert_eq!(bench.ask(&mut *policy, &bench.request(51, 5), None), plan(50, 100));
+        assert_eq!(bench.ask(&mut *policy, &bench.request(50, 5), None), plan(50, 50));
+    }
+
+    #[test]
+    fn a_named_plan_is_followed_if_it_meets_the_objective() {
+        // The full model takes 100 and 10 ms: bounds of 51 and 10 ms are ⟨51 %, 100 %⟩.
+        let bench = Bench::decided(hard(&[(50, 100, plan(100, 50)), (90, 100, plan(50, 100))]));
+        let mut policy = bench.own_policy();
+        assert_eq!(bench.ask(&mut *policy, &bench.request(51, 10), None), plan(100, 50));
+        assert_eq!(bench.ask(&mut *policy, &bench.request(99, 10), None), plan(50, 100));
+        assert_eq!(policy.fallbacks(), Some(0));
+    }
+
+    #[test]
+    fn a_decision_that_misses_the_objective_gives_way_to_a_random_feasible_plan_and_is_counted() {
+        let bench = Bench::decided(hard(&[(50, 50, plan(100, 100))]));
+        let mut policy = bench.own_policy();
+        let mut counts = BTreeMap::new();
+        for _ in 0..2000 {
+            // 51 and 9 ms: ⟨50, 100⟩ and ⟨50, 50⟩ are feasible.
+            *counts.entry(bench.ask(&mut *policy, &bench.request(51, 9), None)).or_insert(0) += 1;
+        }
+        assert_eq!(counts.keys().copied().collect::<Vec<_>>(), [plan(50, 50), plan(50, 100)]);
+        // Binomial with n = 2000 and p = 1/2: standard deviation 22.4.
+        assert!(counts.values().all(|&count: &i32| (count - 1000).abs() < 90), "{counts:?}");
+        assert_eq!(policy.fallbacks(), Some(2000));
+    }
+
+    #[test]
+    fn without_a_feasible_plan_it_misses_least_and_counts() {
+        let bench = Bench::decided(soft(&[(plan(100, 100), 0.9)]));
+        let mut policy = bench.own_policy();
+        assert_eq!(bench.ask(&mut *policy, &bench.request(2, 1), None), plan(50, 50));
+        assert_eq!(policy.fallbacks(), Some(1));
+    }
+
+    #[test]
+    fn a_trace_with_an_undecided_item_is_refused() {
+        let bench = Bench::decided(soft(&[]));
+        let mut trace = bench.trace.clone();
+        trace.requests[0].item = super::super::testing::items(crate::profile::Split::Replay)[1];
+        assert!(!bench.scene.knows("quiz", trace.requests[0].item));
+        assert!(bench.scene.annotate(&trace).is_err());
+    }
+}
