@@ -55,6 +55,7 @@ impl Grid {
         let seeds: Vec<u64> = experiment.seeds().collect();
         let stages = stages(spec)?;
         let (traces, items) = match &spec.trace {
+            TraceSource::None {} => (Vec::new(), BTreeMap::new()),
             TraceSource::File(file) => {
                 let mut trace = Trace::read(&file.path)?;
                 trace.scale_time(file.time_scale)?;
@@ -67,7 +68,7 @@ impl Grid {
             }
         };
         let mut cells = Vec::new();
-        for of_device in stages.chunks(spec.methods.len()) {
+        for of_device in stages.chunks(spec.methods.len().max(1)) {
             for (skew, &alpha) in spec.trace.alphas().iter().enumerate() {
                 cells.extend(of_device.iter().map(|stage| stage.cell(skew, alpha)));
             }

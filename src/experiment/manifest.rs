@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::origin::Commit;
 use crate::profile::{REFERENCE_FAMILY, Split};
-use crate::report::{FigureInputs, LatencyInput, QualityInput};
+use crate::report::{FigureInputs, FigureSpec, LatencyInput, QualityInput};
 use crate::sim::ServiceOptions;
 
 /// `manifest.toml`: the same for the same commit, inputs and seeds.
@@ -92,10 +92,12 @@ impl Manifest {
 fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
     let spec = &experiment.spec;
     let mut files = BTreeSet::from([experiment.path.clone()]);
-    files.insert(match &spec.trace {
-        TraceSource::Synth(source) => source.items.clone(),
-        TraceSource::File(source) => source.path.clone(),
-    });
+    match &spec.trace {
+        TraceSource::Synth(source) => _ = files.insert(source.items.clone()),
+        TraceSource::File(source) => _ = files.insert(source.path.clone()),
+        TraceSource::None {} => {}
+    }
+    files.extend(spec.figures.iter().flat_map(FigureSpec::inputs));
     for device in &spec.devices {
         files.insert(device.dir.join("device.toml"));
         let answers = spec.quality.join(&device.base_model);
@@ -107,9 +109,15 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
             if let Some(compressor) = &method.compressor {
                 files.insert(answers.join(format!("{compressor}.tokens.csv")));
             }
+            if let Some(decisions) = method.policy.decisions() {
+                for ending in ["decisions.csv", "decisions.json"] {
+                    files.insert(answers.join(format!("{decisions}.{ending}")));
+                }
+            }
         }
     }
-    // A quality table's twins and manifest are optional; whatever else was missing is an error by now.
+    // A quality table's twins and manifest and a figure's inputs are optional; whatever else was
+    // missing is an error by now.
     files.retain(|path| path.exists());
     files
 }
@@ -117,7 +125,7 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
 /// Latencies of the reference family for each device, accuracies of each quality table.
 fn figures(experiment: &Experiment) -> FigureInputs {
     let spec = &experiment.spec;
-    let mut figures = FigureInputs::default();
+    let mut figures = FigureInputs { asked: spec.figures.clone(), ..FigureInputs::default() };
     for device in &spec.devices {
         let latency = LatencyInput {
             device: device.dir.clone(),

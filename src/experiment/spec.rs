@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::policy::MethodSpec;
+use crate::report::{FigureSpec, check_figures};
 use crate::sim::ServiceOptions;
 use crate::trace::{Arrivals, LevelOrder, SynthSpec};
 
@@ -39,16 +40,24 @@ pub struct ExperimentSpec {
     #[serde(default)]
     pub outcomes: KeptOutcomes,
     /// Folder of quality tables: `<quality>/<base model>/<family>.csv`.
+    #[serde(default)]
     pub quality: PathBuf,
     /// The requests.
+    #[serde(default)]
     pub trace: TraceSource,
     /// How the service treats them.
     #[serde(default)]
     pub service: ServiceOptions,
     /// Where they are answered.
+    #[serde(default)]
     pub devices: Vec<DeviceSpec>,
     /// How. The first method is the one that the others are compared with.
+    #[serde(default)]
     pub methods: Vec<MethodSpec>,
+    /// Figures beside those of the runs. An experiment of figures alone has no trace, devices and
+    /// methods.
+    #[serde(default)]
+    pub figures: Vec<FigureSpec>,
 }
 
 /// Which outcomes are written below `outcomes/`.
@@ -72,6 +81,14 @@ pub enum TraceSource {
     Synth(SynthSource),
     /// One file, replayed under every seed: only what policies draw differs.
     File(FileSource),
+    /// Nowhere: nothing is replayed.
+    None {},
+}
+
+impl Default for TraceSource {
+    fn default() -> Self {
+        Self::None {}
+    }
 }
 
 /// Synthesised traces; see [`SynthSpec`].
@@ -165,6 +182,7 @@ impl TraceSource {
         match self {
             Self::Synth(source) => &source.alphas,
             Self::File(source) => std::slice::from_ref(&source.alpha),
+            Self::None {} => &[],
         }
     }
 }
@@ -195,6 +213,10 @@ impl Experiment {
             let allowed = format!("1 to {SEEDS_MAX}");
             return Err(self.wrong("seeds", "out of range").found(spec.seeds).allowed(allowed));
         }
+        check_figures(&spec.figures)?;
+        if self.is_figures_alone() {
+            return Ok(());
+        }
         let alphas = spec.trace.alphas();
         if let Some(alpha) = alphas.iter().find(|alpha| !alpha.is_finite()) {
             let error = self.wrong("trace", "skew is not a number");
@@ -209,6 +231,13 @@ impl Experiment {
         self.check_names("trace", alphas.iter().map(|alpha| (alpha + 0.0).to_string()))?;
         self.check_names("methods", spec.methods.iter().map(|method| method.name.clone()))?;
         self.check_names("devices", spec.devices.iter().map(DeviceSpec::to_string))
+    }
+
+    /// Whether nothing is replayed.
+    fn is_figures_alone(&self) -> bool {
+        let ExperimentSpec { figures, methods, devices, trace, .. } = &self.spec;
+        let runs = !methods.is_empty() || !devices.is_empty() || *trace != TraceSource::default();
+        !figures.is_empty() && !runs
     }
 
     /// Checks that there are names, that none appears twice, and that each may name a file.

@@ -14,7 +14,7 @@ pub(super) const EMPTY: RGBColor = RGBColor(0xF4, 0xF5, 0xF7);
 
 /// Colours of the methods: Okabe and Ito's and Tol's, told apart by colour-blind readers. The
 /// elastic method has the warm one; the oracle, which no service can be, is grey.
-const METHODS: [(&str, RGBColor); 11] = [
+const METHODS: [(&str, RGBColor); 25] = [
     ("elastic-profile", RGBColor(0xD5, 0x5E, 0x00)),
     ("full", RGBColor(0x56, 0xB4, 0xE9)),
     ("random-feasible", RGBColor(0xE6, 0xB8, 0x00)),
@@ -26,6 +26,23 @@ const METHODS: [(&str, RGBColor); 11] = [
     ("laco", RGBColor(0x99, 0x99, 0x33)),
     ("shortgpt", RGBColor(0x44, 0xAA, 0x99)),
     ("attn-drop", RGBColor(0x66, 0x11, 0x00)),
+    // The study's method and what it is without its parts: one hue, then its neighbours.
+    ("elastilm", RGBColor(0xB2, 0x18, 0x2B)),
+    ("elastilm-no-reorder", RGBColor(0x4D, 0x4D, 0x4D)),
+    ("elastilm-no-lora", RGBColor(0x21, 0x66, 0xAC)),
+    ("elastilm-no-score-head", RGBColor(0x1B, 0x78, 0x37)),
+    ("elastilm-no-decision-head", RGBColor(0xBF, 0x81, 0x2D)),
+    ("elastilm-hard", RGBColor(0xF4, 0x8F, 0x7A)),
+    // Compressors.
+    ("score-head", RGBColor(0xA5, 0x1C, 0x30)),
+    ("structured", RGBColor(0xE0, 0x6A, 0x10)),
+    ("truncate", RGBColor(0x2B, 0x8C, 0x4B)),
+    ("random", RGBColor(0xDB, 0xA9, 0x17)),
+    ("self-information", RGBColor(0x6A, 0x4C, 0x93)),
+    // Sub-models.
+    ("original order", RGBColor(0x58, 0x5D, 0x66)),
+    ("reordered", RGBColor(0x2F, 0x74, 0xB5)),
+    ("reordered + LoRA", RGBColor(0xB8, 0x2E, 0x3A)),
 ];
 
 /// Colours of methods that the palette does not name, chosen by the name alone.

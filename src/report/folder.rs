@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::extra_figures::FigureSpec;
 use super::{
     differences_table, draw_e2e_bars, draw_latency_heatmaps, draw_quality_maps, metrics_table,
 };
@@ -22,6 +23,9 @@ pub struct FigureInputs {
     /// One figure of accuracy maps each.
     #[serde(default)]
     pub quality: Vec<QualityInput>,
+    /// Those that the experiment asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<FigureSpec>,
 }
 
 /// What [`draw_latency_heatmaps`] draws.
@@ -74,7 +78,14 @@ pub fn redraw(folder: &Path) -> Result<String> {
         let table = QualityTable::load(&input.folder, &input.table)?;
         draw_quality_maps(&table, &input.table, folder)?;
     }
-    Ok(format!("{}\n{}", metrics_table(&rows), differences_table(&pairs)))
+    let mut text = match rows.is_empty() {
+        true => String::new(),
+        false => format!("{}\n{}", metrics_table(&rows), differences_table(&pairs)),
+    };
+    for figure in &figures.asked {
+        text = format!("{text}\n{}", figure.draw(&rows, folder)?);
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -7,15 +7,22 @@
 mod accuracy_bars;
 mod canvas;
 mod colours;
+mod cost_bars;
+mod curves;
+mod extra_figures;
 mod folder;
 mod font;
 mod heat_map;
 mod latency_maps;
+mod layer_bars;
+mod line_panels;
 mod metrics_table;
+mod oracle_share;
 mod quality_maps;
 mod readme;
 
 pub use accuracy_bars::draw_e2e_bars;
+pub use extra_figures::{FigureSpec, SeriesSpec, check_figures};
 pub use folder::{FigureInputs, LatencyInput, QualityInput, redraw};
 pub use latency_maps::draw_latency_heatmaps;
 pub use metrics_table::{differences_table, metrics_table, summary_markdown};
