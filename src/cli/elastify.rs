@@ -57,6 +57,11 @@ enum Step {
         #[command(flatten)]
         ladder: Ladder,
     },
+    /// The tiny language model that compresses prompts and picks plans
+    Tlm {
+        #[command(subcommand)]
+        command: super::tlm::Command,
+    },
     /// Print the mean loss of every level on text that importance was not measured on
     Evaluate {
         #[command(flatten)]
@@ -183,6 +188,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         Some(Step::Score { sources, measure, file }) => score(&sources, &measure, &file)?,
         Some(Step::Allocate { file, ladder }) => allocate(&file, &ladder)?,
+        Some(Step::Tlm { command }) => super::tlm::run(command)?,
         Some(Step::Evaluate { sources, tokens, levels, manifests }) => {
             evaluate(&sources, tokens, &levels, &manifests)?;
         }

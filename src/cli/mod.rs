@@ -24,6 +24,10 @@ mod policy;
 mod profile;
 mod report;
 mod run;
+#[cfg(feature = "engine")]
+mod tlm;
+#[cfg(feature = "engine")]
+mod tlm_decision;
 mod trace;
 
 /// Elastic on-device LLM serving: simulate, measure, compare.

@@ -15,6 +15,7 @@
 
 pub mod allocation;
 pub mod corpus;
+pub mod decision;
 pub mod elastic_model;
 pub mod importance;
 pub mod lora;

@@ -270,7 +270,7 @@ fn tensor(tensors: &BTreeMap<String, Tensor>, name: &str, shape: &[usize]) -> Re
 }
 
 /// The shape of a layer's tensor.
-pub(super) fn layer_shape(config: &TrunkConfig, name: &str) -> Vec<usize> {
+pub(crate) fn layer_shape(config: &TrunkConfig, name: &str) -> Vec<usize> {
     let (hidden, inner) = (config.hidden, config.intermediate);
     match name {
         "intermediate.dense.weight" => vec![inner, hidden],

@@ -1,0 +1,271 @@
+//! Asks a trained head about prompts, on ONNX Runtime: the very computation that serves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+
+use super::file::HeadFile;
+use super::hard::{HardHead, LEVEL, RATIO};
+use super::labels::{LEVELS, Objective, RATIOS};
+use super::reading::{Reader, unit};
+use super::soft::{DatasetPart, SoftHead, TERMS};
+use crate::engine::session::Runtime;
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::profile::{
+    Answer, Decision, DecisionKind, Decisions, DecisionsManifest, PlanGrid, QualityTable, Split,
+    TPOT_TOKENS, TTFT_TOKENS,
+};
+use crate::prompt::Dataset;
+use crate::tlm::graph::{GraphSpec, Precision};
+use crate::tlm::head::{Head, ReadOut, Reads};
+use crate::tlm::runner::{RunInput, Runner};
+use crate::tlm::tokenizer::WordPieces;
+use crate::tlm::trunk::{Trunk, failed};
+use crate::units::{Level, PROMPT_RATIOS, Ratio};
+
+/// A head ready to be asked.
+#[derive(Debug)]
+pub struct Decider {
+    file: HeadFile,
+    trunk: Trunk,
+    pieces: WordPieces,
+    head: Kind,
+    runner: Runner,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Soft(SoftHead),
+    /// The rows of the SLO tokens.
+    Hard(Vec<f32>),
+}
+
+/// The features of `[CLS]` as a read-out.
+const FEATURES: &str = "features";
+
+impl Decider {
+    /// Opens the head in the file `path`.
+    ///
+    /// # Errors
+    /// If the file is no decision-head or one of another trunk, or the runtime refuses the graph.
+    pub fn open(runtime: &Runtime, path: &Path, precision: Precision) -> Result<Self> {
+        let file = HeadFile::load(path)?;
+        let (trunk, pieces) = (Trunk::of_assets()?, WordPieces::of_assets()?);
+        file.info.check_trunk(path, trunk.sha256())?;
+        let (graph_head, head) = match file.info.kind {
+            DecisionKind::Soft => {
+                let own = trunk.layers()[file.info.shared_layers].clone();
+                let width = trunk.config().hidden;
+                let identity = Tensor::eye(width, candle_core::DType::F32, &Device::Cpu);
+                let bias = Tensor::zeros(width, candle_core::DType::F32, &Device::Cpu);
+                let read_out = ReadOut {
+                    name: FEATURES,
+                    weight: identity.map_err(failed)?,
+                    bias: bias.map_err(failed)?,
+                };
+                let reads = Reads::Rows(1);
+                let graph = Head { reads, layers: vec![own], read_outs: vec![read_out] };
+                (graph, Kind::Soft(soft_head(&file, path, width)?))
+            }
+            DecisionKind::Hard => {
+                let tensor =
+                    |name: &str, shape: &[usize]| Ok(file.tensor(path, name, shape)?.to_vec());
+                let HardHead { slo_rows, head } = HardHead::from_tensors(&trunk, tensor)?;
+                let rows =
+                    slo_rows.flatten_all().and_then(|rows| rows.to_vec1()).map_err(failed)?;
+                (head, Kind::Hard(rows))
+            }
+        };
+        let spec = GraphSpec {
+            trunk: &trunk,
+            shared_layers: file.info.shared_layers,
+            heads: &[&graph_head],
+            precision,
+            masked: false,
+        };
+        let runner = Runner::open(runtime, &spec)?;
+        Ok(Self { file, trunk, pieces, head, runner })
+    }
+
+    /// What the head was trained on.
+    #[must_use]
+    pub fn info(&self) -> &super::file::HeadInfo {
+        &self.file.info
+    }
+
+    /// Asks once, as a service does for a request, and returns the tokens that were read. How long it
+    /// takes does not depend on the objective.
+    ///
+    /// # Errors
+    /// If inference fails.
+    pub fn consult(&mut self, dataset: &str, prompt: &str) -> Result<u32> {
+        match self.head {
+            Kind::Soft(_) => Ok(self.decide(dataset, prompt)?.tlm_tokens),
+            Kind::Hard(_) => Ok(self.plan(prompt, (Ratio::ONE, Ratio::ONE))?.1),
+        }
+    }
+
+    /// The plan that a hard head names for an objective, and the tokens that it read.
+    fn plan(&mut self, prompt: &str, objective: Objective) -> Result<(Plan, u32)> {
+        let Kind::Hard(slo_rows) = &self.head else { unreachable!("asked of hard heads only") };
+        let reader = Reader {
+            trunk: &self.trunk,
+            pieces: &self.pieces,
+            shared_layers: self.file.info.shared_layers,
+        };
+        let places = reader.sequence(prompt, Some(objective));
+        let embedded = self.trunk.embeddings().sum(&places, slo_rows);
+        let input = RunInput { embedded: &embedded, mask: None, rows: Some(&[0, 1, 2]) };
+        let outputs = self.runner.run(&input)?;
+        let plan = Plan {
+            level: Level::LADDER[largest::<LEVELS>(&outputs[LEVEL])],
+            prompt_ratio: PROMPT_RATIOS[largest::<RATIOS>(&outputs[RATIO])],
+        };
+        Ok((plan, places.len() as u32))
+    }
+
+    /// The answer to `prompt`, of a dataset or app that demonstrations tell apart.
+    ///
+    /// # Errors
+    /// If inference fails or the head never saw the dataset.
+    pub fn decide(&mut self, dataset: &str, prompt: &str) -> Result<Decision> {
+        let info = &self.file.info;
+        let reader =
+            Reader { trunk: &self.trunk, pieces: &self.pieces, shared_layers: info.shared_layers };
+        match &self.head {
+            Kind::Soft(head) => {
+                let places = reader.sequence(prompt, None);
+                let embedded = self.trunk.embeddings().sum(&places, &[]);
+                let input = RunInput { embedded: &embedded, mask: None, rows: Some(&[0]) };
+                let mut outputs = self.runner.run(&input)?;
+                let features = unit(outputs.remove(FEATURES).expect("the graph's read-out"));
+                let grid = head.probabilities(dataset, &features).ok_or_else(|| {
+                    Error::new("decision-head", "never saw such prompts")
+                        .found(dataset)
+                        .allowed(info.datasets.join(", "))
+                })?;
+                let tlm_tokens = places.len() as u32;
+                Ok(Decision { answer: Answer::Soft(Box::new(grid)), tlm_tokens })
+            }
+            Kind::Hard(_) => {
+                let mut grid: PlanGrid = [[Plan::FULL; TPOT_TOKENS.len()]; TTFT_TOKENS.len()];
+                let mut tlm_tokens = 0;
+                for (ttft, cells) in TTFT_TOKENS.into_iter().zip(&mut grid) {
+                    for (tpot, cell) in TPOT_TOKENS.into_iter().zip(cells) {
+                        let objective = (Ratio::percent(ttft), Ratio::percent(tpot));
+                        (*cell, tlm_tokens) = self.plan(prompt, objective)?;
+                    }
+                }
+                Ok(Decision { answer: Answer::Hard(Box::new(grid)), tlm_tokens })
+            }
+        }
+    }
+}
+
+/// The place of the largest logit.
+fn largest<const COUNT: usize>(logits: &[f32]) -> usize {
+    assert_eq!(logits.len(), COUNT, "a logit per choice");
+    (0..COUNT).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).expect("there are choices")
+}
+
+fn soft_head(file: &HeadFile, path: &Path, width: usize) -> Result<SoftHead> {
+    let count = file.info.datasets.len();
+    let coefficients = file.tensor(path, "coefficients", &[count, TERMS])?;
+    let means = file.tensor(path, "means", &[count, width])?;
+    let parts = coefficients.chunks(TERMS).zip(means.chunks(width));
+    let part = |(name, (coefficients, mean)): (&String, (&[f32], &[f32]))| {
+        let coefficients = coefficients.try_into().expect("a coefficient per term");
+        (name.clone(), DatasetPart { coefficients, mean: mean.to_vec() })
+    };
+    let item = match file.tensors.contains_key("item") {
+        true => Some(file.tensor(path, "item", &[TERMS, width])?),
+        false => None,
+    };
+    let rows = |item: &[f32]| item.chunks(width).map(<[f32]>::to_vec).collect();
+    Ok(SoftHead {
+        datasets: file.info.datasets.iter().zip(parts).map(part).collect(),
+        item: item.map(rows),
+    })
+}
+
+/// Whose prompts are decided for.
+#[derive(Debug, Clone)]
+pub struct DecidePlan {
+    /// Folder of the quality tables of the head's base model.
+    pub folder: PathBuf,
+    /// Name of the decisions' files.
+    pub name: String,
+    /// Folder or wheel of the datasets.
+    pub data: PathBuf,
+    /// For the manifest: command, day, commit.
+    pub origin: [String; 3],
+    /// Runtime's precision, for the manifest.
+    pub precision: Precision,
+}
+
+/// Decides for the replay half of the table that the head learnt from, and writes the decisions.
+///
+/// # Errors
+/// If a file is missing or wrong, the head learnt from one of those items, or inference fails.
+pub fn decide(
+    decider: &mut Decider,
+    plan: &DecidePlan,
+    report: &mut dyn FnMut(usize, usize),
+) -> Result<Decisions> {
+    let info = decider.info().clone();
+    let table = QualityTable::load(&plan.folder, &info.table)?;
+    let [command, date, commit] = plan.origin.clone();
+    let mut seen = info.trained_on.clone();
+    for (dataset, items) in &info.validated_on {
+        seen.entry(dataset.clone()).or_default().extend(items);
+    }
+    let mut decisions = Decisions::new(DecisionsManifest {
+        schema: 1,
+        kind: info.kind,
+        base_model: info.base_model.clone(),
+        table: info.table.clone(),
+        table_sha256: info.table_sha256.clone(),
+        compressor: info.compressor.clone(),
+        device: (info.kind == DecisionKind::Hard).then(|| info.device.clone()),
+        trunk_sha256: info.trunk_sha256.clone(),
+        trunk_layers: info.shared_layers as u32 + 1,
+        head_sha256: decider.file.sha256.clone(),
+        trained_on: seen,
+        command,
+        date,
+        commit,
+        measures: info.measures.clone(),
+        notes: vec![
+            format!("head trained by: {}", info.command),
+            format!("inference in {}", plan.precision.name()),
+        ],
+    });
+    let planned: usize = table.datasets().map(|dataset| replayed(&table, dataset).count()).sum();
+    let mut done = 0;
+    for dataset in table.datasets() {
+        let texts: BTreeMap<u32, String> = Dataset::load(&plan.data, dataset)?
+            .items
+            .iter()
+            .map(|item| (item.id, item.text()))
+            .collect();
+        for item in replayed(&table, dataset) {
+            let text = texts.get(&item).ok_or_else(|| {
+                Error::new(format!("dataset {dataset}"), "lacks an item of the table")
+                    .found(format!("item {item}"))
+            })?;
+            decisions.insert(dataset, item, decider.decide(dataset, text)?);
+            done += 1;
+            report(done, planned);
+        }
+    }
+    decisions.save(&plan.folder, &plan.name)?;
+    Ok(decisions)
+}
+
+fn replayed<'a>(table: &'a QualityTable, dataset: &str) -> impl Iterator<Item = u32> + 'a {
+    let side = move |&(_, row): &(u32, _)| table.side(row) == Split::Replay;
+    let items: Vec<_> = table.items(dataset).filter(side).map(|(item, _)| item).collect();
+    items.into_iter()
+}

