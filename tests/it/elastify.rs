@@ -77,17 +77,19 @@ fn recovery_leaves_an_adapter_per_level_and_a_manifest_that_names_them() {
     };
     let first = recover("20,40").success();
     let text = String::from_utf8_lossy(&first.get_output().stdout).into_owned();
-    assert!(text.ends_with(
-        "no manifest yet: levels 30 %, 50 %, 60 %, 70 %, 80 %, 90 %, 100 % are missing\n"
-    ));
+    assert!(
+        text.ends_with("no manifest yet: levels 30 %, 50 %, 60 %, 70 %, 80 %, 90 % are missing\n")
+    );
     assert!(first.get_output().stderr.is_empty(), "no progress bar in a pipe");
-    recover("20,30,40,50,60,70,80,90").success();
+    recover("20,30,40,50,60,70,80,90,100").success();
+    let control = ElasticManifest::load(&folder.path().join("width-lora-control.json")).unwrap();
+    assert_eq!((control.levels.len(), control.adapters.len()), (1, 1));
     let manifest = ElasticManifest::load(&folder.path().join("width-lora.json")).unwrap();
     assert_eq!(manifest.adapters.len(), 8);
     let recovery = manifest.recovery.as_ref().unwrap();
     assert_eq!(recovery.levels.iter().map(|level| level.tokens).sum::<u64>(), 8 * 16);
     let costs = fs::read_to_string(folder.path().join("offline-cost.csv")).unwrap();
-    assert_eq!(costs.lines().count(), 1 + 8);
+    assert_eq!(costs.lines().count(), 1 + 9);
     for (adapter, sub_model) in manifest.adapters.iter().zip(&manifest.levels) {
         let path = folder.path().join(&adapter.file);
         assert_eq!(pliant::digest::sha256_file(&path).unwrap(), adapter.sha256);

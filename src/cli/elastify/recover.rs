@@ -17,6 +17,7 @@ use pliant::engine::gguf::Gguf;
 use pliant::engine::model::{DenseModel, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
 use pliant::prompt::Dataset;
+use pliant::units::Level;
 use pliant::{Error, Result, digest};
 
 /// Weight of what every step costs whatever the level, the head above all, beside the layers' 1.
@@ -151,7 +152,7 @@ pub fn run(args: &Args) -> Result<()> {
         OfflineCost::new("recover", part, *spent, *tokens, args.watts_per_core).record(&file)?;
     }
     bar.finish_and_clear();
-    stage.write_manifest()
+    stage.write_manifests()
 }
 
 impl Stage {
@@ -257,8 +258,8 @@ impl Stage {
         Ok(ProgressBar::new(cost).with_style(style.expect("a valid template")))
     }
 
-    /// Writes the manifest if every level below 100 % has its adapter.
-    fn write_manifest(&self) -> Result<()> {
+    /// Writes the manifest if every level below 100 % has its adapter, and the control's if 100 % has.
+    fn write_manifests(&self) -> Result<()> {
         let (mut records, mut missing) = (Vec::new(), Vec::new());
         for sub_model in &self.ladder.levels {
             match self.files(sub_model).finished(&self.identity(sub_model))? {
@@ -266,13 +267,26 @@ impl Stage {
                 None => missing.push(sub_model.level),
             }
         }
-        if missing.iter().any(|level| level.as_percent() < 100) {
+        let (below, control): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|record| record.level < Level::FULL);
+        missing.retain(|&level| level < Level::FULL);
+        if missing.is_empty() {
+            self.write(&self.out, self.ladder.clone(), below)?;
+        } else {
             let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-            return print_line(format!(
-                "no manifest yet: levels {} are missing",
-                missing.join(", ")
-            ));
+            print_line(format!("no manifest yet: levels {} are missing", missing.join(", ")))?;
         }
+        if control.is_empty() {
+            return Ok(());
+        }
+        let mut ladder = self.ladder.clone();
+        ladder.levels.retain(|sub_model| sub_model.level == Level::FULL);
+        ladder.unit_parameter_share = vec![1.0];
+        let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
+        self.write(&self.out.with_file_name(format!("{name}-control.json")), ladder, control)
+    }
+
+    fn write(&self, path: &Path, ladder: ElasticManifest, records: Vec<LevelRecord>) -> Result<()> {
         let adapter = |record: &LevelRecord| {
             let file = LevelFiles::new(Path::new("adapters"), record.level).adapter;
             let sha256 = record.adapter_sha256.clone();
@@ -287,11 +301,11 @@ impl Stage {
                 recipe: self.recipe,
                 levels: records,
             }),
-            ..self.ladder.clone()
+            ..ladder
         };
         manifest.ladder.family = Family::WidthLora;
-        manifest.save(&self.out)?;
-        print_line(format!("{}: {} adapters", self.out.display(), manifest.adapters.len()))
+        manifest.save(path)?;
+        print_line(format!("{}: {} adapters", path.display(), manifest.adapters.len()))
     }
 }
 

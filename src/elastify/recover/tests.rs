@@ -91,6 +91,7 @@ fn recipe(steps: usize) -> Recipe {
         sequence_tokens: 12,
         loss_share: 0.7,
         learning_rate: 1e-2,
+        second_ratio: 1.0,
         warmup_steps: 2,
         ..Recipe::default()
     }
