@@ -202,15 +202,12 @@ impl Costs {
         facts: &Facts,
         resident: Option<Level>,
     ) -> Duration {
-        let unswitched = match &self.cuts {
-            Some(cuts) => {
-                let row = facts.row.index() * self.levels.len() + candidate.level;
-                cuts.ttft[row * PROMPT_RATIOS.len() + candidate.ratio]
-            }
-            None => {
-                let latency = &self.levels[candidate.level].latency;
-                self.decide(facts.row) + latency.ttft(facts.prompt_tokens)
-            }
+        let unswitched = if let Some(cuts) = &self.cuts {
+            let row = facts.row.index() * self.levels.len() + candidate.level;
+            cuts.ttft[row * PROMPT_RATIOS.len() + candidate.ratio]
+        } else {
+            let latency = &self.levels[candidate.level].latency;
+            self.decide(facts.row) + latency.ttft(facts.prompt_tokens)
         };
         unswitched + self.switch(candidate, resident)
     }

@@ -99,17 +99,15 @@ impl Scene {
             .map(|known| known.as_ref().map_or(1, |known| known.tlm_tokens))
             .collect();
         let scored = method.compressor.as_deref() == Some(SCORE_HEAD);
-        let tlm = match decisions.is_empty() && !scored {
-            true => None,
-            false => Some(TlmCosts {
+        let compressing = scored.then(|| score_head_times(device, latency_of)).transpose()?;
+        let tlm = if decisions.is_empty() && !scored {
+            None
+        } else {
+            Some(TlmCosts {
                 latency: device.tlm(latency_of)?,
                 decision_tokens: (!decisions.is_empty()).then_some(&*decision_tokens),
-                compressing: if scored {
-                    Some(score_head_times(device, latency_of)?)
-                } else {
-                    None
-                },
-            }),
+                compressing,
+            })
         };
         let costs = Costs::new(family, &base, &table, lengths, tlm);
         if costs.levels.last().is_none_or(|last| last.level != Level::FULL) {

@@ -172,7 +172,9 @@ impl Decisions {
     pub fn save(&self, dir: &Path, name: &str) -> Result<()> {
         let table = dir.join(format!("{name}.decisions.csv"));
         self.check_disjoint(&table)?;
-        let rows = self.rows().expect("a string can always grow");
+        let rows = self
+            .rows()
+            .map_err(|cause| Error::file(&table, "cannot be written").caused_by(cause))?;
         files::write_whole(&table, rows.as_bytes())?;
         let path = manifest_path(dir, name);
         let mut json = serde_json::to_string_pretty(&self.manifest)

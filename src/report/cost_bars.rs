@@ -19,7 +19,8 @@ const VALUE_PX: i32 = 190;
 /// A row of `offline-cost.csv`; columns beyond these are not drawn.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
 struct Stage {
-    stage: String,
+    #[serde(rename = "stage")]
+    name: String,
     wall_s: f64,
     cpu_s: f64,
     tokens: Option<u64>,
@@ -46,7 +47,7 @@ pub(super) fn draw_offline_cost(table: &Path, folder: &Path) -> Result<String> {
     for stage in &stages {
         let tokens = stage.tokens.map_or_else(String::new, |tokens| tokens.to_string());
         let [wall, cpu] = [stage.wall_s, stage.cpu_s].map(|seconds| format!("{seconds:.1}"));
-        rows.push(vec![stage.stage.clone(), wall, cpu, tokens]);
+        rows.push(vec![stage.name.clone(), wall, cpu, tokens]);
     }
     let sum = |of: fn(&Stage) -> f64| format!("{:.1}", stages.iter().map(of).sum::<f64>());
     rows.push(vec!["all".into(), sum(|s| s.wall_s), sum(|s| s.cpu_s), String::new()]);
@@ -63,7 +64,7 @@ fn read(path: &Path) -> Result<Vec<Stage>> {
     };
     match stages.iter().find(|stage| !sound(stage)) {
         Some(stage) => Err(Error::file(path, "not a length of time")
-            .at(format!("stage {}", stage.stage))
+            .at(format!("stage {}", stage.name))
             .found(format!("{} s wall, {} s cpu", stage.wall_s, stage.cpu_s))
             .allowed("0 or more seconds")),
         None if stages.is_empty() => Err(Error::file(path, "no stages")),
@@ -74,7 +75,7 @@ fn read(path: &Path) -> Result<Vec<Stage>> {
 fn draw(area: &Area<'_>, stages: &[Stage]) -> Drawn {
     let (width, height) = area.dim_in_pixel();
     let bottom = height as i32 - BELOW_PX;
-    let names_px = stages.iter().map(|stage| LABEL.width_px(&stage.stage)).max().unwrap_or(0);
+    let names_px = stages.iter().map(|stage| LABEL.width_px(&stage.name)).max().unwrap_or(0);
     let (left, right) = (names_px + 16, width as i32 - VALUE_PX);
     let longest = stages.iter().map(|stage| stage.wall_s.max(stage.cpu_s)).fold(1e-9, f64::max);
     let x = |seconds: f64| left + (seconds / longest * f64::from(right - left)).round() as i32;
@@ -92,7 +93,7 @@ fn draw(area: &Area<'_>, stages: &[Stage]) -> Drawn {
         area.draw(&Rectangle::new(bar(stage.wall_s), colour.filled()))?;
         let middle = i32::midpoint(top, end);
         let style = LABEL.anchored(HPos::Right, VPos::Center);
-        write_text(area, &stage.stage, &style, (left - 8, middle))?;
+        write_text(area, &stage.name, &style, (left - 8, middle))?;
         let tokens = stage.tokens.map_or(String::new(), |tokens| format!(", {tokens} tokens"));
         let value = format!("{:.1} min{tokens}", stage.wall_s / 60.0);
         let at = (x(stage.wall_s.max(stage.cpu_s)) + 8, middle);

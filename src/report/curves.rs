@@ -145,9 +145,10 @@ impl Curves {
     fn caption(&self) -> String {
         let absent: Vec<&str> =
             self.series.iter().filter(|(_, p)| p.is_none()).map(|(name, _)| &**name).collect();
-        let absent = match absent.is_empty() {
-            true => String::new(),
-            false => format!(" Absent, not measured yet: {}.", absent.join(", ")),
+        let absent = if absent.is_empty() {
+            String::new()
+        } else {
+            format!(" Absent, not measured yet: {}.", absent.join(", "))
         };
         format!(
             "Share of items answered rightly, on the items that all lines have (n). Whiskers: 95 % \

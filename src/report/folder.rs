@@ -78,9 +78,10 @@ pub fn redraw(folder: &Path) -> Result<String> {
         let table = QualityTable::load(&input.folder, &input.table)?;
         draw_quality_maps(&table, &input.table, folder)?;
     }
-    let mut text = match rows.is_empty() {
-        true => String::new(),
-        false => format!("{}\n{}", metrics_table(&rows), differences_table(&pairs)),
+    let mut text = if rows.is_empty() {
+        String::new()
+    } else {
+        format!("{}\n{}", metrics_table(&rows), differences_table(&pairs))
     };
     for figure in &figures.asked {
         text = format!("{text}\n{}", figure.draw(&rows, folder)?);

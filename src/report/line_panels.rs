@@ -150,7 +150,7 @@ impl Frame<'_, '_> {
         let mut percent = self.y.0;
         while percent <= self.y.1 {
             let y = self.y_px(percent);
-            let colour = if percent == self.y.0 { FAINT_INK } else { GRID };
+            let colour = if y == self.bottom { FAINT_INK } else { GRID };
             self.area.draw(&PathElement::new([(self.left, y), (self.right, y)], colour))?;
             let style = TICK.anchored(HPos::Right, VPos::Center);
             write_text(self.area, &format!("{percent:.0}"), &style, (self.left - 8, y))?;

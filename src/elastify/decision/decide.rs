@@ -130,6 +130,9 @@ impl Decider {
     ///
     /// # Errors
     /// If inference fails or the head never saw the dataset.
+    ///
+    /// # Panics
+    /// Never: the graph has the read-outs that it was built with.
     pub fn decide(&mut self, dataset: &str, prompt: &str) -> Result<Decision> {
         let info = &self.file.info;
         let reader =
@@ -179,9 +182,10 @@ fn soft_head(file: &HeadFile, path: &Path, width: usize) -> Result<SoftHead> {
         let coefficients = coefficients.try_into().expect("a coefficient per term");
         (name.clone(), DatasetPart { coefficients, mean: mean.to_vec() })
     };
-    let item = match file.tensors.contains_key("item") {
-        true => Some(file.tensor(path, "item", &[TERMS, width])?),
-        false => None,
+    let item = if file.tensors.contains_key("item") {
+        Some(file.tensor(path, "item", &[TERMS, width])?)
+    } else {
+        None
     };
     let rows = |item: &[f32]| item.chunks(width).map(<[f32]>::to_vec).collect();
     Ok(SoftHead {

@@ -92,6 +92,9 @@ pub fn ids<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> BTreeMap<String
 }
 
 /// Which of five parts an item belongs to, by its name alone: part 0 validates, the others train.
+///
+/// # Panics
+/// Never: a hash is hexadecimal digits.
 #[must_use]
 pub fn fold(sample: &Sample) -> usize {
     let name = format!("fold of {}:{}", sample.dataset, sample.item);

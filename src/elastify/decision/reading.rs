@@ -63,7 +63,9 @@ impl Reader<'_> {
 #[must_use]
 pub fn unit(mut row: Vec<f32>) -> Vec<f32> {
     let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
-    row.iter_mut().for_each(|value| *value /= length);
+    for value in &mut row {
+        *value /= length;
+    }
     row
 }
 

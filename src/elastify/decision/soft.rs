@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_dataset_s_surface_is_learnt_and_an_unknown_dataset_has_none() {
         let samples: Vec<_> = (0..40)
-            .map(|item| sample("sciq", item, |(level, _)| item % 2 == 0 && level >= 4))
+            .map(|item| sample("sciq", item, |(level, _)| item & 1 == 0 && level >= 4))
             .collect();
         let samples: Vec<&Sample> = samples.iter().collect();
         let features = vec![[0.0_f32].as_slice(); 40];
@@ -321,7 +321,7 @@ mod tests {
     /// Items whose feature is 1 are right at small ratios, those with −1 at large ones.
     #[test]
     fn what_the_features_say_is_read_if_it_is_asked_for() {
-        let right = |item: u32| move |(_, ratio): Place| (item % 2 == 0) == (ratio < 5);
+        let right = |item: u32| move |(_, ratio): Place| (item & 1 == 0) == (ratio < 5);
         let samples: Vec<_> = (0..40).map(|item| sample("sciq", item, right(item))).collect();
         let samples: Vec<&Sample> = samples.iter().collect();
         let rows = [[1.0_f32], [-1.0]];

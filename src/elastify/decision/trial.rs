@@ -110,6 +110,9 @@ pub fn cross_validate(cases: &[Case<'_>], folds: usize, penalties: Penalties) ->
 ///
 /// # Errors
 /// As [`cross_validate`].
+///
+/// # Panics
+/// As [`cross_validate`].
 pub fn select(
     cases: &[Case<'_>],
     folds: usize,
