@@ -9,7 +9,7 @@ use crate::support::pliant;
 #[test]
 fn list_shows_what_each_method_is_made_of() {
     let command = pliant(Path::new(".")).args(["policy", "list"]);
-    command.assert().success().stdout_eq(str![[r#"
+    command.assert().success().stdout_eq(str![[r"
  method                     latencies of    answers of                 compressor  policy
  elastic-profile            width           width                      structured  elastic-profile
  full                       width           width                      none        full
@@ -23,7 +23,7 @@ fn list_shows_what_each_method_is_made_of() {
  elastilm-no-score-head     width-lora      width-lora-truncate        truncate    elastilm
  elastilm-no-decision-head  width-lora      width-lora-score-head      score-head  random-feasible
 
-"#]]);
+"]]);
 }
 
 #[test]
@@ -58,8 +58,8 @@ fn every_method_is_in_the_json_with_its_rule() {
 #[test]
 fn a_name_that_is_no_method_is_refused_with_those_that_are() {
     let command = pliant(Path::new(".")).args(["policy", "describe", "best"]);
-    command.assert().code(2).stderr_eq(str![[r#"
+    command.assert().code(2).stderr_eq(str![[r"
 pliant: argument METHOD: no such method; found best; allowed: elastic-profile, full, random-feasible, oracle, lpruner, layer-removal, elastilm, elastilm-no-reorder, elastilm-no-lora, elastilm-no-score-head, elastilm-no-decision-head
 
-"#]]);
+"]]);
 }
