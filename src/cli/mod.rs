@@ -28,6 +28,8 @@ mod run;
 mod tlm;
 #[cfg(feature = "engine")]
 mod tlm_decision;
+#[cfg(feature = "engine")]
+mod tlm_score;
 mod trace;
 
 /// Elastic on-device LLM serving: simulate, measure, compare.

@@ -72,7 +72,7 @@ struct QualityArgs {
     /// Prompt ratios in percent
     #[arg(long, value_delimiter = ',', default_value = "10,20,30,40,50,60,70,80,90,100")]
     ratios: Vec<u16>,
-    /// How prompts are cut: structured, truncate, random, self-information
+    /// How prompts are cut: structured, truncate, random, self-information, score-head
     #[arg(long, default_value = "structured", value_parser = by_name::<Compressor>)]
     compressor: Compressor,
     /// Datasets

@@ -3,6 +3,8 @@
 use pliant::Result;
 
 use super::tlm_decision::{DecideArgs, ProfileArgs, TrainArgs, run_decide, run_profile, run_train};
+use super::tlm_score::{CompareArgs, LabelArgs, TimeArgs, TrainArgs as TrainScoreArgs};
+use super::tlm_score::{run_compare, run_label, run_time, run_train as run_train_score};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -12,6 +14,14 @@ pub enum Command {
     Decide(DecideArgs),
     /// Time deciding on this machine, into a device profile
     Profile(ProfileArgs),
+    /// Measure what the base model's answers suffer when spans of prompts are left out
+    Label(LabelArgs),
+    /// Train the score-head on such labels; continues where an interrupted run stopped
+    TrainScore(TrainScoreArgs),
+    /// Compare compressors on questions that are never scored
+    Compare(CompareArgs),
+    /// Time both heads beside the full model's prefill
+    Time(TimeArgs),
 }
 
 pub fn run(command: Command) -> Result<()> {
@@ -19,5 +29,9 @@ pub fn run(command: Command) -> Result<()> {
         Command::TrainDecision(args) => run_train(args),
         Command::Decide(args) => run_decide(args),
         Command::Profile(args) => run_profile(args),
+        Command::Label(args) => run_label(&args),
+        Command::TrainScore(args) => run_train_score(&args),
+        Command::Compare(args) => run_compare(&args),
+        Command::Time(args) => run_time(&args),
     }
 }

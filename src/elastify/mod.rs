@@ -25,6 +25,13 @@ pub mod offline_cost;
 pub mod recover;
 pub mod removal;
 pub mod scores;
+pub mod tlm_compare;
+pub mod tlm_cost;
+pub mod tlm_items;
+pub mod tlm_labels;
+pub mod tlm_shots;
+pub mod tlm_targets;
+pub mod tlm_train;
 
 #[cfg(test)]
 mod tests;

@@ -47,6 +47,15 @@ impl Runtime {
         Ok(runtime)
     }
 
+    /// The one that was loaded.
+    ///
+    /// # Errors
+    /// If none was.
+    pub fn loaded() -> Result<&'static Self> {
+        let runtime = RUNTIME.get().and_then(|runtime| runtime.as_ref().ok());
+        runtime.ok_or_else(|| Error::new("ONNX Runtime", "not loaded"))
+    }
+
     /// Threads of the pool.
     #[must_use]
     pub fn threads(&self) -> usize {

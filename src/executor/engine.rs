@@ -9,12 +9,15 @@ use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::generate::generate;
 use crate::engine::graph::Attention;
 use crate::engine::scorer::{self, Task};
+use crate::engine::session::Runtime;
 use crate::engine::stopwatch::timed;
 use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
+use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use crate::request::Request;
+use crate::tlm::score_head::{ScoreHead, folder};
 use crate::trace::Trace;
 
 /// Answers requests with an elastic model.
@@ -27,6 +30,8 @@ pub struct EngineExecutor {
     model: Rc<RefCell<ElasticModel>>,
     datasets: Vec<Rc<Dataset>>,
     compressor: Option<Compressor>,
+    /// Open if it is the compressor's.
+    head: Option<ScoreHead>,
     seed: u64,
 }
 
@@ -59,7 +64,14 @@ impl EngineExecutor {
                 generate(engine, level, &[0; 16], 2, None)?;
             }
         }
-        Ok(Self { model, datasets, compressor, seed: 1 })
+        let head = match compressor {
+            Some(Compressor::ScoreHead) => {
+                let folder = folder(&model.borrow().manifest.model.base_model);
+                Some(ScoreHead::open(&folder, Runtime::loaded()?)?)
+            }
+            _ => None,
+        };
+        Ok(Self { model, datasets, compressor, head, seed: 1 })
     }
 
     fn item(&self, request: &Request) -> Result<(Rc<Dataset>, Item)> {
@@ -80,6 +92,16 @@ impl Executor for EngineExecutor {
         let model = &mut *self.model.borrow_mut();
         let full = model.tokenizer.encode(&dataset.render(&item));
         let (tokens, cut_time) = match self.compressor {
+            Some(Compressor::ScoreHead) => {
+                let (ratio, tokenizer) = (plan.prompt_ratio, &model.tokenizer);
+                let head = self.head.as_mut().expect("opened with the executor");
+                let cut = || {
+                    let scores = head.scores(&dataset, &item)?;
+                    Ok::<_, Error>(score_head::compress(&dataset, &item, ratio, tokenizer, &scores))
+                };
+                let (prompt, time) = timed(cut);
+                (prompt?.tokens, time)
+            }
             Some(compressor) => {
                 let (ratio, tokenizer) = (plan.prompt_ratio, &model.tokenizer);
                 let cut =

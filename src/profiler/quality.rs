@@ -9,9 +9,13 @@ use std::path::Path;
 
 use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::scorer::{self, OptionScores, Task};
+use crate::engine::session::Runtime;
 use crate::error::{Error, Result};
 use crate::profile::{Cell, PromptLengths, QualityLog};
+use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
+use crate::tlm;
+use crate::tlm::score_head::ScoreHead;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 /// Items scored together: a kill loses at most so many rows.
@@ -112,6 +116,13 @@ fn cut_prompts<'a>(
     plan: &QualityPlan,
 ) -> Result<Vec<Prompted<'a>>> {
     let mut prompted = Vec::with_capacity(plan.items);
+    let mut head = match plan.compressor {
+        Compressor::ScoreHead => {
+            let folder = tlm::score_head::folder(&model.manifest.model.base_model);
+            Some(ScoreHead::open(&folder, Runtime::loaded()?)?)
+        }
+        _ => None,
+    };
     for item in &dataset.items[..plan.items] {
         let information = if plan.compressor.needs_information() {
             let full = model.tokenizer.encode(&dataset.render(item));
@@ -119,13 +130,18 @@ fn cut_prompts<'a>(
         } else {
             None
         };
+        let scores = head.as_mut().map(|head| head.scores(dataset, item)).transpose()?;
         let mut contexts: Vec<Vec<u32>> = Vec::new();
         let mut context_of = Vec::with_capacity(plan.ratios.len());
         for &ratio in &plan.ratios {
             let information = information.as_deref();
             let tokenizer = &model.tokenizer;
-            let prompt =
-                compress(plan.compressor, dataset, item, ratio, tokenizer, information, plan.seed);
+            let prompt = if let Some(scores) = &scores {
+                score_head::compress(dataset, item, ratio, tokenizer, scores)
+            } else {
+                let compressor = plan.compressor;
+                compress(compressor, dataset, item, ratio, tokenizer, information, plan.seed)
+            };
             let same = contexts.iter().position(|context| *context == prompt.tokens);
             context_of.push(same.unwrap_or(contexts.len()));
             if same.is_none() {

@@ -119,6 +119,8 @@ pub struct Dataset {
     pub items: Vec<Item>,
     /// Answered questions for calibration and training, shuffled.
     pub calibration: Vec<String>,
+    /// The questions of `calibration`, in its order; none is ever scored.
+    pub training: Vec<Item>,
     /// SHA-256, in hexadecimal, over the source files.
     pub sha256: String,
 }
@@ -152,6 +154,7 @@ impl Dataset {
             shots: shots.iter().map(|shot| shot.answered() + "\n\n").collect(),
             items: scored,
             calibration: rest.iter().map(Item::answered).collect(),
+            training: rest,
             sha256: source.sha256(),
         })
     }
@@ -253,6 +256,9 @@ mod tests {
 
     fn assert_disjoint(dataset: &Dataset) {
         let mut seen = BTreeSet::new();
+        assert!(
+            dataset.training.iter().map(Item::answered).eq(dataset.calibration.iter().cloned())
+        );
         let texts = dataset.shots.iter().chain(&dataset.calibration);
         for text in texts.map(String::as_str).chain(dataset.items.iter().map(|i| &*i.question)) {
             assert!(seen.insert(question(text)), "{}: twice: {text}", dataset.name);

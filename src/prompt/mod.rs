@@ -19,4 +19,4 @@ pub trait Tokenize {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -7,6 +7,7 @@
 //! | `layer`, `trunk`, `head` | the encoder and what sits on it, differentiable, for training |
 //! | `graph`, `quantise` | the same encoder as an ONNX graph, in f32 or int8, for serving |
 //! | `runner` | the graph at run time |
+//! | `score_file`, `score_head` | the score-head: its files, and what it says of a prompt |
 //!
 //! What goes into the first layer is looked up outside of graph and network, by
 //! [`trunk::Embeddings`]: a vocabulary of 47 MB needs no second home in ONNX Runtime, and tokens
@@ -17,6 +18,8 @@ pub mod head;
 pub mod layer;
 mod quantise;
 pub mod runner;
+pub mod score_file;
+pub mod score_head;
 pub mod tokenizer;
 pub mod trunk;
 

