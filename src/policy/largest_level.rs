@@ -1,19 +1,22 @@
-//! `lpruner` and `layer-removal`: the largest sub-model that fits, on the full prompt.
+//! The largest sub-model that fits, on the full prompt: `pfs`, `lpruner`, `layer-removal`, `laco`,
+//! `shortgpt` and `attndrop`.
 //!
 //! Knows the latency profile, the lengths of the request at hand and the resident level. Among
 //! full-prompt candidates whose unqueued forecast meets both bounds it takes the largest level; if
-//! none is feasible: the level that misses by the smallest share. The two methods are this one
-//! rule over different families: `lpruner` over width-pruned weights that are re-laid out at each
-//! switch, `layer-removal` over whole layers, which cost nothing to skip.
+//! none is feasible: the level that misses by the smallest share. The methods are this one rule
+//! over different families: separately trained models, width-pruned weights that are re-laid out
+//! at each switch, whole layers skipped or merged, attention skipped first. By nominal size, or as
+//! published ([`size_rule`](super::size_rule)), it looks at no latency at all.
 
 use super::choice::Forecaster;
 use super::costs::Candidate;
 use super::facts::Annotations;
 use super::scene::Scene;
+use super::size_rule::Pick;
 use super::{Policy, ServiceView};
 use crate::plan::Plan;
 use crate::request::RequestView;
-use crate::units::Ratio;
+use crate::units::{Level, Ratio};
 
 /// The policy; see the module.
 #[derive(Debug)]
@@ -21,14 +24,15 @@ pub(super) struct LargestLevel {
     forecaster: Forecaster,
     /// Full-prompt candidates, largest level first.
     ladder: Vec<Candidate>,
+    pick: Pick,
 }
 
 impl LargestLevel {
     /// Picks the full-prompt candidates of `scene`.
-    pub(super) fn new(scene: Scene, facts: Annotations) -> Self {
+    pub(super) fn new(scene: Scene, facts: Annotations, pick: Pick) -> Self {
         let full_prompt = |candidate: &&Candidate| candidate.plan.prompt_ratio == Ratio::ONE;
         let ladder = scene.candidates().iter().rev().filter(full_prompt).copied().collect();
-        Self { forecaster: Forecaster { scene, facts }, ladder }
+        Self { forecaster: Forecaster { scene, facts }, ladder, pick }
     }
 }
 
@@ -36,6 +40,12 @@ impl Policy for LargestLevel {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
         let (forecaster, bounds) = (&self.forecaster, request.bounds());
         let facts = forecaster.facts(request);
+        if let Pick::Nominal(departure, layers) = self.pick {
+            let levels: Vec<Level> = self.ladder.iter().map(|entry| entry.plan.level).collect();
+            let shares = forecaster.scene.objective_shares(request, facts);
+            let level = departure.largest(layers, shares, &levels);
+            return Plan { level, prompt_ratio: Ratio::ONE };
+        }
         let largest =
             forecaster.feasible(self.ladder.iter(), facts, service.resident, bounds).next();
         match largest {
@@ -47,6 +57,8 @@ impl Policy for LargestLevel {
 
 #[cfg(test)]
 mod tests {
+    use super::super::PolicySpec;
+    use super::super::size_rule::{Reading, SizeRule, SizeSpec};
     use super::super::testing::{Bench, plan};
     use crate::units::Level;
 
@@ -67,5 +79,25 @@ mod tests {
         let bench = Bench::full_prompt();
         let mut policy = bench.policy("lpruner");
         assert_eq!(bench.ask(&mut *policy, &bench.request(10, 1), None), plan(50, 100));
+    }
+
+    #[test]
+    fn by_nominal_size_measured_latencies_do_not_matter() {
+        // 55 ms and 9 ms are shares 0.55 and 0.9 of the base model's 100 ms and 10 ms: level 50 %,
+        // also where a switch of 4 ms would make it late; at a share of 1 the whole model.
+        let bench = Bench::full_prompt();
+        let sized =
+            |rule, reading| PolicySpec::Lpruner(SizeSpec { rule, reading, ..SizeSpec::default() });
+        let mut nominal = bench.policy_of(sized(SizeRule::Nominal, Reading::Described));
+        let mut ask =
+            |ttft, tpot, resident| bench.ask(&mut *nominal, &bench.request(ttft, tpot), resident);
+        let full = Some(Level::FULL);
+        assert_eq!(ask(55, 9, None), plan(50, 100));
+        assert_eq!(ask(51, 9, full), plan(50, 100));
+        assert_eq!(ask(100, 10, Some(Level::percent(50))), plan(100, 100));
+        // Published code overlooks the 5 ms of TPOT.
+        let mut published = bench.policy_of(sized(SizeRule::Profile, Reading::Published));
+        assert_eq!(bench.ask(&mut *published, &bench.request(100, 5), None), plan(100, 100));
+        assert_eq!(ask(100, 5, None), plan(50, 100));
     }
 }

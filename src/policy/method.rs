@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::size_rule::{Departure, Reading, SizeSpec};
 use crate::error::{Error, Result};
 
 /// The compressor that is the TLM's score-head.
@@ -43,11 +44,18 @@ pub enum PolicySpec {
         /// Name of its answers, beside the quality tables: `<decisions>.decisions.csv`.
         decisions: String,
     },
-    /// The largest sub-model that meets the objective on the full prompt; switching re-lays the
-    /// weights out.
-    Lpruner {},
-    /// The most layers that meet the objective on the full prompt.
-    LayerRemoval {},
+    /// The largest of separately trained models.
+    Pfs(SizeSpec),
+    /// The largest width; switching re-lays the weights out.
+    Lpruner(SizeSpec),
+    /// The most layers, by what their removal costs.
+    LayerRemoval(SizeSpec),
+    /// The most layers, others merged into them.
+    Laco(SizeSpec),
+    /// The most layers, by how much they turn the residual stream.
+    Shortgpt(SizeSpec),
+    /// The most attention sub-layers, then MLPs, by how much they turn the residual stream.
+    Attndrop(SizeSpec),
 }
 
 /// A policy in words, for `pliant policy`.
@@ -69,8 +77,12 @@ impl MethodSpec {
     /// Refuses a method that contradicts itself.
     ///
     /// # Errors
-    /// If the policy never cuts a prompt but a compressor is named.
+    /// If the policy never cuts a prompt but a compressor is named, or counts layers without
+    /// knowing how many there are.
     pub fn check(&self) -> Result<()> {
+        if let Some(size) = self.policy.size() {
+            size.check(&self.name, self.policy.departure())?;
+        }
         match &self.compressor {
             Some(compressor) if !self.policy.cuts_prompts() => {
                 Err(Error::new(format!("method {}", self.name), "needs no compressor")
@@ -93,8 +105,35 @@ impl PolicySpec {
             Self::RandomFeasible {} => "random-feasible",
             Self::Oracle {} => "oracle",
             Self::Elastilm { .. } => "elastilm",
-            Self::Lpruner {} => "lpruner",
-            Self::LayerRemoval {} => "layer-removal",
+            Self::Pfs(_) => "pfs",
+            Self::Lpruner(_) => "lpruner",
+            Self::LayerRemoval(_) => "layer-removal",
+            Self::Laco(_) => "laco",
+            Self::Shortgpt(_) => "shortgpt",
+            Self::Attndrop(_) => "attndrop",
+        }
+    }
+
+    /// The parameters of a policy that picks the largest sub-model that fits.
+    fn size(&self) -> Option<SizeSpec> {
+        match *self {
+            Self::Pfs(size)
+            | Self::Lpruner(size)
+            | Self::LayerRemoval(size)
+            | Self::Laco(size)
+            | Self::Shortgpt(size)
+            | Self::Attndrop(size) => Some(size),
+            _ => None,
+        }
+    }
+
+    /// In what its published code departs from formula 1.
+    pub(super) fn departure(&self) -> Departure {
+        match self {
+            Self::Pfs(_) => Departure::NeverFull,
+            Self::Lpruner(_) => Departure::TtftOnly,
+            Self::LayerRemoval(_) | Self::Shortgpt(_) => Departure::OneLayerLost,
+            _ => Departure::None,
         }
     }
 
@@ -110,13 +149,13 @@ impl PolicySpec {
     /// Whether it may choose a prompt ratio below 100 %.
     #[must_use]
     pub fn cuts_prompts(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::ElasticProfile {}
-            | Self::RandomFeasible {}
-            | Self::Oracle {}
-            | Self::Elastilm { .. } => true,
-            Self::Full {} | Self::Lpruner {} | Self::LayerRemoval {} => false,
-        }
+                | Self::RandomFeasible {}
+                | Self::Oracle {}
+                | Self::Elastilm { .. }
+        )
     }
 
     /// The policy in words.
@@ -151,17 +190,63 @@ impl PolicySpec {
                        none feasible: the smallest predicted relative excess",
                 sees: "latency profile, resident level, and the request's prompt through the TLM",
             },
-            Self::Lpruner {} => Description {
-                rule: "full prompt; the largest level whose predicted TTFT, re-layout included, \
-                       and TPOT meet the objective; none feasible: the smallest predicted \
-                       relative excess",
-                sees: "latency profile, resident level",
-            },
-            Self::LayerRemoval {} => Description {
-                rule: "full prompt; the most layers whose predicted TTFT and TPOT meet the \
-                       objective; none feasible: the smallest predicted relative excess",
-                sees: "latency profile, resident level",
-            },
+            _ => self.size_description(),
+        }
+    }
+}
+
+impl PolicySpec {
+    /// A baseline in words.
+    fn size_description(&self) -> Description {
+        let spec = self.size().unwrap_or_default();
+        let rule = match (spec.reading, self.departure()) {
+            (Reading::Published, Departure::NeverFull) => {
+                "full prompt; the largest model below the full one with size / full at most the \
+                 smaller share of the objective; none: the smallest"
+            }
+            (Reading::Published, Departure::TtftOnly) => {
+                "full prompt; the largest level at most the objective's share of TTFT; none: the \
+                 smallest"
+            }
+            (Reading::Published, Departure::OneLayerLost) => {
+                "full prompt; the largest level of at most int(share · layers − 1) layers, share \
+                 being the objective's smaller one; none: the smallest"
+            }
+            _ if spec.is_nominal() => {
+                "full prompt; the largest level at most the smaller share of the objective; none: \
+                 the smallest"
+            }
+            _ => self.profile_rule(),
+        };
+        let sees = if spec.is_nominal() { "nothing" } else { "latency profile, resident level" };
+        Description { rule, sees }
+    }
+
+    /// The rule on measured latencies.
+    fn profile_rule(&self) -> &'static str {
+        match self {
+            Self::Pfs(_) => {
+                "full prompt; the largest of separately trained models whose predicted TTFT, \
+                 swapping it in included, and TPOT meet the objective; none feasible: the smallest \
+                 predicted relative excess"
+            }
+            Self::Lpruner(_) => {
+                "full prompt; the largest level whose predicted TTFT, re-layout included, and TPOT \
+                 meet the objective; none feasible: the smallest predicted relative excess"
+            }
+            Self::Laco(_) => {
+                "full prompt; the most layers, merged ones swapped in, whose predicted TTFT and \
+                 TPOT meet the objective; none feasible: the smallest predicted relative excess"
+            }
+            Self::Attndrop(_) => {
+                "full prompt; the most sub-layers, attention given up before MLPs, whose predicted \
+                 TTFT and TPOT meet the objective; none feasible: the smallest predicted relative \
+                 excess"
+            }
+            _ => {
+                "full prompt; the most layers whose predicted TTFT and TPOT meet the objective; \
+                 none feasible: the smallest predicted relative excess"
+            }
         }
     }
 }
@@ -169,6 +254,7 @@ impl PolicySpec {
 /// The methods of the study's comparison that exist so far, in the order of its tables.
 #[must_use]
 pub fn standard_methods() -> Vec<MethodSpec> {
+    let size = SizeSpec::default();
     let method = |policy: PolicySpec, family: &str, answers: Option<&str>| MethodSpec {
         name: policy.kind().into(),
         family: family.into(),
@@ -181,8 +267,16 @@ pub fn standard_methods() -> Vec<MethodSpec> {
         method(PolicySpec::Full {}, "width", None),
         method(PolicySpec::RandomFeasible {}, "width", None),
         method(PolicySpec::Oracle {}, "width", None),
-        method(PolicySpec::Lpruner {}, "width-relayout", Some("width")),
-        method(PolicySpec::LayerRemoval {}, "layer-removal", None),
+        method(PolicySpec::Pfs(size), "zoo", Some("width")),
+        method(PolicySpec::Lpruner(size), "width-relayout", Some("width")),
+        method(PolicySpec::LayerRemoval(size), "layer-removal", None),
+        MethodSpec {
+            name: "layer-removal-greedy".into(),
+            ..method(PolicySpec::LayerRemoval(size), "layer-removal-greedy", None)
+        },
+        method(PolicySpec::Laco(size), "layer-merge", None),
+        method(PolicySpec::Shortgpt(size), "layer-influence", None),
+        method(PolicySpec::Attndrop(size), "attn-drop", None),
     ]
     .into_iter()
     .chain(elastilm_methods())
@@ -224,6 +318,30 @@ mod tests {
         let stray = text.replace("profile' }", "profile', seed = 1 }");
         let message = toml::from_str::<MethodSpec>(&stray).unwrap_err().message().to_owned();
         insta::assert_snapshot!(message, @"unknown field `seed`, there are no fields");
+    }
+
+    #[test]
+    fn a_baseline_takes_a_rule_and_a_reading_and_no_other_key() {
+        let text = |policy: &str| format!("name = 'a'\nfamily = 'f'\npolicy = {{ {policy} }}");
+        let read = |policy: &str| toml::from_str::<MethodSpec>(&text(policy));
+        let plain = read("kind = 'shortgpt'").unwrap();
+        assert_eq!(plain.policy, PolicySpec::Shortgpt(SizeSpec::default()));
+        let published = read("kind = 'shortgpt', as = 'published', layers = 30").unwrap();
+        published.check().unwrap();
+        assert!(published.policy.description().rule.contains("layers − 1"));
+        assert_eq!(published.policy.description().sees, "nothing");
+        let nominal = read("kind = 'laco', rule = 'nominal'").unwrap();
+        assert!(nominal.policy.description().rule.contains("smaller share"));
+        let refusals = [
+            read("kind = 'pfs', size = 3").unwrap_err().message().to_owned(),
+            read("kind = 'pfs', rule = 'guess'").unwrap_err().message().to_owned(),
+            read("kind = 'shortgpt', as = 'published'").unwrap().check().unwrap_err().to_string(),
+        ];
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        unknown field `size`, expected one of `rule`, `as`, `layers`
+        unknown variant `guess`, expected `profile` or `nominal`
+        method a, key "policy.layers": published code counts layers; allowed: the base model's, 1 or more
+        "#);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod one_prompt;
 mod oracle;
 mod random_feasible;
 mod scene;
+mod size_rule;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use costs::{Candidate, Forecast};
 pub use facts::{Annotations, Facts};
 pub use method::{Description, MethodSpec, PolicySpec, standard_methods};
 pub use scene::Scene;
+pub use size_rule::{Reading, SizeRule, SizeSpec};
 
 /// What a policy may know of the service when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

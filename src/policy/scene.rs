@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Policy;
 use super::costs::{Candidate, Costs, Forecast, TlmCosts, decode_context};
@@ -20,7 +21,7 @@ use crate::profile::{
     Decision, Decisions, DeviceProfile, LevelLatency, PrefillCurve, PromptLengths, Provenance,
     QualityManifest, QualityTable, RowId, Split,
 };
-use crate::request::{Bounds, Request};
+use crate::request::{Bounds, Request, RequestView, Slo};
 use crate::trace::Trace;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
@@ -207,10 +208,34 @@ impl Scene {
             PolicySpec::RandomFeasible {} => Box::new(RandomFeasible::new(scene, facts, seed)),
             PolicySpec::Oracle {} => Box::new(Oracle::new(scene, facts, trace)?),
             PolicySpec::Elastilm { .. } => Box::new(Elastilm::new(scene, facts, seed)),
-            PolicySpec::Lpruner {} | PolicySpec::LayerRemoval {} => {
-                Box::new(LargestLevel::new(scene, facts))
+            PolicySpec::Pfs(size)
+            | PolicySpec::Lpruner(size)
+            | PolicySpec::LayerRemoval(size)
+            | PolicySpec::Laco(size)
+            | PolicySpec::Shortgpt(size)
+            | PolicySpec::Attndrop(size) => {
+                let pick = size.pick(self.0.method.policy.departure());
+                Box::new(LargestLevel::new(scene, facts, pick))
             }
         })
+    }
+
+    /// The objective as shares of the base model's unqueued latency on the full prompt: as stated,
+    /// or what an absolute one comes to, at most 1.
+    pub(super) fn objective_shares(
+        &self,
+        request: RequestView<'_>,
+        facts: &Facts,
+    ) -> (Ratio, Ratio) {
+        if let Slo::Relative { ttft, tpot } = request.slo() {
+            return (ttft, tpot);
+        }
+        let (base, bounds) = (&self.0.base, request.bounds());
+        let context = decode_context(facts.prompt_tokens, facts.output_tokens);
+        let share = |bound: Duration, full: Duration| {
+            Ratio::new((bound.as_secs_f64() / full.as_secs_f64()).min(1.0)).unwrap_or(Ratio::ONE)
+        };
+        (share(bounds.ttft, base.ttft(facts.prompt_tokens)), share(bounds.tpot, base.tpot(context)))
     }
 
     /// Resolves the names of a trace, once.

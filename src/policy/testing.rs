@@ -69,7 +69,7 @@ impl Bench {
 
     /// Prompts are read whole.
     pub(crate) fn full_prompt() -> Self {
-        let is_lpruner = |method: &MethodSpec| method.policy == PolicySpec::Lpruner {};
+        let is_lpruner = |method: &MethodSpec| method.policy.kind() == "lpruner";
         Self::new(&standard_methods().into_iter().find(is_lpruner).unwrap())
     }
 
@@ -161,6 +161,12 @@ impl Bench {
         let mut methods = standard_methods().into_iter();
         let method = methods.find(|method| method.policy.kind() == kind).unwrap();
         self.parts.scene(&method).policy(&self.trace, seed).unwrap()
+    }
+
+    /// A policy in place of the one of the scene's own method.
+    pub(crate) fn policy_of(&self, policy: PolicySpec) -> Box<dyn Policy> {
+        let method = MethodSpec { policy, ..self.scene.method().clone() };
+        self.parts.scene(&method).policy(&self.trace, 1).unwrap()
     }
 
     /// What `policy` plans when `resident` is in memory.

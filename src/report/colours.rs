@@ -25,7 +25,7 @@ const METHODS: [(&str, RGBColor); 25] = [
     ("lg2-cs", RGBColor(0x88, 0x22, 0x55)),
     ("laco", RGBColor(0x99, 0x99, 0x33)),
     ("shortgpt", RGBColor(0x44, 0xAA, 0x99)),
-    ("attn-drop", RGBColor(0x66, 0x11, 0x00)),
+    ("attndrop", RGBColor(0x66, 0x11, 0x00)),
     // The study's method and what it is without its parts: one hue, then its neighbours.
     ("elastilm", RGBColor(0xB2, 0x18, 0x2B)),
     ("elastilm-no-reorder", RGBColor(0x4D, 0x4D, 0x4D)),
