@@ -6,23 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
-
 use pliant::assets::{self, Package};
 use pliant::elastify::allocation::{AllocationRule, AllocationSpec};
 use pliant::elastify::corpus::Corpus;
-use pliant::elastify::importance::{ImportanceRule, score_sequence};
+use pliant::elastify::importance::ImportanceRule;
 use pliant::elastify::manifest::{ElasticManifest, Family, LadderSpec, UnitOrder};
+use pliant::elastify::merge_search::MergeSpec;
 use pliant::elastify::network::Network;
-use pliant::elastify::removal::{remove_each, sub_model_loss};
+use pliant::elastify::removal::sub_model_loss;
 use pliant::elastify::scores::{GroupRule, ModelIdentity, Scores};
 use pliant::engine::gguf::Gguf;
 use pliant::engine::model::{LayerOrder, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
 use pliant::prompt::Dataset;
+use pliant::units::Level;
 use pliant::{Result, digest};
 
 mod recover;
+mod score;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -41,8 +42,11 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Step {
-    /// Measure the importance of every unit; continues where an interrupted run stopped
+    /// Measure what a family's ladder is made from; continues where an interrupted run stopped
     Score {
+        /// Family whose measurement to make
+        #[arg(long, default_value = "width", value_parser = super::by_name::<Family>)]
+        family: Family,
         #[command(flatten)]
         sources: Sources,
         #[command(flatten)]
@@ -102,9 +106,18 @@ struct Measure {
     /// Calibration tokens
     #[arg(long, default_value_t = 6400)]
     tokens: usize,
-    /// Calibration tokens for the dearer removal losses
+    /// Calibration tokens for what tries each layer: removal losses, mergers
     #[arg(long, default_value_t = 1024)]
     removal_tokens: usize,
+    /// How many layers become one (layer-merge)
+    #[arg(long, default_value_t = 3)]
+    merge_layers: usize,
+    /// How far below a merger the next one is tried (layer-merge)
+    #[arg(long, default_value_t = 2)]
+    merge_interval: usize,
+    /// No merger that leaves less likeness to the base model's states (layer-merge)
+    #[arg(long, default_value_t = 0.0)]
+    similarity_floor: f64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -116,7 +129,8 @@ struct ScoresFile {
 
 #[derive(Debug, clap::Args)]
 struct Ladder {
-    /// How levels are made: width, layer-removal
+    /// How levels are made: width, width-relayout, layer-removal, layer-removal-greedy,
+    /// layer-influence, layer-merge, attn-drop
     #[arg(long, default_value = "width", value_parser = super::by_name::<Family>)]
     family: Family,
     /// How a level's budget is spread over layers
@@ -146,6 +160,10 @@ struct Ladder {
     /// Neurons are kept in blocks of so many
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     neuron_block: u16,
+    /// Levels in percent, rising, the last is 100
+    #[arg(long, value_delimiter = ',', default_value = "20,30,40,50,60,70,80,90,100",
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    levels: Vec<u16>,
     /// Manifest to write
     #[arg(long, value_name = "FILE", default_value = "elastic.json")]
     out: PathBuf,
@@ -161,7 +179,18 @@ enum Allocation {
     Global,
 }
 
+impl Measure {
+    fn merge_spec(&self) -> MergeSpec {
+        let &Self { merge_layers: layers, merge_interval: interval, similarity_floor, .. } = self;
+        MergeSpec { layers, interval, similarity_floor }
+    }
+}
+
 impl Ladder {
+    fn levels(&self) -> Vec<Level> {
+        self.levels.iter().copied().map(Level::percent).collect()
+    }
+
     fn spec(&self) -> LadderSpec {
         let &Self { anchor_share, neuron_floor, group_floor, group_share_low, .. } = self;
         let rule = match self.allocation {
@@ -183,10 +212,13 @@ impl Ladder {
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.step {
         None => {
-            score(&args.sources, &args.measure, &args.file)?;
+            let levels = args.ladder.levels();
+            score(&args.sources, &args.measure, &args.file, args.ladder.family, &levels)?;
             allocate(&args.file, &args.ladder)?;
         }
-        Some(Step::Score { sources, measure, file }) => score(&sources, &measure, &file)?,
+        Some(Step::Score { family, sources, measure, file }) => {
+            score(&sources, &measure, &file, family, &Level::LADDER)?;
+        }
         Some(Step::Allocate { file, ladder }) => allocate(&file, &ladder)?,
         Some(Step::Tlm { command }) => super::tlm::run(command)?,
         Some(Step::Evaluate { sources, tokens, levels, manifests }) => {
@@ -239,36 +271,40 @@ fn name_of(path: &Path) -> String {
     name.split('.').next().unwrap_or_default().to_owned()
 }
 
-fn score(sources: &Sources, measure: &Measure, file: &ScoresFile) -> Result<()> {
+fn score(
+    sources: &Sources,
+    measure: &Measure,
+    file: &ScoresFile,
+    family: Family,
+    levels: &[Level],
+) -> Result<()> {
     let loaded = sources.load(measure.base_model.as_deref())?;
     let sequences = loaded.corpus.sequences(0, measure.tokens);
     let info = loaded.corpus.info(sequences);
     let mut scores = Scores::resume(&file.scores, loaded.identity, info)?;
-
-    let bar = token_bar("Taylor scores", sequences, scores.taylor.sequences);
-    for sequence in sequences.iter().skip(scores.taylor.sequences) {
-        scores.add_taylor(&score_sequence(&loaded.network, sequence)?, sequence.len());
-        scores.save(&file.scores)?;
-        bar.inc(sequence.len() as u64);
+    let step = score::Step { network: &loaded.network, file: &file.scores };
+    let few = loaded.corpus.sequences(0, measure.removal_tokens.min(measure.tokens));
+    match family {
+        Family::Width | Family::WidthLora | Family::WidthRelayout | Family::LayerRemoval => {
+            step.taylor(&mut scores, sequences)?;
+            step.removal(&mut scores, few)
+        }
+        Family::LayerRemovalGreedy => {
+            step.greedy(&mut scores, &score::short(sequences, measure.removal_tokens))
+        }
+        Family::LayerMerge => {
+            let texts = score::short(sequences, measure.removal_tokens);
+            step.merge(&mut scores, &texts, measure.merge_spec(), levels)
+        }
+        Family::LayerInfluence | Family::AttnDrop => step.influence(&mut scores, sequences),
     }
-    bar.finish();
-
-    let sequences = loaded.corpus.sequences(0, measure.removal_tokens.min(measure.tokens));
-    let bar = token_bar("removal losses", sequences, scores.removal.sequences);
-    for sequence in sequences.iter().skip(scores.removal.sequences) {
-        scores.add_removal(&remove_each(&loaded.network, sequence)?, sequence.len());
-        scores.save(&file.scores)?;
-        bar.inc(sequence.len() as u64);
-    }
-    bar.finish();
-    Ok(())
 }
 
 fn allocate(file: &ScoresFile, ladder: &Ladder) -> Result<()> {
     let scores = Scores::load(&file.scores)?;
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let command = format!("pliant {command}");
-    let manifest = ElasticManifest::new(&scores, ladder.spec(), command)?;
+    let manifest = ElasticManifest::with_levels(&scores, ladder.spec(), &ladder.levels(), command)?;
     manifest.save(&ladder.out)?;
     println!("{}: {} ladder", ladder.out.display(), manifest.ladder.family.name());
     for (level, share) in manifest.levels.iter().zip(&manifest.unit_parameter_share) {
@@ -285,9 +321,10 @@ fn evaluate(sources: &Sources, tokens: usize, levels: &[u16], manifests: &[PathB
         manifest.check_model(path, &loaded.identity.config)?;
         let sequences = loaded.corpus.sequences(manifest.corpus.tokens, tokens);
         for sub_model in &manifest.levels {
+            let network = loaded.network.with_merged_layers(manifest.merged(sub_model.level))?;
             let percent = sub_model.level.as_percent();
             if levels.is_empty() || levels.contains(&percent) {
-                let loss = mean_loss(&loaded.network, &manifest.order, sub_model, sequences)?;
+                let loss = mean_loss(&network, &manifest.order, sub_model, sequences)?;
                 println!("{},{percent},{loss:.4}", path.display());
             }
         }
@@ -307,17 +344,6 @@ fn mean_loss(
     }
     let predictions: usize = sequences.iter().map(|sequence| sequence.len() - 1).sum();
     Ok(loss / predictions as f64)
-}
-
-fn token_bar(what: &'static str, sequences: &[Vec<u32>], done: usize) -> ProgressBar {
-    let tokens = |sequences: &[Vec<u32>]| sequences.iter().map(|s| s.len() as u64).sum();
-    let style = "{msg} {wide_bar} {pos}/{len} tokens, {per_sec}, {eta} left";
-    let bar = ProgressBar::new(tokens(sequences))
-        .with_message(what)
-        .with_style(ProgressStyle::with_template(style).expect("a valid template"));
-    bar.set_position(tokens(&sequences[..done.min(sequences.len())]));
-    bar.reset_eta();
-    bar
 }
 
 /// Parses a value by its name in files.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use pliant::assets::{self, Package};
 use pliant::elastify::elastic_model::ElasticModel;
+use pliant::elastify::manifest::Family;
 use pliant::engine::EngineOptions;
 use pliant::executor::Executor;
 use pliant::executor::engine::EngineExecutor;
@@ -15,9 +16,6 @@ use pliant::trace::Trace;
 use pliant::{Error, Result};
 
 use super::engine_args::{BASE_MODEL, EngineArgs};
-
-/// The families that the engine runs.
-const FAMILIES: [&str; 3] = ["width", "width-lora", "layer-removal"];
 
 /// What the engine's runs share.
 pub struct EngineRuns {
@@ -56,10 +54,11 @@ impl EngineRuns {
     pub fn executor(&mut self, scene: &Scene, trace: &Trace) -> Result<Box<dyn Executor>> {
         let method = scene.method();
         let place = format!("method {}", method.name);
-        if !FAMILIES.contains(&method.family.as_str()) {
+        let families = Family::ALL.map(Family::name);
+        if !families.contains(&method.family.as_str()) {
             return Err(Error::new(place, "family that the engine does not run")
                 .found(&method.family)
-                .allowed(FAMILIES.join(", ")));
+                .allowed(families.join(", ")));
         }
         let compressor: Option<Compressor> = match &method.compressor {
             None => None,

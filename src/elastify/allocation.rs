@@ -67,6 +67,12 @@ pub struct UnitScores {
 }
 
 impl UnitScores {
+    /// Scores of layers alone, for ladders that keep or skip them whole.
+    #[must_use]
+    pub fn of_layers(layers: Vec<f64>) -> Self {
+        Self { neurons: Vec::new(), groups: Vec::new(), layers }
+    }
+
     /// The order of every layer's units, most important first.
     #[must_use]
     pub fn order(&self) -> Vec<LayerOrder> {
@@ -91,30 +97,35 @@ impl UnitScores {
 
     /// The ladder of family `width`: prefixes of [`UnitScores::order`].
     #[must_use]
-    pub fn width_ladder(&self, config: &ModelConfig, spec: &AllocationSpec) -> Vec<SubModel> {
-        let level = |level: Level| {
+    pub fn width_ladder(
+        &self,
+        config: &ModelConfig,
+        spec: &AllocationSpec,
+        levels: &[Level],
+    ) -> Vec<SubModel> {
+        let level = |&level: &Level| {
             let neurons = self.neuron_counts(config, spec, level.share().as_f64());
             let groups = self.group_counts(config, spec, spec.group_share(level));
             let shapes = groups.into_iter().zip(neurons);
             let layers = shapes.map(|(groups, neurons)| LayerShape { groups, neurons }).collect();
             SubModel { level, layers }
         };
-        Level::LADDER.map(level).into()
+        levels.iter().map(level).collect()
     }
 
-    /// The ladder of family `layer-removal`: a level keeps the `round(level · layers)` most
+    /// The ladder of the families that skip layers: a level keeps the `round(level · layers)` most
     /// important layers whole and skips the others.
     #[must_use]
-    pub fn layer_removal_ladder(&self, config: &ModelConfig) -> Vec<SubModel> {
+    pub fn layer_removal_ladder(&self, config: &ModelConfig, levels: &[Level]) -> Vec<SubModel> {
         let whole = LayerShape { groups: config.kv_heads, neurons: config.intermediate };
-        let level = |level: Level| {
+        let level = |&level: &Level| {
             let mut layers = vec![LayerShape { groups: 0, neurons: 0 }; config.layers];
             for kept in self.top_layers(level.share().as_f64()) {
                 layers[kept] = whole;
             }
             SubModel { level, layers }
         };
-        Level::LADDER.map(level).into()
+        levels.iter().map(level).collect()
     }
 
     fn neuron_counts(&self, config: &ModelConfig, spec: &AllocationSpec, share: f64) -> Vec<usize> {
@@ -270,7 +281,11 @@ mod tests {
     #[test]
     fn uniform_keeps_the_same_share_of_every_layer_in_whole_blocks() {
         // 30 % of 5 blocks = 1.5 → 2 blocks; group share 56 % of 2 → 1.
-        let ladder = scores().width_ladder(&config(2, 10, 2), &spec(AllocationRule::Uniform {}));
+        let ladder = scores().width_ladder(
+            &config(2, 10, 2),
+            &spec(AllocationRule::Uniform {}),
+            &Level::LADDER,
+        );
         assert_eq!(counts(&ladder, 20), [(1, 2), (1, 2)]);
         assert_eq!(counts(&ladder, 30), [(1, 4), (1, 4)]);
         assert_eq!(counts(&ladder, 100), [(2, 10), (2, 10)]);
@@ -281,7 +296,7 @@ mod tests {
         // One anchor of two: at 70 % the other keeps (0.7 · 2 − 1) / 1 = 40 % = 2 blocks, and of
         // the groups (0.8125 · 2 − 1) = 62.5 % → 1. At 20 % nothing is left: one block.
         let rule = AllocationRule::Anchored {};
-        let ladder = scores().width_ladder(&config(2, 10, 2), &spec(rule));
+        let ladder = scores().width_ladder(&config(2, 10, 2), &spec(rule), &Level::LADDER);
         assert_eq!(counts(&ladder, 70), [(1, 4), (2, 10)]);
         assert_eq!(counts(&ladder, 20), [(1, 2), (2, 10)]);
         assert_eq!(scores().top_layers(0.5), [1]);
@@ -292,7 +307,7 @@ mod tests {
         // Block sums: layer 0: 9 5 1 0 0; layer 1: 18 16 14 12 4.5. A floor of one block each
         // comes first (9 and 18), then 16, 14, 12, 5, 4.5, 1, 0, 0.
         let rule = AllocationRule::Global { neuron_floor: 0.2, group_floor: 0 };
-        let ladder = scores().width_ladder(&config(2, 10, 2), &spec(rule));
+        let ladder = scores().width_ladder(&config(2, 10, 2), &spec(rule), &Level::LADDER);
         let neurons =
             |percent| counts(&ladder, percent).iter().map(|(_, n)| *n).collect::<Vec<_>>();
         assert_eq!(neurons(20), [2, 2]);
@@ -308,7 +323,7 @@ mod tests {
     #[test]
     fn layer_removal_keeps_the_most_important_layers_whole() {
         let scores = UnitScores { layers: vec![0.1, 3.0, 0.2, 0.4, 2.0], ..scores() };
-        let ladder = scores.layer_removal_ladder(&config(5, 10, 2));
+        let ladder = scores.layer_removal_ladder(&config(5, 10, 2), &Level::LADDER);
         let (none, whole) = ((0, 0), (2, 10));
         assert_eq!(counts(&ladder, 20), [none, whole, none, none, none]);
         assert_eq!(counts(&ladder, 60), [none, whole, none, whole, whole]);
@@ -353,7 +368,11 @@ mod tests {
             let config =
                 config(scores.layers.len(), scores.neurons[0].len(), scores.groups[0].len());
             let spec = AllocationSpec { rule, neuron_block, group_share_low, anchor_share };
-            for ladder in [scores.width_ladder(&config, &spec), scores.layer_removal_ladder(&config)] {
+            let levels = &Level::LADDER;
+            for ladder in [
+                scores.width_ladder(&config, &spec, levels),
+                scores.layer_removal_ladder(&config, levels),
+            ] {
                 for pair in ladder.windows(2) {
                     for (low, high) in pair[0].layers.iter().zip(&pair[1].layers) {
                         prop_assert!(low.groups <= high.groups && low.neurons <= high.neurons);

@@ -1,16 +1,19 @@
 //! An elastic model ready to answer: its manifest, its weights in order, its tokenizer.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::manifest::ElasticManifest;
+use super::manifest::{ElasticManifest, Family};
+use super::merge::merged_model;
 use crate::assets::{self, Package, Store};
 use crate::digest;
 use crate::engine::adapter::{Adapter, AdapterTarget};
 use crate::engine::gguf::Gguf;
+use crate::engine::model::LayerOrder;
 use crate::engine::session::Runtime;
 use crate::engine::tokenizer::Tokenizer;
 use crate::engine::weights::Weights;
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineOptions, Residence};
 use crate::error::{Error, Result};
 use crate::units::Level;
 
@@ -68,10 +71,11 @@ impl ElasticModel {
         }
         let gguf = Gguf::open(&path)?;
         manifest.check_model(&source.manifest, &gguf.config()?)?;
-        let weights = ordered_weights(&gguf, &manifest)?;
+        let (weights, residence) = weights(&gguf, &manifest)?;
         let library = assets::main_file(Package::OnnxRuntime)?;
         let runtime = Runtime::load(&library, source.threads)?;
-        let mut engine = Engine::new(runtime, weights, &manifest.levels, source.options)?;
+        let mut engine =
+            Engine::with_residence(runtime, weights, residence, &manifest.levels, source.options)?;
         for (level, path) in checked_adapters(&source.manifest, &manifest)? {
             engine.set_adapter_file(level, path);
         }
@@ -114,15 +118,62 @@ fn checked_adapters(path: &Path, manifest: &ElasticManifest) -> Result<Vec<(Leve
     Ok(files)
 }
 
-/// The weights of `gguf` in the manifest's order, from the cache or made now.
-fn ordered_weights(gguf: &Gguf, manifest: &ElasticManifest) -> Result<Weights> {
-    let order = serde_json::to_vec(&manifest.order).expect("an order is plain data");
-    let name = digest::sha256(&[manifest.model.model_sha256.as_bytes(), &order].concat());
-    let folder = Store::of_user()?.root().join("elastic").join(&name[..16]);
+/// The weights that the manifest's levels share, and how each level gets at its own.
+fn weights(gguf: &Gguf, manifest: &ElasticManifest) -> Result<(Weights, Residence)> {
+    let config = &manifest.model.config;
+    match manifest.ladder.family {
+        Family::WidthRelayout => {
+            let weights = ordered_weights(gguf, manifest, &LayerOrder::original(config))?;
+            Ok((weights, Residence::Gathered { order: manifest.order.clone() }))
+        }
+        Family::LayerMerge => {
+            let weights = ordered_weights(gguf, manifest, &manifest.order)?;
+            let folders = merged_layers(gguf, manifest)?;
+            Ok((weights, Residence::Swapped { folders }))
+        }
+        _ => Ok((ordered_weights(gguf, manifest, &manifest.order)?, Residence::Shared)),
+    }
+}
+
+/// The weights of `gguf` in `order`, from the cache or made now.
+fn ordered_weights(
+    gguf: &Gguf,
+    manifest: &ElasticManifest,
+    order: &[LayerOrder],
+) -> Result<Weights> {
+    let json = serde_json::to_vec(order).expect("an order is plain data");
+    let folder = cache_folder(manifest, &json)?;
     if let Ok(weights) = Weights::open(&folder) {
         return Ok(weights);
     }
-    Weights::create(&folder, &gguf.model()?, &manifest.order, POSITIONS)
+    Weights::create(&folder, &gguf.model()?, order, POSITIONS)
+}
+
+/// Folders with the layers of each level, from the cache or made now.
+fn merged_layers(gguf: &Gguf, manifest: &ElasticManifest) -> Result<BTreeMap<Level, PathBuf>> {
+    let mut model = None;
+    let mut folders = BTreeMap::new();
+    for sub_model in &manifest.levels {
+        let merged = manifest.merged(sub_model.level);
+        let json = serde_json::to_vec(&(sub_model, merged)).expect("layers are plain data");
+        let folder = cache_folder(manifest, &json)?;
+        if !Weights::has_layers(&folder) {
+            let model = match &model {
+                Some(model) => model,
+                None => model.insert(gguf.model()?),
+            };
+            let merged = merged_model(model, merged);
+            Weights::write_layers(&folder, &merged, &manifest.order, sub_model)?;
+        }
+        folders.insert(sub_model.level, folder);
+    }
+    Ok(folders)
+}
+
+/// The folder of the user's cache for weights of the manifest's model that `contents` states.
+fn cache_folder(manifest: &ElasticManifest, contents: &[u8]) -> Result<PathBuf> {
+    let name = digest::sha256(&[manifest.model.model_sha256.as_bytes(), contents].concat());
+    Ok(Store::of_user()?.root().join("elastic").join(&name[..16]))
 }
 
 /// The folder of the elastic manifests of `base_model` in a checkout of the project.

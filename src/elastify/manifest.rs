@@ -9,6 +9,9 @@ use serde_json::Value;
 use super::allocation::AllocationSpec;
 use super::corpus::CorpusInfo;
 use super::importance::ImportanceRule;
+use super::ladders::Basis;
+use super::merge::{LevelMerges, MergedLayer};
+use super::merge_search::MergeSpec;
 use super::recover::Recovery;
 use super::scores::{GroupRule, ModelIdentity, Scores};
 use crate::engine::adapter::order_sha256;
@@ -25,18 +28,45 @@ pub enum Family {
     Width,
     /// Those prefixes, each with an adapter of its own.
     WidthLora,
-    /// Whole layers skipped.
+    /// The same units as `width`, gathered into memory of their own at each switch.
+    WidthRelayout,
+    /// Whole layers skipped, by what the removal of each alone costs.
     LayerRemoval,
+    /// Whole layers skipped, by what their removal costs when those before them have gone.
+    LayerRemovalGreedy,
+    /// Whole layers skipped, by how little they turn the residual stream.
+    LayerInfluence,
+    /// Layers merged into others.
+    LayerMerge,
+    /// Attention skipped, then MLPs, by how little they turn the residual stream.
+    AttnDrop,
 }
 
 impl Family {
+    /// Every family.
+    pub const ALL: [Self; 8] = [
+        Self::Width,
+        Self::WidthLora,
+        Self::WidthRelayout,
+        Self::LayerRemoval,
+        Self::LayerRemovalGreedy,
+        Self::LayerInfluence,
+        Self::LayerMerge,
+        Self::AttnDrop,
+    ];
+
     /// The family's name in files.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Width => "width",
             Self::WidthLora => "width-lora",
+            Self::WidthRelayout => "width-relayout",
             Self::LayerRemoval => "layer-removal",
+            Self::LayerRemovalGreedy => "layer-removal-greedy",
+            Self::LayerInfluence => "layer-influence",
+            Self::LayerMerge => "layer-merge",
+            Self::AttnDrop => "attn-drop",
         }
     }
 }
@@ -77,13 +107,15 @@ pub struct ElasticManifest {
     pub model: ModelIdentity,
     /// What importance was measured on.
     pub corpus: CorpusInfo,
-    /// The corpus's first tokens, on which removal losses were measured.
+    /// The corpus's first tokens, on which `layer_importance` was measured.
     pub removal_tokens: usize,
     /// What was asked for.
     pub ladder: LadderSpec,
     /// The base model's mean next-token loss, nats per token.
     pub base_loss: f64,
-    /// How much that loss grows when each layer is removed.
+    /// How important each layer is: how much that loss grows when it is removed (alone, or greedily
+    /// after those less important), or, in the families by influence, how far it turns the stream; in `layer-merge`, in what
+    /// share of the models on the way down its place still has a layer.
     pub layer_importance: Vec<f64>,
     /// The layers that dominate by `layer_importance`, ascending.
     pub anchors: Vec<usize>,
@@ -100,6 +132,12 @@ pub struct ElasticManifest {
     /// How the adapters were trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
+    /// In family `layer-merge`, how layers were merged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<MergeSpec>,
+    /// In family `layer-merge`, the layers of each level below 100 % that are sums of others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<LevelMerges>,
 }
 
 /// Where the adapter of a level is.
@@ -117,43 +155,47 @@ pub struct AdapterFile {
 }
 
 impl ElasticManifest {
-    /// The ladder that `spec` asks for, from measured `scores`.
+    /// The ladder that `ladder` asks for, at the study's levels, from measured `scores`.
     ///
     /// # Errors
-    /// If a measurement that `ladder` needs has not been made, or its family is not made from scores
-    /// alone.
+    /// As [`with_levels`](Self::with_levels).
     pub fn new(scores: &Scores, ladder: LadderSpec, command: String) -> Result<Self> {
+        Self::with_levels(scores, ladder, &Level::LADDER, command)
+    }
+
+    /// The same at `levels`, rising.
+    ///
+    /// # Errors
+    /// If a measurement that the family needs has not been made, a level is out of its reach, or the
+    /// family is not made from scores alone.
+    pub fn with_levels(
+        scores: &Scores,
+        ladder: LadderSpec,
+        levels: &[Level],
+        command: String,
+    ) -> Result<Self> {
         let config = &scores.model.config;
-        let units = scores.unit_scores(ladder.importance_rule, ladder.group_rule)?;
-        let levels = match ladder.family {
-            Family::Width => units.width_ladder(config, &ladder.allocation),
-            Family::WidthLora => {
-                return Err(Error::new("family width-lora", "not made from scores alone")
-                    .allowed("family width, then `pliant elastify recover`"));
-            }
-            Family::LayerRemoval => units.layer_removal_ladder(config),
-        };
-        let order = match (ladder.family, ladder.unit_order) {
-            (Family::Width, UnitOrder::Importance) => units.order(),
-            _ => original_order(config),
-        };
+        let basis = Basis::new(scores, &ladder, levels)?;
         Ok(Self {
             command,
             model: scores.model.clone(),
             corpus: scores.corpus.clone(),
-            removal_tokens: scores.removal.predictions + scores.removal.sequences,
+            removal_tokens: basis.tokens,
             ladder,
-            base_loss: scores.base_loss(),
-            layer_importance: units.layers.clone(),
-            anchors: units.top_layers(ladder.allocation.anchor_share),
-            unit_parameter_share: levels
+            base_loss: basis.base_loss,
+            layer_importance: basis.layer_importance,
+            anchors: basis.layers.top_layers(ladder.allocation.anchor_share),
+            unit_parameter_share: basis
+                .levels
                 .iter()
                 .map(|level| level.unit_parameter_share(config))
                 .collect(),
-            levels,
-            order,
+            levels: basis.levels,
+            order: basis.order,
             adapters: Vec::new(),
             recovery: None,
+            merge: basis.merge,
+            merged: basis.merged,
         })
     }
 
@@ -192,6 +234,12 @@ impl ElasticManifest {
     #[must_use]
     pub fn order_sha256(&self) -> String {
         order_sha256(&self.order)
+    }
+
+    /// The layers of `level` that are sums of the base model's.
+    #[must_use]
+    pub fn merged(&self, level: Level) -> &[MergedLayer] {
+        self.merged.iter().find(|merges| merges.level == level).map_or(&[], |m| &m.layers)
     }
 
     /// Checks that this manifest belongs to a model of dimensions `config`.
@@ -260,7 +308,8 @@ impl ElasticManifest {
             }
             below.clone_from(&sub_model.layers);
         }
-        self.check_adapters(path)
+        self.check_adapters(path)?;
+        self.check_merged(path)
     }
 
     fn check_adapters(&self, path: &Path) -> Result<()> {
@@ -288,12 +337,33 @@ impl ElasticManifest {
                 .allowed("an adapter for every level below 100 %")),
         }
     }
-}
 
-fn original_order(config: &ModelConfig) -> Vec<LayerOrder> {
-    let groups = (0..config.kv_heads as u32).collect();
-    let neurons = (0..config.intermediate as u32).collect();
-    vec![LayerOrder { groups, neurons }; config.layers]
+    fn check_merged(&self, path: &Path) -> Result<()> {
+        let layers = self.model.config.layers;
+        for (index, merges) in self.merged.iter().enumerate() {
+            let wrong =
+                |problem: &str| Error::file(path, problem).at(format!("key \"merged[{index}]\""));
+            let family = self.ladder.family;
+            if family != Family::LayerMerge {
+                return Err(wrong("merged layers in a family without them")
+                    .found(family.name())
+                    .allowed(Family::LayerMerge.name()));
+            }
+            let Some(sub_model) = self.level(merges.level) else {
+                return Err(wrong("level that the ladder lacks").found(merges.level));
+            };
+            for layer in &merges.layers {
+                let kept = sub_model.layers.get(layer.place).is_some_and(|s| s.neurons > 0);
+                let known = layer.parts.iter().all(|part| part.layer < layers);
+                if !kept || !known || layer.parts.is_empty() {
+                    return Err(wrong("merged layer of another model")
+                        .found(format!("place {}, {} parts", layer.place, layer.parts.len()))
+                        .allowed("the place of a kept layer, parts of the model's layers"));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn fits(inner: &LayerShape, outer: &LayerShape) -> bool {

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! corpus ─┐
-//!         ├─ network ─ importance, removal ─▶ scores (file) ─ allocation ─▶ manifest (file)
-//! GGUF  ──┘
+//!         ├─ network ─ importance, removal, ─▶ scores (file) ─ allocation, ─▶ manifest (file)
+//! GGUF  ──┘            greedy, influence, merge                 attn_drop
 //!
 //! manifest ─┐
 //!           ├─ lora, recover ─▶ adapters, manifest of family width-lora (files)
@@ -14,12 +14,18 @@
 //! ```
 
 pub mod allocation;
+pub mod attn_drop;
 pub mod corpus;
 pub mod decision;
 pub mod elastic_model;
+pub mod greedy;
 pub mod importance;
+pub mod influence;
+mod ladders;
 pub mod lora;
 pub mod manifest;
+pub mod merge;
+pub mod merge_search;
 pub mod network;
 pub mod offline_cost;
 pub mod recover;

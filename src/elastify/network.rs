@@ -10,11 +10,13 @@ use candle_core::{D, DType, Device, Tensor};
 use crate::engine::model::{DenseLayer, DenseModel, LayerOrder, LayerShape, ModelConfig};
 use crate::error::{Error, Result};
 
+mod merged;
+
 /// The longest sequence a network takes.
 pub const SEQUENCE_TOKENS_MAX: usize = 512;
 
-/// Frozen weights, ready to run.
-#[derive(Debug)]
+/// Frozen weights, ready to run. A clone shares them.
+#[derive(Debug, Clone)]
 pub struct Network {
     config: ModelConfig,
     embedding: Tensor,
@@ -28,7 +30,7 @@ pub struct Network {
     mask: Tensor,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Layer {
     attention_norm: Tensor,
     q: Linear,
@@ -81,7 +83,7 @@ fn prefix_mask(order: &[u32], kept: usize) -> Vec<f32> {
 }
 
 /// `x · weightᵀ + bias`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
@@ -171,9 +173,29 @@ impl Network {
         x: &Tensor,
         gates: Option<&Gates>,
     ) -> candle_core::Result<Tensor> {
+        let x = self.attention_half(index, x, gates)?;
+        self.mlp_half(index, &x, gates)
+    }
+
+    /// The residual stream after the attention of layer `index`.
+    pub(super) fn attention_half(
+        &self,
+        index: usize,
+        x: &Tensor,
+        gates: Option<&Gates>,
+    ) -> candle_core::Result<Tensor> {
+        x + self.attention(&self.layers[index], x, gates)?
+    }
+
+    /// The residual stream after the MLP of layer `index`.
+    pub(super) fn mlp_half(
+        &self,
+        index: usize,
+        x: &Tensor,
+        gates: Option<&Gates>,
+    ) -> candle_core::Result<Tensor> {
         let layer = &self.layers[index];
-        let x = (x + self.attention(layer, x, gates)?)?;
-        let normed = self.norm(&x, &layer.mlp_norm)?;
+        let normed = self.norm(x, &layer.mlp_norm)?;
         let mut inner = (layer.gate.forward(&normed)?.silu()? * layer.up.forward(&normed)?)?;
         if let Some(gates) = gates {
             inner = inner.broadcast_mul(&gates.neurons)?;

@@ -48,13 +48,19 @@ fn removal(network: &Network, tokens: &[u32]) -> candle_core::Result<SequenceRem
 }
 
 /// The loss of the residual stream `x` before layer `first`, run to the end.
-fn finish(
+fn finish(network: &Network, first: usize, x: Tensor, tokens: &[u32]) -> candle_core::Result<f64> {
+    let layers: Vec<usize> = (first..network.config().layers).collect();
+    finish_layers(network, &layers, x, tokens)
+}
+
+/// The loss of the residual stream `x` after it has passed `layers`.
+pub(super) fn finish_layers(
     network: &Network,
-    first: usize,
+    layers: &[usize],
     mut x: Tensor,
     tokens: &[u32],
 ) -> candle_core::Result<f64> {
-    for layer in first..network.config().layers {
+    for &layer in layers {
         x = network.layer(layer, &x, None)?;
     }
     Ok(f64::from(network.loss_sum(&x, tokens)?.to_scalar::<f32>()?))

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::allocation::UnitScores;
 use super::corpus::CorpusInfo;
+use super::greedy::GreedyRemoval;
 use super::importance::{ImportanceRule, SequenceImportance, UnitImportance};
+use super::influence::InfluenceSums;
+use super::merge_search::MergeSearch;
 use super::removal::SequenceRemoval;
 use crate::engine::model::ModelConfig;
 use crate::error::{Error, Result};
@@ -51,6 +54,15 @@ pub struct Scores {
     pub taylor: TaylorSums,
     /// Sums of losses under removal.
     pub removal: RemovalSums,
+    /// Sums of influences.
+    #[serde(default)]
+    pub influence: InfluenceSums,
+    /// Layers removed one after the other.
+    #[serde(default)]
+    pub greedy: GreedyRemoval,
+    /// Layers merged one after the other.
+    #[serde(default)]
+    pub merge: Option<MergeSearch>,
 }
 
 /// Sums over the sequences done so far, in nats.
@@ -99,8 +111,15 @@ impl Scores {
     /// A measurement not yet begun.
     #[must_use]
     pub fn new(model: ModelIdentity, corpus: CorpusInfo) -> Self {
-        let (taylor, removal) = (TaylorSums::default(), RemovalSums::default());
-        Self { model, corpus, taylor, removal }
+        Self {
+            model,
+            corpus,
+            taylor: TaylorSums::default(),
+            removal: RemovalSums::default(),
+            influence: InfluenceSums::default(),
+            greedy: GreedyRemoval::default(),
+            merge: None,
+        }
     }
 
     /// Reads the file `path`.

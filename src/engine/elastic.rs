@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ort::session::builder::PrepackedWeights;
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,9 @@ use super::attach::{Adapters, PackedAdapter};
 use super::graph::{self, Attention, Graph, Layout};
 use super::kv_cache::KvCache;
 use super::model::{ModelConfig, SubModel};
+use super::residence::{Residence, Resident, Switch};
 use super::session::{Feed, LevelSession, Packing, Runtime, WeightViews};
+use super::stopwatch::timed;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::units::Level;
@@ -89,7 +93,9 @@ pub struct Engine {
     layout: Layout,
     ladder: BTreeMap<Level, SubModel>,
     runtime: &'static Runtime,
-    weights: Weights,
+    weights: Arc<Weights>,
+    resident: Resident,
+    last_switch: Switch,
 }
 
 impl Engine {
@@ -103,15 +109,37 @@ impl Engine {
         ladder: &[SubModel],
         options: EngineOptions,
     ) -> Result<Self> {
-        let config = &weights.index().config;
+        Self::with_residence(runtime, weights, Residence::Shared, ladder, options)
+    }
+
+    /// An engine whose sub-models get at their weights as `residence` says. With memory of its own,
+    /// one level is resident at a time and its session packs for itself, unless the layout is
+    /// [`WeightLayout::Views`].
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_residence(
+        runtime: &'static Runtime,
+        weights: Weights,
+        residence: Residence,
+        ladder: &[SubModel],
+        options: EngineOptions,
+    ) -> Result<Self> {
         for sub_model in ladder {
             check_sub_model(&weights, sub_model)?;
         }
-        let layout = match options.layout {
+        let weights = Arc::new(weights);
+        let resident = Resident::new(residence, Arc::clone(&weights));
+        let config = &weights.index().config;
+        let weight_layout = match options.layout {
+            WeightLayout::Chunked if !resident.is_shared() => WeightLayout::Plain,
+            layout => layout,
+        };
+        let layout = match weight_layout {
             WeightLayout::Chunked => Layout::chunked(config, ladder),
             WeightLayout::Views | WeightLayout::Plain => Layout::Whole,
         };
-        let packing = match options.layout {
+        let packing = match weight_layout {
             WeightLayout::Chunked => Packing::Shared(PrepackedWeights::new()),
             WeightLayout::Views => Packing::None,
             WeightLayout::Plain => Packing::Own,
@@ -127,6 +155,8 @@ impl Engine {
             ladder: ladder.iter().map(|model| (model.level, model.clone())).collect(),
             runtime,
             weights,
+            resident,
+            last_switch: Switch::default(),
         })
     }
 
@@ -214,6 +244,7 @@ impl Engine {
     /// If the ladder has no such level, ONNX Runtime refuses the graph, or the adapter's file cannot
     /// be read or is of another sub-model.
     pub fn open(&mut self, level: Level, attention: Attention) -> Result<()> {
+        self.make_resident(level)?;
         if let Some(path) = self.adapters.unread(level) {
             let adapter = Adapter::load(path)?;
             self.set_adapter(level, Some(&adapter))?;
@@ -234,6 +265,46 @@ impl Engine {
             &self.packing,
         )?;
         self.sessions.insert((level, attention, rank), session);
+        Ok(())
+    }
+
+    /// Makes `level` ready to serve and says what that is billed: the whole of it where sub-models
+    /// share their weights and sessions stay open; where weights move, moving them. The session that
+    /// must then be opened anew is ONNX Runtime's own doing and not billed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn switch(&mut self, level: Level) -> Result<Duration> {
+        let (opened, time) = timed(|| self.open(level, Attention::Causal));
+        opened?;
+        Ok(if self.resident.is_shared() { time } else { self.last_switch.weights })
+    }
+
+    /// What moving weights took when [`open`](Self::open) was called last; nothing if the level was
+    /// resident, or all are shared.
+    #[must_use]
+    pub fn last_switch(&self) -> Switch {
+        self.last_switch
+    }
+
+    /// Whether a switch moves weights.
+    #[must_use]
+    pub fn moves_weights(&self) -> bool {
+        !self.resident.is_shared()
+    }
+
+    /// Fills memory with the weights of `level` if it has its own and they are not there.
+    fn make_resident(&mut self, level: Level) -> Result<()> {
+        self.last_switch = Switch::default();
+        if !self.resident.lacks(level) {
+            return Ok(());
+        }
+        let Some(sub_model) = self.ladder.get(&level) else { return Ok(()) };
+        // Sessions and views point into the weights that go.
+        self.sessions.clear();
+        self.views = WeightViews::default();
+        self.weights = Arc::clone(self.resident.base());
+        (self.weights, self.last_switch) = self.resident.fill(sub_model)?;
         Ok(())
     }
 

@@ -11,6 +11,7 @@ pub mod model;
 pub mod onnx;
 #[cfg(test)]
 pub(crate) mod reference;
+mod residence;
 pub mod scorer;
 pub mod session;
 pub mod stopwatch;
@@ -21,3 +22,4 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use elastic::{Engine, EngineOptions, Forward, WeightLayout};
+pub use residence::{Residence, Switch};

@@ -117,6 +117,16 @@ pub struct LayerOrder {
     pub neurons: Vec<u32>,
 }
 
+impl LayerOrder {
+    /// For every layer of a model, the order in which units stay where they are.
+    #[must_use]
+    pub fn original(config: &ModelConfig) -> Vec<Self> {
+        let groups = (0..config.kv_heads as u32).collect();
+        let neurons = (0..config.intermediate as u32).collect();
+        vec![Self { groups, neurons }; config.layers]
+    }
+}
+
 /// A sub-model: its rung of the ladder, and what it keeps of each layer, bottom first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

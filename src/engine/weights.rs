@@ -10,10 +10,11 @@
 //!
 //! A group's rows in `L.qkv` are its query heads, then its key head, then its value head.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ use serde::{Deserialize, Serialize};
 use super::model::{DenseLayer, DenseModel, LayerOrder, ModelConfig};
 use crate::error::{Error, Result};
 use crate::files;
+
+mod private;
 
 /// Name of the weights inside their folder.
 pub const WEIGHTS_FILE: &str = "weights.bin";
@@ -55,12 +58,14 @@ pub struct WeightIndex {
     pub tensors: BTreeMap<String, TensorEntry>,
 }
 
-/// A memory-mapped weights file.
+/// A memory-mapped weights file; or layers in memory of their own over such a file.
 #[derive(Debug)]
 pub struct Weights {
     folder: PathBuf,
     index: WeightIndex,
     map: Mmap,
+    /// Where every tensor but the named ones is.
+    base: Option<(Arc<Weights>, BTreeSet<String>)>,
 }
 
 impl Weights {
@@ -108,7 +113,7 @@ impl Weights {
                 .found(format!("{} bytes", map.len()))
                 .allowed(format!("{} bytes, as {INDEX_FILE} says", index.bytes)));
         }
-        Ok(Self { folder: folder.to_owned(), index, map })
+        Ok(Self { folder: folder.to_owned(), index, map, base: None })
     }
 
     /// The folder of the weights.
@@ -135,6 +140,11 @@ impl Weights {
     /// If the weights have no such tensor or rows.
     #[must_use]
     pub fn rows(&self, name: &str, from: usize, to: usize) -> &[f32] {
+        if let Some((base, own)) = &self.base
+            && !own.contains(name)
+        {
+            return base.rows(name, from, to);
+        }
         let entry = &self.index.tensors[name];
         assert!(from <= to && to <= entry.rows, "rows {from}..{to} of {name}, {} rows", entry.rows);
         let row = entry.columns * size_of::<f32>();

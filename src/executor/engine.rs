@@ -111,8 +111,7 @@ impl Executor for EngineExecutor {
             }
             None => (full.clone(), std::time::Duration::ZERO),
         };
-        let (opened, switch) = timed(|| model.engine.open(plan.level, Attention::Causal));
-        opened?;
+        let switch = model.engine.switch(plan.level)?;
         let count = request.output_tokens.max(1) as usize;
         let run = generate(&mut model.engine, plan.level, &tokens, count, None)?;
         let options = item.options.iter().map(|option| model.tokenizer.encode(option)).collect();

@@ -7,7 +7,6 @@ use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::Engine;
 use crate::engine::generate::generate;
 use crate::engine::graph::Attention;
-use crate::engine::stopwatch::timed;
 use crate::error::Result;
 use crate::profile::{LatencyLog, LatencySample, Phase};
 use crate::units::{Level, millis};
@@ -87,8 +86,7 @@ fn visit_level(
     engine.open(level, Attention::Causal)?;
     engine.open(before, Attention::Causal)?;
     generate(engine, before, &prompt(engine, 16), 1, None)?;
-    let (opened, switch) = timed(|| engine.open(level, Attention::Causal));
-    opened?;
+    let switch = engine.switch(level)?;
     let switch = sample(Phase::Switch, u32::from(before.as_percent()), millis(switch));
     if !log.contains(&switch) {
         log.append(&switch)?;

@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::elastify::allocation::AllocationRule;
+use crate::elastify::greedy::GreedyRemoval;
 use crate::elastify::importance::score_sequence;
+use crate::elastify::influence::influence;
+use crate::elastify::merge_search::{MergeSpec, search};
 use crate::elastify::network::Network;
 use crate::elastify::removal::remove_each;
 use crate::engine::reference::random_model;
-use crate::units::Level;
 
 const SPEC: LadderSpec = LadderSpec {
     family: Family::Width,
@@ -201,4 +203,102 @@ fn a_ladder_needs_a_measurement() {
     let empty = Scores::new(identity(), corpus());
     let message = ElasticManifest::new(&empty, SPEC, String::new()).unwrap_err().to_string();
     assert!(message.starts_with("scores: not measured yet; found 0 sequences"), "{message}");
+}
+
+/// Scores with everything measured that any family is made from.
+fn all_scores() -> Scores {
+    let network = Network::new(random_model(1)).unwrap();
+    let mut scores = scores();
+    let texts: [&[u32]; 2] = [&[1, 2, 3, 4, 5, 6], &[9, 8, 7, 6, 5, 4]];
+    for tokens in texts {
+        scores.influence.add(&influence(&network, tokens).unwrap(), tokens.len());
+    }
+    scores.greedy = GreedyRemoval::start(&network, &texts).unwrap();
+    for _ in 0..3 {
+        scores.greedy.remove_next(&network, &texts).unwrap();
+    }
+    let spec = MergeSpec { layers: 2, interval: 2, similarity_floor: -1.0 };
+    scores.merge = Some(search(&network, &texts, spec, &[2, 1], &mut |_| {}).unwrap());
+    scores
+}
+
+const LEVELS: [Level; 3] = [Level::percent(40), Level::percent(70), Level::percent(100)];
+
+fn of_family(scores: &Scores, family: Family, levels: &[Level]) -> Result<ElasticManifest> {
+    ElasticManifest::with_levels(scores, LadderSpec { family, ..SPEC }, levels, String::new())
+}
+
+#[test]
+fn families_of_whole_layers_keep_as_many_as_the_level_says_and_read_back() {
+    let scores = all_scores();
+    for family in [Family::LayerRemovalGreedy, Family::LayerInfluence, Family::LayerMerge] {
+        let manifest = of_family(&scores, family, &LEVELS).unwrap();
+        let kept = |sub_model: &SubModel| sub_model.layers.iter().filter(|s| s.neurons > 0).count();
+        assert_eq!(manifest.levels.iter().map(kept).collect::<Vec<_>>(), [1, 2, 3], "{family:?}");
+        assert_eq!(manifest.merged.len(), if family == Family::LayerMerge { 2 } else { 0 });
+        assert!((manifest.base_loss - scores.base_loss()).abs() < 1e-5, "{family:?}");
+        let read = load(&manifest).unwrap();
+        assert_eq!((read.levels, read.merged), (manifest.levels, manifest.merged), "{family:?}");
+    }
+    let greedy = of_family(&scores, Family::LayerRemovalGreedy, &LEVELS).unwrap();
+    let last = *scores.greedy.removed.last().unwrap();
+    assert!(greedy.levels[0].layers[last].neurons > 0, "the last to go is the first to stay");
+}
+
+#[test]
+fn relayout_has_the_units_of_width_and_another_name() {
+    let scores = all_scores();
+    let width = of_family(&scores, Family::Width, &Level::LADDER).unwrap();
+    let relayout = of_family(&scores, Family::WidthRelayout, &Level::LADDER).unwrap();
+    assert_eq!((&relayout.levels, &relayout.order), (&width.levels, &width.order));
+}
+
+#[test]
+fn levels_that_a_family_cannot_reach_are_refused() {
+    let scores = all_scores();
+    let refusal = |scores: &Scores, family, levels: &[Level]| {
+        of_family(scores, family, levels).unwrap_err().to_string()
+    };
+    let mut strict = all_scores();
+    strict.merge.as_mut().unwrap().models.truncate(1);
+    let empty = Scores::new(identity(), corpus());
+    // Of nine thirds, 20 % is one: no sub-layer but an attention is so small, and those go first.
+    let refusals = [
+        refusal(&scores, Family::AttnDrop, &Level::LADDER),
+        refusal(&scores, Family::LayerInfluence, &[Level::percent(10), Level::FULL]),
+        refusal(&strict, Family::LayerMerge, &LEVELS),
+        refusal(&empty, Family::LayerMerge, &LEVELS),
+        refusal(&empty, Family::AttnDrop, &LEVELS),
+        refusal(&empty, Family::LayerRemovalGreedy, &LEVELS),
+    ];
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    family attn-drop: level keeps no layer; found 20 %; allowed: 30 %, 40 %, 50 %, 60 %, 70 %, 80 %, 90 %, 100 %; ask for them with --levels
+    family layer-influence: level keeps no layer; found 10 %; allowed: 100 %; ask for them with --levels
+    family layer-merge: level out of reach; found level 40 %, 1 layers; allowed: as many layers as the search left: 2; ask for those levels with --levels, or search with a lower --similarity-floor
+    scores, key "merge": mergers not searched yet; allowed: a search; run `pliant elastify score --family layer-merge`
+    scores, key "influence": influence not measured; found 0 layers, 0 sequences; allowed: 3 layers, 1 sequence or more; run `pliant elastify score --family layer-influence`
+    scores, key "greedy": greedy removal not measured to its end; found 0 layers removed; allowed: 3; run `pliant elastify score --family layer-removal-greedy`
+    "#);
+}
+
+#[test]
+fn merged_layers_belong_to_their_family_and_to_kept_places() {
+    let scores = all_scores();
+    let refused = |change: &dyn Fn(&mut ElasticManifest)| {
+        let mut manifest = of_family(&scores, Family::LayerMerge, &LEVELS).unwrap();
+        change(&mut manifest);
+        load(&manifest).unwrap_err()
+    };
+    let refusals = [
+        refused(&|m| m.ladder.family = Family::LayerInfluence),
+        refused(&|m| m.merged[0].level = Level::percent(30)),
+        refused(&|m| m.merged[0].layers[0].place = 7),
+        refused(&|m| m.merged[0].layers[0].parts[0].layer = 3),
+    ];
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    FILE, key "merged[0]": merged layers in a family without them; found layer-influence; allowed: layer-merge
+    FILE, key "merged[0]": level that the ladder lacks; found 30 %
+    FILE, key "merged[0]": merged layer of another model; found place 7, 1 parts; allowed: the place of a kept layer, parts of the model's layers
+    FILE, key "merged[0]": merged layer of another model; found place 0, 1 parts; allowed: the place of a kept layer, parts of the model's layers
+    "#);
 }

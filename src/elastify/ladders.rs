@@ -1,0 +1,182 @@
+//! What each family's ladder is made from: which measurement ranks its parts, and the sub-models
+//! that follow.
+
+use super::allocation::UnitScores;
+use super::attn_drop;
+use super::manifest::{Family, LadderSpec, UnitOrder};
+use super::merge::{self, LevelMerges, MergedLayer};
+use super::merge_search::{MergeSearch, MergeSpec, MergedModel};
+use super::scores::Scores;
+use crate::engine::model::{LayerOrder, ModelConfig, SubModel};
+use crate::error::{Error, Result};
+use crate::units::Level;
+
+/// A ladder with the measurement behind it.
+pub(super) struct Basis {
+    /// Sub-models, in the order of the levels asked for.
+    pub levels: Vec<SubModel>,
+    /// The order of the units of each layer.
+    pub order: Vec<LayerOrder>,
+    /// What ranks the layers.
+    pub layers: UnitScores,
+    /// How important each layer is, in the measurement's unit.
+    pub layer_importance: Vec<f64>,
+    /// Tokens that layers were ranked on.
+    pub tokens: usize,
+    /// The base model's mean loss on them.
+    pub base_loss: f64,
+    /// How layers were merged.
+    pub merge: Option<MergeSpec>,
+    /// Which layers of a level are sums.
+    pub merged: Vec<LevelMerges>,
+}
+
+impl Basis {
+    /// The sub-models of `levels` for `ladder`.
+    ///
+    /// # Errors
+    /// If what the family needs has not been measured, or a level would keep nothing at all.
+    pub fn new(scores: &Scores, ladder: &LadderSpec, levels: &[Level]) -> Result<Self> {
+        let basis = match ladder.family {
+            Family::Width | Family::WidthRelayout | Family::LayerRemoval => {
+                Self::by_units(scores, ladder, levels)?
+            }
+            Family::WidthLora => {
+                return Err(Error::new("family width-lora", "not made from scores alone")
+                    .allowed("family width, then `pliant elastify recover`"));
+            }
+            Family::LayerRemovalGreedy => Self::by_greedy_removal(scores, levels)?,
+            Family::LayerInfluence | Family::AttnDrop => {
+                Self::by_influence(scores, ladder.family, levels)?
+            }
+            Family::LayerMerge => Self::by_merging(scores, levels)?,
+        };
+        basis.check(ladder.family)?;
+        Ok(basis)
+    }
+
+    fn by_units(scores: &Scores, ladder: &LadderSpec, levels: &[Level]) -> Result<Self> {
+        let config = &scores.model.config;
+        let units = scores.unit_scores(ladder.importance_rule, ladder.group_rule)?;
+        let width = ladder.family != Family::LayerRemoval;
+        Ok(Self {
+            levels: if width {
+                units.width_ladder(config, &ladder.allocation, levels)
+            } else {
+                units.layer_removal_ladder(config, levels)
+            },
+            order: if width && ladder.unit_order == UnitOrder::Importance {
+                units.order()
+            } else {
+                LayerOrder::original(config)
+            },
+            layer_importance: units.layers.clone(),
+            layers: units,
+            tokens: scores.removal.predictions + scores.removal.sequences,
+            base_loss: scores.base_loss(),
+            merge: None,
+            merged: Vec::new(),
+        })
+    }
+
+    fn by_greedy_removal(scores: &Scores, levels: &[Level]) -> Result<Self> {
+        let (config, greedy) = (&scores.model.config, &scores.greedy);
+        let layers = UnitScores::of_layers(greedy.ranks(config)?);
+        Ok(Self {
+            levels: layers.layer_removal_ladder(config, levels),
+            order: LayerOrder::original(config),
+            layers,
+            layer_importance: greedy.loss_growth(),
+            tokens: greedy.sequences * greedy.sequence_tokens,
+            base_loss: greedy.base_loss(),
+            merge: None,
+            merged: Vec::new(),
+        })
+    }
+
+    fn by_influence(scores: &Scores, family: Family, levels: &[Level]) -> Result<Self> {
+        let config = &scores.model.config;
+        let influence = scores.influence.means(config)?;
+        let layers = UnitScores::of_layers(influence.layers.clone());
+        Ok(Self {
+            levels: if family == Family::AttnDrop {
+                attn_drop::ladder(config, &influence, levels)
+            } else {
+                layers.layer_removal_ladder(config, levels)
+            },
+            order: LayerOrder::original(config),
+            layer_importance: influence.layers,
+            layers,
+            tokens: scores.influence.tokens,
+            base_loss: scores.influence.base_loss(),
+            merge: None,
+            merged: Vec::new(),
+        })
+    }
+
+    fn by_merging(scores: &Scores, levels: &[Level]) -> Result<Self> {
+        let config = &scores.model.config;
+        let search = scores.merge.as_ref().ok_or_else(|| {
+            Error::new("scores", "mergers not searched yet")
+                .at("key \"merge\"")
+                .allowed("a search; run `pliant elastify score --family layer-merge`")
+        })?;
+        let mut ladder = Vec::new();
+        let mut merged = Vec::new();
+        for &level in levels {
+            let layers = layers_of(search, config, level)?;
+            ladder.push(merge::sub_model(config, level, &layers));
+            let sums: Vec<MergedLayer> =
+                layers.into_iter().filter(|layer| !layer.is_original()).collect();
+            if !sums.is_empty() {
+                merged.push(LevelMerges { level, layers: sums });
+            }
+        }
+        let lasting = |place: usize| {
+            let has = |model: &&MergedModel| model.layers.iter().any(|l| l.place == place);
+            search.models.iter().filter(has).count() as f64 / search.models.len() as f64
+        };
+        let layer_importance: Vec<f64> = (0..config.layers).map(lasting).collect();
+        Ok(Self {
+            levels: ladder,
+            order: LayerOrder::original(config),
+            layers: UnitScores::of_layers(layer_importance.clone()),
+            layer_importance,
+            tokens: search.tokens,
+            base_loss: search.base_loss,
+            merge: Some(search.spec),
+            merged,
+        })
+    }
+
+    fn check(&self, family: Family) -> Result<()> {
+        let keeps_nothing =
+            |model: &&SubModel| model.layers.iter().all(|shape| shape.groups + shape.neurons == 0);
+        let Some(model) = self.levels.iter().find(keeps_nothing) else { return Ok(()) };
+        let reached = self.levels.iter().filter(|model| !keeps_nothing(model));
+        let reached: Vec<String> = reached.map(|model| model.level.to_string()).collect();
+        Err(Error::new(format!("family {}", family.name()), "level keeps no layer")
+            .found(model.level)
+            .allowed(format!("{}; ask for them with --levels", reached.join(", "))))
+    }
+}
+
+/// The layers of the `round(level · layers)`-layer model that `search` found.
+fn layers_of(search: &MergeSearch, config: &ModelConfig, level: Level) -> Result<Vec<MergedLayer>> {
+    let count = (level.share().as_f64() * config.layers as f64).round() as usize;
+    if count == config.layers {
+        return Ok((0..count).map(MergedLayer::original).collect());
+    }
+    let found = search.models.iter().find(|model| model.layers.len() == count);
+    found.map(|model| model.layers.clone()).ok_or_else(|| {
+        let sizes: Vec<String> =
+            search.models.iter().map(|model| model.layers.len().to_string()).collect();
+        Error::new("family layer-merge", "level out of reach")
+            .found(format!("level {level}, {count} layers"))
+            .allowed(format!(
+                "as many layers as the search left: {}; ask for those levels with --levels, or \
+                 search with a lower --similarity-floor",
+                sizes.join(", ")
+            ))
+    })
+}

@@ -1,0 +1,205 @@
+//! Merged layers: what family `layer-merge` is made of.
+//!
+//! Adjacent layers `l, l+1, …, l+m` become one whose weights are `θ_l + Σ (θ_{l+k} − θ_l)`: the
+//! first layer plus what each of the others differs from it by. Reference: LaCo (Yang et al., 2024),
+//! "reserving differences while seeking common". Merged layers merge again, so that every layer of
+//! a sub-model is a sum of the base model's with whole-number weights. Norms stay the first layer's.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::model::{DenseLayer, DenseModel, LayerShape, ModelConfig, SubModel};
+use crate::units::Level;
+
+/// A layer that is a sum of the base model's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MergedLayer {
+    /// The base model's layer at whose place it runs and whose norms it has.
+    pub place: usize,
+    /// Summands, by rising layer.
+    pub parts: Vec<Part>,
+}
+
+/// A layer of the base model and how often it goes into a sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The layer.
+    pub layer: usize,
+    /// Its factor.
+    pub weight: i32,
+}
+
+/// The merged layers of one level of a ladder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LevelMerges {
+    /// The level.
+    pub level: Level,
+    /// Its layers that are not the base model's, by rising place.
+    pub layers: Vec<MergedLayer>,
+}
+
+impl MergedLayer {
+    /// Layer `place` of the base model as it is.
+    #[must_use]
+    pub fn original(place: usize) -> Self {
+        Self { place, parts: vec![Part { layer: place, weight: 1 }] }
+    }
+
+    /// Whether it is a layer of the base model.
+    #[must_use]
+    pub fn is_original(&self) -> bool {
+        *self == Self::original(self.place)
+    }
+
+    /// The merger of adjacent layers, the first giving its place.
+    ///
+    /// # Panics
+    /// If there is no layer.
+    #[must_use]
+    pub fn of(layers: &[Self]) -> Self {
+        let (first, others) = layers.split_first().expect("a layer to merge into");
+        let mut sums: BTreeMap<usize, i32> = BTreeMap::new();
+        let mut add = |layer: &Self, factor: i32| {
+            for part in &layer.parts {
+                *sums.entry(part.layer).or_default() += factor * part.weight;
+            }
+        };
+        add(first, 1 - others.len() as i32);
+        for other in others {
+            add(other, 1);
+        }
+        let parts = sums.into_iter().filter(|&(_, weight)| weight != 0);
+        let parts = parts.map(|(layer, weight)| Part { layer, weight }).collect();
+        Self { place: first.place, parts }
+    }
+
+    /// Its weights.
+    ///
+    /// # Panics
+    /// If `model` lacks one of its layers.
+    #[must_use]
+    pub fn dense(&self, model: &DenseModel) -> DenseLayer {
+        let base = &model.layers[self.place];
+        let sum = |of: fn(&DenseLayer) -> &[f32]| {
+            let mut sum = vec![0.0; of(base).len()];
+            for part in &self.parts {
+                let values = of(&model.layers[part.layer]);
+                sum.iter_mut().zip(values).for_each(|(s, v)| *s += part.weight as f32 * v);
+            }
+            sum
+        };
+        let bias = |of: fn(&[Vec<f32>; 3]) -> &[f32]| {
+            let mut sum = vec![0.0; base.qkv_bias.as_ref().map_or(0, |bias| of(bias).len())];
+            for part in &self.parts {
+                let values = model.layers[part.layer].qkv_bias.as_ref().map_or(&[][..], of);
+                sum.iter_mut().zip(values).for_each(|(s, v)| *s += part.weight as f32 * v);
+            }
+            sum
+        };
+        DenseLayer {
+            attention_norm: base.attention_norm.clone(),
+            q: sum(|layer| &layer.q),
+            k: sum(|layer| &layer.k),
+            v: sum(|layer| &layer.v),
+            qkv_bias: base
+                .qkv_bias
+                .as_ref()
+                .map(|_| [bias(|b| &b[0]), bias(|b| &b[1]), bias(|b| &b[2])]),
+            o: sum(|layer| &layer.o),
+            mlp_norm: base.mlp_norm.clone(),
+            gate: sum(|layer| &layer.gate),
+            up: sum(|layer| &layer.up),
+            down: sum(|layer| &layer.down),
+        }
+    }
+}
+
+/// `model` with `merged` in their places.
+#[must_use]
+pub fn merged_model(model: &DenseModel, merged: &[MergedLayer]) -> DenseModel {
+    let mut result = model.clone();
+    for layer in merged {
+        result.layers[layer.place] = layer.dense(model);
+    }
+    result
+}
+
+/// The sub-model of `level` that keeps `layers`, whole, and skips the places of all others.
+#[must_use]
+pub fn sub_model(config: &ModelConfig, level: Level, layers: &[MergedLayer]) -> SubModel {
+    let whole = LayerShape { groups: config.kv_heads, neurons: config.intermediate };
+    let mut shapes = vec![LayerShape { groups: 0, neurons: 0 }; config.layers];
+    for layer in layers {
+        shapes[layer.place] = whole;
+    }
+    SubModel { level, layers: shapes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::reference::{random_model, random_model_of};
+
+    fn originals(places: std::ops::Range<usize>) -> Vec<MergedLayer> {
+        places.map(MergedLayer::original).collect()
+    }
+
+    fn parts(layer: &MergedLayer) -> Vec<(usize, i32)> {
+        layer.parts.iter().map(|part| (part.layer, part.weight)).collect()
+    }
+
+    #[test]
+    fn a_merger_is_the_first_layer_plus_the_differences_of_the_others() {
+        // θ₁ + (θ₂ − θ₁) + (θ₃ − θ₁) = −θ₁ + θ₂ + θ₃; of two: θ₀ + (θ₁ − θ₀) = θ₁.
+        let three = MergedLayer::of(&originals(1..4));
+        assert_eq!((three.place, parts(&three)), (1, vec![(1, -1), (2, 1), (3, 1)]));
+        let two = MergedLayer::of(&originals(0..2));
+        assert_eq!((two.place, parts(&two)), (0, vec![(1, 1)]));
+        // Again, below: θ₀ and the three: the sum of the three.
+        let again = MergedLayer::of(&[MergedLayer::original(0), three.clone()]);
+        assert_eq!((again.place, parts(&again)), (0, parts(&three)));
+        assert_eq!(MergedLayer::of(&originals(2..3)), MergedLayer::original(2));
+        assert!(MergedLayer::original(2).is_original() && !two.is_original());
+    }
+
+    #[test]
+    fn merging_identical_layers_leaves_one_of_them() {
+        let mut model = random_model_of(&random_model(0).config, false, 5);
+        let copy = model.layers[0].clone();
+        model.layers = vec![copy.clone(), copy.clone(), copy.clone()];
+        for count in 2..=3 {
+            let merged = MergedLayer::of(&originals(0..count)).dense(&model);
+            assert_eq!(merged, copy, "zero difference: the others are just dropped");
+        }
+    }
+
+    #[test]
+    fn weights_are_summed_one_by_one_and_norms_stay_the_first_layers() {
+        let model = random_model_of(&random_model(0).config, false, 7);
+        let merged = MergedLayer::of(&originals(0..3));
+        let layer = merged.dense(&model);
+        let [a, b, c] = [0, 1, 2].map(|layer| &model.layers[layer]);
+        for place in [0, 17, 100] {
+            assert!(
+                (layer.gate[place] - (b.gate[place] + c.gate[place] - a.gate[place])).abs() < 1e-6
+            );
+        }
+        let bias = |layer: &DenseLayer| layer.qkv_bias.as_ref().unwrap()[2][5];
+        assert!((bias(&layer) - (bias(b) + bias(c) - bias(a))).abs() < 1e-6);
+        assert_eq!((&layer.mlp_norm, &layer.attention_norm), (&a.mlp_norm, &a.attention_norm));
+        let whole = merged_model(&model, &[merged]);
+        assert_eq!((&whole.layers[0], &whole.layers[1]), (&layer, &model.layers[1]));
+    }
+
+    #[test]
+    fn a_sub_model_skips_the_places_that_were_merged_away() {
+        let config = random_model(1).config;
+        let kept = [MergedLayer::of(&originals(0..2)), MergedLayer::original(2)];
+        let sub_model = sub_model(&config, Level::percent(70), &kept);
+        assert_eq!(sub_model.layers.iter().map(|s| s.neurons).collect::<Vec<_>>(), [96, 0, 96]);
+    }
+}

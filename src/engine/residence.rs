@@ -1,0 +1,93 @@
+//! Where the weights of a sub-model are when it runs: shared by all, or in memory of its own that a
+//! switch fills.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::model::{LayerOrder, SubModel};
+use super::stopwatch::timed;
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use crate::units::Level;
+
+/// How a level's weights get where its session reads them.
+#[derive(Debug)]
+pub enum Residence {
+    /// They are there: every level is a view of the same bytes.
+    Shared,
+    /// They are gathered out of the base model's, which lie in its own order.
+    Gathered {
+        /// Ranks the units.
+        order: Vec<LayerOrder>,
+    },
+    /// They are read from a file of the level's own.
+    Swapped {
+        /// Folders of layers.
+        folders: BTreeMap<Level, PathBuf>,
+    },
+}
+
+/// What making a level resident took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Switch {
+    /// Allocating and filling memory with its weights.
+    pub weights: Duration,
+    /// Bytes of memory that were filled.
+    pub bytes: usize,
+}
+
+/// The private weights of one level at a time.
+#[derive(Debug)]
+pub(super) struct Resident {
+    residence: Residence,
+    base: Arc<Weights>,
+    level: Option<Level>,
+}
+
+impl Resident {
+    /// Nothing resident yet, over `base`.
+    pub(super) fn new(residence: Residence, base: Arc<Weights>) -> Self {
+        Self { residence, base, level: None }
+    }
+
+    /// Whether every level reads the same bytes.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.residence, Residence::Shared)
+    }
+
+    /// Whether `level` has to be made resident before it runs.
+    pub(super) fn lacks(&self, level: Level) -> bool {
+        !self.is_shared() && self.level != Some(level)
+    }
+
+    /// The base model's weights.
+    pub(super) fn base(&self) -> &Arc<Weights> {
+        &self.base
+    }
+
+    /// The weights of `sub_model` in memory of their own, with what it took to get them there.
+    pub(super) fn fill(&mut self, sub_model: &SubModel) -> Result<(Arc<Weights>, Switch)> {
+        self.level = None;
+        let (weights, time) =
+            timed(|| match &self.residence {
+                Residence::Shared => Ok(Arc::clone(&self.base)),
+                Residence::Gathered { order } => {
+                    Weights::gather(&self.base, order, sub_model).map(Arc::new)
+                }
+                Residence::Swapped { folders } => match folders.get(&sub_model.level) {
+                    Some(folder) => Weights::read_layers(&self.base, folder).map(Arc::new),
+                    None => Err(Error::new("engine", "level without weights of its own")
+                        .found(sub_model.level)),
+                },
+            });
+        let weights = weights?;
+        self.level = Some(sub_model.level);
+        let switch = Switch { weights: time, bytes: weights.private_bytes() };
+        Ok((weights, switch))
+    }
+}
+
+#[cfg(test)]
+mod tests;

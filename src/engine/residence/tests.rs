@@ -1,0 +1,108 @@
+//! Levels with weights of their own against the reference, and levels without attention.
+
+use super::*;
+use crate::assets::{Package, main_file};
+use crate::elastify::merge::{MergedLayer, merged_model, sub_model};
+use crate::engine::graph::Attention;
+use crate::engine::model::{DenseModel, LayerShape};
+use crate::engine::reference::{forward, identity_order, random_model, random_model_of};
+use crate::engine::session::{Feed, Runtime};
+use crate::engine::{Engine, EngineOptions, WeightLayout};
+
+const TOKENS: [i64; 7] = [3, 14, 15, 9, 26, 5, 35];
+const ROWS: [i64; 7] = [0, 1, 2, 3, 4, 5, 6];
+
+fn engine(weights: Weights, residence: Residence, ladder: &[SubModel]) -> Engine {
+    let runtime = Runtime::load(&main_file(Package::OnnxRuntime).unwrap(), 1).unwrap();
+    let options = EngineOptions { layout: WeightLayout::Chunked, context: 16 };
+    Engine::with_residence(runtime, weights, residence, ladder, options).unwrap()
+}
+
+fn assert_logits(engine: &mut Engine, level: Level, expected: &[Vec<f32>]) {
+    let feed = Feed { tokens: &TOKENS, past: 0, logit_rows: &ROWS, forest: None };
+    let found = engine.forward(level, &feed).unwrap();
+    let expected = expected.concat();
+    assert_eq!(found.logits.len(), expected.len());
+    let worst = found.logits.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-4, "level {level} differs by {worst}");
+}
+
+fn part(layers: [(usize, usize); 3]) -> SubModel {
+    let shape = |(groups, neurons)| LayerShape { groups, neurons };
+    SubModel { level: Level::percent(50), layers: layers.map(shape).into() }
+}
+
+fn shuffled(model: &DenseModel) -> Vec<LayerOrder> {
+    let mut order = identity_order(&model.config);
+    for layer in &mut order {
+        layer.neurons.reverse();
+        layer.groups.rotate_left(1);
+    }
+    order
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
+fn gathered_levels_give_the_logits_of_the_reference_back_and_forth() {
+    let model = random_model_of(&random_model(0).config, false, 8);
+    let folder = tempfile::tempdir().unwrap();
+    let (order, identity) = (shuffled(&model), identity_order(&model.config));
+    let weights = Weights::create(folder.path(), &model, &identity, 16).unwrap();
+    let ladder = [part([(3, 40), (1, 7), (0, 0)]), SubModel::full(&model.config)];
+    let mut engine = engine(weights, Residence::Gathered { order: order.clone() }, &ladder);
+    assert!(engine.moves_weights());
+    for index in [0, 1, 0] {
+        let expected = forward(&model, &order, &ladder[index], &TOKENS);
+        engine.open(ladder[index].level, Attention::Causal).unwrap();
+        // Rows of 32 values: at 50 %, 4 groups of (4 · 16 + 4) rows and 47 neurons of 3.
+        let bytes = engine.last_switch().bytes;
+        assert!(bytes >= ladder[index].layers.iter().map(|s| s.neurons).sum::<usize>() * 3 * 128);
+        assert_logits(&mut engine, ladder[index].level, &expected);
+        assert_eq!(engine.last_switch().bytes, 0, "it is resident");
+    }
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
+fn swapped_levels_are_the_merged_model() {
+    let model = random_model(9);
+    let folder = tempfile::tempdir().unwrap();
+    let order = identity_order(&model.config);
+    let weights = Weights::create(&folder.path().join("base"), &model, &order, 16).unwrap();
+    let merged = MergedLayer::of(&[0, 1, 2].map(MergedLayer::original));
+    let level = Level::percent(30);
+    let ladder = [
+        sub_model(&model.config, level, std::slice::from_ref(&merged)),
+        SubModel::full(&model.config),
+    ];
+    let dense = merged_model(&model, &[merged]);
+    let mut folders = BTreeMap::new();
+    for (sub_model, model) in ladder.iter().zip([&dense, &model]) {
+        let own = folder.path().join(sub_model.level.as_percent().to_string());
+        Weights::write_layers(&own, model, &order, sub_model).unwrap();
+        folders.insert(sub_model.level, own);
+    }
+    let mut engine = engine(weights, Residence::Swapped { folders }, &ladder);
+    let full = forward(&model, &order, &ladder[1], &TOKENS);
+    assert_logits(&mut engine, level, &forward(&dense, &order, &ladder[0], &TOKENS));
+    assert_logits(&mut engine, Level::FULL, &full);
+    assert_logits(&mut engine, level, &forward(&dense, &order, &ladder[0], &TOKENS));
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
+fn levels_without_any_attention_and_layers_without_an_mlp_run() {
+    let model = random_model(10);
+    let folder = tempfile::tempdir().unwrap();
+    let order = identity_order(&model.config);
+    let ladder = [part([(0, 96), (0, 0), (0, 96)]), SubModel::full(&model.config)];
+    let weights = Weights::create(folder.path(), &model, &order, 16).unwrap();
+    let mut engine = engine(weights, Residence::Shared, &ladder);
+    assert_logits(&mut engine, ladder[0].level, &forward(&model, &order, &ladder[0], &TOKENS));
+    let attention_only = part([(3, 0), (0, 96), (3, 96)]);
+    let weights = Weights::open(folder.path()).unwrap();
+    let mut engine =
+        self::engine(weights, Residence::Shared, std::slice::from_ref(&attention_only));
+    let expected = forward(&model, &order, &attention_only, &TOKENS);
+    assert_logits(&mut engine, attention_only.level, &expected);
+}
