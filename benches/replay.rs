@@ -57,7 +57,14 @@ fn setting() -> Result<(Trace, Vec<Scene>)> {
     let trace = synthesize(&synth, &item_pools(&within(&source.items))?)?;
     let device = &spec.devices[0];
     let profile = DeviceProfile::load(&within(&device.dir))?;
-    let scenes = spec.methods.iter().map(|method| {
+    let external = format!(
+        "name = \"external, in Python\"\nfamily = \"width\"\ncompressor = \"structured\"\n\
+         policy = {{ kind = \"external\", command = [\"python3\", \"{}/examples/python/nominal.py\"] }}",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let external = toml::from_str(&external).expect("the method is sound");
+    let methods: Vec<_> = spec.methods.into_iter().chain([external]).collect();
+    let scenes = methods.iter().map(|method| {
         let (answers_of, latency_of) = (&device.base_model, &device.latency_of);
         Scene::new(&profile, answers_of, latency_of, &within(&spec.quality), method)
     });

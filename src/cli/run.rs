@@ -64,7 +64,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     };
     bar.0.finish_and_clear();
     print_results(&results, &out, args.json)?;
-    Ok(ExitCode::SUCCESS)
+    for failure in &results.failures {
+        eprintln!("pliant: {failure}");
+    }
+    Ok(if results.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Replays with real inference.

@@ -10,6 +10,7 @@ use crate::digest::sha256_file;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::origin::Commit;
+use crate::policy::PolicySpec;
 use crate::profile::{REFERENCE_FAMILY, Split};
 use crate::report::{FigureInputs, FigureSpec, LatencyInput, QualityInput};
 use crate::sim::ServiceOptions;
@@ -114,11 +115,14 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
                     files.insert(answers.join(format!("{decisions}.{ending}")));
                 }
             }
+            if let PolicySpec::External(external) = &method.policy {
+                files.extend(external.command.iter().skip(1).map(PathBuf::from));
+            }
         }
     }
-    // A quality table's twins and manifest and a figure's inputs are optional; whatever else was
-    // missing is an error by now.
-    files.retain(|path| path.exists());
+    // A quality table's twins and manifest and a figure's inputs are optional, and arguments of a
+    // program need not be files; whatever else was missing is an error by now.
+    files.retain(|path| path.is_file());
     files
 }
 

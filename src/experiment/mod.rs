@@ -9,9 +9,11 @@
 //! DIR/paired.csv        the first method against each other one, paired by seed and by request
 //! DIR/outcomes/         one file per run, one row per request, streamed
 //! DIR/predictions/      the same for measured runs: predicted beside measured
+//! DIR/failures.csv      runs that an external policy ended, if any; their methods have no rows
 //! DIR/manifest.toml     what it was made from; written last, so its presence means completeness
 //! ```
 
+mod failures;
 mod grid;
 mod items;
 mod manifest;
@@ -20,6 +22,7 @@ mod predictions;
 mod runner;
 mod spec;
 
+pub use failures::Failure;
 pub use items::item_pools;
 pub use manifest::Manifest;
 pub use outcomes::OutcomeCsv;

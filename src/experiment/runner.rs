@@ -1,13 +1,15 @@
 //! Runs the grid: each run streams its outcomes, all of them become rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Mutex;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::failures::{Failure, write_failures_csv};
 use super::grid::{Cell, Grid};
 use super::manifest::Manifest;
 use super::outcomes::OutcomeCsv;
@@ -84,13 +86,16 @@ pub struct Results {
     pub differences: Vec<PairedRow>,
     /// Measured against predicted times, over all runs of a real engine.
     pub predictions: Option<PredictionErrors>,
+    /// Runs that an external policy ended; their methods have no rows.
+    pub failures: Vec<Failure>,
 }
 
 /// Runs `experiment` and writes its results folder.
 ///
 /// # Errors
-/// If an input is missing or wrong, the folder cannot be written, or a run fails. The folder then
-/// has no manifest, and files that were being written keep a name that ends in `.partial`.
+/// If an input is missing or wrong, the folder cannot be written, or a run fails that no external
+/// policy ended, or if none is left. The folder then has no manifest, and files that were being
+/// written keep a name that ends in `.partial`.
 pub fn run(
     experiment: &Experiment,
     backend: Backend<'_>,
@@ -100,24 +105,30 @@ pub fn run(
         .num_threads(options.threads)
         .build()
         .map_err(|error| Error::new("threads", "cannot be started").caused_by(error))?;
-    let grid = threads.install(|| Grid::of(experiment))?;
+    let mut grid = threads.install(|| Grid::of(experiment))?;
     prepare_folder(options.out)?;
     options.progress.start(grid.requests());
-    let runner = Runner { grid: &grid, spec: &experiment.spec, options };
-    let (name, runtime, measures, predictions) = match backend {
+    let failed = Mutex::new(BTreeSet::new());
+    let runner = Runner { grid: &grid, spec: &experiment.spec, options, failed: &failed };
+    let (name, runtime, runs, predictions) = match backend {
         Backend::CostModel => ("cost-model", BTreeMap::new(), runner.simulate(&threads)?, None),
         Backend::Measured(Measured { name, runtime, make }) => {
             let (measures, predictions) = runner.measure(make)?;
             (name, runtime, measures, Some(predictions))
         }
     };
-    let (rows, differences) = compare(&grid.cells, &measures, experiment.spec.methods.len());
+    let (measures, failures) = without_failed(&mut grid, runs)?;
+    let methods = experiment.spec.methods.len() - failed_methods(&failures).len();
+    let (rows, differences) = compare(&grid.cells, &measures, methods);
     write_metrics_csv(&options.out.join("metrics.csv"), &rows)?;
     write_seeds_csv(&options.out.join("seeds.csv"), &by_seed(&grid, &measures))?;
     write_paired_csv(&options.out.join("paired.csv"), &differences)?;
+    if !failures.is_empty() {
+        write_failures_csv(&options.out.join("failures.csv"), &failures)?;
+    }
     Manifest::of(experiment, name, runtime, grid.items)?
         .save(&options.out.join("manifest.toml"))?;
-    Ok(Results { rows, differences, predictions })
+    Ok(Results { rows, differences, predictions, failures })
 }
 
 /// Makes the folder and takes away what an earlier, complete experiment left in it.
@@ -135,11 +146,38 @@ fn prepare_folder(out: &Path) -> Result<()> {
             remove(&folder, fs::remove_dir_all(&folder))?;
         }
     }
-    let files = ["metrics.csv", "seeds.csv", "paired.csv", "manifest.toml"];
+    let files = ["metrics.csv", "seeds.csv", "paired.csv", "failures.csv", "manifest.toml"];
     for file in files.map(|name| out.join(name)) {
         remove(&file, fs::remove_file(&file))?;
     }
     Ok(())
+}
+
+/// What a run shows, or why an external policy ended it.
+type RunResult = Result<RunMeasures, Failure>;
+
+/// Takes the methods of failed runs out of `grid`; returns what the others show, cell by cell.
+fn without_failed(
+    grid: &mut Grid,
+    runs: Vec<RunResult>,
+) -> Result<(Vec<RunMeasures>, Vec<Failure>)> {
+    let failures: Vec<_> = runs.iter().filter_map(|run| run.as_ref().err()).cloned().collect();
+    let failed = failed_methods(&failures);
+    let has_failed = |cell: &Cell| failed.contains(cell.label.method.as_str());
+    let of_cells = grid.cells.iter().flat_map(|cell| std::iter::repeat_n(cell, grid.seeds.len()));
+    let kept = of_cells.zip(runs).filter(|(cell, _)| !has_failed(cell));
+    let measures: Vec<_> = kept.filter_map(|(_, run)| run.ok()).collect();
+    grid.cells.retain(|cell| !has_failed(cell));
+    match failures.first() {
+        Some(first) if measures.is_empty() => {
+            Err(Error::new("experiment", "no method ran to its end").found(first))
+        }
+        _ => Ok((measures, failures)),
+    }
+}
+
+fn failed_methods(failures: &[Failure]) -> BTreeSet<&str> {
+    failures.iter().map(|failure| failure.method.as_str()).collect()
 }
 
 /// What every run sees.
@@ -148,6 +186,8 @@ struct Runner<'a> {
     grid: &'a Grid,
     spec: &'a ExperimentSpec,
     options: &'a RunOptions<'a>,
+    /// Methods whose external policy ended a run: their other runs are not worth its time-outs.
+    failed: &'a Mutex<BTreeSet<String>>,
 }
 
 impl Runner<'_> {
@@ -157,26 +197,57 @@ impl Runner<'_> {
         self.grid.cells.iter().flat_map(|cell| seeds.clone().map(move |nth| (cell, nth))).collect()
     }
 
-    fn simulate(&self, threads: &ThreadPool) -> Result<Vec<RunMeasures>> {
+    fn simulate(&self, threads: &ThreadPool) -> Result<Vec<RunResult>> {
         let simulate = |(cell, nth): (&Cell, usize)| {
+            if let Some(failure) = self.given_up(cell, nth) {
+                return Ok(Err(failure));
+            }
             let mut executor = cell.scene.executor(self.grid.trace(cell, nth))?;
-            self.replay(cell, nth, executor.as_mut(), 1024)
+            self.tolerate(cell, nth, self.replay(cell, nth, executor.as_mut(), 1024))
         };
         threads.install(|| self.runs().into_par_iter().map(simulate).collect())
     }
 
-    fn measure(&self, make: &mut MakeExecutor<'_>) -> Result<(Vec<RunMeasures>, PredictionErrors)> {
+    fn measure(&self, make: &mut MakeExecutor<'_>) -> Result<(Vec<RunResult>, PredictionErrors)> {
         let (mut runs, mut errors) = (Vec::new(), PredictionErrors::default());
         for (cell, nth) in self.runs() {
+            if let Some(failure) = self.given_up(cell, nth) {
+                runs.push(Err(failure));
+                continue;
+            }
             let trace = self.grid.trace(cell, nth);
             let mut measured = make(&cell.scene, trace)?;
             let mut predicted = cell.scene.executor(trace)?;
             let path = self.options.out.join("predictions").join(self.grid.file_name(cell, nth));
             let mut both = Compared::create(measured.as_mut(), predicted.as_mut(), &path)?;
-            runs.push(self.replay(cell, nth, &mut both, 1)?);
-            errors.extend(both.finish()?);
+            let run = self.tolerate(cell, nth, self.replay(cell, nth, &mut both, 1))?;
+            if run.is_ok() {
+                errors.extend(both.finish()?);
+            }
+            runs.push(run);
         }
         Ok((runs, errors))
+    }
+
+    fn given_up(&self, cell: &Cell, nth: usize) -> Option<Failure> {
+        let error = Error::new("not run", "another run of the method failed");
+        let failure = || Failure::new(&cell.label, self.grid.seeds[nth], &error);
+        self.failed().contains(&cell.label.method).then(failure)
+    }
+
+    fn failed(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.failed.lock().expect("nobody panics while holding names")
+    }
+
+    /// An external policy is not ours: what ends its run is no reason to lose the others.
+    fn tolerate(&self, cell: &Cell, nth: usize, run: Result<RunMeasures>) -> Result<RunResult> {
+        match run {
+            Err(error) if cell.scene.method().policy.is_external() => {
+                self.failed().insert(cell.label.method.clone());
+                Ok(Err(Failure::new(&cell.label, self.grid.seeds[nth], &error)))
+            }
+            run => run.map(Ok),
+        }
     }
 
     /// One run.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::external::ExternalSpec;
 use super::size_rule::{Departure, Reading, SizeSpec};
 use crate::error::{Error, Result};
 
@@ -56,6 +57,8 @@ pub enum PolicySpec {
     Shortgpt(SizeSpec),
     /// The most attention sub-layers, then MLPs, by how much they turn the residual stream.
     Attndrop(SizeSpec),
+    /// What a program of the user's answers.
+    External(ExternalSpec),
 }
 
 /// A policy in words, for `pliant policy`.
@@ -77,9 +80,12 @@ impl MethodSpec {
     /// Refuses a method that contradicts itself.
     ///
     /// # Errors
-    /// If the policy never cuts a prompt but a compressor is named, or counts layers without
-    /// knowing how many there are.
+    /// If the policy never cuts a prompt but a compressor is named, counts layers without
+    /// knowing how many there are, or a program is none.
     pub fn check(&self) -> Result<()> {
+        if let PolicySpec::External(external) = &self.policy {
+            external.check(&self.name)?;
+        }
         if let Some(size) = self.policy.size() {
             size.check(&self.name, self.policy.departure())?;
         }
@@ -111,6 +117,7 @@ impl PolicySpec {
             Self::Laco(_) => "laco",
             Self::Shortgpt(_) => "shortgpt",
             Self::Attndrop(_) => "attndrop",
+            Self::External(_) => "external",
         }
     }
 
@@ -146,6 +153,12 @@ impl PolicySpec {
         }
     }
 
+    /// Whether another program decides.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        matches!(self, Self::External(_))
+    }
+
     /// Whether it may choose a prompt ratio below 100 %.
     #[must_use]
     pub fn cuts_prompts(&self) -> bool {
@@ -155,6 +168,7 @@ impl PolicySpec {
                 | Self::RandomFeasible {}
                 | Self::Oracle {}
                 | Self::Elastilm { .. }
+                | Self::External(_)
         )
     }
 
@@ -189,6 +203,10 @@ impl PolicySpec {
                        that would miss the objective gives way to a random plan that meets it; \
                        none feasible: the smallest predicted relative excess",
                 sees: "latency profile, resident level, and the request's prompt through the TLM",
+            },
+            Self::External(_) => Description {
+                rule: "what the program answers; no answer in time or no candidate: the run ends",
+                sees: "latency profile, answers on estimate items, resident level, outcomes",
             },
             _ => self.size_description(),
         }

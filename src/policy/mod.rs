@@ -10,7 +10,9 @@
 //! 6. test it on a hand-made scene (`testing`), numbers worked out in a comment.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
+use crate::error::Result;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::request::RequestView;
@@ -20,6 +22,7 @@ mod choice;
 mod costs;
 mod elastic_profile;
 mod elastilm;
+mod external;
 mod facts;
 mod full;
 mod largest_level;
@@ -35,6 +38,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use costs::{Candidate, Forecast};
+pub use external::{Bill, ExternalSpec};
 pub use facts::{Annotations, Facts};
 pub use method::{Description, MethodSpec, PolicySpec, standard_methods};
 pub use scene::Scene;
@@ -58,6 +62,18 @@ pub struct ServiceView {
 pub trait Policy: Debug + Send {
     /// The plan for `request`.
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan;
+
+    /// Asked after every `plan`: the time that choosing really took, if it is to be billed in place
+    /// of the profile's.
+    ///
+    /// Why here? Policies that compute cannot fail, and most need not measure; one that asks another
+    /// program does both, and `plan` stays a function of what it sees.
+    ///
+    /// # Errors
+    /// If there was no decision: the plan is void and the replay stops.
+    fn settle(&mut self) -> Result<Option<Duration>> {
+        Ok(None)
+    }
 
     /// What became of a plan; a policy that learns listens here.
     fn observe(&mut self, _outcome: &Outcome) {}

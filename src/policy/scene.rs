@@ -8,6 +8,7 @@ use super::Policy;
 use super::costs::{Candidate, Costs, Forecast, TlmCosts, decode_context};
 use super::elastic_profile::ElasticProfile;
 use super::elastilm::Elastilm;
+use super::external::External;
 use super::facts::{Annotations, Facts, check_lengths};
 use super::full::Full;
 use super::largest_level::LargestLevel;
@@ -198,16 +199,17 @@ impl Scene {
     /// The method's policy for one replay of `trace`.
     ///
     /// # Errors
-    /// As [`annotate`](Self::annotate), and if a policy that needs expected accuracies finds no
-    /// estimate item of a dataset.
+    /// As [`annotate`](Self::annotate), if a policy that needs expected accuracies finds no
+    /// estimate item of a dataset, or an external one cannot be started.
     pub fn policy(&self, trace: &Trace, seed: u64) -> Result<Box<dyn Policy>> {
         let (scene, facts) = (self.clone(), self.annotate(trace)?);
-        Ok(match self.0.method.policy {
+        Ok(match &self.0.method.policy {
             PolicySpec::ElasticProfile {} => Box::new(ElasticProfile::new(scene, facts, trace)?),
             PolicySpec::Full {} => Box::new(Full),
             PolicySpec::RandomFeasible {} => Box::new(RandomFeasible::new(scene, facts, seed)),
             PolicySpec::Oracle {} => Box::new(Oracle::new(scene, facts, trace)?),
             PolicySpec::Elastilm { .. } => Box::new(Elastilm::new(scene, facts, seed)),
+            PolicySpec::External(spec) => Box::new(External::new(spec, scene, facts, trace, seed)?),
             PolicySpec::Pfs(size)
             | PolicySpec::Lpruner(size)
             | PolicySpec::LayerRemoval(size)

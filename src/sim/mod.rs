@@ -126,7 +126,7 @@ impl OutcomeSink for Vec<Outcome> {
 /// Every request is planned once, executed once and recorded once.
 ///
 /// # Errors
-/// The first error of the executor or of the sink.
+/// The first error of the policy, the executor or the sink.
 ///
 /// # Panics
 /// If there are not as many bounds as requests, or the requests are not sorted by arrival.

@@ -128,7 +128,11 @@ impl<'a> Service<'a> {
         }
         let view = ServiceView { now, resident: self.resident, queued: self.waiting.len() };
         let plan = self.policy.plan(RequestView::new(&request, bounds), view);
-        let execution = self.executor.execute(&request, &plan)?;
+        let billed = self.policy.settle()?;
+        let mut execution = self.executor.execute(&request, &plan)?;
+        if let Some(decide) = billed {
+            execution.decide = decide;
+        }
         self.resident = Some(plan.level);
         Ok(Outcome { request, bounds, plan, start: now, execution })
     }

@@ -173,6 +173,31 @@ fn in_a_closed_loop_an_app_thinks_after_its_answer_and_then_calls() {
 }
 
 #[test]
+fn what_a_policy_settles_is_billed_and_its_error_stops_the_replay() {
+    #[derive(Debug)]
+    struct Slow(u64);
+    impl Policy for Slow {
+        fn plan(&mut self, _: RequestView<'_>, _: ServiceView) -> Plan {
+            Plan::FULL
+        }
+
+        fn settle(&mut self) -> Result<Option<Duration>> {
+            self.0 -= 1;
+            if self.0 == 0 { Err(Error::new("policy", "gone")) } else { Ok(Some(ms(5))) }
+        }
+    }
+    let (requests, bounds): (Vec<_>, Vec<_>) =
+        [request(0, 0, 9), request(1, 1, 9)].into_iter().unzip();
+    let mut executor = Scripted::by(|_, _| prefill_and_decode(8, 2));
+    let mut outcomes = Vec::new();
+    let options = ServiceOptions::default();
+    let replayed = replay(&requests, &bounds, &mut Slow(2), &mut executor, &options, &mut outcomes);
+    assert_eq!(replayed.unwrap_err().to_string(), "policy: gone");
+    assert_eq!(outcomes[0].ttft(), ms(13));
+    assert_eq!(outcomes.len(), 1);
+}
+
+#[test]
 fn the_first_error_of_executor_or_sink_stops_the_replay() {
     #[derive(Debug)]
     struct Full;

@@ -8,6 +8,7 @@ mod elastify;
 #[cfg(feature = "engine")]
 mod engine;
 mod experiment;
+mod external;
 mod policy;
 mod profiles;
 mod prompt;

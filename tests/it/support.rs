@@ -23,10 +23,15 @@ pub fn shared_data(name: &Path) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
+    skipped(&format!("{} of the shared data", name.display()));
+    None
+}
+
+/// Says, in a line that `.ci/skipped` reports, that the calling test cannot run without `needed`.
+pub fn skipped(needed: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     // `println!` would be captured, as the test will pass.
-    let line = format!("\nSKIPPED {test}: needs {} of the shared data\n", name.display());
+    let line = format!("\nSKIPPED {test}: needs {needed}\n");
     std::io::stdout().write_all(line.as_bytes()).expect("standard output is open");
-    None
 }
