@@ -59,7 +59,7 @@ for n in range(3):
     request = json.loads(sys.stdin.readline())
     print(json.dumps({'id': request['id'], **hello['candidates'][0]}), flush=True)
 ";
-    let Some(folder) = folder(&["-c", &script]) else { return };
+    let Some(folder) = folder(&["-c", script]) else { return };
     pliant(folder.path())
         .args(["run", "experiment.toml", "--threads", "1"])
         .assert()
