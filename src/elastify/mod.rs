@@ -33,6 +33,7 @@ pub mod removal;
 pub mod scores;
 pub mod tlm_compare;
 pub mod tlm_cost;
+mod tlm_examples;
 pub mod tlm_items;
 pub mod tlm_labels;
 pub mod tlm_shots;
