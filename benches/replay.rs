@@ -89,6 +89,9 @@ fn replays(criterion: &mut Criterion) {
         });
     });
     for scene in &scenes {
+        // Seven seconds a pass, against less than a tenth of one.
+        let external = scene.method().policy.is_external();
+        group.sample_size(if external { 10 } else { 100 });
         group.bench_function(scene.method().name.as_str(), |bencher| {
             let players =
                 || Ok::<_, pliant::Error>((scene.policy(&trace, 1)?, scene.executor(&trace)?));

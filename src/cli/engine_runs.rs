@@ -1,4 +1,4 @@
-//! Executors of the real engine, one model per family however many runs ask for it.
+//! Real runs on the engine, one model per family however many runs ask for it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,14 +8,16 @@ use pliant::assets::{self, Package};
 use pliant::elastify::elastic_model::ElasticModel;
 use pliant::elastify::manifest::Family;
 use pliant::engine::EngineOptions;
-use pliant::executor::Executor;
 use pliant::executor::engine::EngineExecutor;
-use pliant::policy::Scene;
+use pliant::executor::shared_head::SharedHead;
+use pliant::experiment::RealRun;
+use pliant::policy::{LiveHead, Scene};
 use pliant::prompt::{Compressor, Dataset};
 use pliant::trace::Trace;
 use pliant::{Error, Result};
 
 use super::engine_args::{BASE_MODEL, EngineArgs};
+use super::tlm_decision::head_path;
 
 /// What the engine's runs share.
 pub struct EngineRuns {
@@ -50,8 +52,8 @@ impl EngineRuns {
         ])
     }
 
-    /// The executor of one run.
-    pub fn executor(&mut self, scene: &Scene, trace: &Trace) -> Result<Box<dyn Executor>> {
+    /// What one run needs.
+    pub fn run(&mut self, scene: &Scene, trace: &Trace) -> Result<RealRun> {
         let method = scene.method();
         let place = format!("method {}", method.name);
         let families = Family::ALL.map(Family::name);
@@ -67,7 +69,11 @@ impl EngineRuns {
             })?),
         };
         let model = self.model(&method.family)?;
-        Ok(Box::new(EngineExecutor::new(model, &self.datasets, compressor, trace)?))
+        let open = |name: &str| SharedHead::open(&head_path(name), scene, trace, &self.datasets);
+        let head = method.policy.decisions().map(open).transpose()?;
+        let executor = EngineExecutor::new(model, &self.datasets, compressor, head.clone(), trace)?;
+        let head = head.map(|head| Box::new(head) as Box<dyn LiveHead>);
+        Ok(RealRun { executor: Box::new(executor), head })
     }
 
     fn model(&mut self, family: &str) -> Result<Rc<RefCell<ElasticModel>>> {

@@ -75,7 +75,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 fn on_engine(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Results> {
     let mut engines = super::engine_runs::EngineRuns::new(options.threads)?;
     let runtime = engines.describe();
-    let mut make = |scene: &_, trace: &_| engines.executor(scene, trace);
+    let mut make = |scene: &_, trace: &_| engines.run(scene, trace);
     let measured = Measured { name: "engine", runtime, make: &mut make };
     run_experiment(experiment, Backend::Measured(measured), options)
 }

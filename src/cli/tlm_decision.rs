@@ -6,18 +6,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use pliant::Result;
 use pliant::assets::{self, Package};
-use pliant::elastify::decision::cost;
 use pliant::elastify::decision::hard::HardPlan;
 use pliant::elastify::decision::{DecidePlan, Decider, Learnt, TrainPlan, decide, train};
 use pliant::elastify::elastic_model::manifest_folder;
+use pliant::engine::EngineOptions;
 use pliant::engine::session::Runtime;
 use pliant::origin;
 use pliant::profile::{DecisionKind, DeviceProfile};
-use pliant::prompt::Dataset;
+use pliant::profiler::device;
+use pliant::profiler::tlm::{self, Heads};
+use pliant::prompt::{Dataset, Tokenize};
 use pliant::tlm::graph::Precision;
+use pliant::tlm::score_file::MANIFEST_FILE;
+use pliant::tlm::score_head::{self, ScoreHead};
 
 use super::by_name;
-use super::engine_args::BASE_MODEL;
+use super::engine_args::{BASE_MODEL, EngineArgs};
 use super::output::print_line;
 
 const QUALITY: &str = "device-profiles/quality";
@@ -83,18 +87,17 @@ pub struct DecideArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ProfileArgs {
-    /// Name of the head: NAME.decision-head.safetensors
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Name of the decision-head: NAME.decision-head.safetensors
     #[arg(long)]
     name: String,
     /// The device's name: a folder of device-profiles/
     #[arg(long)]
     device: String,
-    /// Numbers of the TLM's matrices: f32, int8
+    /// Numbers of the decision-head's matrices: f32, int8
     #[arg(long, default_value = "int8", value_parser = by_name::<Precision>)]
     precision: Precision,
-    /// Threads; default: all cores
-    #[arg(long)]
-    threads: Option<usize>,
     /// How often each prompt is timed
     #[arg(long, default_value_t = 5)]
     repetitions: u32,
@@ -103,33 +106,28 @@ pub struct ProfileArgs {
     data: Option<PathBuf>,
 }
 
+/// Times the decision-head and, where one was trained, the score-head.
 pub fn run_profile(args: ProfileArgs) -> Result<()> {
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = args.threads.unwrap_or_else(cores);
-    let runtime = Runtime::load(&assets::main_file(Package::OnnxRuntime)?, threads)?;
-    let head = tlm_folder().join(head_file(&args.name));
-    let mut decider = Decider::open(runtime, &head, args.precision)?;
+    let model = args.engine.open("width", EngineOptions::default())?;
+    let runtime = Runtime::loaded()?;
+    let mut decider = Decider::open(runtime, &head_path(&args.name), args.precision)?;
+    let folder_of_heads = score_head::folder(BASE_MODEL);
+    let trained = folder_of_heads.join(MANIFEST_FILE).exists();
+    let mut scorer = trained.then(|| ScoreHead::open(&folder_of_heads, runtime)).transpose()?;
     let data = data(args.data)?;
     let datasets: Vec<Dataset> =
         Dataset::names().map(|name| Dataset::load(&data, name)).collect::<Result<_>>()?;
     let folder = PathBuf::from("device-profiles").join(&args.device);
     let origin = [origin::command(), origin::today(), origin::commit()];
-    let tlm = cost::measure(&mut decider, &datasets, &folder, args.repetitions, origin)?;
-    let full = DeviceProfile::load(&folder)?;
-    let full = full.base(&tlm.base_model)?;
-    for tokens in [32, 64, 128, 256] {
-        let (decide, prefill) = (tlm.decide_ms.millis(tokens), full.ttft_ms.millis(tokens));
-        let share = 100.0 * decide / prefill;
-        print_line(format!(
-            "{tokens} tokens: deciding {decide:.2} ms, {share:.1} % of the full prefill ({prefill:.1} ms)"
-        ))?;
-    }
-    Ok(())
+    let scorer = scorer.as_mut().map(|head| (head, &model.tokenizer as &dyn Tokenize));
+    let heads = Heads { decider: &mut decider, scorer };
+    tlm::measure(heads, &datasets, &folder, args.repetitions, origin)?;
+    print_line(device::tlm_summary(&DeviceProfile::load(&folder)?))
 }
 
 pub fn run_train(args: TrainArgs) -> Result<()> {
     let folder = PathBuf::from(QUALITY).join(BASE_MODEL);
-    let out = args.out.unwrap_or_else(|| tlm_folder().join(head_file(&args.name)));
+    let out = args.out.unwrap_or_else(|| head_path(&args.name));
     let plan = TrainPlan {
         kind: args.kind,
         folder,
@@ -165,7 +163,7 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
 pub fn run_decide(args: DecideArgs) -> Result<()> {
     let runtime = Runtime::load(&assets::main_file(Package::OnnxRuntime)?, args.threads)?;
     let folder = args.folder.unwrap_or_else(|| PathBuf::from(QUALITY).join(BASE_MODEL));
-    let head = args.head.unwrap_or_else(|| tlm_folder().join(head_file(&args.name)));
+    let head = args.head.unwrap_or_else(|| head_path(&args.name));
     let mut decider = Decider::open(runtime, &head, args.precision)?;
     let plan = DecidePlan {
         folder,
@@ -183,14 +181,9 @@ pub fn run_decide(args: DecideArgs) -> Result<()> {
     print_line(format!("{}: decisions for {} items", plan.name, decisions.len()))
 }
 
-/// The folder of the TLM's heads in a checkout of the project.
-fn tlm_folder() -> PathBuf {
-    manifest_folder(BASE_MODEL).join("tlm")
-}
-
-/// The file of the head called `name`.
-pub fn head_file(name: &str) -> String {
-    format!("{name}.decision-head.safetensors")
+/// The file of the head called `name` in a checkout of the project.
+pub fn head_path(name: &str) -> PathBuf {
+    manifest_folder(BASE_MODEL).join("tlm").join(format!("{name}.decision-head.safetensors"))
 }
 
 fn data(given: Option<PathBuf>) -> Result<PathBuf> {

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::Executor;
+use super::shared_head::SharedHead;
 use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::generate::generate;
 use crate::engine::graph::Attention;
@@ -23,8 +25,9 @@ use crate::trace::Trace;
 /// Answers requests with an elastic model.
 ///
 /// Compressing, switching, reading the prompt and generating are timed; choosing among the item's
-/// options is the answer, done afterwards and billed to nobody. `decide` is zero: the policy runs
-/// in the simulator, which is not the executor's to time.
+/// options is the answer, done afterwards and billed to nobody. `decide` is what a decision-head
+/// that the policy asked took; without one it is zero: the policy runs in the simulator, which is
+/// not the executor's to time.
 #[derive(Debug)]
 pub struct EngineExecutor {
     model: Rc<RefCell<ElasticModel>>,
@@ -32,12 +35,14 @@ pub struct EngineExecutor {
     compressor: Option<Compressor>,
     /// Open if it is the compressor's.
     head: Option<ScoreHead>,
+    decider: Option<SharedHead>,
     seed: u64,
 }
 
 impl EngineExecutor {
     /// An executor for `trace`, whose datasets are in `datasets` by name. Without a `compressor`
-    /// plans must keep the whole prompt. Every session is opened before anything is timed.
+    /// plans must keep the whole prompt; `decider` is the head that the policy asks, if it asks
+    /// one. Every session is opened before anything is timed.
     ///
     /// # Errors
     /// If a dataset of the trace is missing, or a session cannot be opened.
@@ -45,17 +50,10 @@ impl EngineExecutor {
         model: Rc<RefCell<ElasticModel>>,
         datasets: &BTreeMap<String, Rc<Dataset>>,
         compressor: Option<Compressor>,
+        decider: Option<SharedHead>,
         trace: &Trace,
     ) -> Result<Self> {
-        let find = |name: &String| {
-            datasets.get(name).cloned().ok_or_else(|| {
-                let known: Vec<_> = datasets.keys().cloned().collect();
-                Error::new("trace", "dataset that the engine does not have")
-                    .found(name)
-                    .allowed(known.join(", "))
-            })
-        };
-        let datasets = trace.datasets.iter().map(find).collect::<Result<_>>()?;
+        let datasets = trace_datasets(datasets, trace)?;
         {
             let engine = &mut model.borrow_mut().engine;
             let levels: Vec<_> = engine.ladder().keys().copied().collect();
@@ -71,45 +69,64 @@ impl EngineExecutor {
             }
             _ => None,
         };
-        Ok(Self { model, datasets, compressor, head, seed: 1 })
+        Ok(Self { model, datasets, compressor, head, decider, seed: 1 })
     }
+}
 
-    fn item(&self, request: &Request) -> Result<(Rc<Dataset>, Item)> {
-        let dataset = Rc::clone(&self.datasets[usize::from(request.dataset.0)]);
-        let item = dataset.items.iter().find(|item| item.id == request.item).cloned();
-        let item = item.ok_or_else(|| {
-            Error::new(format!("trace, request {}", request.id), "no such item")
-                .found(format!("{} item {}", dataset.name, request.item))
-                .allowed("an item that is scored")
-        })?;
-        Ok((dataset, item))
-    }
+/// The datasets of `trace`, in its order.
+pub(super) fn trace_datasets(
+    datasets: &BTreeMap<String, Rc<Dataset>>,
+    trace: &Trace,
+) -> Result<Vec<Rc<Dataset>>> {
+    let find = |name: &String| {
+        datasets.get(name).cloned().ok_or_else(|| {
+            let known: Vec<_> = datasets.keys().cloned().collect();
+            Error::new("trace", "dataset that the engine does not have")
+                .found(name)
+                .allowed(known.join(", "))
+        })
+    };
+    trace.datasets.iter().map(find).collect()
+}
+
+/// The dataset and item that `request` asks about; `datasets` are its trace's.
+pub(super) fn asked<'a>(
+    datasets: &'a [Rc<Dataset>],
+    request: &Request,
+) -> Result<(&'a Dataset, &'a Item)> {
+    let dataset = &*datasets[usize::from(request.dataset.0)];
+    let item = dataset.items.iter().find(|item| item.id == request.item);
+    let item = item.ok_or_else(|| {
+        Error::new(format!("trace, request {}", request.id), "no such item")
+            .found(format!("{} item {}", dataset.name, request.item))
+            .allowed("an item that is scored")
+    })?;
+    Ok((dataset, item))
 }
 
 impl Executor for EngineExecutor {
     fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution> {
-        let (dataset, item) = self.item(request)?;
+        let (dataset, item) = asked(&self.datasets, request)?;
         let model = &mut *self.model.borrow_mut();
-        let full = model.tokenizer.encode(&dataset.render(&item));
+        let full = model.tokenizer.encode(&dataset.render(item));
         let (tokens, cut_time) = match self.compressor {
             Some(Compressor::ScoreHead) => {
                 let (ratio, tokenizer) = (plan.prompt_ratio, &model.tokenizer);
                 let head = self.head.as_mut().expect("opened with the executor");
                 let cut = || {
-                    let scores = head.scores(&dataset, &item)?;
-                    Ok::<_, Error>(score_head::compress(&dataset, &item, ratio, tokenizer, &scores))
+                    let scores = head.scores(dataset, item)?;
+                    Ok::<_, Error>(score_head::compress(dataset, item, ratio, tokenizer, &scores))
                 };
                 let (prompt, time) = timed(cut);
                 (prompt?.tokens, time)
             }
             Some(compressor) => {
                 let (ratio, tokenizer) = (plan.prompt_ratio, &model.tokenizer);
-                let cut =
-                    || compress(compressor, &dataset, &item, ratio, tokenizer, None, self.seed);
+                let cut = || compress(compressor, dataset, item, ratio, tokenizer, None, self.seed);
                 let (prompt, time) = timed(cut);
                 (prompt.tokens, time)
             }
-            None => (full.clone(), std::time::Duration::ZERO),
+            None => (full.clone(), Duration::ZERO),
         };
         let switch = model.engine.switch(plan.level)?;
         let count = request.output_tokens.max(1) as usize;
@@ -120,12 +137,8 @@ impl Executor for EngineExecutor {
         let scores = scorer::score(&mut model.engine, plan.level, &[&task])?;
         let best = scorer::best(&scores[0].per_token());
         Ok(Execution {
-            decide: std::time::Duration::ZERO,
-            compress: if kept_tokens as usize == full.len() {
-                std::time::Duration::ZERO
-            } else {
-                cut_time
-            },
+            decide: self.decider.as_ref().map_or(Duration::ZERO, SharedHead::bill),
+            compress: if kept_tokens as usize == full.len() { Duration::ZERO } else { cut_time },
             switch,
             prefill: run.prefill,
             decode: run.decode(),

@@ -11,6 +11,8 @@ mod cost_model;
 #[cfg(feature = "engine")]
 pub mod engine;
 pub mod scripted;
+#[cfg(feature = "engine")]
+pub mod shared_head;
 
 pub use cost_model::CostModel;
 

@@ -27,7 +27,7 @@ pub use items::item_pools;
 pub use manifest::Manifest;
 pub use outcomes::OutcomeCsv;
 pub use predictions::{Compared, PredictionErrors, RatioSummary};
-pub use runner::{Backend, MakeExecutor, Measured, Progress, Results, RunOptions, Silent, run};
+pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
 pub use spec::{
     DeviceSpec, Experiment, ExperimentSpec, FileSource, KeptOutcomes, SynthSource, TraceSource,
 };

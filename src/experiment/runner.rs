@@ -22,12 +22,21 @@ use crate::metrics::{
     write_seeds_csv,
 };
 use crate::outcome::Outcome;
-use crate::policy::Scene;
+use crate::policy::{LiveHead, Scene};
 use crate::sim::{self, OutcomeSink};
 use crate::trace::Trace;
 
-/// Makes the executor of one run.
-pub type MakeExecutor<'a> = dyn FnMut(&Scene, &Trace) -> Result<Box<dyn Executor>> + 'a;
+/// Who answers and, where the method asks a decision-head, who decides, in one real run.
+#[derive(Debug)]
+pub struct RealRun {
+    /// Answers, and bills what deciding took.
+    pub executor: Box<dyn Executor>,
+    /// Decides.
+    pub head: Option<Box<dyn LiveHead>>,
+}
+
+/// Makes what one run needs.
+pub type MakeRun<'a> = dyn FnMut(&Scene, &Trace) -> Result<RealRun> + 'a;
 
 /// Who answers.
 #[expect(missing_debug_implementations, reason = "holds a closure")]
@@ -45,8 +54,8 @@ pub struct Measured<'a> {
     pub name: &'a str,
     /// What the manifest should say of it: hash of the model, version of the runtime, threads.
     pub runtime: BTreeMap<String, String>,
-    /// Makes the executor of a run.
-    pub make: &'a mut MakeExecutor<'a>,
+    /// Makes what a run needs.
+    pub make: &'a mut MakeRun<'a>,
 }
 
 /// How an experiment is run. Nothing here changes a result, except that measured times vary.
@@ -203,12 +212,12 @@ impl Runner<'_> {
                 return Ok(Err(failure));
             }
             let mut executor = cell.scene.executor(self.grid.trace(cell, nth))?;
-            self.tolerate(cell, nth, self.replay(cell, nth, executor.as_mut(), 1024))
+            self.tolerate(cell, nth, self.replay(cell, nth, executor.as_mut(), None, 1024))
         };
         threads.install(|| self.runs().into_par_iter().map(simulate).collect())
     }
 
-    fn measure(&self, make: &mut MakeExecutor<'_>) -> Result<(Vec<RunResult>, PredictionErrors)> {
+    fn measure(&self, make: &mut MakeRun<'_>) -> Result<(Vec<RunResult>, PredictionErrors)> {
         let (mut runs, mut errors) = (Vec::new(), PredictionErrors::default());
         for (cell, nth) in self.runs() {
             if let Some(failure) = self.given_up(cell, nth) {
@@ -216,11 +225,11 @@ impl Runner<'_> {
                 continue;
             }
             let trace = self.grid.trace(cell, nth);
-            let mut measured = make(&cell.scene, trace)?;
+            let RealRun { executor: mut measured, head } = make(&cell.scene, trace)?;
             let mut predicted = cell.scene.executor(trace)?;
             let path = self.options.out.join("predictions").join(self.grid.file_name(cell, nth));
             let mut both = Compared::create(measured.as_mut(), predicted.as_mut(), &path)?;
-            let run = self.tolerate(cell, nth, self.replay(cell, nth, &mut both, 1))?;
+            let run = self.tolerate(cell, nth, self.replay(cell, nth, &mut both, head, 1))?;
             if run.is_ok() {
                 errors.extend(both.finish()?);
             }
@@ -256,11 +265,16 @@ impl Runner<'_> {
         cell: &Cell,
         nth: usize,
         executor: &mut dyn Executor,
+        head: Option<Box<dyn LiveHead>>,
         rows_per_flush: u32,
     ) -> Result<RunMeasures> {
         let trace = self.grid.trace(cell, nth);
         let bounds = cell.scene.bounds(trace)?;
-        let mut policy = cell.scene.policy(trace, self.grid.seeds[nth])?;
+        let seed = self.grid.seeds[nth];
+        let mut policy = match head {
+            Some(head) => cell.scene.live_policy(trace, seed, head)?,
+            None => cell.scene.policy(trace, seed)?,
+        };
         let kept = match self.spec.outcomes {
             KeptOutcomes::All => true,
             KeptOutcomes::FirstSeed => nth == 0,

@@ -8,8 +8,7 @@ use super::facts::Facts;
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::profile::{
-    FamilyLatency, ItemLengths, LevelLatency, PrefillCurve, PromptLengths, QualityTable, RowId,
-    TlmLatency,
+    Compressing, FamilyLatency, ItemLengths, LevelLatency, PromptLengths, QualityTable, RowId,
 };
 use crate::request::Bounds;
 use crate::units::{Level, PROMPT_RATIOS, duration_from_millis};
@@ -51,24 +50,13 @@ pub(super) struct Costs {
     cuts: Option<Cuts>,
 }
 
-/// What a method asks of the tiny language model, and what that takes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TlmCosts<'a> {
-    /// Its times on the device.
-    pub(super) latency: &'a TlmLatency,
-    /// By row of the quality table: tokens that the decision-head reads; `None` if it is not asked.
-    pub(super) decision_tokens: Option<&'a [u32]>,
-    /// The score-head's times, if it cuts the prompts.
-    pub(super) compressing: Option<PrefillCurve>,
-}
-
-/// How the time of cutting a prompt grows.
+/// What comes before the prompt is read.
 #[derive(Debug)]
-enum Compressing {
-    /// ms per token of the full prompt.
-    PerToken(f64),
-    /// The score-head.
-    ScoreHead(PrefillCurve),
+pub(super) struct BeforePrefill {
+    /// Deciding, by row of the quality table; empty: the family's own time for every row.
+    pub(super) decide: Vec<Duration>,
+    /// Cutting.
+    pub(super) compressing: Compressing,
 }
 
 /// A level that has both latencies and answers.
@@ -98,7 +86,7 @@ impl Costs {
         base: &LevelLatency,
         table: &QualityTable,
         lengths: Option<&PromptLengths>,
-        tlm: Option<TlmCosts<'_>>,
+        before: BeforePrefill,
     ) -> Self {
         let join = |latency: &LevelLatency| {
             let answers = table.level_index(latency.level)?;
@@ -109,18 +97,14 @@ impl Costs {
             }
             Some(LevelCost { level: latency.level, switch: latency.switch(), latency, answers })
         };
+        let decide = match before.decide {
+            none if none.is_empty() => vec![checked(family.decide_ms)],
+            by_row => by_row,
+        };
         let mut costs = Self {
             levels: family.levels.iter().filter_map(join).collect(),
-            decide: match tlm {
-                Some(TlmCosts { latency, decision_tokens: Some(tokens), .. }) => {
-                    tokens.iter().map(|&tokens| latency.decide(tokens)).collect()
-                }
-                _ => vec![checked(family.decide_ms)],
-            },
-            compressing: match tlm {
-                Some(TlmCosts { compressing: Some(curve), .. }) => Compressing::ScoreHead(curve),
-                _ => Compressing::PerToken(family.compress_ms_per_token),
-            },
+            decide,
+            compressing: before.compressing,
             cuts: None,
         };
         costs.cuts = lengths.map(|lengths| costs.cuts(lengths, table));
@@ -227,11 +211,7 @@ impl Costs {
         if ratio == FULL_PROMPT {
             return Duration::ZERO;
         }
-        match &self.compressing {
-            Compressing::PerToken(0.0) => Duration::ZERO,
-            Compressing::PerToken(ms) => checked(ms * f64::from(prompt_tokens)),
-            Compressing::ScoreHead(curve) => curve.at(prompt_tokens),
-        }
+        self.compressing.time(prompt_tokens)
     }
 
     fn decide(&self, row: RowId) -> Duration {

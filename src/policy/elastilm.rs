@@ -8,7 +8,11 @@
 //! one that would miss it gives way to a plan drawn evenly from those that do not, from a random
 //! stream of its own, and is counted. If none is feasible: the plan that misses by the smallest
 //! share.
+//!
+//! In a real run the head itself is asked as requests come, in place of its stored answers
+//! ([`LiveHead`]).
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -19,24 +23,43 @@ use super::costs::{Candidate, Forecast};
 use super::facts::{Annotations, Facts};
 use super::scene::Scene;
 use super::{Policy, ServiceView};
+use crate::error::Result;
 use crate::plan::Plan;
 use crate::profile::{Answer, Decision};
 use crate::request::{Bounds, RequestView, Slo};
 use crate::rng;
 
+/// A decision-head that reads prompts as requests come.
+pub trait LiveHead: Debug + Send {
+    /// Its answer to the prompt of the request `id`, for an objective of `ttft` and `tpot` as shares
+    /// of the base model's times. A head that names plans need not answer for other objectives.
+    ///
+    /// # Errors
+    /// If inference fails.
+    fn decide(&mut self, id: u64, ttft: f64, tpot: f64) -> Result<Decision>;
+}
+
 /// The policy; see the module.
 #[derive(Debug)]
 pub(super) struct Elastilm {
     forecaster: Forecaster,
+    head: Option<Box<dyn LiveHead>>,
     draws: ChaCha8Rng,
     fallbacks: usize,
+    /// Whether there was a decision, until it is settled.
+    last: Result<()>,
 }
 
 impl Elastilm {
-    /// Starts the policy's own stream of `seed`.
-    pub(super) fn new(scene: Scene, facts: Annotations, seed: u64) -> Self {
+    /// Starts the policy's own stream of `seed`. Without a `head` its stored answers are taken.
+    pub(super) fn new(
+        scene: Scene,
+        facts: Annotations,
+        seed: u64,
+        head: Option<Box<dyn LiveHead>>,
+    ) -> Self {
         let draws = rng::stream(seed, "policy/elastilm");
-        Self { forecaster: Forecaster { scene, facts }, draws, fallbacks: 0 }
+        Self { forecaster: Forecaster { scene, facts }, head, draws, fallbacks: 0, last: Ok(()) }
     }
 }
 
@@ -47,10 +70,20 @@ impl Policy for Elastilm {
         let candidates = scene.candidates();
         let feasible: Vec<_> =
             forecaster.feasible(candidates.iter(), facts, service.resident, bounds).collect();
-        let decision = scene.decision(facts.row).expect("annotated rows are decided");
+        let objective = objective(scene, request, facts);
+        let asked =
+            self.head.as_mut().map(|head| head.decide(request.id(), objective.0, objective.1));
+        let decision = match &asked {
+            None => scene.decision(facts.row).expect("annotated rows are decided"),
+            Some(Ok(decision)) => decision,
+            Some(Err(_)) => {
+                self.last = asked.expect("just seen").map(drop);
+                return Plan::FULL;
+            }
+        };
         // Drawn for every request, so that one fallback does not move the next.
         let share: f64 = self.draws.random();
-        if let Some(plan) = follow(decision, &feasible, scene, request, facts) {
+        if let Some(plan) = follow(decision, &feasible, objective) {
             return plan;
         }
         self.fallbacks += 1;
@@ -58,6 +91,10 @@ impl Policy for Elastilm {
             Some((candidate, _)) => candidate.plan,
             None => forecaster.least_late(candidates.iter(), facts, service.resident, bounds),
         }
+    }
+
+    fn settle(&mut self) -> Result<Option<Duration>> {
+        std::mem::replace(&mut self.last, Ok(())).map(|()| None)
     }
 
     fn fallbacks(&self) -> Option<usize> {
@@ -69,9 +106,7 @@ impl Policy for Elastilm {
 fn follow(
     decision: &Decision,
     feasible: &[(&Candidate, Forecast)],
-    scene: &Scene,
-    request: RequestView<'_>,
-    facts: &Facts,
+    (ttft, tpot): (f64, f64),
 ) -> Option<Plan> {
     if let Answer::Soft(_) = decision.answer {
         let probable = |entry: &(&Candidate, Forecast)| decision.probability(entry.0.plan);
@@ -81,7 +116,6 @@ fn follow(
         });
         return Some(best?.0.plan);
     }
-    let (ttft, tpot) = objective(scene, request, facts);
     let plan = decision.plan(ttft, tpot)?;
     feasible.iter().any(|(candidate, _)| candidate.plan == plan).then_some(plan)
 }
@@ -99,8 +133,13 @@ fn objective(scene: &Scene, request: RequestView<'_>, facts: &Facts) -> (f64, f6
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
 
     use super::super::testing::{Bench, hard, plan, soft};
+    use super::LiveHead;
+    use crate::error::{Error, Result};
+    use crate::plan::Plan;
+    use crate::profile::Decision;
 
     // The bench (see `testing`): ⟨100, 100⟩ takes 100 ms and 10 ms, ⟨50, 100⟩ 50 and 5,
     // ⟨100, 50⟩ 50 and 10, ⟨50, 50⟩ 25 and 5. Deciding costs the bench 1 ms, by its 10 tokens.
@@ -155,6 +194,51 @@ mod tests {
         let mut policy = bench.own_policy();
         assert_eq!(bench.ask(&mut *policy, &bench.request(2, 1), None), plan(50, 50));
         assert_eq!(policy.fallbacks(), Some(1));
+    }
+
+    /// Says what it is told to, and remembers what it was asked.
+    #[derive(Debug, Default)]
+    struct Parrot(Arc<Mutex<Vec<(u64, f64, f64)>>>, Option<Plan>);
+
+    impl LiveHead for Parrot {
+        fn decide(&mut self, id: u64, ttft: f64, tpot: f64) -> Result<Decision> {
+            self.0.lock().unwrap().push((id, ttft, tpot));
+            let plan = self.1.ok_or_else(|| Error::new("decision-head", "broken"))?;
+            Ok(Decision { answer: soft(&[(plan, 0.9)]), tlm_tokens: 10 })
+        }
+    }
+
+    #[test]
+    fn a_live_head_is_asked_in_place_of_the_stored_answers() {
+        let bench = Bench::decided(soft(&[(plan(50, 50), 0.9)]));
+        let parrot = Parrot(Arc::default(), Some(plan(50, 100)));
+        let asked = Arc::clone(&parrot.0);
+        let mut policy = bench.scene.live_policy(&bench.trace, 1, Box::new(parrot)).unwrap();
+        // The full model takes 100 and 10 ms: bounds of 80 and 10 ms are ⟨80 %, 100 %⟩.
+        let request = bench.request(80, 10);
+        assert_eq!(bench.ask(&mut *policy, &request, None), plan(50, 100));
+        assert_eq!(policy.settle().unwrap(), None, "the executor bills deciding");
+        let (id, ttft, tpot) = asked.lock().unwrap()[0];
+        assert!(id == request.id && (ttft - 0.8).abs() < 1e-9 && (tpot - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_live_head_that_fails_voids_the_plan_and_the_next_is_asked_for_anew() {
+        let bench = Bench::decided(soft(&[(plan(50, 50), 0.9)]));
+        let parrot = Box::new(Parrot::default());
+        let mut policy = bench.scene.live_policy(&bench.trace, 1, parrot).unwrap();
+        for _ in 0..2 {
+            bench.ask(&mut *policy, &bench.request(80, 10), None);
+            assert!(policy.settle().unwrap_err().to_string().contains("broken"));
+        }
+        assert_eq!(policy.fallbacks(), Some(0));
+    }
+
+    #[test]
+    fn only_elastilm_has_a_head_to_ask() {
+        let bench = Bench::elastic();
+        let asked = bench.scene.live_policy(&bench.trace, 1, Box::new(Parrot::default()));
+        assert!(asked.unwrap_err().to_string().contains("no decision-head"));
     }
 
     #[test]

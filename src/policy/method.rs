@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::external::ExternalSpec;
 use super::size_rule::{Departure, Reading, SizeSpec};
 use crate::error::{Error, Result};
-
-/// The compressor that is the TLM's score-head.
-pub(super) const SCORE_HEAD: &str = "score-head";
+use crate::profile::SCORE_HEAD;
 
 /// One method of a comparison, as an experiment file states it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -38,6 +38,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use costs::{Candidate, Forecast};
+pub use elastilm::LiveHead;
 pub use external::{Bill, ExternalSpec};
 pub use facts::{Annotations, Facts};
 pub use method::{Description, MethodSpec, PolicySpec, standard_methods};

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Policy;
-use super::costs::{Candidate, Costs, Forecast, TlmCosts, decode_context};
+use super::costs::{BeforePrefill, Candidate, Costs, Forecast, decode_context};
 use super::elastic_profile::ElasticProfile;
-use super::elastilm::Elastilm;
+use super::elastilm::{Elastilm, LiveHead};
 use super::external::External;
 use super::facts::{Annotations, Facts, check_lengths};
 use super::full::Full;
 use super::largest_level::LargestLevel;
-use super::method::{MethodSpec, PolicySpec, SCORE_HEAD};
+use super::method::{MethodSpec, PolicySpec};
 use super::oracle::Oracle;
 use super::random_feasible::RandomFeasible;
 use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::profile::{
-    Decision, Decisions, DeviceProfile, LevelLatency, PrefillCurve, PromptLengths, Provenance,
+    Compressing, Decision, Decisions, DeviceProfile, LevelLatency, PromptLengths, Provenance,
     QualityManifest, QualityTable, RowId, Split,
 };
 use crate::request::{Bounds, Request, RequestView, Slo};
@@ -44,6 +44,8 @@ struct Inner {
     table: QualityTable,
     /// By row of the table; empty for a method that does not ask the TLM.
     decisions: Vec<Option<Decision>>,
+    /// Of the head that they are from.
+    head_sha256: Option<String>,
 }
 
 impl Scene {
@@ -95,23 +97,18 @@ impl Scene {
     ) -> Result<Self> {
         let family = device.family(latency_of, &method.family)?;
         let base = device.base(latency_of)?.clone();
+        let head_sha256 = decisions.map(|known| known.manifest.head_sha256.clone());
         let decisions = decisions.map_or_else(Vec::new, |known| by_row(&table, known));
-        let decision_tokens: Vec<u32> = decisions
-            .iter()
-            .map(|known| known.as_ref().map_or(1, |known| known.tlm_tokens))
-            .collect();
-        let scored = method.compressor.as_deref() == Some(SCORE_HEAD);
-        let compressing = scored.then(|| score_head_times(device, latency_of)).transpose()?;
-        let tlm = if decisions.is_empty() && !scored {
-            None
+        let decide = if decisions.is_empty() {
+            Vec::new()
         } else {
-            Some(TlmCosts {
-                latency: device.tlm(latency_of)?,
-                decision_tokens: (!decisions.is_empty()).then_some(&*decision_tokens),
-                compressing,
-            })
+            let tlm = device.tlm(latency_of)?;
+            let tokens = |known: &Option<Decision>| known.as_ref().map_or(1, |d| d.tlm_tokens);
+            decisions.iter().map(|known| tlm.decide(tokens(known))).collect()
         };
-        let costs = Costs::new(family, &base, &table, lengths, tlm);
+        let compressing = Compressing::of(device, family, method.compressor.as_deref())?;
+        let before = BeforePrefill { decide, compressing };
+        let costs = Costs::new(family, &base, &table, lengths, before);
         if costs.levels.last().is_none_or(|last| last.level != Level::FULL) {
             return Err(Error::new(
                 format!("method {}", method.name),
@@ -129,6 +126,7 @@ impl Scene {
             costs,
             table,
             decisions,
+            head_sha256,
         })))
     }
 
@@ -148,6 +146,12 @@ impl Scene {
     #[must_use]
     pub fn answers(&self) -> &QualityTable {
         &self.0.table
+    }
+
+    /// SHA-256 of the decision-head whose stored answers the method's policy takes, if it takes any.
+    #[must_use]
+    pub fn head_sha256(&self) -> Option<&str> {
+        self.0.head_sha256.as_deref()
     }
 
     /// Whether the item has all answers that its dataset's items have, and a decision where the
@@ -202,13 +206,41 @@ impl Scene {
     /// As [`annotate`](Self::annotate), if a policy that needs expected accuracies finds no
     /// estimate item of a dataset, or an external one cannot be started.
     pub fn policy(&self, trace: &Trace, seed: u64) -> Result<Box<dyn Policy>> {
+        self.any_policy(trace, seed, None)
+    }
+
+    /// The same, asking `head` where [`policy`](Self::policy) looks its stored answers up.
+    ///
+    /// # Errors
+    /// As [`policy`](Self::policy), and if the method's policy asks no head.
+    pub fn live_policy(
+        &self,
+        trace: &Trace,
+        seed: u64,
+        head: Box<dyn LiveHead>,
+    ) -> Result<Box<dyn Policy>> {
+        let method = &self.0.method;
+        if method.policy.decisions().is_none() {
+            return Err(Error::new(format!("method {}", method.name), "no decision-head to ask")
+                .found(method.policy.kind())
+                .allowed("elastilm"));
+        }
+        self.any_policy(trace, seed, Some(head))
+    }
+
+    fn any_policy(
+        &self,
+        trace: &Trace,
+        seed: u64,
+        head: Option<Box<dyn LiveHead>>,
+    ) -> Result<Box<dyn Policy>> {
         let (scene, facts) = (self.clone(), self.annotate(trace)?);
         Ok(match &self.0.method.policy {
             PolicySpec::ElasticProfile {} => Box::new(ElasticProfile::new(scene, facts, trace)?),
             PolicySpec::Full {} => Box::new(Full),
             PolicySpec::RandomFeasible {} => Box::new(RandomFeasible::new(scene, facts, seed)),
             PolicySpec::Oracle {} => Box::new(Oracle::new(scene, facts, trace)?),
-            PolicySpec::Elastilm { .. } => Box::new(Elastilm::new(scene, facts, seed)),
+            PolicySpec::Elastilm { .. } => Box::new(Elastilm::new(scene, facts, seed, head)),
             PolicySpec::External(spec) => Box::new(External::new(spec, scene, facts, trace, seed)?),
             PolicySpec::Pfs(size)
             | PolicySpec::Lpruner(size)
@@ -398,14 +430,6 @@ fn check_manifest(
         }
         _ => Ok(()),
     }
-}
-
-fn score_head_times(device: &DeviceProfile, latency_of: &str) -> Result<PrefillCurve> {
-    device.tlm(latency_of)?.compress_ms.ok_or_else(|| {
-        Error::new(format!("device profile {}", device.name), "no times of the score-head")
-            .at(format!("tlm {latency_of}"))
-            .allowed("key \"compress_ms\"")
-    })
 }
 
 fn load_decisions(

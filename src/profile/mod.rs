@@ -5,6 +5,7 @@
 //! how much text. They are files (see `docs/profile-format.md`), written by the profiler or by
 //! hand, checked whole when loaded; nothing below this module reads them otherwise.
 
+mod compressing;
 mod curve;
 mod decisions;
 mod device;
@@ -20,6 +21,7 @@ mod split;
 mod text;
 mod tlm_latency;
 
+pub use compressing::{Compressing, SCORE_HEAD};
 pub use curve::{DecodeCurve, FitError, MAX_TOKENS, PrefillCurve, TokenRange};
 pub use decisions::{
     Answer, Decision, DecisionKind, Decisions, DecisionsManifest, PlanGrid, PlanProbabilities,

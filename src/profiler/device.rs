@@ -68,7 +68,8 @@ pub fn measure(
             families.push(fit_family(plan, "width-relayout", family, &model, None)?);
         }
     }
-    let tlms = known_tlms(&plan.folder)?;
+    let (others, tlms) = known(plan)?;
+    families.extend(others);
     let profile = DeviceProfile {
         schema: 1,
         name: plan.device.clone(),
@@ -87,10 +88,19 @@ pub fn measure(
     Ok(profile)
 }
 
-/// The times of the TLM in the profile that is about to be replaced.
-fn known_tlms(folder: &Path) -> Result<Vec<TlmLatency>> {
-    let known = folder.join("device.toml").exists();
-    if known { Ok(DeviceProfile::load(folder)?.tlms) } else { Ok(Vec::new()) }
+/// What the profile that is about to be replaced holds and this plan does not measure: other
+/// families, and the TLM's times.
+fn known(plan: &DevicePlan) -> Result<(Vec<FamilyLatency>, Vec<TlmLatency>)> {
+    if !plan.folder.join("device.toml").exists() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut profile = DeviceProfile::load(&plan.folder)?;
+    let measured = |family: &FamilyLatency| {
+        let name = if family.family == "width-relayout" { "width" } else { &family.family };
+        family.base_model == plan.base_model && plan.families.iter().any(|other| other == name)
+    };
+    profile.families.retain(|family| !measured(family));
+    Ok((profile.families, profile.tlms))
 }
 
 fn load_datasets() -> Result<Vec<Dataset>> {
@@ -209,7 +219,37 @@ fn hardware() -> Hardware {
     }
 }
 
-/// The profile in a few lines: per family and level, shares of parameters and of time, and memory.
+/// Lengths of full prompts that the TLM's share is given at.
+const TLM_LENGTHS: [u32; 2] = [128, 512];
+
+/// What the tiny language model costs beside the full model's prefill, a line per length; nothing
+/// without its times.
+#[must_use]
+pub fn tlm_summary(profile: &DeviceProfile) -> String {
+    let mut text = String::new();
+    for tlm in &profile.tlms {
+        let Ok(base) = profile.base(&tlm.base_model) else { continue };
+        let _ = writeln!(
+            text,
+            "{} TLM ({}), both heads at the length of the whole prompt: tokens, decide (ms), \
+             compress (ms), share of the full prefill",
+            tlm.base_model,
+            tlm.provenance.label()
+        );
+        for tokens in TLM_LENGTHS {
+            let decide = tlm.decide_ms.millis(tokens);
+            let compress = tlm.compress_ms.map(|curve| curve.millis(tokens));
+            let share = (decide + compress.unwrap_or(0.0)) / base.ttft_ms.millis(tokens);
+            let compress = compress.map_or("-".to_owned(), |ms| format!("{ms:.2}"));
+            let share = 100.0 * share;
+            let _ = writeln!(text, "  {tokens:>5}  {decide:6.2}  {compress:>6}  {share:.1} %");
+        }
+    }
+    text
+}
+
+/// The profile in a few lines: per family and level, shares of parameters and of time, and memory;
+/// the tiny language model's share.
 #[must_use]
 pub fn summary(profile: &DeviceProfile) -> String {
     let mut text = String::new();
@@ -252,5 +292,62 @@ pub fn summary(profile: &DeviceProfile) -> String {
             );
         }
     }
-    text
+    text + &tlm_summary(profile)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::ladder_device;
+
+    fn plan(folder: &Path, families: &[&str]) -> DevicePlan {
+        DevicePlan {
+            device: "bench".into(),
+            base_model: "tiny".into(),
+            families: families.iter().map(|&family| family.into()).collect(),
+            threads: 1,
+            repetitions: 1,
+            folder: folder.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_retaken_profile_keeps_what_it_does_not_measure() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = ladder_device();
+        before.save(folder.path()).unwrap();
+        let names = |kept: &[FamilyLatency]| -> Vec<String> {
+            kept.iter().map(|family| family.family.clone()).collect()
+        };
+        let all = names(&before.families);
+        assert!(all.contains(&"width".to_owned()), "{all:?}");
+        let (others, tlms) = known(&plan(folder.path(), &["width"])).unwrap();
+        let copies = ["width", "width-relayout"];
+        let rest: Vec<_> = all.iter().filter(|name| !copies.contains(&name.as_str())).collect();
+        assert_eq!(names(&others).iter().collect::<Vec<_>>(), rest);
+        assert_eq!(tlms, before.tlms);
+        assert_eq!(names(&known(&plan(folder.path(), &["other"])).unwrap().0), all);
+        assert_eq!(known(&plan(&folder.path().join("none"), &["width"])).unwrap().0, []);
+    }
+
+    /// The bench's full model takes n ms for n tokens.
+    #[test]
+    fn the_tlms_share_is_that_of_the_full_prefill() {
+        let mut device = ladder_device();
+        let curve = |per_token| crate::profile::PrefillCurve {
+            intercept: 0.0,
+            per_token,
+            per_token_squared: 0.0,
+            tokens: None,
+            fit_error: None,
+        };
+        (device.tlms[0].decide_ms, device.tlms[0].compress_ms) = (curve(0.01), Some(curve(0.02)));
+        let text = tlm_summary(&device);
+        assert!(text.contains("    128    1.28    2.56  3.0 %"), "{text}");
+        device.tlms[0].compress_ms = None;
+        let text = tlm_summary(&device);
+        assert!(text.contains("    512    5.12       -  1.0 %"), "{text}");
+        device.tlms.clear();
+        assert_eq!(tlm_summary(&device), "");
+    }
 }

@@ -9,3 +9,4 @@ pub mod memory;
 pub mod quality;
 pub mod quality_run;
 pub mod relayout;
+pub mod tlm;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pliant::experiment::{
-    Backend, Experiment, Measured, Results, RunOptions, Silent, TraceSource, run,
+    Backend, Experiment, Measured, RealRun, Results, RunOptions, Silent, TraceSource, run,
 };
 use pliant::profile::Split;
 
@@ -117,8 +117,9 @@ fn a_measured_run_puts_each_prediction_beside_its_measurement() {
     let out = folder.path().join("measured");
     let runtime = BTreeMap::from([("threads".to_owned(), "2".to_owned())]);
     // The cost model stands in for an engine that takes exactly as long as predicted.
-    let mut make =
-        |scene: &pliant::policy::Scene, trace: &pliant::trace::Trace| scene.executor(trace);
+    let mut make = |scene: &pliant::policy::Scene, trace: &pliant::trace::Trace| {
+        Ok(RealRun { executor: scene.executor(trace)?, head: None })
+    };
     let backend = Backend::Measured(Measured { name: "engine", runtime, make: &mut make });
     let results =
         run(&experiment, backend, &RunOptions { out: &out, threads: 0, progress: &Silent })

@@ -95,16 +95,29 @@ impl Decider {
         &self.file.info
     }
 
-    /// Asks once, as a service does for a request, and returns the tokens that were read. How long it
-    /// takes does not depend on the objective.
+    /// SHA-256 of the head's file.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.file.sha256
+    }
+
+    /// The answer to `prompt` under one objective, as a service asks for a request: a hard head's
+    /// plan stands in every cell of its grid.
     ///
     /// # Errors
-    /// If inference fails.
-    pub fn consult(&mut self, dataset: &str, prompt: &str) -> Result<u32> {
-        match self.head {
-            Kind::Soft(_) => Ok(self.decide(dataset, prompt)?.tlm_tokens),
-            Kind::Hard(_) => Ok(self.plan(prompt, (Ratio::ONE, Ratio::ONE))?.1),
+    /// As [`decide`](Self::decide).
+    pub fn decide_for(
+        &mut self,
+        dataset: &str,
+        prompt: &str,
+        objective: Objective,
+    ) -> Result<Decision> {
+        if let Kind::Soft(_) = self.head {
+            return self.decide(dataset, prompt);
         }
+        let (plan, tlm_tokens) = self.plan(prompt, objective)?;
+        let grid = [[plan; TPOT_TOKENS.len()]; TTFT_TOKENS.len()];
+        Ok(Decision { answer: Answer::Hard(Box::new(grid)), tlm_tokens })
     }
 
     /// The plan that a hard head names for an objective, and the tokens that it read.
@@ -235,7 +248,7 @@ pub fn decide(
         device: (info.kind == DecisionKind::Hard).then(|| info.device.clone()),
         trunk_sha256: info.trunk_sha256.clone(),
         trunk_layers: info.shared_layers as u32 + 1,
-        head_sha256: decider.file.sha256.clone(),
+        head_sha256: decider.sha256().to_owned(),
         trained_on: seen,
         command,
         date,

@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::profile::{
-    DeviceProfile, FamilyLatency, ItemLengths, LevelLatency, PromptLengths, QualityTable, Split,
-    TPOT_TOKENS, TTFT_TOKENS,
+    Compressing, DeviceProfile, FamilyLatency, ItemLengths, LevelLatency, PromptLengths,
+    QualityTable, Split, TPOT_TOKENS, TTFT_TOKENS,
 };
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
@@ -105,12 +105,12 @@ pub fn fold(sample: &Sample) -> usize {
 /// Parts of the training items.
 pub const FOLDS: usize = 5;
 
-/// Measured times of plans, without switches and without the TLM's own.
+/// Measured times of plans, without switches and without deciding.
 #[derive(Debug)]
 pub struct Times<'a> {
     base: &'a LevelLatency,
     levels: Vec<&'a LevelLatency>,
-    compress_ms_per_token: f64,
+    compressing: Compressing,
     output_tokens: u32,
 }
 
@@ -136,14 +136,17 @@ pub fn objectives() -> impl Iterator<Item = Objective> {
 }
 
 impl<'a> Times<'a> {
-    /// The times of `family` of `base_model` on `device` for answers of `output_tokens`.
+    /// The times of `family` of `base_model` on `device` for prompts that `compressor` cuts and
+    /// answers of `output_tokens`.
     ///
     /// # Errors
-    /// If the device lacks the family, the reference family or a level of the ladder.
+    /// If the device lacks the family, the reference family, a level of the ladder or, where it
+    /// compresses, the score-head's times.
     pub fn new(
         device: &'a DeviceProfile,
         base_model: &str,
         family: &str,
+        compressor: &str,
         output_tokens: u32,
     ) -> Result<Self> {
         let base = device.base(base_model)?;
@@ -152,7 +155,7 @@ impl<'a> Times<'a> {
         Ok(Self {
             base,
             levels: Level::LADDER.into_iter().map(level).collect::<Result<_>>()?,
-            compress_ms_per_token: family.compress_ms_per_token,
+            compressing: Compressing::of(device, family, Some(compressor))?,
             output_tokens,
         })
     }
@@ -161,8 +164,7 @@ impl<'a> Times<'a> {
     #[must_use]
     pub fn of(&self, kept: &ItemLengths) -> Grid<PlanTime> {
         let mut times = Grid::default();
-        let full = f64::from(kept[RATIOS - 1]);
-        let compress = Duration::from_secs_f64(self.compress_ms_per_token * full / 1e3);
+        let compress = self.compressing.time(kept[RATIOS - 1]);
         for (row, level) in times.iter_mut().zip(&self.levels) {
             for (ratio, time) in row.iter_mut().enumerate() {
                 let cut = if ratio + 1 == RATIOS { Duration::ZERO } else { compress };
@@ -266,7 +268,7 @@ mod tests {
     #[test]
     fn feasible_plans_follow_from_measured_times() {
         let device = crate::policy::testing::ladder_device();
-        let times = Times::new(&device, "tiny", "width", 5).unwrap();
+        let times = Times::new(&device, "tiny", "width", "structured", 5).unwrap();
         let kept = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
         let plans = times.of(&kept);
         assert_eq!(plans[8][9].ttft, Duration::from_millis(100));

@@ -9,7 +9,6 @@
 //! Items are parted by name alone: a table's estimate half teaches, and of it one fold in five
 //! validates; the replay half, which traces draw from, is decided for and never learnt from.
 
-pub mod cost;
 mod decide;
 pub mod file;
 pub mod hard;

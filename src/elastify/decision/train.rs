@@ -75,7 +75,8 @@ pub fn train(plan: &TrainPlan, report: &mut dyn FnMut(Learnt)) -> Result<HeadFil
         return Err(Error::file(&path, "no estimate item has an answer to every plan"));
     }
     let device = DeviceProfile::load(&plan.device)?;
-    let times = Times::new(&device, &plan.base_model, &plan.family, plan.output_tokens)?;
+    let times =
+        Times::new(&device, &plan.base_model, &plan.family, compressor, plan.output_tokens)?;
     let prompts = Prompts::load(plan, &samples)?;
     let (levels, ratios) = plan_axes();
     let mut info = HeadInfo {
