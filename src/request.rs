@@ -61,6 +61,15 @@ pub struct Bounds {
     pub tpot: Duration,
 }
 
+impl Bounds {
+    /// What is left of both when a share `margin` is kept free.
+    #[must_use]
+    pub fn less(self, margin: Ratio) -> Self {
+        let Self { ttft, tpot } = self;
+        Self { ttft: ttft - margin.of(ttft), tpot: tpot - margin.of(tpot) }
+    }
+}
+
 impl Slo {
     /// The bounds of this objective where the base model on the full prompt takes `full`.
     #[must_use]

@@ -13,6 +13,7 @@ use pliant::elastify::importance::ImportanceRule;
 use pliant::elastify::manifest::{ElasticManifest, Family, LadderSpec, UnitOrder};
 use pliant::elastify::merge_search::MergeSpec;
 use pliant::elastify::network::Network;
+use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::elastify::removal::sub_model_loss;
 use pliant::elastify::scores::{GroupRule, ModelIdentity, Scores};
 use pliant::engine::gguf::Gguf;
@@ -22,6 +23,7 @@ use pliant::prompt::Dataset;
 use pliant::units::Level;
 use pliant::{Result, digest};
 
+mod all;
 mod recover;
 mod score;
 
@@ -82,6 +84,8 @@ enum Step {
     },
     /// Train a LoRA adapter for each level; goes on where an interrupted run stopped
     Recover(Box<recover::Args>),
+    /// The whole offline stage, one command after the other; goes on where it stopped
+    All(all::Args),
 }
 
 /// The model and the text.
@@ -118,6 +122,9 @@ struct Measure {
     /// No merger that leaves less likeness to the base model's states (layer-merge)
     #[arg(long, default_value_t = 0.0)]
     similarity_floor: f64,
+    /// Power of a busy core, to estimate energy from processor time
+    #[arg(long, default_value_t = 5.0, value_name = "W")]
+    watts_per_core: f64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -213,8 +220,18 @@ pub fn run(args: Args) -> Result<ExitCode> {
     match args.step {
         None => {
             let levels = args.ladder.levels();
+            let (anew, meter) = (!args.file.scores.exists(), Meter::start());
             score(&args.sources, &args.measure, &args.file, args.ladder.family, &levels)?;
             allocate(&args.file, &args.ladder)?;
+            // What a resumed run spends is not what importance costs.
+            if anew {
+                let file = args.ladder.out.with_file_name(offline_cost::FILE);
+                let tokens = args.measure.tokens as u64;
+                let family = args.ladder.family.name().to_owned();
+                let watts = args.measure.watts_per_core;
+                OfflineCost::new("importance", family, meter.spent(), tokens, watts)
+                    .record(&file)?;
+            }
         }
         Some(Step::Score { family, sources, measure, file }) => {
             score(&sources, &measure, &file, family, &Level::LADDER)?;
@@ -225,6 +242,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             evaluate(&sources, tokens, &levels, &manifests)?;
         }
         Some(Step::Recover(args)) => recover::run(&args)?,
+        Some(Step::All(args)) => all::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ use pliant::assets::{self, Package};
 use pliant::elastify::decision::hard::HardPlan;
 use pliant::elastify::decision::{DecidePlan, Decider, Learnt, TrainPlan, decide, train};
 use pliant::elastify::elastic_model::manifest_folder;
+use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::engine::EngineOptions;
 use pliant::engine::session::Runtime;
 use pliant::origin;
@@ -24,6 +25,8 @@ use super::by_name;
 use super::engine_args::{BASE_MODEL, EngineArgs};
 use super::output::print_line;
 
+/// Layers of the trunk below a head's own.
+const SHARED_LAYERS: usize = 2;
 const QUALITY: &str = "device-profiles/quality";
 
 #[derive(Debug, clap::Args)]
@@ -41,7 +44,7 @@ pub struct TrainArgs {
     #[arg(long, default_value = "width")]
     family: String,
     /// Layers of the trunk below the head's own layer
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = SHARED_LAYERS)]
     shared_layers: usize,
     /// Output tokens that objectives are judged at
     #[arg(long, default_value_t = 16)]
@@ -58,6 +61,9 @@ pub struct TrainArgs {
     /// What head and decisions are called: TABLE-COMPRESSOR, say
     #[arg(long)]
     name: String,
+    /// Power of a busy core, to estimate energy from processor time
+    #[arg(long, default_value_t = 5.0, value_name = "W")]
+    watts_per_core: f64,
     /// Head to write; default: device-profiles/elastic/BASE_MODEL/tlm/NAME.decision-head.safetensors
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -89,9 +95,10 @@ pub struct DecideArgs {
 pub struct ProfileArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// Name of the decision-head: NAME.decision-head.safetensors
+    /// Name of the decision-head: NAME.decision-head.safetensors; default: one of the same size that
+    /// was not trained, which takes as long
     #[arg(long)]
-    name: String,
+    name: Option<String>,
     /// The device's name: a folder of device-profiles/
     #[arg(long)]
     device: String,
@@ -110,13 +117,16 @@ pub struct ProfileArgs {
 pub fn run_profile(args: ProfileArgs) -> Result<()> {
     let model = args.engine.open("width", EngineOptions::default())?;
     let runtime = Runtime::loaded()?;
-    let mut decider = Decider::open(runtime, &head_path(&args.name), args.precision)?;
-    let folder_of_heads = score_head::folder(BASE_MODEL);
-    let trained = folder_of_heads.join(MANIFEST_FILE).exists();
-    let mut scorer = trained.then(|| ScoreHead::open(&folder_of_heads, runtime)).transpose()?;
     let data = data(args.data)?;
     let datasets: Vec<Dataset> =
         Dataset::names().map(|name| Dataset::load(&data, name)).collect::<Result<_>>()?;
+    let mut decider = match &args.name {
+        Some(name) => Decider::open(runtime, &head_path(name), args.precision)?,
+        None => Decider::untrained(runtime, BASE_MODEL, &datasets, SHARED_LAYERS, args.precision)?,
+    };
+    let folder_of_heads = score_head::folder(BASE_MODEL);
+    let trained = folder_of_heads.join(MANIFEST_FILE).exists();
+    let mut scorer = trained.then(|| ScoreHead::open(&folder_of_heads, runtime)).transpose()?;
     let folder = PathBuf::from("device-profiles").join(&args.device);
     let origin = [origin::command(), origin::today(), origin::commit()];
     let scorer = scorer.as_mut().map(|head| (head, &model.tokenizer as &dyn Tokenize));
@@ -142,6 +152,7 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
         command: origin::command(),
     };
     let bar = bar("{bar:30} {pos}/{len} prompts read, {eta} left");
+    let meter = Meter::start();
     let file = train(&plan, &mut |learnt| match learnt {
         Learnt::Read(done, planned) => {
             bar.set_length(planned as u64);
@@ -154,6 +165,8 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
     })?;
     bar.finish_and_clear();
     let sha256 = file.save(&out)?;
+    OfflineCost::new("tlm train-decision", args.name, meter.spent(), 0, args.watts_per_core)
+        .record(&out.with_file_name(offline_cost::FILE))?;
     for (name, value) in &file.info.measures {
         print_line(format!("{name}: {value:.4}"))?;
     }

@@ -21,7 +21,8 @@ impl Forecaster {
         self.facts.get(request.id()).expect("a policy is asked about the trace it was made for")
     }
 
-    /// `candidates` with their forecasts, those that meet `bounds` only.
+    /// `candidates` with their forecasts, those only that meet `bounds` and leave the method's
+    /// margin of them unused.
     pub(super) fn feasible<'a>(
         &'a self,
         candidates: impl Iterator<Item = &'a Candidate> + 'a,
@@ -30,6 +31,7 @@ impl Forecaster {
         bounds: Bounds,
     ) -> impl Iterator<Item = (&'a Candidate, Forecast)> + 'a {
         let costs = self.scene.costs();
+        let bounds = self.scene.method().margin.map_or(bounds, |margin| bounds.less(margin));
         candidates
             .filter(move |candidate| costs.ttft(candidate, facts, resident) <= bounds.ttft)
             .map(move |candidate| (candidate, costs.forecast(candidate, facts, resident)))

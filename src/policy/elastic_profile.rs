@@ -87,8 +87,9 @@ impl Policy for ElasticProfile {
 
 #[cfg(test)]
 mod tests {
+    use super::super::method::MethodSpec;
     use super::super::testing::{Bench, plan};
-    use crate::units::Level;
+    use crate::units::{Level, Ratio};
 
     // The bench (see `testing`): TTFT = level · kept ms, kept = ratio · 100 tokens; TPOT = 10 ms ·
     // level; so ⟨100, 100⟩ takes 100 ms and 10 ms, ⟨50, 100⟩ 50 and 5, ⟨100, 50⟩ 50 and 10,
@@ -102,6 +103,21 @@ mod tests {
         // 99 ms: ⟨100, 100⟩ is out. Of the two plans of accuracy 0.5, ⟨50, 100⟩ needs 50 + 4 · 5
         // ms to the last of five tokens, ⟨100, 50⟩ 50 + 4 · 10.
         assert_eq!(bench.ask(&mut *policy, &bench.request(99, 10), None), plan(50, 100));
+    }
+
+    /// ⟨50, 100⟩ and ⟨100, 50⟩ take 50 ms; a tenth of 55 ms leaves 49.5.
+    #[test]
+    fn a_margin_is_left_of_every_bound() {
+        let bench = Bench::elastic();
+        let mut policy = bench.policy("elastic-profile");
+        assert_ne!(bench.ask(&mut *policy, &bench.request(55, 10), None), plan(50, 50));
+        let method =
+            MethodSpec { margin: Some(Ratio::percent(10)), ..bench.scene.method().clone() };
+        let mut policy = bench.method_policy(&method);
+        assert_eq!(bench.ask(&mut *policy, &bench.request(55, 10), None), plan(50, 50));
+        // TPOT: a tenth of 11 ms leaves 9.9, of 12 ms 10.8.
+        assert_eq!(bench.ask(&mut *policy, &bench.request(112, 11), None), plan(50, 100));
+        assert_eq!(bench.ask(&mut *policy, &bench.request(112, 12), None), plan(100, 100));
     }
 
     #[test]

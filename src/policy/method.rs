@@ -6,6 +6,7 @@ use super::external::ExternalSpec;
 use super::size_rule::{Departure, Reading, SizeSpec};
 use crate::error::{Error, Result};
 use crate::profile::SCORE_HEAD;
+use crate::units::Ratio;
 
 /// One method of a comparison, as an experiment file states it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,10 @@ pub struct MethodSpec {
     /// How prompts are cut; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compressor: Option<String>,
+    /// Share of each bound that a plan's forecast must leave unused, for machines whose times vary;
+    /// absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<Ratio>,
     /// How plans are chosen.
     pub policy: PolicySpec,
 }
@@ -86,6 +91,21 @@ impl MethodSpec {
         }
         if let Some(size) = self.policy.size() {
             size.check(&self.name, self.policy.departure())?;
+        }
+        if let Some(margin) = self.margin {
+            let wrong = |problem, allowed| {
+                let error = Error::new(format!("method {}", self.name), problem);
+                Err(error.at("key \"margin\"").found(margin).allowed(allowed))
+            };
+            if matches!(self.policy, PolicySpec::Full {} | PolicySpec::External(_)) {
+                return wrong(
+                    "needs no margin",
+                    "no such key: the policy asks no forecast of ours",
+                );
+            }
+            if margin == Ratio::ONE {
+                return wrong("margin leaves no time", "a share below 1");
+            }
         }
         match &self.compressor {
             Some(compressor) if !self.policy.cuts_prompts() => {
@@ -276,6 +296,7 @@ pub fn standard_methods() -> Vec<MethodSpec> {
         family: family.into(),
         quality_family: answers.map(Into::into),
         compressor: policy.cuts_prompts().then(|| "structured".into()),
+        margin: None,
         policy,
     };
     vec![
@@ -307,6 +328,7 @@ fn elastilm_methods() -> [MethodSpec; 5] {
         family: if family == "width-original" { "width" } else { family }.into(),
         quality_family: Some(format!("{family}-{compressor}")),
         compressor: Some(compressor.into()),
+        margin: None,
         policy: PolicySpec::Elastilm { decisions: format!("{family}-{compressor}") },
     };
     [
@@ -324,6 +346,20 @@ fn elastilm_methods() -> [MethodSpec; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_margin_is_a_share_below_one_of_a_policy_that_forecasts() {
+        let method = |kind: &str, margin: &str| -> MethodSpec {
+            let policy = format!("policy = {{ kind = '{kind}' }}");
+            toml::from_str(&format!("name = 'a'\nfamily = 'width'\nmargin = {margin}\n{policy}"))
+                .unwrap()
+        };
+        method("elastic-profile", "0.1").check().unwrap();
+        let none = method("full", "0.1").check().unwrap_err().to_string();
+        assert!(none.contains("method a, key \"margin\": needs no margin"), "{none}");
+        let all = method("oracle", "1.0").check().unwrap_err().to_string();
+        assert!(all.contains("leaves no time"), "{all}");
+    }
 
     #[test]
     fn a_method_is_read_from_toml_and_stray_keys_are_refused() {

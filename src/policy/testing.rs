@@ -156,6 +156,11 @@ impl Bench {
         self.seeded_policy(kind, 1)
     }
 
+    /// The policy of a method over the bench's tables.
+    pub(crate) fn method_policy(&self, method: &MethodSpec) -> Box<dyn Policy> {
+        self.parts.scene(method).policy(&self.trace, 1).unwrap()
+    }
+
     /// The same under another seed.
     pub(crate) fn seeded_policy(&self, kind: &str, seed: u64) -> Box<dyn Policy> {
         let mut methods = standard_methods().into_iter();

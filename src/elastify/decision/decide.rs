@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 
-use super::file::HeadFile;
+use super::file::{HeadFile, HeadInfo, Numbers, plan_axes};
 use super::hard::{HardHead, LEVEL, RATIO};
 use super::labels::{LEVELS, Objective, RATIOS};
 use super::reading::{Reader, unit};
@@ -51,9 +51,64 @@ impl Decider {
     /// # Errors
     /// If the file is no decision-head or one of another trunk, or the runtime refuses the graph.
     pub fn open(runtime: &Runtime, path: &Path, precision: Precision) -> Result<Self> {
-        let file = HeadFile::load(path)?;
-        let (trunk, pieces) = (Trunk::of_assets()?, WordPieces::of_assets()?);
+        let (file, trunk) = (HeadFile::load(path)?, Trunk::of_assets()?);
         file.info.check_trunk(path, trunk.sha256())?;
+        Self::with(runtime, path, file, trunk, precision)
+    }
+
+    /// A soft head of real size for `datasets` that knows nothing yet: how long deciding takes does
+    /// not depend on its weights.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn untrained(
+        runtime: &Runtime,
+        base_model: &str,
+        datasets: &[Dataset],
+        shared_layers: usize,
+        precision: Precision,
+    ) -> Result<Self> {
+        let trunk = Trunk::of_assets()?;
+        let width = trunk.config().hidden;
+        let (levels, ratios) = plan_axes();
+        let info = HeadInfo {
+            schema: 1,
+            kind: DecisionKind::Soft,
+            base_model: base_model.to_owned(),
+            table: String::new(),
+            table_sha256: String::new(),
+            compressor: String::new(),
+            device: String::new(),
+            trunk_sha256: trunk.sha256().to_owned(),
+            shared_layers,
+            datasets: datasets.iter().map(|dataset| dataset.name.clone()).collect(),
+            trained_on: BTreeMap::new(),
+            validated_on: BTreeMap::new(),
+            levels,
+            ratios,
+            measures: BTreeMap::new(),
+            command: String::new(),
+        };
+        let zeros = |columns: usize| Numbers {
+            shape: vec![datasets.len(), columns],
+            values: vec![0.0; datasets.len() * columns],
+        };
+        let tensors = BTreeMap::from([
+            ("coefficients".to_owned(), zeros(TERMS)),
+            ("means".to_owned(), zeros(width)),
+        ]);
+        let file = HeadFile { info, tensors, sha256: String::new() };
+        Self::with(runtime, Path::new("untrained head"), file, trunk, precision)
+    }
+
+    fn with(
+        runtime: &Runtime,
+        path: &Path,
+        file: HeadFile,
+        trunk: Trunk,
+        precision: Precision,
+    ) -> Result<Self> {
+        let pieces = WordPieces::of_assets()?;
         let (graph_head, head) = match file.info.kind {
             DecisionKind::Soft => {
                 let own = trunk.layers()[file.info.shared_layers].clone();

@@ -1,0 +1,235 @@
+//! `pliant elastify all`: the whole offline stage, from nothing to an elastic model with measured
+//! profiles and both heads of the tiny language model.
+//!
+//! Each stage is a command of this program that can be run by hand; they are run one after the
+//! other, as processes of their own, in the folder that everything is written to. A ledger says
+//! which are finished; the others resume where they stopped.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use pliant::elastify::offline_cost::Meter;
+use pliant::{Error, Result, files, origin};
+
+use super::super::engine_args::BASE_MODEL;
+use super::super::output::print_line;
+
+/// Finished stages, in the folder.
+const LEDGER: &str = "elastify-all.json";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder to write to: device-profiles/elastic, device-profiles/quality and
+    /// device-profiles/DEVICE in it
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    root: PathBuf,
+    /// What this machine is called
+    #[arg(long, default_value = "this-machine")]
+    device: String,
+    /// Items per dataset that answers are measured on, at every level and prompt ratio; half of
+    /// them teach the decision-head
+    #[arg(long, default_value_t = 60)]
+    items: usize,
+    /// Passages whose spans are labelled for the score-head
+    #[arg(long, default_value_t = 100)]
+    label_items: usize,
+    /// Print the commands, run none
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// One command of the offline stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stage {
+    /// What it is for.
+    purpose: &'static str,
+    /// Arguments of `pliant`.
+    arguments: Vec<String>,
+}
+
+/// A finished stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Finished {
+    /// Arguments of `pliant`, with spaces between.
+    command: String,
+    /// Day, `YYYY-MM-DD`.
+    date: String,
+    /// Seconds on the clock, of the last attempt.
+    wall_s: f64,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let stages = stages(args);
+    if args.dry_run {
+        for stage in &stages {
+            print_line(format!("pliant {}", stage.arguments.join(" ")))?;
+        }
+        return Ok(());
+    }
+    let root = &args.root;
+    std::fs::create_dir_all(root).map_err(|error| Error::io(root, "cannot create", error))?;
+    let program = std::env::current_exe()
+        .map_err(|error| Error::new("pliant", "cannot find itself").caused_by(error))?;
+    let mut start = |stage: &Stage| {
+        let status = Command::new(&program).args(&stage.arguments).current_dir(root).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(Error::new("pliant elastify all", "a stage stopped")
+                .at(format!("pliant {}", stage.arguments.join(" ")))
+                .found(status)
+                .allowed("run `pliant elastify all` again to go on there")),
+            Err(error) => Err(Error::new("pliant", "cannot be started").caused_by(error)),
+        }
+    };
+    run_stages(&stages, &root.join(LEDGER), &mut start)
+}
+
+/// Runs the stages that the ledger does not name, in order, and enters each when it is finished.
+fn run_stages(
+    stages: &[Stage],
+    ledger: &Path,
+    start: &mut dyn FnMut(&Stage) -> Result<()>,
+) -> Result<()> {
+    let mut finished = read_ledger(ledger)?;
+    for (nth, stage) in stages.iter().enumerate() {
+        let command = stage.arguments.join(" ");
+        let place = format!("[{}/{}] {}", nth + 1, stages.len(), stage.purpose);
+        if let Some(known) = finished.iter().find(|known| known.command == command) {
+            print_line(format!("{place}: finished on {}, {:.0} s", known.date, known.wall_s))?;
+            continue;
+        }
+        print_line(format!("{place}: pliant {command}"))?;
+        let meter = Meter::start();
+        start(stage)?;
+        let wall_s = (meter.spent().wall_s * 10.0).round() / 10.0;
+        finished.push(Finished { command, date: origin::today(), wall_s });
+        let json = serde_json::to_vec_pretty(&finished).expect("a ledger is plain data");
+        files::write_whole(ledger, &json)?;
+    }
+    let own = |known: &&Finished| stages.iter().any(|s| s.arguments.join(" ") == known.command);
+    let wall_s: f64 = finished.iter().filter(own).map(|known| known.wall_s).sum();
+    print_line(format!("all {} stages finished: {:.1} minutes", stages.len(), wall_s / 60.0))
+}
+
+fn read_ledger(path: &Path) -> Result<Vec<Finished>> {
+    match std::fs::read(path) {
+        Ok(json) => serde_json::from_slice(&json)
+            .map_err(|error| Error::file(path, "not a ledger of finished stages").caused_by(error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::io(path, "cannot read", error)),
+    }
+}
+
+fn stages(args: &Args) -> Vec<Stage> {
+    let elastic = format!("device-profiles/elastic/{BASE_MODEL}");
+    let scores = format!("{elastic}/elastic.scores.json");
+    let labels = format!("{elastic}/tlm/labels.jsonl");
+    let (device, table) = (&args.device, "width-lora-score-head");
+    let (items, label_items) = (args.items, args.label_items);
+    let stage = |purpose, command: String| Stage {
+        purpose,
+        arguments: command.split_whitespace().map(str::to_owned).collect(),
+    };
+    vec![
+        stage("weights and data", "assets fetch".into()),
+        stage(
+            "importance, order and ladder",
+            format!(
+                "elastify --family width --base-model {BASE_MODEL} --scores {scores} --out \
+                 {elastic}/width.json"
+            ),
+        ),
+        stage(
+            "ladder of whole layers, for comparison",
+            format!(
+                "elastify allocate --family layer-removal --scores {scores} --out \
+                 {elastic}/layer-removal.json"
+            ),
+        ),
+        stage("recovery", "elastify recover --levels 20,30,40,50,60,70,80,90".into()),
+        stage(
+            "labels of the score-head",
+            format!("elastify tlm label --items {label_items} --shot-items 16 --out {labels}"),
+        ),
+        stage("score-head", format!("elastify tlm train-score --labels {labels}")),
+        stage(
+            "latencies",
+            format!("profile latency --device {device} --families width,layer-removal,width-lora"),
+        ),
+        stage("latencies of both heads", format!("elastify tlm profile --device {device}")),
+        stage(
+            "answers",
+            format!(
+                "profile quality --family width-lora --table {table} --compressor score-head \
+                 --items {items}"
+            ),
+        ),
+        stage(
+            "decision-head",
+            format!(
+                "elastify tlm train-decision --table {table} --family width-lora --device \
+                 device-profiles/{device} --name {table}"
+            ),
+        ),
+        stage("decisions", format!("elastify tlm decide --name {table}")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::super::Cli;
+    use super::*;
+
+    fn args() -> Args {
+        let (root, device) = (PathBuf::from("."), "mine".to_owned());
+        Args { root, device, items: 60, label_items: 100, dry_run: false }
+    }
+
+    #[test]
+    fn every_stage_is_a_command_of_this_program() {
+        for stage in stages(&args()) {
+            let command = ["pliant".to_owned()].into_iter().chain(stage.arguments.clone());
+            let parsed = Cli::try_parse_from(command);
+            assert!(parsed.is_ok(), "{:?}: {}", stage.arguments, parsed.unwrap_err());
+        }
+    }
+
+    /// Of five stages the third stops: the first two are not run again.
+    #[test]
+    fn a_broken_run_goes_on_at_the_stage_that_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join(LEDGER);
+        let stages = &stages(&args())[..5];
+        let mut started = Vec::new();
+        let broken = run_stages(stages, &ledger, &mut |stage| {
+            started.push(stage.purpose);
+            if started.len() == 3 { Err(Error::new("stage", "killed")) } else { Ok(()) }
+        });
+        assert!(broken.unwrap_err().to_string().contains("killed"));
+        run_stages(stages, &ledger, &mut |stage| {
+            started.push(stage.purpose);
+            Ok(())
+        })
+        .unwrap();
+        let purposes: Vec<_> = stages.iter().map(|stage| stage.purpose).collect();
+        let expected: Vec<_> = purposes[..3].iter().chain(&purposes[2..]).copied().collect();
+        assert_eq!(started, expected);
+        assert_eq!(read_ledger(&ledger).unwrap().len(), 5);
+        run_stages(stages, &ledger, &mut |_| unreachable!("all are finished")).unwrap();
+    }
+
+    #[test]
+    fn a_foreign_ledger_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join(LEDGER);
+        std::fs::write(&ledger, "{}").unwrap();
+        let error = run_stages(&stages(&args()), &ledger, &mut |_| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("not a ledger of finished stages"), "{error}");
+        assert_eq!(std::fs::read_to_string(&ledger).unwrap(), "{}");
+    }
+}
