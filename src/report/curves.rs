@@ -199,7 +199,7 @@ impl Curves {
 }
 
 /// The items of `dataset` that every table which has the dataset at all has.
-fn common_items(tables: &[&QualityTable], dataset: &str) -> BTreeSet<u32> {
+pub(super) fn common_items(tables: &[&QualityTable], dataset: &str) -> BTreeSet<u32> {
     let items = |table: &&QualityTable| -> BTreeSet<u32> {
         table.items(dataset).map(|(item, _)| item).collect()
     };
@@ -237,7 +237,7 @@ fn line(table: &QualityTable, dataset: &str, items: &BTreeSet<u32>, over: Over) 
 }
 
 /// The mean over `lines` where all of them have a point; intervals from their variances.
-fn mean_line(lines: &[Vec<Point>]) -> Vec<Point> {
+pub(super) fn mean_line(lines: &[Vec<Point>]) -> Vec<Point> {
     let lines: Vec<_> = lines.iter().filter(|line| !line.is_empty()).collect();
     let Some(first) = lines.first() else { return Vec::new() };
     let count = lines.len() as f64;

@@ -13,6 +13,7 @@ use super::cost_bars::draw_offline_cost;
 use super::curves::{Curves, Over};
 use super::layer_bars::draw_layer_importance;
 use super::oracle_share::oracle_share;
+use super::recovery::{Tables, draw_recovery};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::metrics::MetricsRow;
@@ -27,6 +28,18 @@ pub enum FigureSpec {
         folder: PathBuf,
         /// What is compared.
         series: Vec<SeriesSpec>,
+    },
+    /// What tuning gives each level, beside what it gives the full model: gains and gaps, paired by
+    /// item.
+    Recovery {
+        /// Folder of the quality tables.
+        folder: PathBuf,
+        /// Table of the sub-models as they were cut.
+        untuned: String,
+        /// Table of the same, tuned.
+        tuned: String,
+        /// Table of the full model, equally tuned.
+        control: String,
     },
     /// How much the loss grows when each layer is removed: the study's 10b.
     LayerImportance {
@@ -69,6 +82,10 @@ impl FigureSpec {
             Self::SubModels { folder, series } | Self::Compressors { folder, series, .. } => {
                 series.iter().map(|series| folder.join(format!("{}.csv", series.table))).collect()
             }
+            Self::Recovery { folder, untuned, tuned, control } => {
+                let file = |table: &String| folder.join(format!("{table}.csv"));
+                [untuned, tuned, control].map(file).to_vec()
+            }
             Self::LayerImportance { manifest } => vec![manifest.clone()],
             Self::OfflineCost { table } => vec![table.clone()],
             Self::OracleShare {} => Vec::new(),
@@ -88,6 +105,12 @@ impl FigureSpec {
             Self::Compressors { folder, level, series } => {
                 let over = Over::Ratios { level: *level };
                 Curves::read(folder, series, over)?.draw("compressors", out)
+            }
+            Self::Recovery { folder, untuned, tuned, control } => {
+                match self.inputs().iter().find_map(|table| absent(table)) {
+                    Some(text) => Ok(text),
+                    None => draw_recovery(folder, Tables { untuned, tuned, control }, out),
+                }
             }
             Self::LayerImportance { manifest } => match absent(manifest) {
                 Some(text) => Ok(text),

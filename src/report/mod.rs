@@ -20,6 +20,7 @@ mod metrics_table;
 mod oracle_share;
 mod quality_maps;
 mod readme;
+mod recovery;
 
 pub use accuracy_bars::draw_e2e_bars;
 pub use extra_figures::{FigureSpec, SeriesSpec, check_figures};
