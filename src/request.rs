@@ -66,7 +66,8 @@ impl Bounds {
     #[must_use]
     pub fn less(self, margin: Ratio) -> Self {
         let Self { ttft, tpot } = self;
-        Self { ttft: ttft - margin.of(ttft), tpot: tpot - margin.of(tpot) }
+        let less = |bound: Duration| bound.saturating_sub(margin.of(bound));
+        Self { ttft: less(ttft), tpot: less(tpot) }
     }
 }
 

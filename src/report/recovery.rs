@@ -219,7 +219,7 @@ mod tests {
                 "dataset,item,level,r10,r20,r30,r40,r50,r60,r70,r80,r90,r100\n".to_owned();
             for (level, rights) in rows {
                 for (item, right) in rights.iter().enumerate() {
-                    text += &format!("sciq,{item},{level},,,,,,,,,,{right}\n");
+                    writeln!(text, "sciq,{item},{level},,,,,,,,,,{right}").unwrap();
                 }
             }
             std::fs::write(folder.path().join(format!("{table}.csv")), text).unwrap();
