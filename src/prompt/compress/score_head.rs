@@ -86,14 +86,14 @@ pub fn compress(
     CompressedPrompt { tokens, full_tokens }
 }
 
-/// Ever shorter prompts: the full one, one step of the shots fewer each time, one sentence fewer,
+/// Ever shorter prompts: the full one, one more step of the shots each time, one sentence fewer,
 /// one word of the last sentence fewer, down to the question.
 fn candidates<'a>(
     dataset: &'a Dataset,
     item: &'a Item,
     scores: &'a KeepScores,
 ) -> impl Iterator<Item = String> + 'a {
-    let steps = steps(dataset.shots.len(), &scores.shots);
+    let steps = steps(&dataset.shots, &scores.shots);
     let fewer_shots =
         (0..=steps.len()).map(move |count| shorter_shots(dataset, &steps[..count]) + &item.text());
     let fewer_words = shorter_passages(item, scores).into_iter().map(|passage| {
@@ -106,13 +106,24 @@ fn candidates<'a>(
     fewer_shots.chain(fewer_words)
 }
 
-/// `order`, then the shots it leaves, front first.
-fn steps(shots: usize, order: &[ShotPart]) -> Vec<ShotPart> {
-    let known = order.iter().filter(|step| step.shot < shots).copied();
-    let mut steps: Vec<ShotPart> = known.collect();
-    let rest = (0..shots).map(|shot| ShotPart { shot, part: Part::Whole });
-    let rest: Vec<_> = rest.filter(|step| !steps.contains(step)).collect();
-    steps.extend(rest);
+/// `order`, then the shots it leaves, front first. A shot that goes whole loses its passage one step
+/// earlier, so that less of a budget stays unused between the two.
+fn steps(shots: &[String], order: &[ShotPart]) -> Vec<ShotPart> {
+    let known = order.iter().filter(|step| step.shot < shots.len()).copied();
+    let mut wanted: Vec<ShotPart> = known.collect();
+    let rest = (0..shots.len()).map(|shot| ShotPart { shot, part: Part::Whole });
+    let rest: Vec<_> = rest.filter(|step| !wanted.contains(step)).collect();
+    wanted.extend(rest);
+    let mut steps = Vec::with_capacity(2 * shots.len());
+    for step in wanted {
+        let passage = ShotPart { part: Part::Passage, ..step };
+        if without_passage(&shots[step.shot]).is_some() && !steps.contains(&passage) {
+            steps.push(passage);
+        }
+        if step.part == Part::Whole {
+            steps.push(step);
+        }
+    }
     steps
 }
 
@@ -235,6 +246,7 @@ mod tests {
             [
                 &format!("{}{}{whole}", dataset.shots[0], dataset.shots[1]),
                 &format!("{}{short}{whole}", dataset.shots[0]),
+                &format!("Question: shot 0?\nAnswer: yes\n\n{short}{whole}"),
                 &format!("{short}{whole}"),
                 whole,
                 "Rocks are old. Heat melts ice.\n",
@@ -249,8 +261,12 @@ mod tests {
     #[test]
     fn shots_of_an_unknown_dataset_go_front_first() {
         let (dataset, scores) = (dataset(), KeepScores::default());
-        let texts: Vec<String> = candidates(&dataset, &item(), &scores).take(3).collect();
-        assert!(texts[1].starts_with("Passage 1.") && texts[2].starts_with("Rocks"));
+        let texts: Vec<String> = candidates(&dataset, &item(), &scores).take(5).collect();
+        let starts =
+            ["Passage 0.", "Question: shot 0?", "Passage 1.", "Question: shot 1?", "Rocks"];
+        for (text, start) in texts.iter().zip(starts) {
+            assert!(text.starts_with(start), "{text}");
+        }
     }
 
     #[test]
