@@ -1,6 +1,6 @@
-//! What the offline stage costs: a bar per step; the study's Figure 17.
+//! What the offline stage costs: a bar per stage and part; the study's Figure 17.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plotters::prelude::{PathElement, Rectangle};
 use plotters::style::Color;
@@ -18,90 +18,142 @@ const VALUE_PX: i32 = 190;
 
 /// A row of `offline-cost.csv`; columns beyond these are not drawn.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-struct Stage {
-    #[serde(rename = "stage")]
-    name: String,
+struct Cost {
+    stage: String,
+    #[serde(default)]
+    part: String,
     wall_s: f64,
-    cpu_s: f64,
+    cpu_s: Option<f64>,
     tokens: Option<u64>,
+    #[serde(default)]
+    energy_modelled_j: Option<f64>,
 }
 
-/// Draws `offline-cost` from the table `table` into `folder`.
+impl Cost {
+    /// Stage and part; a part that is a number is a level.
+    fn name(&self) -> String {
+        match self.part.as_str() {
+            "" => self.stage.clone(),
+            part if self.level().is_some() => format!("{}, {part} %", self.stage),
+            part => format!("{}, {part}", self.stage),
+        }
+    }
+
+    fn level(&self) -> Option<u16> {
+        self.part.parse().ok()
+    }
+
+    /// What the bar shows: processor time, or time on the clock where that is not known.
+    fn seconds(&self) -> f64 {
+        self.cpu_s.unwrap_or(self.wall_s)
+    }
+}
+
+/// Draws `offline-cost` from `tables` into `folder`, stages in the tables' order, levels rising.
 ///
 /// # Errors
-/// If the table is broken, or a file cannot be written.
-pub(super) fn draw_offline_cost(table: &Path, folder: &Path) -> Result<String> {
-    let stages = read(table)?;
+/// If a table is broken, or a file cannot be written.
+pub(super) fn draw_offline_cost(tables: &[PathBuf], folder: &Path) -> Result<String> {
+    let mut costs = Vec::new();
+    for table in tables {
+        costs.extend(read(table)?);
+    }
+    let stages: Vec<String> = costs.iter().map(|cost| cost.stage.clone()).collect();
+    let first = |cost: &Cost| stages.iter().position(|stage| *stage == cost.stage);
+    costs.sort_by_key(|cost| (first(cost), cost.level()));
     let sheet = Sheet {
         title: "Cost of the offline stage".to_owned(),
-        caption: format!(
-            "Dark: wall time; pale behind it: processor time over all cores. Tokens are those \
-             trained on or scored. Source: {}. Provenance: measured by the commands themselves.",
-            table.file_name().unwrap_or_default().to_string_lossy()
-        ),
+        caption: "Bars: processor time over all cores. Tokens are those trained on or scored; time on \
+                  the clock depends on what else ran; energy is processor time times an assumed power \
+                  per core (modelled). Provenance: measured by the commands themselves."
+            .to_owned(),
         width_px: WIDTH_PX,
-        height_px: ROW_PX * stages.len() as u32 + BELOW_PX as u32,
+        height_px: ROW_PX * costs.len() as u32 + BELOW_PX as u32,
     };
-    sheet.write(folder, "offline-cost", |area| draw(area, &stages))?;
-    let mut rows = vec![["offline stage", "wall s", "cpu s", "tokens"].map(str::to_owned).to_vec()];
-    for stage in &stages {
-        let tokens = stage.tokens.map_or_else(String::new, |tokens| tokens.to_string());
-        let [wall, cpu] = [stage.wall_s, stage.cpu_s].map(|seconds| format!("{seconds:.1}"));
-        rows.push(vec![stage.name.clone(), wall, cpu, tokens]);
-    }
-    let sum = |of: fn(&Stage) -> f64| format!("{:.1}", stages.iter().map(of).sum::<f64>());
-    rows.push(vec!["all".into(), sum(|s| s.wall_s), sum(|s| s.cpu_s), String::new()]);
-    Ok(text_table(&rows))
+    sheet.write(folder, "offline-cost", |area| draw(area, &costs))?;
+    Ok(text(&costs))
 }
 
-fn read(path: &Path) -> Result<Vec<Stage>> {
+fn text(costs: &[Cost]) -> String {
+    let names = ["offline stage", "wall s", "cpu s", "tokens", "energy J (modelled)"];
+    let mut rows = vec![names.map(str::to_owned).to_vec()];
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.1}"));
+    for cost in costs {
+        let tokens = cost.tokens.map_or_else(String::new, |tokens| tokens.to_string());
+        let energy = number(cost.energy_modelled_j);
+        rows.push(vec![cost.name(), number(Some(cost.wall_s)), number(cost.cpu_s), tokens, energy]);
+    }
+    let sum = |of: fn(&Cost) -> Option<f64>| number(Some(costs.iter().filter_map(of).sum()));
+    rows.push(vec![
+        "all".into(),
+        sum(|cost| Some(cost.wall_s)),
+        sum(|cost| cost.cpu_s),
+        costs.iter().filter_map(|cost| cost.tokens).sum::<u64>().to_string(),
+        sum(|cost| cost.energy_modelled_j),
+    ]);
+    text_table(&rows)
+}
+
+fn read(path: &Path) -> Result<Vec<Cost>> {
     let wrong = |error: csv::Error| Error::file(path, "not a table of costs").caused_by(error);
     let mut reader = csv::Reader::from_path(path).map_err(wrong)?;
-    let stages: Vec<Stage> = reader.deserialize().collect::<csv::Result<_>>().map_err(wrong)?;
-    let sound = |stage: &&Stage| {
-        let seconds = [stage.wall_s, stage.cpu_s];
-        seconds.iter().all(|seconds| seconds.is_finite() && *seconds >= 0.0)
+    let costs: Vec<Cost> = reader.deserialize().collect::<csv::Result<_>>().map_err(wrong)?;
+    let sound = |cost: &&Cost| {
+        let seconds = [Some(cost.wall_s), cost.cpu_s, cost.energy_modelled_j];
+        seconds.iter().flatten().all(|value| value.is_finite() && *value >= 0.0)
     };
-    match stages.iter().find(|stage| !sound(stage)) {
-        Some(stage) => Err(Error::file(path, "not a length of time")
-            .at(format!("stage {}", stage.name))
-            .found(format!("{} s wall, {} s cpu", stage.wall_s, stage.cpu_s))
-            .allowed("0 or more seconds")),
-        None if stages.is_empty() => Err(Error::file(path, "no stages")),
-        None => Ok(stages),
+    match costs.iter().find(|cost| !sound(cost)) {
+        Some(cost) => Err(Error::file(path, "not a length of time or an energy")
+            .at(format!("stage {}", cost.name()))
+            .found(format!("{} s wall, {:?} s cpu", cost.wall_s, cost.cpu_s))
+            .allowed("0 or more")),
+        None if costs.is_empty() => Err(Error::file(path, "no stages")),
+        None => Ok(costs),
     }
 }
 
-fn draw(area: &Area<'_>, stages: &[Stage]) -> Drawn {
+/// A step of 1, 2 or 5 times a power of ten that parts `longest` minutes into at most six.
+fn tick_minutes(longest: f64) -> f64 {
+    let power = 10_f64.powf((longest / 6.0).log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
+    steps.into_iter().find(|step| longest / step <= 6.0).unwrap_or(10.0 * power)
+}
+
+fn draw(area: &Area<'_>, costs: &[Cost]) -> Drawn {
     let (width, height) = area.dim_in_pixel();
     let bottom = height as i32 - BELOW_PX;
-    let names_px = stages.iter().map(|stage| LABEL.width_px(&stage.name)).max().unwrap_or(0);
+    let names: Vec<String> = costs.iter().map(Cost::name).collect();
+    let names_px = names.iter().map(|name| LABEL.width_px(name)).max().unwrap_or(0);
     let (left, right) = (names_px + 16, width as i32 - VALUE_PX);
-    let longest = stages.iter().map(|stage| stage.wall_s.max(stage.cpu_s)).fold(1e-9, f64::max);
+    let longest = costs.iter().map(Cost::seconds).fold(1e-9, f64::max);
     let x = |seconds: f64| left + (seconds / longest * f64::from(right - left)).round() as i32;
-    for quarter in 0..=4 {
-        let seconds = longest * f64::from(quarter) / 4.0;
-        area.draw(&PathElement::new([(x(seconds), 0), (x(seconds), bottom)], GRID))?;
+    let step = tick_minutes(longest / 60.0);
+    for tick in 0..=(longest / 60.0 / step) as u32 {
+        let minutes = f64::from(tick) * step;
+        let at = x(minutes * 60.0);
+        area.draw(&PathElement::new([(at, 0), (at, bottom)], GRID))?;
         let style = TICK.anchored(HPos::Center, VPos::Top);
-        write_text(area, &format!("{:.1}", seconds / 60.0), &style, (x(seconds), bottom + 5))?;
+        let decimals = if step < 1.0 { 1 } else { 0 };
+        write_text(area, &format!("{minutes:.decimals$}"), &style, (at, bottom + 5))?;
     }
     let colour = colours::of_method("elastilm");
-    for (row, stage) in stages.iter().enumerate() {
+    for (row, (cost, name)) in costs.iter().zip(&names).enumerate() {
         let (top, end) = (row as i32 * ROW_PX as i32 + 6, (row as i32 + 1) * ROW_PX as i32 - 6);
-        let bar = |seconds: f64| [(left, top), (x(seconds), end)];
-        area.draw(&Rectangle::new(bar(stage.cpu_s), colour.mix(0.25).filled()))?;
-        area.draw(&Rectangle::new(bar(stage.wall_s), colour.filled()))?;
+        let bar = [(left, top), (x(cost.seconds()), end)];
+        area.draw(&Rectangle::new(bar, colour.filled()))?;
         let middle = i32::midpoint(top, end);
         let style = LABEL.anchored(HPos::Right, VPos::Center);
-        write_text(area, &stage.name, &style, (left - 8, middle))?;
-        let tokens = stage.tokens.map_or(String::new(), |tokens| format!(", {tokens} tokens"));
-        let value = format!("{:.1} min{tokens}", stage.wall_s / 60.0);
-        let at = (x(stage.wall_s.max(stage.cpu_s)) + 8, middle);
+        write_text(area, name, &style, (left - 8, middle))?;
+        let tokens = cost.tokens.filter(|&tokens| tokens > 0);
+        let tokens = tokens.map_or(String::new(), |n| format!(", {} k tokens", n.div_ceil(1000)));
+        let value = format!("{:.1} min{tokens}", cost.seconds() / 60.0);
+        let at = (x(cost.seconds()) + 8, middle);
         write_text(area, &value, &TICK.anchored(HPos::Left, VPos::Center), at)?;
     }
     area.draw(&PathElement::new([(left, 0), (left, bottom)], FAINT_INK))?;
     let style = LABEL.anchored(HPos::Center, VPos::Top);
-    write_text(area, "minutes", &style, (i32::midpoint(left, right), bottom + 22))
+    let title = "processor time, minutes";
+    write_text(area, title, &style, (i32::midpoint(left, right), bottom + 22))
 }
 
 #[cfg(test)]
@@ -118,16 +170,24 @@ mod tests {
     #[test]
     fn stages_are_drawn_and_added_up() {
         let (folder, path) = table(
-            "stage,wall_s,cpu_s,tokens,energy_j\nimportance,60,110,6400,\nrecovery,600,1150.5,,12\n",
+            "stage,part,wall_s,cpu_s,tokens,energy_modelled_j\nrecover,50,600,1150.5,2000,12\n\
+             recover,20,300,500,2000,6\nimportance,width,60,,6400,\nrecover,100,1,1,1,1\n",
         );
-        let text = draw_offline_cost(&path, folder.path()).unwrap();
+        let text = draw_offline_cost(&[path], folder.path()).unwrap();
         insta::assert_snapshot!(text.trim_end(), @r"
-        offline stage  wall s   cpu s  tokens
-        importance       60.0   110.0    6400
-        recovery        600.0  1150.5
-        all             660.0  1260.5
+        offline stage      wall s   cpu s  tokens  energy J (modelled)
+        recover, 20 %       300.0   500.0    2000                  6.0
+        recover, 50 %       600.0  1150.5    2000                 12.0
+        recover, 100 %        1.0     1.0       1                  1.0
+        importance, width    60.0            6400
+        all                 961.0  1651.5   10401                 19.0
         ");
         assert!(folder.path().join("offline-cost.png").exists());
+    }
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        assert_eq!([29.7, 11.0, 6.0, 0.5].map(tick_minutes), [5.0, 2.0, 1.0, 0.1]);
     }
 
     #[test]
@@ -135,7 +195,7 @@ mod tests {
         for (text, problem) in [
             ("stage,wall_s,cpu_s,tokens\na,-1,0,\n", "not a length of time"),
             ("stage,wall_s,cpu_s,tokens\n", "no stages"),
-            ("stage,wall_s\na,1\n", "not a table of costs"),
+            ("stage,cpu_s\na,1\n", "not a table of costs"),
         ] {
             let (_folder, path) = table(text);
             assert!(read(&path).unwrap_err().to_string().contains(problem), "{text}");

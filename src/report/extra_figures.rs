@@ -59,8 +59,8 @@ pub enum FigureSpec {
     OracleShare {},
     /// Time and tokens of each offline stage: the study's 17.
     OfflineCost {
-        /// `offline-cost.csv`.
-        table: PathBuf,
+        /// Files `offline-cost.csv`, one after the other.
+        tables: Vec<PathBuf>,
     },
 }
 
@@ -87,7 +87,7 @@ impl FigureSpec {
                 [untuned, tuned, control].map(file).to_vec()
             }
             Self::LayerImportance { manifest } => vec![manifest.clone()],
-            Self::OfflineCost { table } => vec![table.clone()],
+            Self::OfflineCost { tables } => tables.clone(),
             Self::OracleShare {} => Vec::new(),
         }
     }
@@ -116,9 +116,9 @@ impl FigureSpec {
                 Some(text) => Ok(text),
                 None => draw_layer_importance(manifest, out),
             },
-            Self::OfflineCost { table } => match absent(table) {
+            Self::OfflineCost { tables } => match tables.iter().find_map(|table| absent(table)) {
                 Some(text) => Ok(text),
-                None => draw_offline_cost(table, out),
+                None => draw_offline_cost(tables, out),
             },
             Self::OracleShare {} => {
                 let (text, csv) = oracle_share(rows);
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_to_be_absent() {
-        let figure = FigureSpec::OfflineCost { table: "no-such.csv".into() };
+        let figure = FigureSpec::OfflineCost { tables: vec!["no-such.csv".into()] };
         let folder = tempfile::tempdir().unwrap();
         let text = figure.draw(&[], folder.path()).unwrap();
         assert_eq!(text, "absent: no-such.csv is not there, its figure is not drawn\n");
