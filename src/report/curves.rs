@@ -38,6 +38,9 @@ pub(super) struct Curves {
     over: Over,
     /// By series: its name and, by panel, its points; `None` if its table is not there.
     series: Vec<(String, Option<Vec<Vec<Point>>>)>,
+    /// By series after the first that is there: its name and, by panel, the first's accuracy less its
+    /// own, paired by item.
+    differences: Vec<(String, Vec<Vec<Point>>)>,
     /// Names of the panels and how many items each rests on.
     panels: Vec<(String, usize)>,
     provenance: String,
@@ -64,14 +67,18 @@ impl Curves {
         let datasets: BTreeSet<&str> = known.iter().flat_map(|table| table.datasets()).collect();
         let mut panels: Vec<(String, usize)> = Vec::new();
         let mut points: Vec<Vec<Vec<Point>>> = vec![Vec::new(); known.len()];
+        let mut paired: Vec<Vec<Vec<Point>>> = vec![Vec::new(); known.len() - 1];
         for dataset in datasets {
             let items = common_items(&known, dataset);
             for (table, points) in known.iter().zip(&mut points) {
                 points.push(line(table, dataset, &items, over));
             }
+            for (other, points) in known[1..].iter().zip(&mut paired) {
+                points.push(difference_line(known[0], other, dataset, &items, over));
+            }
             panels.push((dataset.to_owned(), items.len()));
         }
-        for points in &mut points {
+        for points in points.iter_mut().chain(&mut paired) {
             points.push(mean_line(points));
         }
         panels.push((MEAN.to_owned(), panels.iter().map(|(_, items)| items).sum()));
@@ -79,17 +86,22 @@ impl Curves {
             || "of unknown origin".to_owned(),
             |manifest| format!("{}, {}", manifest.base_model, manifest.model_source),
         );
+        let names =
+            tables.iter().filter(|(_, table)| table.is_some()).map(|(name, _)| name.clone());
+        let differences = names.skip(1).zip(paired).collect();
         let mut points = points.into_iter();
         let series = tables
             .into_iter()
             .map(|(name, table)| (name, table.and_then(|_| points.next())))
             .collect();
-        Ok(Self { over, series, panels, provenance })
+        Ok(Self { over, series, differences, panels, provenance })
     }
 
-    /// Writes `FOLDER/NAME.svg`, `.png` and `.csv`, and returns the mean panel as text.
+    /// Writes `FOLDER/NAME.svg`, `.png`, `.csv` and `NAME-paired.csv`, and returns the mean panel as
+    /// text.
     pub fn draw(&self, name: &str, out: &Path) -> Result<String> {
         write_whole(&out.join(format!("{name}.csv")), self.csv().as_bytes())?;
+        write_whole(&out.join(format!("{name}-paired.csv")), self.paired_csv().as_bytes())?;
         let panels: Vec<Panel> = (0..self.panels.len()).map(|at| self.panel(at)).collect();
         let names: Vec<_> = self
             .series
@@ -172,6 +184,22 @@ impl Curves {
         text
     }
 
+    /// Points of accuracy, the first series less each other.
+    fn paired_csv(&self) -> String {
+        let mut text = "series,against,panel,items,x_percent,difference,lo,hi\n".to_owned();
+        let first = self.series.iter().find(|(_, points)| points.is_some());
+        let first = first.map_or("", |(name, _)| name);
+        for (against, panels) in &self.differences {
+            for ((panel, items), points) in self.panels.iter().zip(panels) {
+                for Point { x, y, lo, hi } in points {
+                    writeln!(text, "{first},{against},{panel},{items},{x},{y:.2},{lo:.2},{hi:.2}")
+                        .expect("a string can always grow");
+                }
+            }
+        }
+        text
+    }
+
     /// The mean panel: a row per series.
     fn text(&self) -> String {
         let last = self.panels.len() - 1;
@@ -210,30 +238,71 @@ pub(super) fn common_items(tables: &[&QualityTable], dataset: &str) -> BTreeSet<
 /// The points of one table on one dataset, where anything was measured.
 fn line(table: &QualityTable, dataset: &str, items: &BTreeSet<u32>, over: Over) -> Vec<Point> {
     let rows: Vec<RowId> = items.iter().filter_map(|&item| table.row(dataset, item)).collect();
+    let point = |Cell { x, level, ratio }: Cell| {
+        let right = rows.iter().filter_map(|&row| table.correct(row, level, ratio));
+        point(x, &right.map(|right| f64::from(u8::from(right))).collect::<Vec<_>>())
+    };
+    cells(table, over).into_iter().filter_map(point).collect()
+}
+
+/// The points of `table` less `other` on one dataset, item by item, where both were measured.
+fn difference_line(
+    table: &QualityTable,
+    other: &QualityTable,
+    dataset: &str,
+    items: &BTreeSet<u32>,
+    over: Over,
+) -> Vec<Point> {
+    let others = cells(other, over);
+    let point = |cell: Cell| {
+        let against = others.iter().find(|other| other.x == cell.x)?;
+        let difference = |&item: &u32| {
+            let right = |table: &QualityTable, cell: &Cell| {
+                let right = table.correct(table.row(dataset, item)?, cell.level, cell.ratio)?;
+                Some(f64::from(u8::from(right)))
+            };
+            Some(right(table, &cell)? - right(other, against)?)
+        };
+        point(cell.x, &items.iter().filter_map(difference).collect::<Vec<_>>())
+    };
+    cells(table, over).into_iter().filter_map(point).collect()
+}
+
+/// A place on the x axis, in percent, and what of a table stands there.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    x: u16,
+    level: usize,
+    ratio: usize,
+}
+
+fn cells(table: &QualityTable, over: Over) -> Vec<Cell> {
     let full = PROMPT_RATIOS.len() - 1;
-    let cells: Vec<(u16, usize, usize)> = match over {
+    match over {
         Over::Levels => {
             let levels = table.levels().iter().enumerate();
-            levels.map(|(place, level)| (level.as_percent(), place, full)).collect()
+            let cell = |(place, level): (usize, &Level)| Cell {
+                x: level.as_percent(),
+                level: place,
+                ratio: full,
+            };
+            levels.map(cell).collect()
         }
         Over::Ratios { level } => {
-            let Some(place) = table.level_index(Level::percent(level)) else { return Vec::new() };
+            let Some(level) = table.level_index(Level::percent(level)) else { return Vec::new() };
             let ratios = PROMPT_RATIOS.iter().enumerate();
-            ratios.map(|(ratio, share): (_, &Ratio)| (share.as_percent(), place, ratio)).collect()
+            let cell =
+                |(ratio, share): (usize, &Ratio)| Cell { x: share.as_percent(), level, ratio };
+            ratios.map(cell).collect()
         }
-    };
-    let point = |(x, level, ratio): (u16, usize, usize)| {
-        let right: Vec<f64> = rows
-            .iter()
-            .filter_map(|&row| table.correct(row, level, ratio))
-            .map(|right| f64::from(u8::from(right)))
-            .collect();
-        let y = crate::metrics::mean(&right)?;
-        let (lo, hi) =
-            bootstrap_mean_95(&right).map_or((y, y), |interval| (interval.lo, interval.hi));
-        Some(Point { x: f64::from(x), y: 100.0 * y, lo: 100.0 * lo, hi: 100.0 * hi })
-    };
-    cells.into_iter().filter_map(point).collect()
+    }
+}
+
+/// The mean of `values` in percent with its interval; `None` without any.
+pub(super) fn point(x: u16, values: &[f64]) -> Option<Point> {
+    let y = crate::metrics::mean(values)?;
+    let (lo, hi) = bootstrap_mean_95(values).map_or((y, y), |interval| (interval.lo, interval.hi));
+    Some(Point { x: f64::from(x), y: 100.0 * y, lo: 100.0 * lo, hi: 100.0 * hi })
 }
 
 /// The mean over `lines` where all of them have a point; intervals from their variances.
@@ -294,6 +363,13 @@ mod tests {
         assert!(svg.contains("c: absent") && svg.contains("not measured yet: c"));
         let csv = std::fs::read_to_string(folder.path().join("sub-models.csv")).unwrap();
         assert!(csv.contains("a,sciq,2,100,1.0000,1.0000,1.0000\n"), "{csv}");
+        // At 50 %: item 1 is right in a alone, item 2 in neither. At 100 % b has nothing.
+        let paired = std::fs::read_to_string(folder.path().join("sub-models-paired.csv")).unwrap();
+        assert_eq!(
+            paired,
+            "series,against,panel,items,x_percent,difference,lo,hi\n\
+             a,b,sciq,2,50,50.00,0.00,100.00\na,b,mean of datasets,2,50,50.00,0.00,100.00\n"
+        );
     }
 
     #[test]

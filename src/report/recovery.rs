@@ -6,12 +6,12 @@ use std::path::Path;
 
 use super::canvas::Sheet;
 use super::colours;
-use super::curves::{common_items, mean_line};
+use super::curves::{common_items, mean_line, point};
 use super::extra_figures::text_table;
 use super::line_panels::{self, Axes, Line, Panel, Point};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::metrics::{Discordance, bootstrap_mean_95};
+use crate::metrics::Discordance;
 use crate::profile::QualityTable;
 use crate::units::{Level, PROMPT_RATIOS};
 
@@ -105,7 +105,7 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
                 .iter()
                 .map(|row| quantity(row.map(|right| f64::from(u8::from(right)))))
                 .collect();
-            line.push(point(level, &values).into_iter().collect());
+            line.push(point(level.as_percent(), &values).into_iter().collect());
         }
     }
     let mut means = lines.iter().map(|lines| mean_line(lines).first().copied());
@@ -118,14 +118,6 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
         tuned_gap: means.next()??,
         gap_change: means.next()??,
     })
-}
-
-/// The mean of `values` in points; `None` without any.
-fn point(level: Level, values: &[f64]) -> Option<Point> {
-    let y = crate::metrics::mean(values)?;
-    let (lo, hi) = bootstrap_mean_95(values).map_or((y, y), |interval| (interval.lo, interval.hi));
-    let x = f64::from(level.as_percent());
-    Some(Point { x, y: 100.0 * y, lo: 100.0 * lo, hi: 100.0 * hi })
 }
 
 fn csv(rows: &[Row]) -> String {
