@@ -60,9 +60,20 @@ pub fn measure(
     manifest.save(&run.folder, table)?;
     let measured = quality::measure(model, &datasets, &run.plan, &run.folder, report)?;
     let mut manifest = earlier.filter(|_| measured == 0).unwrap_or(manifest);
-    manifest.complete = is_complete(&QualityTable::load(&run.folder, table)?, &manifest);
+    // A run that was broken off may have planned more items than were ever begun.
+    let rows = QualityTable::load(&run.folder, table)?;
+    for (name, count) in &mut manifest.datasets {
+        *count = counted(&rows, name);
+    }
+    manifest.complete = is_complete(&rows, &manifest);
     manifest.save(&run.folder, table)?;
     Ok(manifest)
+}
+
+/// The items of a dataset that a table has, whole or not.
+fn counted(table: &QualityTable, dataset: &str) -> DatasetCount {
+    let on = |side| table.items(dataset).filter(|&(_, row)| table.side(row) == side).count() as u32;
+    DatasetCount { estimate: on(Split::Estimate), replay: on(Split::Replay) }
 }
 
 /// Whether every item that `manifest` counts has an answer wherever any item of its dataset has one.
