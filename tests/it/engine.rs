@@ -172,3 +172,37 @@ fn a_quality_table_grows_and_no_row_is_measured_twice() {
     let text = String::from_utf8(output).unwrap();
     assert!(text.contains("key \"family\": rows of another measurement"), "{text}");
 }
+
+/// Six requests, really decided for, compressed and answered: the plans' prompts have the lengths
+/// that were measured, and the answers are those of the quality table.
+#[test]
+#[ignore = "needs `pliant assets fetch`"]
+fn a_live_elastilm_answers_as_its_tables_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let smoke = std::fs::read_to_string(root.join("experiments/real-smoke.toml")).unwrap();
+    let mut spec: toml::Table = toml::from_str(&smoke).unwrap();
+    spec["trace"]["requests"] = toml::Value::Integer(6);
+    let methods = spec["methods"].as_array_mut().unwrap();
+    methods.retain(|method| method["name"].as_str() == Some("elastilm"));
+    assert_eq!(methods.len(), 1);
+    let experiment = folder.path().join("live.toml");
+    std::fs::write(&experiment, toml::to_string(&spec).unwrap()).unwrap();
+    let out = folder.path().join("out");
+    let arguments = ["--executor", "engine", "--json", "--out"];
+    let command = Command::new(cargo_bin!("pliant")).current_dir(root).arg("run").arg(&experiment);
+    command.args(arguments).arg(&out).assert().success();
+    let runs = std::fs::read_dir(out.join("predictions/elastilm")).unwrap();
+    let file = runs.map(|entry| entry.unwrap().path()).next().unwrap();
+    let mut rows = csv::Reader::from_path(file).unwrap();
+    let columns = rows.headers().unwrap().clone();
+    let mut requests = 0;
+    for row in rows.records() {
+        let row = row.unwrap();
+        let cell = |name: &str| &row[columns.iter().position(|column| column == name).unwrap()];
+        assert_eq!(cell("kept_tokens_predicted"), cell("kept_tokens_measured"), "{row:?}");
+        assert_eq!(cell("correct_predicted"), cell("correct_measured"), "{row:?}");
+        requests += 1;
+    }
+    assert_eq!(requests, 6);
+}
