@@ -281,7 +281,8 @@ pub(crate) fn hard(known: &[(u16, u16, Plan)]) -> Answer {
     Answer::Hard(Box::new(grid))
 }
 
-fn decisions_manifest(kind: DecisionKind) -> DecisionsManifest {
+/// A manifest that says nothing but which head.
+pub(crate) fn decisions_manifest(kind: DecisionKind) -> DecisionsManifest {
     DecisionsManifest {
         schema: 1,
         kind,

