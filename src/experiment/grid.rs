@@ -90,10 +90,7 @@ impl Grid {
 
     /// The place of the file of `cell` under the seed at `nth`, within a folder for such files.
     pub fn file_name(&self, cell: &Cell, nth: usize) -> PathBuf {
-        let CellLabel { method, alpha, device, latency_of, base_model, .. } = &cell.label;
-        let seed = self.seeds[nth];
-        PathBuf::from(method)
-            .join(format!("{device}_{latency_of}_{base_model}_alpha{alpha}_seed{seed}.csv"))
+        cell.label.run_file(self.seeds[nth])
     }
 }
 

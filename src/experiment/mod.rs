@@ -17,7 +17,6 @@ mod failures;
 mod grid;
 mod items;
 mod manifest;
-mod outcomes;
 mod predictions;
 mod runner;
 mod spec;
@@ -25,7 +24,6 @@ mod spec;
 pub use failures::Failure;
 pub use items::item_pools;
 pub use manifest::Manifest;
-pub use outcomes::OutcomeCsv;
 pub use predictions::{Compared, PredictionErrors, RatioSummary};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
 pub use spec::{

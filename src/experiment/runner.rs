@@ -12,14 +12,13 @@ use rayon::prelude::*;
 use super::failures::{Failure, write_failures_csv};
 use super::grid::{Cell, Grid};
 use super::manifest::Manifest;
-use super::outcomes::OutcomeCsv;
 use super::predictions::{Compared, PredictionErrors};
 use super::spec::{Experiment, ExperimentSpec, KeptOutcomes};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::metrics::{
-    MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv, write_paired_csv,
-    write_seeds_csv,
+    MetricsRow, OutcomeCsv, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv,
+    write_paired_csv, write_seeds_csv,
 };
 use crate::outcome::Outcome;
 use crate::policy::{LiveHead, Scene};

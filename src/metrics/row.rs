@@ -1,8 +1,11 @@
 //! Measures of a cell of an experiment over its seeds, and differences between methods.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::{bca_mean_95, bootstrap_mean_95};
+use super::bootstrap::bca_mean_95;
+use super::estimate::Estimate;
 use super::hypothesis::{Discordance, holm};
 use super::measures::RunMeasures;
 use super::statistics::{Interval, deviation, mean};
@@ -22,6 +25,16 @@ pub struct CellLabel {
     pub base_model: String,
     /// Where the numbers come from, such as `latency modelled, answers measured`.
     pub provenance: String,
+}
+
+impl CellLabel {
+    /// Where, within a folder for such files, the file of this cell's run under `seed` is.
+    #[must_use]
+    pub fn run_file(&self, seed: u64) -> PathBuf {
+        let Self { method, alpha, device, latency_of, base_model, .. } = self;
+        PathBuf::from(method)
+            .join(format!("{device}_{latency_of}_{base_model}_alpha{alpha}_seed{seed}.csv"))
+    }
 }
 
 /// One row of `metrics.csv`: a cell's measures, each the mean over its replications, with the ends
@@ -101,14 +114,14 @@ impl MetricsRow {
     /// The row of the cell `label` whose replications were `runs`.
     #[must_use]
     pub fn of(label: &CellLabel, runs: &[RunMeasures]) -> Self {
-        let accuracy = OverSeeds::of(runs, |run| run.accuracy);
-        let at_slo = OverSeeds::of(runs, |run| run.accuracy_at_slo);
-        let attainment = OverSeeds::of(runs, |run| run.attainment);
-        let ttft_p50 = OverSeeds::of(runs, |run| run.ttft_ms_p50);
-        let ttft_p95 = OverSeeds::of(runs, |run| run.ttft_ms_p95);
-        let tpot_p50 = OverSeeds::of(runs, |run| run.tpot_ms_p50);
-        let switches = OverSeeds::of(runs, |run| Some(run.switches as f64));
-        let fallbacks = OverSeeds::of(runs, |run| Some(run.fallbacks? as f64));
+        let accuracy = Estimate::over(runs, |run| run.accuracy);
+        let at_slo = Estimate::over(runs, |run| run.accuracy_at_slo);
+        let attainment = Estimate::over(runs, |run| run.attainment);
+        let ttft_p50 = Estimate::over(runs, |run| run.ttft_ms_p50);
+        let ttft_p95 = Estimate::over(runs, |run| run.ttft_ms_p95);
+        let tpot_p50 = Estimate::over(runs, |run| run.tpot_ms_p50);
+        let switches = Estimate::over(runs, |run| Some(run.switches as f64));
+        let fallbacks = Estimate::over(runs, |run| Some(run.fallbacks? as f64));
         Self {
             method: label.method.clone(),
             alpha: label.alpha,
@@ -145,29 +158,23 @@ impl MetricsRow {
         }
     }
 
+    /// The cell that the row is of.
+    #[must_use]
+    pub fn label(&self) -> CellLabel {
+        CellLabel {
+            method: self.method.clone(),
+            alpha: self.alpha,
+            device: self.device.clone(),
+            latency_of: self.latency_of.clone(),
+            base_model: self.base_model.clone(),
+            provenance: self.provenance.clone(),
+        }
+    }
+
     /// The interval of `accuracy_at_slo`, where there is one.
     #[must_use]
     pub fn accuracy_at_slo_interval(&self) -> Option<Interval> {
         Some(Interval { lo: self.accuracy_at_slo_lo?, hi: self.accuracy_at_slo_hi? })
-    }
-}
-
-/// A measure over the seeds that define it.
-struct OverSeeds {
-    mean: Option<f64>,
-    lo: Option<f64>,
-    hi: Option<f64>,
-}
-
-impl OverSeeds {
-    fn of(runs: &[RunMeasures], measure: impl Fn(&RunMeasures) -> Option<f64>) -> Self {
-        let values: Vec<f64> = runs.iter().filter_map(measure).collect();
-        let interval = bootstrap_mean_95(&values);
-        Self {
-            mean: mean(&values),
-            lo: interval.map(|interval| interval.lo),
-            hi: interval.map(|interval| interval.hi),
-        }
     }
 }
 

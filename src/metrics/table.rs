@@ -202,26 +202,42 @@ fn read_rows<T: DeserializeOwned>(
     columns: &[&str],
     bounded: impl Fn(&T) -> Vec<Bounded>,
 ) -> Result<Vec<T>> {
-    let text = std::fs::read(path).map_err(|source| Error::io(path, "cannot read", source))?;
-    let mut reader = csv::Reader::from_reader(text.as_slice());
-    let header = reader.headers().map_err(|error| csv_error(path, &error))?.clone();
-    if !header.iter().eq(columns.iter().copied()) {
-        return Err(Error::file(path, "wrong columns")
+    let check_header = |header: &csv::StringRecord| {
+        if header.iter().eq(columns.iter().copied()) {
+            return Ok(());
+        }
+        Err(Error::file(path, "wrong columns")
             .at("line 1")
             .found(header.iter().collect::<Vec<_>>().join(","))
-            .allowed(columns.join(",")));
-    }
+            .allowed(columns.join(",")))
+    };
     let mut rows = Vec::new();
-    for record in reader.into_records() {
-        let record = record.map_err(|error| csv_error(path, &error))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let row: T = record
-            .deserialize(Some(&header))
-            .map_err(|error| cell_error(path, columns, &record, &error))?;
+    for (line, row) in read_lines::<T>(path, check_header)? {
         for (column, value, range) in bounded(&row) {
             check(path, line, column, value, &range)?;
         }
         rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// The rows of the CSV file `path`, each with its line, once its header is found good.
+pub(super) fn read_lines<T: DeserializeOwned>(
+    path: &Path,
+    check_header: impl FnOnce(&csv::StringRecord) -> Result<()>,
+) -> Result<Vec<(u64, T)>> {
+    let text = std::fs::read(path).map_err(|source| Error::io(path, "cannot read", source))?;
+    let mut reader = csv::Reader::from_reader(text.as_slice());
+    let header = reader.headers().map_err(|error| csv_error(path, &error))?.clone();
+    check_header(&header)?;
+    let mut rows = Vec::new();
+    for record in reader.into_records() {
+        let record = record.map_err(|error| csv_error(path, &error))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let row = record
+            .deserialize(Some(&header))
+            .map_err(|error| cell_error(path, &header, &record, &error))?;
+        rows.push((line, row));
     }
     Ok(rows)
 }
@@ -264,14 +280,14 @@ fn csv_error(path: &Path, error: &csv::Error) -> Error {
 /// The error of a cell that does not have its column's type.
 fn cell_error(
     path: &Path,
-    columns: &[&str],
+    header: &csv::StringRecord,
     record: &csv::StringRecord,
     error: &csv::Error,
 ) -> Error {
     let line = record.position().map_or(0, csv::Position::line);
     if let csv::ErrorKind::Deserialize { err, .. } = error.kind()
         && let Some(place) = err.field().map(|field| field as usize)
-        && let (Some(column), Some(cell)) = (columns.get(place), record.get(place))
+        && let (Some(column), Some(cell)) = (header.get(place), record.get(place))
     {
         return Error::file(path, err.kind().to_string())
             .at(format!("line {line}, column \"{column}\""))

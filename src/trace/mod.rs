@@ -97,8 +97,10 @@ impl Trace {
     }
 }
 
+/// The place of `name` among `names`, new if it is; `None` when ids have run out.
+///
 /// Names are few, so they are searched in order.
-fn index_of(names: &mut Vec<String>, name: &str) -> Option<u16> {
+pub(crate) fn index_of(names: &mut Vec<String>, name: &str) -> Option<u16> {
     let known = names.iter().position(|known| known == name);
     let index = known.unwrap_or(names.len());
     let id = u16::try_from(index).ok()?;

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use pliant::metrics::{
-    CellLabel, MetricsRow, RunMeasures, SeedRow, read_metrics_csv, read_seeds_csv,
-    write_metrics_csv, write_seeds_csv,
+    MetricsRow, RunMeasures, SeedRow, read_metrics_csv, read_seeds_csv, write_metrics_csv,
+    write_seeds_csv,
 };
 use snapbox::str;
 use tempfile::TempDir;
@@ -43,14 +43,6 @@ fn replace(folder: &Path, alter: impl Fn(&mut SeedRow)) {
 }
 
 fn means(row: &MetricsRow, seeds: &[SeedRow]) -> MetricsRow {
-    let label = CellLabel {
-        method: row.method.clone(),
-        alpha: row.alpha,
-        device: row.device.clone(),
-        latency_of: row.latency_of.clone(),
-        base_model: row.base_model.clone(),
-        provenance: row.provenance.clone(),
-    };
     let of_point = seeds
         .iter()
         .filter(|seed| seed.method == row.method && seed.alpha.total_cmp(&row.alpha).is_eq());
@@ -67,7 +59,7 @@ fn means(row: &MetricsRow, seeds: &[SeedRow]) -> MetricsRow {
             ..RunMeasures::default()
         })
         .collect();
-    MetricsRow::of(&label, &runs)
+    MetricsRow::of(&row.label(), &runs)
 }
 
 #[test]

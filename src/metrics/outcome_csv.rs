@@ -7,13 +7,15 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::files::GrowingFile;
 use crate::outcome::Outcome;
+use crate::request::Slo;
 use crate::sim::OutcomeSink;
 use crate::trace::{Trace, quoted};
 use crate::units::decimal_millis;
 
-/// Columns: the request, its bounds, the plan, the start, the phases, and what follows from them.
-const COLUMNS: &str = "id,arrival_ms,app,dataset,item,prompt_tokens,output_tokens,ttft_bound_ms,\
-    tpot_bound_ms,level_percent,prompt_ratio,start_ms,decide_ms,compress_ms,switch_ms,prefill_ms,\
+/// Columns: the request, its objective as stated (if relative) and resolved, the plan, the start,
+/// the phases, and what follows from them.
+const COLUMNS: &str = "id,arrival_ms,app,dataset,item,prompt_tokens,output_tokens,ttft_ratio,\
+    tpot_ratio,ttft_bound_ms,tpot_bound_ms,level_percent,prompt_ratio,start_ms,decide_ms,compress_ms,switch_ms,prefill_ms,\
     decode_ms,kept_tokens,correct,ttft_ms,tpot_ms,slo_met\n";
 
 /// A sink that streams rows to a file, which has its name only once it is whole.
@@ -55,9 +57,13 @@ impl OutcomeSink for OutcomeCsv<'_> {
 
 fn write_row(row: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Result {
     let Outcome { request, bounds, plan, execution, .. } = outcome;
+    let (mut ttft_ratio, mut tpot_ratio) = (String::new(), String::new());
+    if let Slo::Relative { ttft, tpot } = request.slo {
+        (ttft_ratio, tpot_ratio) = (ttft.as_f64().to_string(), tpot.as_f64().to_string());
+    }
     write!(
         row,
-        "{},{},{},{},{},{},{},{},{},{},{},{},",
+        "{},{},{},{},{},{},{},{},{},{},{},{},{},{},",
         request.id,
         decimal_millis(request.arrival.as_nanos()),
         quoted(trace.app(request.app)),
@@ -65,6 +71,8 @@ fn write_row(row: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Re
         request.item,
         request.prompt_tokens,
         request.output_tokens,
+        ttft_ratio,
+        tpot_ratio,
         exact_ms(bounds.ttft),
         exact_ms(bounds.tpot),
         plan.level.as_percent(),
@@ -93,7 +101,7 @@ fn write_row(row: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Re
 }
 
 /// Lengths of a replay fit 584 years, as its instants do.
-pub(super) fn exact_ms(length: Duration) -> String {
+pub(crate) fn exact_ms(length: Duration) -> String {
     decimal_millis(length.as_nanos() as u64)
 }
 
@@ -102,7 +110,7 @@ mod tests {
     use super::*;
     use crate::outcome::Execution;
     use crate::plan::Plan;
-    use crate::request::{AppId, Bounds, DatasetId, Request, Slo};
+    use crate::request::{AppId, Bounds, DatasetId, Request};
     use crate::units::{Level, Ratio, SimTime};
 
     /// Arrival 10 ms, start 12.5 ms, until the first token 1 + 2 + 3 + 4 = 10 ms: TTFT 12.5 ms.
@@ -146,7 +154,10 @@ mod tests {
         sink.finish().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let (header, row) = text.split_once('\n').unwrap();
-        assert_eq!(row, "7,10,XiaoAi,sciq,42,100,3,12,5,30,0.4,12.5,1,2,3,4,9,40,,12.5,4.5,0\n");
+        assert_eq!(
+            row,
+            "7,10,XiaoAi,sciq,42,100,3,0.2,0.5,12,5,30,0.4,12.5,1,2,3,4,9,40,,12.5,4.5,0\n"
+        );
         assert_eq!(header.split(',').count(), row.split(',').count());
     }
 }
