@@ -29,8 +29,8 @@ pub struct Args {
     #[arg(long, default_value = "this-machine")]
     device: String,
     /// Items per dataset that answers are measured on, at every level and prompt ratio; half of
-    /// them teach the decision-head
-    #[arg(long, default_value_t = 60)]
+    /// them teach the decision-head. More in a later run are added to the table
+    #[arg(long, default_value_t = 30)]
     items: usize,
     /// Passages whose spans are labelled for the score-head
     #[arg(long, default_value_t = 100)]
@@ -187,7 +187,7 @@ mod tests {
 
     fn args() -> Args {
         let (root, device) = (PathBuf::from("."), "mine".to_owned());
-        Args { root, device, items: 60, label_items: 100, dry_run: false }
+        Args { root, device, items: 30, label_items: 100, dry_run: false }
     }
 
     #[test]
