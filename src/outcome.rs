@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::plan::Plan;
 use crate::request::{Bounds, Request};
-use crate::units::SimTime;
+use crate::units::{Energy, Milliwatts, SimTime};
 
 /// Lengths of the phases of one execution, in the order they happen, and the answer's worth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Execution {
     pub kept_tokens: u32,
     /// Whether the answer was right; `None` where nobody knows.
     pub correct: Option<bool>,
+    /// Electrical power of the device throughout; `None` where nobody knows.
+    pub power: Option<Milliwatts>,
 }
 
 impl Execution {
@@ -31,6 +33,12 @@ impl Execution {
     pub fn until_first_token(&self) -> Duration {
         self.decide + self.compress + self.switch + self.prefill
     }
+
+    /// What all phases drew, where the power is known.
+    #[must_use]
+    pub fn energy(&self) -> Option<Energy> {
+        Some(self.power?.energy(self.until_first_token() + self.decode))
+    }
 }
 
 /// A served request. Instants are ordered: arrival ≤ start ≤ first token ≤ completion.
@@ -38,7 +46,7 @@ impl Execution {
 pub struct Outcome {
     /// The request as it arrived.
     pub request: Request,
-    /// Its objective as lengths of time.
+    /// Its objective as quantities.
     pub bounds: Bounds,
     /// How it was answered.
     pub plan: Plan,
@@ -80,21 +88,64 @@ impl Outcome {
         Some(self.execution.decode / gaps)
     }
 
-    /// Whether the first token came in time.
+    /// From arrival to the last token.
     #[must_use]
-    pub fn ttft_met(&self) -> bool {
-        self.ttft() <= self.bounds.ttft
+    pub fn end_to_end(&self) -> Duration {
+        self.completion() - self.request.arrival
     }
 
-    /// Whether the following tokens came fast enough; a single token cannot be late here.
-    #[must_use]
-    pub fn tpot_met(&self) -> bool {
-        self.tpot().is_none_or(|tpot| tpot <= self.bounds.tpot)
-    }
-
-    /// Whether every bound was met.
+    /// Whether every bound of the objective was met. A single token cannot miss a bound on the
+    /// time per token, and energy that nobody knows meets none.
     #[must_use]
     pub fn slo_met(&self) -> bool {
-        self.ttft_met() && self.tpot_met()
+        match self.bounds {
+            Bounds::Latency { ttft, tpot } => {
+                self.ttft() <= ttft && self.tpot().is_none_or(|time| time <= tpot)
+            }
+            Bounds::EndToEnd(bound) => self.end_to_end() <= bound,
+            Bounds::Energy(bound) => self.execution.energy().is_some_and(|drawn| drawn <= bound),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{AppId, DatasetId, Limit, Slo};
+
+    /// Waits 5 ms, reads for 10 ms, writes three more tokens for 12 ms, at 2 W.
+    fn outcome(bounds: Bounds) -> Outcome {
+        let ms = Duration::from_millis;
+        let request = Request {
+            id: 0,
+            arrival: SimTime::ZERO,
+            app: AppId(0),
+            dataset: DatasetId(0),
+            item: 0,
+            prompt_tokens: 1,
+            output_tokens: 4,
+            slo: Slo::EndToEnd(Limit::Absolute(ms(1))),
+        };
+        let execution = Execution {
+            prefill: ms(10),
+            decode: ms(12),
+            power: Some(Milliwatts::new(2000)),
+            ..Execution::default()
+        };
+        Outcome { request, bounds, plan: Plan::FULL, start: SimTime::ZERO + ms(5), execution }
+    }
+
+    #[test]
+    fn end_to_end_time_counts_waiting_and_energy_does_not() {
+        let met = |bounds| outcome(bounds).slo_met();
+        let ms = Duration::from_millis;
+        assert_eq!(outcome(Bounds::EndToEnd(ms(1))).end_to_end(), ms(27));
+        assert!(met(Bounds::EndToEnd(ms(27))) && !met(Bounds::EndToEnd(ms(26))));
+        // 22 ms at 2 W are 44 mJ.
+        let millijoules = |n: u64| Bounds::Energy(Energy::from_nanojoules(n * 1_000_000));
+        assert!(met(millijoules(44)) && !met(millijoules(43)));
+        let mut unmetered = outcome(millijoules(1_000_000));
+        unmetered.execution.power = None;
+        assert!(!unmetered.slo_met());
     }
 }

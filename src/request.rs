@@ -1,8 +1,8 @@
-//! A request, its latency objective, and the view of it that a policy gets.
+//! A request, its objective, and the view of it that a policy gets.
 
 use std::time::Duration;
 
-use crate::units::{Ratio, SimTime};
+use crate::units::{Energy, Milliwatts, Ratio, SimTime};
 
 /// Index into [`Trace::apps`](crate::trace::Trace::apps).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +33,7 @@ pub struct Request {
     pub slo: Slo,
 }
 
-/// A latency objective ⟨TTFT, TPOT⟩ as stated by an app.
+/// An objective as stated by an app: one bound, or the pair ⟨TTFT, TPOT⟩.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Slo {
     /// Shares, in (0, 1], of the base model's unqueued latency on the same, full prompt.
@@ -50,37 +50,106 @@ pub enum Slo {
         /// Bound of the time per output token.
         tpot: Duration,
     },
+    /// From arrival to the last token.
+    EndToEnd(Limit<Duration>),
+    /// What answering may draw from the battery, waiting left out.
+    Energy(Limit<Energy>),
 }
 
-/// An objective resolved to lengths of time, once, when a run is set up.
+/// A bound on one quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// Most time from arrival to first token.
+pub enum Limit<T> {
+    /// A share, in (0, 1], of what the base model takes unqueued on the same, full prompt.
+    Share(Ratio),
+    /// The quantity itself.
+    Absolute(T),
+}
+
+/// What the base model takes, unqueued, for a request on its full prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FullCost {
+    /// Time to first token.
     pub ttft: Duration,
-    /// Most mean time per token after the first.
+    /// Time per output token after the first.
     pub tpot: Duration,
+    /// Output tokens after the first.
+    pub gaps: u32,
+    /// Electrical power meanwhile, where known.
+    pub power: Option<Milliwatts>,
+}
+
+impl FullCost {
+    /// Time to the last token.
+    #[must_use]
+    pub fn end_to_end(&self) -> Duration {
+        self.ttft + self.tpot * self.gaps
+    }
+
+    /// Energy, where the power is known.
+    #[must_use]
+    pub fn energy(&self) -> Option<Energy> {
+        Some(self.power?.energy(self.end_to_end()))
+    }
+}
+
+/// An objective resolved to quantities, once, when a run is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bounds {
+    /// A pair of latencies.
+    Latency {
+        /// Most time from arrival to first token.
+        ttft: Duration,
+        /// Most mean time per token after the first.
+        tpot: Duration,
+    },
+    /// Most time from arrival to the last token.
+    EndToEnd(Duration),
+    /// Most energy from the start of service to the last token.
+    Energy(Energy),
 }
 
 impl Bounds {
-    /// What is left of both when a share `margin` is kept free.
+    /// What is left when a share `margin` is kept free.
     #[must_use]
     pub fn less(self, margin: Ratio) -> Self {
-        let Self { ttft, tpot } = self;
         let less = |bound: Duration| bound.saturating_sub(margin.of(bound));
-        Self { ttft: less(ttft), tpot: less(tpot) }
+        match self {
+            Self::Latency { ttft, tpot } => Self::Latency { ttft: less(ttft), tpot: less(tpot) },
+            Self::EndToEnd(bound) => Self::EndToEnd(less(bound)),
+            Self::Energy(bound) => Self::Energy(bound.less(margin)),
+        }
+    }
+
+    /// The time from arrival after which a first token is surely late; `None` if it never is.
+    #[must_use]
+    pub fn first_token_due(self) -> Option<Duration> {
+        match self {
+            Self::Latency { ttft: bound, .. } | Self::EndToEnd(bound) => Some(bound),
+            Self::Energy(_) => None,
+        }
     }
 }
 
 impl Slo {
-    /// The bounds of this objective where the base model on the full prompt takes `full`.
+    /// The bounds of this objective where the base model on the full prompt takes `full`; `None`
+    /// if it is one of energy and the power is not known.
     #[must_use]
-    pub fn resolve(self, full: Bounds) -> Bounds {
-        match self {
+    pub fn resolve(self, full: &FullCost) -> Option<Bounds> {
+        Some(match self {
             Self::Relative { ttft, tpot } => {
-                Bounds { ttft: ttft.of(full.ttft), tpot: tpot.of(full.tpot) }
+                Bounds::Latency { ttft: ttft.of(full.ttft), tpot: tpot.of(full.tpot) }
             }
-            Self::Absolute { ttft, tpot } => Bounds { ttft, tpot },
-        }
+            Self::Absolute { ttft, tpot } => Bounds::Latency { ttft, tpot },
+            Self::EndToEnd(Limit::Share(share)) => Bounds::EndToEnd(share.of(full.end_to_end())),
+            Self::EndToEnd(Limit::Absolute(time)) => Bounds::EndToEnd(time),
+            Self::Energy(limit) => {
+                let of_full = full.energy()?;
+                Bounds::Energy(match limit {
+                    Limit::Share(share) => of_full.share(share),
+                    Limit::Absolute(energy) => energy,
+                })
+            }
+        })
     }
 }
 
@@ -144,7 +213,7 @@ impl<'a> RequestView<'a> {
         self.request.slo
     }
 
-    /// The objective as lengths of time, counted from arrival.
+    /// The objective as quantities; lengths of time count from arrival.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
         self.bounds
@@ -155,19 +224,52 @@ impl<'a> RequestView<'a> {
 mod tests {
     use super::*;
 
+    const FULL: FullCost = FullCost {
+        ttft: Duration::from_secs(1),
+        tpot: Duration::from_millis(50),
+        gaps: 4,
+        power: Some(Milliwatts::new(2500)),
+    };
+
     #[test]
     fn a_relative_objective_scales_the_full_model_and_an_absolute_one_ignores_it() {
-        let full = Bounds { ttft: Duration::from_secs(1), tpot: Duration::from_millis(50) };
+        let ms = Duration::from_millis;
         let relative = Slo::Relative { ttft: Ratio::percent(40), tpot: Ratio::percent(70) };
-        assert_eq!(
-            relative.resolve(full),
-            Bounds { ttft: Duration::from_millis(400), tpot: Duration::from_millis(35) }
-        );
-        let absolute =
-            Slo::Absolute { ttft: Duration::from_millis(9), tpot: Duration::from_millis(8) };
-        assert_eq!(
-            absolute.resolve(full),
-            Bounds { ttft: Duration::from_millis(9), tpot: Duration::from_millis(8) }
-        );
+        let bounds = Bounds::Latency { ttft: ms(400), tpot: ms(35) };
+        assert_eq!(relative.resolve(&FULL), Some(bounds));
+        let absolute = Slo::Absolute { ttft: ms(9), tpot: ms(8) };
+        assert_eq!(absolute.resolve(&FULL), Some(Bounds::Latency { ttft: ms(9), tpot: ms(8) }));
+    }
+
+    /// The last token comes after 1 s + 4 · 50 ms = 1.2 s; at 2.5 W that is 3 J.
+    #[test]
+    fn end_to_end_time_and_energy_are_those_of_the_whole_answer() {
+        let ms = Duration::from_millis;
+        let half = Ratio::percent(50);
+        let bound = Slo::EndToEnd(Limit::Share(half)).resolve(&FULL);
+        assert_eq!(bound, Some(Bounds::EndToEnd(ms(600))));
+        let bound = Slo::Energy(Limit::Share(half)).resolve(&FULL);
+        assert_eq!(bound, Some(Bounds::Energy(Energy::from_nanojoules(1_500_000_000))));
+        let fixed = Slo::EndToEnd(Limit::Absolute(ms(7)));
+        assert_eq!(fixed.resolve(&FULL), Some(Bounds::EndToEnd(ms(7))));
+    }
+
+    #[test]
+    fn an_energy_objective_means_nothing_where_power_is_unknown() {
+        let unmetered = FullCost { power: None, ..FULL };
+        let joule = Energy::from_nanojoules(1_000_000_000);
+        for limit in [Limit::Share(Ratio::ONE), Limit::Absolute(joule)] {
+            assert_eq!(Slo::Energy(limit).resolve(&unmetered), None);
+        }
+    }
+
+    #[test]
+    fn a_margin_is_taken_off_every_kind_of_bound() {
+        let (fifth, ms) = (Ratio::percent(20), Duration::from_millis);
+        let pair = Bounds::Latency { ttft: ms(100), tpot: ms(10) };
+        assert_eq!(pair.less(fifth), Bounds::Latency { ttft: ms(80), tpot: ms(8) });
+        assert_eq!(Bounds::EndToEnd(ms(100)).less(fifth), Bounds::EndToEnd(ms(80)));
+        let energy = |nanojoules| Bounds::Energy(Energy::from_nanojoules(nanojoules));
+        assert_eq!(energy(100).less(fifth), energy(80));
     }
 }

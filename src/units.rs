@@ -1,4 +1,5 @@
-//! Quantities with their unit in the type: instants, shares, levels; every conversion is here.
+//! Quantities with their unit in the type: instants, shares, levels, energy; every conversion is
+//! here.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -18,6 +19,8 @@ pub struct SimTime(u64);
 impl SimTime {
     /// The start of the trace.
     pub const ZERO: Self = Self(0);
+    /// Later than everything: the deadline of what has none.
+    pub const NEVER: Self = Self(u64::MAX);
 
     /// The instant `nanos` ns after the start.
     #[must_use]
@@ -79,7 +82,8 @@ pub fn millis(length: Duration) -> f64 {
     length.as_nanos() as f64 / 1e6
 }
 
-/// `nanos` in milliseconds as an exact decimal: `1500000` is `1.5`.
+/// `nanos` in milliseconds as an exact decimal: `1500000` is `1.5`. Nanojoules in millijoules
+/// likewise.
 #[must_use]
 pub fn decimal_millis(nanos: u64) -> String {
     let (whole, rest) = (nanos / 1_000_000, nanos % 1_000_000);
@@ -182,6 +186,73 @@ impl fmt::Display for Ratio {
     }
 }
 
+/// Electrical power in integer milliwatts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Milliwatts(u32);
+
+impl Milliwatts {
+    /// `milliwatts` thousandths of a watt.
+    #[must_use]
+    pub const fn new(milliwatts: u32) -> Self {
+        Self(milliwatts)
+    }
+
+    /// In milliwatts.
+    #[must_use]
+    pub const fn as_milliwatts(self) -> u32 {
+        self.0
+    }
+
+    /// The power nearest to `watts`, or `None` if that is not above 0 mW and at most 1 MW.
+    #[must_use]
+    pub fn from_watts(watts: f64) -> Option<Self> {
+        let milliwatts = (watts * 1e3).round();
+        (1.0..=1e9).contains(&milliwatts).then(|| Self(milliwatts as u32))
+    }
+
+    /// The energy of drawing this power for `time`, rounded down to a nanojoule.
+    #[must_use]
+    pub fn energy(self, time: Duration) -> Energy {
+        Energy((time.as_nanos() * u128::from(self.0) / 1000) as u64)
+    }
+}
+
+/// Energy in integer nanojoules, at most 18 GJ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Energy(u64);
+
+impl Energy {
+    /// `nanojoules` billionths of a joule.
+    #[must_use]
+    pub const fn from_nanojoules(nanojoules: u64) -> Self {
+        Self(nanojoules)
+    }
+
+    /// In nanojoules.
+    #[must_use]
+    pub const fn as_nanojoules(self) -> u64 {
+        self.0
+    }
+
+    /// In millijoules.
+    #[must_use]
+    pub fn as_millijoules_f64(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// This share of it.
+    #[must_use]
+    pub fn share(self, share: Ratio) -> Self {
+        Self((u128::from(self.0) * u128::from(share.0) / 1000) as u64)
+    }
+
+    /// What is left of it when `share` is taken away.
+    #[must_use]
+    pub fn less(self, share: Ratio) -> Self {
+        Self(self.0 - self.share(share).0)
+    }
+}
+
 /// A sub-model's nominal share of the base model's elastic units: 20 % … 100 %.
 ///
 /// A name for a rung of the ladder. Its real share of parameters and its measured share of time
@@ -266,6 +337,18 @@ mod tests {
         assert_eq!(Ratio::percent(30).of(Duration::from_micros(1)), Duration::from_nanos(300));
         assert_eq!(Ratio::new(0.005).unwrap().to_string(), "0.5 %");
         assert_eq!(Level::percent(20).to_string(), "20 %");
+    }
+
+    #[test]
+    fn power_times_time_is_energy_and_shares_of_it_are_exact() {
+        // 2.5 W for 1.2 s are 3 J.
+        let energy = Milliwatts::from_watts(2.5).unwrap().energy(Duration::from_millis(1200));
+        assert_eq!(energy, Energy::from_nanojoules(3_000_000_000));
+        assert_eq!(energy.share(Ratio::percent(40)).as_millijoules_f64(), 1200.0);
+        assert_eq!(energy.less(Ratio::percent(40)).as_millijoules_f64(), 1800.0);
+        for watts in [0.0, -1.0, f64::NAN, f64::INFINITY, 2e6] {
+            assert_eq!(Milliwatts::from_watts(watts), None);
+        }
     }
 
     #[test]

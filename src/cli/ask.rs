@@ -121,15 +121,14 @@ fn timings(level: Level, prompt: usize, out: &Generation) -> String {
 
 fn plan_line(choice: &PlanChoice, out: &Generation) -> String {
     let step = out.decode().checked_div(out.steps.len() as u32);
-    let met =
-        out.prefill <= choice.bounds.ttft && step.is_none_or(|step| step <= choice.bounds.tpot);
+    let met = out.prefill <= choice.ttft_bound && step.is_none_or(|step| step <= choice.tpot_bound);
     format!(
         "[plan: level {}, prompt ratio {}; allowed TTFT {:.1} ms, TPOT {:.1} ms; predicted {:.1} ms, \
          {:.1} ms by the {} profile of {}; {}]",
         choice.plan.level,
         choice.plan.prompt_ratio,
-        millis(choice.bounds.ttft),
-        millis(choice.bounds.tpot),
+        millis(choice.ttft_bound),
+        millis(choice.tpot_bound),
         millis(choice.ttft),
         millis(choice.tpot),
         choice.provenance,

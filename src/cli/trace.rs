@@ -11,7 +11,9 @@ use comfy_table::{CellAlignment, Table};
 use pliant::experiment::item_pools;
 use pliant::trace::export::{ExportFormat, export};
 use pliant::trace::import::{Format, ImportSpec, Imported, ItemRule, Warning, import};
-use pliant::trace::{Arrivals, LevelOrder, Range, Summary, SynthSpec, Trace, synthesize};
+use pliant::trace::{
+    Arrivals, LevelOrder, Objective, Range, Summary, SynthSpec, Trace, synthesize,
+};
 use pliant::{Error, Result};
 
 use super::by_name;
@@ -56,6 +58,16 @@ struct MixArgs {
 struct SynthArgs {
     #[command(flatten)]
     mix: MixArgs,
+    /// What the apps bound: TTFT and TPOT, end-to-end time, or energy
+    #[arg(
+        long,
+        default_value = "latency",
+        value_parser = PossibleValuesParser::new(
+            [Objective::Latency, Objective::EndToEnd, Objective::Energy].map(Objective::name)
+        )
+        .try_map(|name| by_name::<Objective>(&name))
+    )]
+    objective: Objective,
     /// How many requests
     #[arg(long, default_value_t = SynthSpec::default().requests)]
     requests: u32,
@@ -176,6 +188,7 @@ fn synth(args: &SynthArgs) -> Result<()> {
         requests: args.requests,
         alpha: args.mix.alpha,
         level_order: args.mix.level_order,
+        objective: args.objective,
         arrivals_per_hour: args.rate_per_hour,
         arrivals: args.arrivals,
         output_tokens: args.output_tokens,

@@ -144,6 +144,7 @@ impl Executor for EngineExecutor {
             decode: run.decode(),
             kept_tokens,
             correct: Some(best == item.gold),
+            power: None,
         })
     }
 }

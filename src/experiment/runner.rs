@@ -22,6 +22,7 @@ use crate::metrics::{
 };
 use crate::outcome::Outcome;
 use crate::policy::{LiveHead, Scene};
+use crate::request::{Request, Slo};
 use crate::sim::{self, OutcomeSink};
 use crate::trace::Trace;
 
@@ -224,6 +225,7 @@ impl Runner<'_> {
                 continue;
             }
             let trace = self.grid.trace(cell, nth);
+            refuse_energy(trace)?;
             let RealRun { executor: mut measured, head } = make(&cell.scene, trace)?;
             let mut predicted = cell.scene.executor(trace)?;
             let path = self.options.out.join("predictions").join(self.grid.file_name(cell, nth));
@@ -287,6 +289,17 @@ impl Runner<'_> {
         sim::replay(&trace.requests, &bounds, policy.as_mut(), executor, service, &mut recorder)?;
         Ok(RunMeasures { fallbacks: policy.fallbacks(), ..recorder.finish()? })
     }
+}
+
+/// A real run has no meter.
+fn refuse_energy(trace: &Trace) -> Result<()> {
+    let bounds_energy = |request: &&Request| matches!(request.slo, Slo::Energy(_));
+    trace.requests.iter().find(bounds_energy).map_or(Ok(()), |request| {
+        Err(Error::new("real inference", "energy is not measured")
+            .at(format!("request {} of the trace", request.id))
+            .found("an objective on energy")
+            .allowed("objectives on time, or --executor cost-model"))
+    })
 }
 
 /// Counts, writes and tells.

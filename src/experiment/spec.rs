@@ -9,7 +9,7 @@ use crate::files;
 use crate::policy::MethodSpec;
 use crate::report::{FigureSpec, check_figures};
 use crate::sim::ServiceOptions;
-use crate::trace::{Arrivals, LevelOrder, SynthSpec};
+use crate::trace::{Arrivals, LevelOrder, Objective, SynthSpec};
 
 /// Most replications of an experiment.
 const SEEDS_MAX: u32 = 10_000;
@@ -105,6 +105,9 @@ pub struct SynthSource {
     /// Which app is level 1.
     #[serde(default)]
     pub level_order: LevelOrder,
+    /// What kind of objective the apps state.
+    #[serde(default)]
+    pub objective: Objective,
     /// Mean rate of the arrivals.
     #[serde(default = "SynthSource::arrivals_per_hour")]
     pub arrivals_per_hour: f64,
@@ -167,6 +170,7 @@ impl SynthSource {
             requests: self.requests,
             alpha,
             level_order: self.level_order,
+            objective: self.objective,
             arrivals_per_hour: self.arrivals_per_hour,
             arrivals: self.arrivals,
             output_tokens: self.output_tokens,

@@ -115,7 +115,7 @@ mod tests {
     /// Request `id`, which arrives at 0, starts after `queued_ms`, prefills for 100 ms and decodes
     /// `gaps` tokens at 10 ms each, under bounds of 150 ms and 10 ms.
     fn outcome(id: u64, queued_ms: u64, gaps: u32, level: u16, correct: Option<bool>) -> Outcome {
-        let bounds = Bounds { ttft: Duration::from_millis(150), tpot: Duration::from_millis(10) };
+        let (ttft, tpot) = (Duration::from_millis(150), Duration::from_millis(10));
         Outcome {
             request: Request {
                 id,
@@ -125,9 +125,9 @@ mod tests {
                 item: 0,
                 prompt_tokens: 32,
                 output_tokens: gaps + 1,
-                slo: Slo::Absolute { ttft: bounds.ttft, tpot: bounds.tpot },
+                slo: Slo::Absolute { ttft, tpot },
             },
-            bounds,
+            bounds: Bounds::Latency { ttft, tpot },
             plan: Plan { level: Level::percent(level), prompt_ratio: Ratio::ONE },
             start: SimTime::ZERO + Duration::from_millis(queued_ms),
             execution: Execution {

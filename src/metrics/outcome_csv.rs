@@ -7,16 +7,17 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::files::GrowingFile;
 use crate::outcome::Outcome;
-use crate::request::Slo;
+use crate::request::{Bounds, Limit, Slo};
 use crate::sim::OutcomeSink;
 use crate::trace::{Trace, quoted};
-use crate::units::decimal_millis;
+use crate::units::{Energy, decimal_millis};
 
-/// Columns: the request, its objective as stated (if relative) and resolved, the plan, the start,
+/// Columns: the request, its objective as stated (if in shares) and resolved, the plan, the start,
 /// the phases, and what follows from them.
 const COLUMNS: &str = "id,arrival_ms,app,dataset,item,prompt_tokens,output_tokens,ttft_ratio,\
-    tpot_ratio,ttft_bound_ms,tpot_bound_ms,level_percent,prompt_ratio,start_ms,decide_ms,compress_ms,switch_ms,prefill_ms,\
-    decode_ms,kept_tokens,correct,ttft_ms,tpot_ms,slo_met\n";
+    tpot_ratio,e2e_ratio,energy_ratio,ttft_bound_ms,tpot_bound_ms,e2e_bound_ms,energy_bound_mj,level_percent,prompt_ratio,\
+    start_ms,decide_ms,compress_ms,switch_ms,prefill_ms,decode_ms,kept_tokens,power_mw,correct,ttft_ms,\
+    tpot_ms,e2e_ms,energy_mj,slo_met\n";
 
 /// A sink that streams rows to a file, which has its name only once it is whole.
 #[derive(Debug)]
@@ -57,13 +58,9 @@ impl OutcomeSink for OutcomeCsv<'_> {
 
 fn write_row(row: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Result {
     let Outcome { request, bounds, plan, execution, .. } = outcome;
-    let (mut ttft_ratio, mut tpot_ratio) = (String::new(), String::new());
-    if let Slo::Relative { ttft, tpot } = request.slo {
-        (ttft_ratio, tpot_ratio) = (ttft.as_f64().to_string(), tpot.as_f64().to_string());
-    }
     write!(
         row,
-        "{},{},{},{},{},{},{},{},{},{},{},{},{},{},",
+        "{},{},{},{},{},{},{},{},{},{},{},{},",
         request.id,
         decimal_millis(request.arrival.as_nanos()),
         quoted(trace.app(request.app)),
@@ -71,10 +68,8 @@ fn write_row(row: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Re
         request.item,
         request.prompt_tokens,
         request.output_tokens,
-        ttft_ratio,
-        tpot_ratio,
-        exact_ms(bounds.ttft),
-        exact_ms(bounds.tpot),
+        shares(request.slo),
+        resolved(*bounds),
         plan.level.as_percent(),
         plan.prompt_ratio.as_f64(),
         decimal_millis(outcome.start.as_nanos()),
@@ -91,13 +86,39 @@ fn write_row(row: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Re
     }
     writeln!(
         row,
-        "{},{},{},{},{}",
+        "{},{},{},{},{},{},{},{}",
         execution.kept_tokens,
+        execution.power.map_or(String::new(), |power| power.as_milliwatts().to_string()),
         execution.correct.map_or("", |correct| if correct { "1" } else { "0" }),
         exact_ms(outcome.ttft()),
         outcome.tpot().map_or(String::new(), exact_ms),
+        exact_ms(outcome.end_to_end()),
+        execution.energy().map_or(String::new(), exact_mj),
         u8::from(outcome.slo_met()),
     )
+}
+
+/// The cells of the four shares, empty but for those of an objective in shares.
+fn shares(slo: Slo) -> String {
+    match slo {
+        Slo::Relative { ttft, tpot } => format!("{},{},,", ttft.as_f64(), tpot.as_f64()),
+        Slo::EndToEnd(Limit::Share(share)) => format!(",,{},", share.as_f64()),
+        Slo::Energy(Limit::Share(share)) => format!(",,,{}", share.as_f64()),
+        Slo::Absolute { .. } | Slo::EndToEnd(_) | Slo::Energy(_) => ",,,".to_owned(),
+    }
+}
+
+/// The cells of the four bounds, empty but for those of the objective.
+fn resolved(bounds: Bounds) -> String {
+    match bounds {
+        Bounds::Latency { ttft, tpot } => format!("{},{},,", exact_ms(ttft), exact_ms(tpot)),
+        Bounds::EndToEnd(bound) => format!(",,{},", exact_ms(bound)),
+        Bounds::Energy(bound) => format!(",,,{}", exact_mj(bound)),
+    }
+}
+
+fn exact_mj(energy: Energy) -> String {
+    decimal_millis(energy.as_nanojoules())
 }
 
 /// Lengths of a replay fit 584 years, as its instants do.
@@ -110,11 +131,11 @@ mod tests {
     use super::*;
     use crate::outcome::Execution;
     use crate::plan::Plan;
-    use crate::request::{AppId, Bounds, DatasetId, Request};
-    use crate::units::{Level, Ratio, SimTime};
+    use crate::request::{AppId, DatasetId, Request};
+    use crate::units::{Level, Milliwatts, Ratio, SimTime};
 
     /// Arrival 10 ms, start 12.5 ms, until the first token 1 + 2 + 3 + 4 = 10 ms: TTFT 12.5 ms.
-    /// Decode 9 ms over two gaps: TPOT 4.5 ms.
+    /// Decode 9 ms over two gaps: TPOT 4.5 ms, 21.5 ms end to end. 19 ms at 2 W: 38 mJ.
     #[test]
     fn a_row_states_the_plan_the_phases_and_what_follows_from_them() {
         let trace = Trace {
@@ -134,7 +155,7 @@ mod tests {
                 output_tokens: 3,
                 slo: Slo::Relative { ttft: Ratio::percent(20), tpot: Ratio::percent(50) },
             },
-            bounds: Bounds { ttft: ms(12), tpot: ms(5) },
+            bounds: Bounds::Latency { ttft: ms(12), tpot: ms(5) },
             plan: Plan { level: Level::percent(30), prompt_ratio: Ratio::percent(40) },
             start: SimTime::ZERO + Duration::from_micros(12_500),
             execution: Execution {
@@ -145,6 +166,7 @@ mod tests {
                 decode: ms(9),
                 kept_tokens: 40,
                 correct: None,
+                power: Some(Milliwatts::new(2000)),
             },
         };
         let folder = tempfile::tempdir().unwrap();
@@ -156,7 +178,8 @@ mod tests {
         let (header, row) = text.split_once('\n').unwrap();
         assert_eq!(
             row,
-            "7,10,XiaoAi,sciq,42,100,3,0.2,0.5,12,5,30,0.4,12.5,1,2,3,4,9,40,,12.5,4.5,0\n"
+            "7,10,XiaoAi,sciq,42,100,3,0.2,0.5,,,12,5,,,30,0.4,12.5,1,2,3,4,9,40,2000,,12.5,4.5,\
+             21.5,38,0\n"
         );
         assert_eq!(header.split(',').count(), row.split(',').count());
     }

@@ -10,9 +10,9 @@ use super::table::read_lines;
 use crate::error::{Error, Result};
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
-use crate::request::{AppId, Bounds, DatasetId, Request, Slo};
+use crate::request::{AppId, Bounds, DatasetId, Limit, Request, Slo};
 use crate::trace::index_of;
-use crate::units::{Level, Ratio, SimTime, nanos_of_decimal_millis};
+use crate::units::{Energy, Level, Milliwatts, Ratio, SimTime, nanos_of_decimal_millis};
 
 /// What [`OutcomeCsv`](super::OutcomeCsv) wrote of one run.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +63,9 @@ impl StoredRun {
             let dataset = index_of(&mut run.datasets, &row.dataset).map(DatasetId);
             let names = app.zip(dataset).ok_or_else(|| wrong("too many names"))?;
             let outcome = row.outcome(names).ok_or_else(|| {
-                wrong("no outcome").allowed("shares from 0 to 1, and no start before its arrival")
+                wrong("no outcome").allowed(
+                    "shares from 0 to 1, bounds of one objective, no start before its arrival",
+                )
             })?;
             if outcome.slo_met() != (row.slo_met == 1) {
                 return Err(wrong("contradicts its own times and bounds")
@@ -89,10 +91,16 @@ struct Row {
     output_tokens: u32,
     ttft_ratio: Option<f64>,
     tpot_ratio: Option<f64>,
-    #[serde(deserialize_with = "length")]
-    ttft_bound_ms: Duration,
-    #[serde(deserialize_with = "length")]
-    tpot_bound_ms: Duration,
+    e2e_ratio: Option<f64>,
+    energy_ratio: Option<f64>,
+    #[serde(deserialize_with = "nanos_or_nothing")]
+    ttft_bound_ms: Option<u64>,
+    #[serde(deserialize_with = "nanos_or_nothing")]
+    tpot_bound_ms: Option<u64>,
+    #[serde(deserialize_with = "nanos_or_nothing")]
+    e2e_bound_ms: Option<u64>,
+    #[serde(deserialize_with = "nanos_or_nothing")]
+    energy_bound_mj: Option<u64>,
     level_percent: u16,
     prompt_ratio: f64,
     #[serde(deserialize_with = "nanos")]
@@ -108,20 +116,43 @@ struct Row {
     #[serde(deserialize_with = "length")]
     decode_ms: Duration,
     kept_tokens: u32,
+    power_mw: Option<u32>,
     correct: Option<u8>,
     slo_met: u8,
 }
 
 impl Row {
-    /// `None` if a share is out of range or the start precedes the arrival.
-    fn outcome(&self, (app, dataset): (AppId, DatasetId)) -> Option<Outcome> {
-        let bounds = Bounds { ttft: self.ttft_bound_ms, tpot: self.tpot_bound_ms };
-        let slo = match self.ttft_ratio.zip(self.tpot_ratio) {
-            Some((ttft, tpot)) => {
-                Slo::Relative { ttft: Ratio::new(ttft)?, tpot: Ratio::new(tpot)? }
+    /// The objective as stated and resolved.
+    fn objective(&self) -> Option<(Slo, Bounds)> {
+        let time = Duration::from_nanos;
+        let bounds = (self.ttft_bound_ms, self.tpot_bound_ms, self.e2e_bound_ms);
+        Some(match (bounds, self.energy_bound_mj) {
+            ((Some(ttft), Some(tpot), None), None) => {
+                let (ttft, tpot) = (time(ttft), time(tpot));
+                let slo = match self.ttft_ratio.zip(self.tpot_ratio) {
+                    Some((of_ttft, of_tpot)) => {
+                        Slo::Relative { ttft: Ratio::new(of_ttft)?, tpot: Ratio::new(of_tpot)? }
+                    }
+                    None => Slo::Absolute { ttft, tpot },
+                };
+                (slo, Bounds::Latency { ttft, tpot })
             }
-            None => Slo::Absolute { ttft: bounds.ttft, tpot: bounds.tpot },
-        };
+            ((None, None, Some(bound)), None) => {
+                let bound = time(bound);
+                (Slo::EndToEnd(limit(self.e2e_ratio, bound)?), Bounds::EndToEnd(bound))
+            }
+            ((None, None, None), Some(bound)) => {
+                let bound = Energy::from_nanojoules(bound);
+                (Slo::Energy(limit(self.energy_ratio, bound)?), Bounds::Energy(bound))
+            }
+            _ => return None,
+        })
+    }
+
+    /// `None` if a share is out of range, bounds are not those of one objective or the start
+    /// precedes the arrival.
+    fn outcome(&self, (app, dataset): (AppId, DatasetId)) -> Option<Outcome> {
+        let (slo, bounds) = self.objective()?;
         let request = Request {
             id: self.id,
             arrival: SimTime::from_nanos(self.arrival_ms),
@@ -140,12 +171,28 @@ impl Row {
             decode: self.decode_ms,
             kept_tokens: self.kept_tokens,
             correct: self.correct.map(|correct| correct == 1),
+            power: self.power_mw.map(Milliwatts::new),
         };
         let level = (self.level_percent <= 100).then(|| Level::percent(self.level_percent))?;
         let plan = Plan { level, prompt_ratio: Ratio::new(self.prompt_ratio)? };
         let start = SimTime::from_nanos(self.start_ms);
         (start >= request.arrival).then_some(Outcome { request, bounds, plan, start, execution })
     }
+}
+
+fn limit<T>(share: Option<f64>, bound: T) -> Option<Limit<T>> {
+    Some(match share {
+        Some(share) => Limit::Share(Ratio::new(share)?),
+        None => Limit::Absolute(bound),
+    })
+}
+
+/// Nanoseconds of a cell in ms, nanojoules of one in mJ.
+fn nanos_or_nothing<'de, D: Deserializer<'de>>(cell: D) -> Result<Option<u64>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(cell)? else { return Ok(None) };
+    nanos_of_decimal_millis(&text)
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom("not a decimal number of ms or mJ"))
 }
 
 fn nanos<'de, D: Deserializer<'de>>(cell: D) -> Result<u64, D::Error> {
@@ -176,7 +223,7 @@ mod tests {
         }
     }
 
-    /// Writes a relative and an absolute request, with odd nanoseconds, under `seed`.
+    /// Writes requests with each kind of objective, with odd nanoseconds, under `seed`.
     fn write(folder: &Path, seed: u64) -> StoredRun {
         let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
         let trace = Trace {
@@ -184,18 +231,18 @@ mod tests {
             datasets: names(["piqa", "sciq"]),
             ..Trace::default()
         };
-        let outcome = |id: u16, slo: Slo, correct| Outcome {
+        let outcome = |id: u64, slo: Slo, bounds, correct| Outcome {
             request: Request {
-                id: u64::from(id),
+                id,
                 arrival: SimTime::from_nanos(1_000_001),
-                app: AppId(id),
-                dataset: DatasetId(id),
+                app: AppId(id.min(1) as u16),
+                dataset: DatasetId(id.min(1) as u16),
                 item: 7,
                 prompt_tokens: 90,
                 output_tokens: 3,
                 slo,
             },
-            bounds: Bounds { ttft: Duration::from_nanos(9), tpot: Duration::from_nanos(8) },
+            bounds,
             plan: Plan { level: Level::percent(30), prompt_ratio: Ratio::percent(40) },
             start: SimTime::from_nanos(1_000_002),
             execution: Execution {
@@ -203,15 +250,25 @@ mod tests {
                 prefill: Duration::from_nanos(3),
                 decode: Duration::from_nanos(10),
                 kept_tokens: 36,
+                power: Some(Milliwatts::new(2000)),
                 correct,
                 ..Execution::default()
             },
         };
-        let bounds = (Duration::from_nanos(9), Duration::from_nanos(8));
-        let slo = Slo::Relative { ttft: Ratio::percent(20), tpot: Ratio::percent(50) };
+        let (ttft, tpot) = (Duration::from_nanos(9), Duration::from_nanos(8));
+        let pair = Bounds::Latency { ttft, tpot };
+        let share = Ratio::percent(20);
+        let relative = Slo::Relative { ttft: share, tpot: Ratio::percent(50) };
+        let (end_to_end, energy) =
+            (Slo::EndToEnd(Limit::Share(share)), Slo::Energy(Limit::Share(share)));
+        let (late, drawn) = (Duration::from_nanos(14), Energy::from_nanojoules(27));
         let outcomes = vec![
-            outcome(0, slo, Some(true)),
-            outcome(1, Slo::Absolute { ttft: bounds.0, tpot: bounds.1 }, None),
+            outcome(0, relative, pair, Some(true)),
+            outcome(1, Slo::Absolute { ttft, tpot }, pair, None),
+            outcome(2, end_to_end, Bounds::EndToEnd(late), None),
+            outcome(3, Slo::EndToEnd(Limit::Absolute(late)), Bounds::EndToEnd(late), None),
+            outcome(4, energy, Bounds::Energy(drawn), None),
+            outcome(5, Slo::Energy(Limit::Absolute(drawn)), Bounds::Energy(drawn), None),
         ];
         let mut file = OutcomeCsv::create(&folder.join(label().run_file(seed)), &trace, 1).unwrap();
         for outcome in &outcomes {

@@ -33,7 +33,10 @@ impl Forecaster {
         let costs = self.scene.costs();
         let bounds = self.scene.method().margin.map_or(bounds, |margin| bounds.less(margin));
         candidates
-            .filter(move |candidate| costs.ttft(candidate, facts, resident) <= bounds.ttft)
+            .filter(move |candidate| {
+                let due = bounds.first_token_due();
+                due.is_none_or(|due| costs.ttft(candidate, facts, resident) <= due)
+            })
             .map(move |candidate| (candidate, costs.forecast(candidate, facts, resident)))
             .filter(move |(_, forecast)| forecast.meets(bounds))
     }

@@ -11,7 +11,7 @@ use crate::profile::{
     Compressing, FamilyLatency, ItemLengths, LevelLatency, PromptLengths, QualityTable, RowId,
 };
 use crate::request::Bounds;
-use crate::units::{Level, PROMPT_RATIOS, duration_from_millis};
+use crate::units::{Energy, Level, Milliwatts, PROMPT_RATIOS, duration_from_millis};
 
 /// Place of 100 % among [`PROMPT_RATIOS`].
 pub(super) const FULL_PROMPT: usize = PROMPT_RATIOS.len() - 1;
@@ -28,7 +28,7 @@ pub struct Candidate {
     pub(super) ratio: usize,
 }
 
-/// Predicted, unqueued latencies of a plan for a request.
+/// Predicted, unqueued latencies of a plan for a request, and the power meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forecast {
     /// Decide, compress, switch and prefill.
@@ -37,6 +37,8 @@ pub struct Forecast {
     pub tpot: Duration,
     /// Output tokens after the first; with none of them TPOT has no meaning.
     pub gaps: u32,
+    /// Electrical power throughout, where known.
+    pub power: Option<Milliwatts>,
 }
 
 /// Latencies of a scene's levels and prompt lengths of its items.
@@ -46,17 +48,21 @@ pub(super) struct Costs {
     /// By row of the quality table, or one for all.
     decide: Vec<Duration>,
     compressing: Compressing,
+    /// Of the device while it serves, where known.
+    pub(super) power: Option<Milliwatts>,
     /// `None` without a compressor: the full prompt is read.
     cuts: Option<Cuts>,
 }
 
-/// What comes before the prompt is read.
+/// What a family of sub-models says nothing of: what comes before the prompt is read, and power.
 #[derive(Debug)]
-pub(super) struct BeforePrefill {
+pub(super) struct Surroundings {
     /// Deciding, by row of the quality table; empty: the family's own time for every row.
     pub(super) decide: Vec<Duration>,
     /// Cutting.
     pub(super) compressing: Compressing,
+    /// Of the device while it serves, where known.
+    pub(super) power: Option<Milliwatts>,
 }
 
 /// A level that has both latencies and answers.
@@ -86,7 +92,7 @@ impl Costs {
         base: &LevelLatency,
         table: &QualityTable,
         lengths: Option<&PromptLengths>,
-        before: BeforePrefill,
+        around: Surroundings,
     ) -> Self {
         let join = |latency: &LevelLatency| {
             let answers = table.level_index(latency.level)?;
@@ -97,14 +103,15 @@ impl Costs {
             }
             Some(LevelCost { level: latency.level, switch: latency.switch(), latency, answers })
         };
-        let decide = match before.decide {
+        let decide = match around.decide {
             none if none.is_empty() => vec![checked(family.decide_ms)],
             by_row => by_row,
         };
         let mut costs = Self {
             levels: family.levels.iter().filter_map(join).collect(),
             decide,
-            compressing: before.compressing,
+            compressing: around.compressing,
+            power: around.power,
             cuts: None,
         };
         costs.cuts = lengths.map(|lengths| costs.cuts(lengths, table));
@@ -160,6 +167,7 @@ impl Costs {
             decode: self.forecast(candidate, facts, resident).decode(),
             kept_tokens,
             correct: None,
+            power: self.power,
         }
     }
 
@@ -175,6 +183,7 @@ impl Costs {
             ttft: self.ttft(candidate, facts, resident),
             tpot: self.levels[candidate.level].latency.tpot(context),
             gaps: facts.output_tokens.saturating_sub(1),
+            power: self.power,
         }
     }
 
@@ -245,18 +254,39 @@ impl Forecast {
         self.ttft + self.decode()
     }
 
-    /// Whether both bounds are met.
+    /// What serving draws, where the power is known.
     #[must_use]
-    pub fn meets(&self, bounds: Bounds) -> bool {
-        self.ttft <= bounds.ttft && (self.tpot <= bounds.tpot || self.gaps == 0)
+    pub fn energy(&self) -> Option<Energy> {
+        Some(self.power?.energy(self.total()))
     }
 
-    /// The larger of TTFT / its bound and TPOT / its bound: above 1 if a bound is missed.
+    /// Whether every bound is met.
+    #[must_use]
+    pub fn meets(&self, bounds: Bounds) -> bool {
+        match bounds {
+            Bounds::Latency { ttft, tpot } => {
+                self.ttft <= ttft && (self.tpot <= tpot || self.gaps == 0)
+            }
+            Bounds::EndToEnd(bound) => self.total() <= bound,
+            Bounds::Energy(bound) => self.energy().is_some_and(|drawn| drawn <= bound),
+        }
+    }
+
+    /// What is taken over what may be, the larger of the two for a pair of bounds: above 1 if one
+    /// is missed; infinite for energy where the power is not known.
     #[must_use]
     pub fn load(&self, bounds: Bounds) -> f64 {
         let ratio = |time: Duration, bound: Duration| time.as_secs_f64() / bound.as_secs_f64();
-        let tpot = if self.gaps == 0 { 0.0 } else { ratio(self.tpot, bounds.tpot) };
-        ratio(self.ttft, bounds.ttft).max(tpot)
+        match bounds {
+            Bounds::Latency { ttft, tpot } => {
+                let tpot = if self.gaps == 0 { 0.0 } else { ratio(self.tpot, tpot) };
+                ratio(self.ttft, ttft).max(tpot)
+            }
+            Bounds::EndToEnd(bound) => ratio(self.total(), bound),
+            Bounds::Energy(bound) => self.energy().map_or(f64::INFINITY, |drawn| {
+                drawn.as_millijoules_f64() / bound.as_millijoules_f64()
+            }),
+        }
     }
 }
 

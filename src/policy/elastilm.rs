@@ -20,13 +20,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::choice::{Forecaster, weight};
 use super::costs::{Candidate, Forecast};
-use super::facts::{Annotations, Facts};
+use super::facts::Annotations;
 use super::scene::Scene;
 use super::{Policy, ServiceView};
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::profile::{Answer, Decision};
-use crate::request::{Bounds, RequestView, Slo};
+use crate::request::RequestView;
 use crate::rng;
 
 /// A decision-head that reads prompts as requests come.
@@ -70,7 +70,7 @@ impl Policy for Elastilm {
         let candidates = scene.candidates();
         let feasible: Vec<_> =
             forecaster.feasible(candidates.iter(), facts, service.resident, bounds).collect();
-        let objective = objective(scene, request, facts);
+        let objective = scene.objective_shares(request, facts);
         let asked =
             self.head.as_mut().map(|head| head.decide(request.id(), objective.0, objective.1));
         let decision = match &asked {
@@ -118,16 +118,6 @@ fn follow(
     }
     let plan = decision.plan(ttft, tpot)?;
     feasible.iter().any(|(candidate, _)| candidate.plan == plan).then_some(plan)
-}
-
-/// The objective as shares of the base model's unqueued times, which SLO tokens stand for.
-fn objective(scene: &Scene, request: RequestView<'_>, facts: &Facts) -> (f64, f64) {
-    if let Slo::Relative { ttft, tpot } = request.slo() {
-        return (ttft.as_f64(), tpot.as_f64());
-    }
-    let (Bounds { ttft, tpot }, full) = (request.bounds(), scene.full_bounds(facts));
-    let share = |bound: Duration, full: Duration| bound.as_secs_f64() / full.as_secs_f64();
-    (share(ttft, full.ttft), share(tpot, full.tpot))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::profile::{DeviceProfile, FamilyLatency, QualityTable};
-use crate::request::{Bounds, Slo};
 use crate::units::{PROMPT_RATIOS, Ratio};
 
 /// Predicts plans with a device profile and weighs them by their mean accuracy over all datasets.
@@ -25,8 +24,10 @@ pub struct PlanChoice {
     pub plan: Plan,
     /// Index of its ratio in [`PROMPT_RATIOS`].
     pub ratio_index: usize,
-    /// What the objective allows.
-    pub bounds: Bounds,
+    /// Most time to first token that the objective allows.
+    pub ttft_bound: Duration,
+    /// Most time per output token that it allows.
+    pub tpot_bound: Duration,
     /// Predicted time to first token.
     pub ttft: Duration,
     /// Predicted time per output token.
@@ -75,8 +76,7 @@ impl PromptPlanner {
         let prompt = kept_tokens[PROMPT_RATIOS.len() - 1];
         let context = |tokens: u32| tokens + output_tokens / 2;
         let full = self.device.base(&self.base_model)?;
-        let bounds = Slo::Relative { ttft: slo.0, tpot: slo.1 }
-            .resolve(Bounds { ttft: full.ttft(prompt), tpot: full.tpot(context(prompt)) });
+        let bounds = (slo.0.of(full.ttft(prompt)), slo.1.of(full.tpot(context(prompt))));
         let mut best: Option<(f64, PlanChoice)> = None;
         for (level_index, &level) in self.table.levels().iter().enumerate() {
             let Ok(latency) = family.level(level) else { continue };
@@ -84,7 +84,7 @@ impl PromptPlanner {
                 let Some(accuracy) = self.mean_accuracy(level_index, ratio_index) else { continue };
                 let kept = kept_tokens[ratio_index];
                 let (ttft, tpot) = (latency.ttft(kept), latency.tpot(context(kept)));
-                let feasible = ttft <= bounds.ttft && tpot <= bounds.tpot;
+                let feasible = ttft <= bounds.0 && tpot <= bounds.1;
                 let plan = Plan { level, prompt_ratio };
                 let worth = if feasible { accuracy } else { -load(bounds, ttft, tpot) };
                 let better = best.as_ref().is_none_or(|(best_worth, best)| {
@@ -110,13 +110,14 @@ impl PromptPlanner {
         family: &FamilyLatency,
         plan: Plan,
         ratio_index: usize,
-        bounds: Bounds,
+        bounds: (Duration, Duration),
         (ttft, tpot, feasible): (Duration, Duration, bool),
     ) -> PlanChoice {
         PlanChoice {
             plan,
             ratio_index,
-            bounds,
+            ttft_bound: bounds.0,
+            tpot_bound: bounds.1,
             ttft,
             tpot,
             feasible,
@@ -134,7 +135,7 @@ impl PromptPlanner {
 }
 
 /// By which factor the worse of the two latencies exceeds its bound.
-fn load(bounds: Bounds, ttft: Duration, tpot: Duration) -> f64 {
+fn load(bounds: (Duration, Duration), ttft: Duration, tpot: Duration) -> f64 {
     let factor = |time: Duration, bound: Duration| time.as_secs_f64() / bound.as_secs_f64();
-    factor(ttft, bounds.ttft).max(factor(tpot, bounds.tpot))
+    factor(ttft, bounds.0).max(factor(tpot, bounds.1))
 }

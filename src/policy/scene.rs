@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Policy;
-use super::costs::{BeforePrefill, Candidate, Costs, Forecast, decode_context};
+use super::costs::{Candidate, Costs, Forecast, Surroundings, decode_context};
 use super::elastic_profile::ElasticProfile;
 use super::elastilm::{Elastilm, LiveHead};
 use super::external::External;
@@ -19,10 +19,10 @@ use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::profile::{
-    Compressing, Decision, Decisions, DeviceProfile, LevelLatency, PromptLengths, Provenance,
-    QualityManifest, QualityTable, RowId, Split,
+    Compressing, Decision, Decisions, DeviceProfile, LevelLatency, Power, PromptLengths,
+    Provenance, QualityManifest, QualityTable, RowId, Split,
 };
-use crate::request::{Bounds, Request, RequestView, Slo};
+use crate::request::{Bounds, FullCost, Request, RequestView, Slo};
 use crate::trace::Trace;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
@@ -37,6 +37,7 @@ pub struct Scene(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     method: MethodSpec,
+    device: String,
     provenance: Provenance,
     base: LevelLatency,
     costs: Costs,
@@ -107,8 +108,9 @@ impl Scene {
             decisions.iter().map(|known| tlm.decide(tokens(known))).collect()
         };
         let compressing = Compressing::of(device, family, method.compressor.as_deref())?;
-        let before = BeforePrefill { decide, compressing };
-        let costs = Costs::new(family, &base, &table, lengths, before);
+        let power = device.power.as_ref().map(Power::active);
+        let around = Surroundings { decide, compressing, power };
+        let costs = Costs::new(family, &base, &table, lengths, around);
         if costs.levels.last().is_none_or(|last| last.level != Level::FULL) {
             return Err(Error::new(
                 format!("method {}", method.name),
@@ -120,6 +122,7 @@ impl Scene {
         }
         Ok(Self(Arc::new(Inner {
             method: method.clone(),
+            device: device.name.clone(),
             provenance: family.provenance.clone(),
             base,
             candidates: candidates(&costs, &table),
@@ -171,11 +174,15 @@ impl Scene {
         self.0.decisions.get(row.index())?.as_ref()
     }
 
-    /// The base model's unqueued latency on the full prompt of a request.
-    pub(super) fn full_bounds(&self, facts: &Facts) -> Bounds {
-        let (base, prompt) = (&self.0.base, facts.prompt_tokens);
-        let context = decode_context(prompt, facts.output_tokens);
-        Bounds { ttft: base.ttft(prompt), tpot: base.tpot(context) }
+    /// What the base model takes, unqueued, for a request on its full prompt.
+    fn full_cost(&self, prompt_tokens: u32, output_tokens: u32) -> FullCost {
+        let base = &self.0.base;
+        FullCost {
+            ttft: base.ttft(prompt_tokens),
+            tpot: base.tpot(decode_context(prompt_tokens, output_tokens)),
+            gaps: output_tokens.saturating_sub(1),
+            power: self.0.costs.power,
+        }
     }
 
     /// The plans a policy may choose from, by rising level, then prompt ratio.
@@ -184,18 +191,22 @@ impl Scene {
         &self.0.candidates
     }
 
-    /// The objectives of a trace's requests as lengths of time, in its order: relative ones are
-    /// shares of the base model's unqueued latency on the full prompt.
+    /// The objectives of a trace's requests as quantities, in its order: relative ones are shares
+    /// of what the base model takes unqueued on the full prompt.
     ///
     /// # Errors
-    /// If a prompt or output is too long to be a model's.
+    /// If a prompt or output is too long to be a model's, or an objective is one of energy and the
+    /// device's power is not known.
     pub fn bounds(&self, trace: &Trace) -> Result<Vec<Bounds>> {
         let bounds = |request: &Request| {
             check_lengths(request)?;
-            let context = decode_context(request.prompt_tokens, request.output_tokens);
-            let base = &self.0.base;
-            let full = Bounds { ttft: base.ttft(request.prompt_tokens), tpot: base.tpot(context) };
-            Ok(request.slo.resolve(full))
+            let full = self.full_cost(request.prompt_tokens, request.output_tokens);
+            request.slo.resolve(&full).ok_or_else(|| {
+                Error::new(format!("device profile {}", self.0.device), "power is not known")
+                    .at(format!("request {} of the trace", request.id))
+                    .found("an objective on energy")
+                    .allowed("objectives on time, or a [power] section in device.toml")
+            })
         };
         trace.requests.iter().map(bounds).collect()
     }
@@ -254,22 +265,26 @@ impl Scene {
         })
     }
 
-    /// The objective as shares of the base model's unqueued latency on the full prompt: as stated,
-    /// or what an absolute one comes to, at most 1.
-    pub(super) fn objective_shares(
-        &self,
-        request: RequestView<'_>,
-        facts: &Facts,
-    ) -> (Ratio, Ratio) {
+    /// The objective as shares of the base model's unqueued TTFT and TPOT on the full prompt: as
+    /// stated, or what a stated bound comes to. A bound on the whole answer is the same share of
+    /// both.
+    pub(super) fn objective_shares(&self, request: RequestView<'_>, facts: &Facts) -> (f64, f64) {
         if let Slo::Relative { ttft, tpot } = request.slo() {
-            return (ttft, tpot);
+            return (ttft.as_f64(), tpot.as_f64());
         }
-        let (base, bounds) = (&self.0.base, request.bounds());
-        let context = decode_context(facts.prompt_tokens, facts.output_tokens);
-        let share = |bound: Duration, full: Duration| {
-            Ratio::new((bound.as_secs_f64() / full.as_secs_f64()).min(1.0)).unwrap_or(Ratio::ONE)
+        let full = self.full_cost(facts.prompt_tokens, facts.output_tokens);
+        let share = |bound: Duration, full: Duration| bound.as_secs_f64() / full.as_secs_f64();
+        let of_both = match request.bounds() {
+            Bounds::Latency { ttft, tpot } => {
+                return (share(ttft, full.ttft), share(tpot, full.tpot));
+            }
+            Bounds::EndToEnd(bound) => share(bound, full.end_to_end()),
+            Bounds::Energy(bound) => {
+                let of_full = full.energy().expect("bounds on energy come with a known power");
+                bound.as_millijoules_f64() / of_full.as_millijoules_f64()
+            }
         };
-        (share(bounds.ttft, base.ttft(facts.prompt_tokens)), share(bounds.tpot, base.tpot(context)))
+        (of_both, of_both)
     }
 
     /// Resolves the names of a trace, once.

@@ -19,7 +19,7 @@ use super::{MethodSpec, Policy, PolicySpec, Scene, ServiceView, standard_methods
 use crate::plan::Plan;
 use crate::profile::{
     Answer, Cell, Decision, DecisionKind, Decisions, DecisionsManifest, DecodeCurve, DeviceProfile,
-    FamilyLatency, Hardware, LevelLatency, PlanGrid, PlanProbabilities, PrefillCurve,
+    FamilyLatency, Hardware, LevelLatency, PlanGrid, PlanProbabilities, Power, PrefillCurve,
     PromptLengths, Provenance, QualityTable, Runtime, Split, TPOT_TOKENS, TTFT_TOKENS, TlmLatency,
 };
 use crate::request::{AppId, DatasetId, Request, RequestView, Slo};
@@ -65,6 +65,16 @@ impl Bench {
     /// Prompts may be cut.
     pub(crate) fn elastic() -> Self {
         Self::new(&standard_methods()[0])
+    }
+
+    /// Prompts may be cut, and the device draws 2 W while it serves.
+    pub(crate) fn metered() -> Self {
+        let provenance = device().families.remove(0).provenance;
+        let power = Power { idle_watts: 0.5, active_watts: 2.0, provenance };
+        let device = DeviceProfile { power: Some(power), ..device() };
+        let (answers, lengths) = (answers(), lengths());
+        let parts = Parts { device, answers, lengths, decisions: None };
+        Self::over(parts, &standard_methods()[0])
     }
 
     /// Prompts are read whole.
@@ -175,15 +185,14 @@ impl Bench {
     }
 
     /// What `policy` plans when `resident` is in memory.
-    #[expect(clippy::unused_self, reason = "reads as: ask on this bench")]
     pub(crate) fn ask(
         &self,
         policy: &mut dyn Policy,
         request: &Request,
         resident: Option<Level>,
     ) -> Plan {
-        let Slo::Absolute { ttft, tpot } = request.slo else { panic!("objectives are in ms") };
-        let bounds = crate::request::Bounds { ttft, tpot };
+        let bounds = self.scene.bounds(&Trace { requests: vec![*request], ..self.trace.clone() });
+        let bounds = bounds.unwrap()[0];
         let service = ServiceView { now: SimTime::ZERO, resident, queued: 0 };
         policy.plan(RequestView::new(request, bounds), service)
     }

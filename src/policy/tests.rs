@@ -1,14 +1,19 @@
 //! Properties of all policies on random scenes, and what a scene refuses.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use rand::RngExt;
 
-use super::testing::{Bench, answers, items, lengths};
+use super::size_rule::{SizeRule, SizeSpec};
+use super::testing::{Bench, answers, items, lengths, plan};
 use super::*;
 use crate::outcome::Outcome;
 use crate::profile::Split;
-use crate::request::{Bounds, Request};
+use crate::request::{Bounds, Limit, Request, Slo};
 use crate::rng;
+use crate::trace::Trace;
+use crate::units::{Energy, Ratio};
 
 /// What becomes of `request` under `plan` if it never waits.
 fn outcome(bench: &Bench, request: &Request, plan: Plan, resident: Option<Level>) -> Outcome {
@@ -70,6 +75,74 @@ proptest! {
             }
         }
     }
+}
+
+fn bounded(bench: &Bench, slo: Slo) -> Request {
+    Request { slo, ..bench.request(1, 1) }
+}
+
+// On the bench (see `testing`), to the last of five tokens: ⟨100, 100⟩ 100 + 4 · 10 = 140 ms,
+// ⟨100, 50⟩ 90, ⟨50, 100⟩ 70, ⟨50, 50⟩ 45; metered at 2 W that is 280, 180, 140 and 90 mJ.
+
+#[test]
+fn a_plan_meets_a_bound_on_end_to_end_time_where_one_can() {
+    let bench = Bench::elastic();
+    let within = |limit| bounded(&bench, Slo::EndToEnd(limit));
+    let ms = |ms| within(Limit::Absolute(Duration::from_millis(ms)));
+    let mut elastic = bench.policy("elastic-profile");
+    let mut ask = |request: &Request, resident| bench.ask(&mut *elastic, request, resident);
+    assert_eq!(ask(&ms(140), None), plan(100, 100));
+    assert_eq!(ask(&ms(139), None), plan(50, 100), "as accurate as ⟨100, 50⟩, and lighter");
+    assert_eq!(ask(&ms(69), None), plan(50, 50));
+    assert_eq!(ask(&ms(1), None), plan(50, 50), "the least late");
+    // Half of the base model's 140 ms; with a switch of 4 ms ⟨50, 100⟩ takes 74.
+    let half = within(Limit::Share(Ratio::percent(50)));
+    assert_eq!(ask(&half, None), plan(50, 100));
+    assert_eq!(ask(&half, Some(Level::FULL)), plan(50, 50));
+    let mut lpruner = bench.policy("lpruner");
+    assert_eq!(bench.ask(&mut *lpruner, &ms(140), None), plan(100, 100));
+    assert_eq!(bench.ask(&mut *lpruner, &ms(139), None), plan(50, 100));
+}
+
+#[test]
+fn a_plan_meets_a_bound_on_energy_where_one_can() {
+    let bench = Bench::metered();
+    let within = |limit| bounded(&bench, Slo::Energy(limit));
+    let millijoules = |mj: u64| within(Limit::Absolute(Energy::from_nanojoules(mj * 1_000_000)));
+    let mut elastic = bench.policy("elastic-profile");
+    let mut ask = |request: &Request| bench.ask(&mut *elastic, request, None);
+    assert_eq!(ask(&millijoules(280)), plan(100, 100));
+    assert_eq!(ask(&millijoules(279)), plan(50, 100));
+    assert_eq!(ask(&millijoules(139)), plan(50, 50));
+    assert_eq!(ask(&millijoules(1)), plan(50, 50), "the least wasteful");
+    // Two thirds of 280 mJ are 186.7.
+    assert_eq!(ask(&within(Limit::Share(Ratio::new(0.667).unwrap()))), plan(50, 100));
+    let mut full = bench.policy("full");
+    assert_eq!(bench.ask(&mut *full, &millijoules(1), None), plan(100, 100));
+}
+
+#[test]
+fn by_nominal_size_a_bound_on_the_whole_answer_is_one_share_of_both_phases() {
+    let bench = Bench::metered();
+    let sized = SizeSpec { rule: SizeRule::Nominal, ..SizeSpec::default() };
+    let mut nominal = bench.policy_of(PolicySpec::Lpruner(sized));
+    let mut ask = |slo| bench.ask(&mut *nominal, &bounded(&bench, slo), None);
+    let share = Ratio::percent(99);
+    assert_eq!(ask(Slo::EndToEnd(Limit::Share(share))), plan(50, 100));
+    assert_eq!(ask(Slo::Energy(Limit::Share(share))), plan(50, 100));
+    assert_eq!(ask(Slo::Energy(Limit::Share(Ratio::ONE))), plan(100, 100));
+}
+
+#[test]
+fn an_energy_objective_on_a_device_without_known_power_is_an_error() {
+    let bench = Bench::elastic();
+    let slo = Slo::Energy(Limit::Share(Ratio::percent(50)));
+    let trace = Trace { requests: vec![bounded(&bench, slo)], ..bench.trace.clone() };
+    assert_eq!(
+        bench.scene.bounds(&trace).unwrap_err().to_string(),
+        "device profile bench, request 7 of the trace: power is not known; found an objective on \
+         energy; allowed: objectives on time, or a [power] section in device.toml"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::provenance::Provenance;
 use super::tlm_latency::TlmLatency;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::units::{Level, duration_from_millis};
+use crate::units::{Level, Milliwatts, duration_from_millis};
 
 /// The family whose level 100 % *is* the base model's latency: relative objectives are resolved
 /// against it, and every family's level 100 % is billed by it, because all of them are the same
@@ -73,16 +73,40 @@ pub struct Runtime {
     pub precision: String,
 }
 
-/// Electrical power of the whole device.
+/// Electrical power of the whole device. Serving is taken to draw `active_watts` in every phase:
+/// the energy of a request is that power times its time in service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Power {
     /// With the service waiting.
     pub idle_watts: f64,
-    /// During inference.
+    /// While a request is served.
     pub active_watts: f64,
     /// Where the figures come from.
     pub provenance: Provenance,
+}
+
+impl Power {
+    /// What serving draws.
+    ///
+    /// # Panics
+    /// If `active_watts` is no power: such a profile is not loaded and not saved.
+    #[must_use]
+    pub fn active(&self) -> Milliwatts {
+        Milliwatts::from_watts(self.active_watts).expect("a checked profile draws power")
+    }
+
+    fn check(&self, path: &Path) -> Result<()> {
+        for (key, watts) in [("idle_watts", self.idle_watts), ("active_watts", self.active_watts)] {
+            if Milliwatts::from_watts(watts).is_none() {
+                return Err(Error::file(path, "not a power")
+                    .at(format!("power, key {key:?}"))
+                    .found(watts)
+                    .allowed("0.001 to 1000000 watts"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Latencies of one family of sub-models of one base model.
@@ -153,7 +177,7 @@ impl DeviceProfile {
     ///
     /// # Errors
     /// If the file cannot be read, has unknown or missing keys, or contradicts itself: another
-    /// schema, a family twice, levels out of order or without 100 %, a share outside (0, 1], a
+    /// schema, a power that is none, a family twice, levels out of order or without 100 %, a share outside (0, 1], a
     /// coefficient that is negative or gives no time.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
@@ -219,6 +243,7 @@ impl DeviceProfile {
                 .found(self.schema)
                 .allowed(SCHEMA));
         }
+        self.power.iter().try_for_each(|power| power.check(path))?;
         for (index, family) in self.families.iter().enumerate() {
             if self.families[..index].iter().any(|other| other.key() == family.key()) {
                 return Err(Error::file(path, "family given twice").found(family.key()));

@@ -26,7 +26,8 @@
 //! #     }
 //! # }
 //! # let ms = Duration::from_millis;
-//! # let bounds = Bounds { ttft: ms(100), tpot: ms(10) };
+//! # let (ttft, tpot) = (ms(100), ms(10));
+//! # let bounds = Bounds::Latency { ttft, tpot };
 //! # let request = |id, arrival_ms| Request {
 //! #     id,
 //! #     arrival: SimTime::ZERO + ms(arrival_ms),
@@ -35,7 +36,7 @@
 //! #     item: 0,
 //! #     prompt_tokens: 10,
 //! #     output_tokens: 5,
-//! #     slo: Slo::Absolute { ttft: bounds.ttft, tpot: bounds.tpot },
+//! #     slo: Slo::Absolute { ttft, tpot },
 //! # };
 //!
 //! // Each request takes 30 ms to its first token and 20 ms more to its last.

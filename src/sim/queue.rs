@@ -14,8 +14,8 @@ pub enum Discipline {
     /// First in, first out.
     #[default]
     Fifo,
-    /// The earliest deadline of the first token (arrival + TTFT bound) first; equal deadlines in
-    /// order of arrival.
+    /// The earliest deadline of the first token first: arrival + TTFT bound, or end-to-end bound;
+    /// requests without one last. Equal deadlines in order of arrival.
     Edf,
 }
 

@@ -95,7 +95,8 @@ impl<'a> Service<'a> {
     }
 
     fn arrive(&mut self, now: SimTime, index: usize) {
-        self.waiting.push(index, now + self.bounds[index].ttft);
+        let due = self.bounds[index].first_token_due();
+        self.waiting.push(index, due.map_or(SimTime::NEVER, |due| now + due));
         if self.server == Server::Idle {
             self.schedule_start(now);
         }

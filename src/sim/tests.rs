@@ -19,7 +19,7 @@ const fn ms(millis: u64) -> Duration {
 
 /// A request that arrives at `arrival_ms` and wants its first token within `ttft_ms`.
 fn request(id: u64, arrival_ms: u64, ttft_ms: u64) -> (Request, Bounds) {
-    let bounds = Bounds { ttft: ms(ttft_ms), tpot: ms(10) };
+    let (ttft, tpot) = (ms(ttft_ms), ms(10));
     let request = Request {
         id,
         arrival: SimTime::ZERO + ms(arrival_ms),
@@ -28,9 +28,9 @@ fn request(id: u64, arrival_ms: u64, ttft_ms: u64) -> (Request, Bounds) {
         item: 0,
         prompt_tokens: 100,
         output_tokens: 3,
-        slo: Slo::Absolute { ttft: bounds.ttft, tpot: bounds.tpot },
+        slo: Slo::Absolute { ttft, tpot },
     };
-    (request, bounds)
+    (request, Bounds::Latency { ttft, tpot })
 }
 
 fn prefill_and_decode(prefill_ms: u64, decode_ms: u64) -> Execution {
@@ -85,6 +85,7 @@ fn three_requests_have_the_ttfts_worked_out_by_hand() {
         decode: ms(10),
         kept_tokens: 80,
         correct: Some(true),
+        power: None,
     };
     let mut executor = Scripted::list([first, prefill_and_decode(4, 6), prefill_and_decode(7, 1)]);
     let (outcomes, diary) = outcomes(&requests, &mut executor, ServiceOptions::default());
@@ -234,10 +235,10 @@ fn run_workload(workload: &[(u64, u64, [u64; 5])], options: ServiceOptions) -> V
     let requests: Vec<_> = (0..)
         .zip(workload)
         .map(|(id, &(gap, ttft, _))| {
-            let (mut request, mut bounds) = request(id, 0, 0);
+            let (mut request, _) = request(id, 0, 0);
             arrival = arrival + Duration::from_nanos(gap);
             request.arrival = arrival;
-            bounds.ttft = Duration::from_nanos(ttft);
+            let bounds = Bounds::Latency { ttft: Duration::from_nanos(ttft), tpot: ms(10) };
             (request, bounds)
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::Slo;
+use crate::request::{Limit, Slo};
 use crate::units::Ratio;
 
 /// An app that calls the service.
@@ -41,6 +41,47 @@ const fn app(
     let slo =
         Slo::Relative { ttft: Ratio::percent(ttft_percent), tpot: Ratio::percent(tpot_percent) };
     App { name, slo, dataset, studied_dataset }
+}
+
+/// What kind of objective the apps state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// The pair ⟨ζ of TTFT, ζ of TPOT⟩ of the study's Table 3.
+    #[default]
+    Latency,
+    /// One share of the base model's end-to-end time: the mean of the app's two.
+    EndToEnd,
+    /// The same share of its energy.
+    Energy,
+}
+
+impl Objective {
+    /// The name in files and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::EndToEnd => "end-to-end",
+            Self::Energy => "energy",
+        }
+    }
+
+    /// The objective of `app` in this kind.
+    ///
+    /// # Panics
+    /// If the app states no pair of shares: all of [`APPS`] do.
+    #[must_use]
+    pub fn of(self, app: &App) -> Slo {
+        let Slo::Relative { ttft, tpot } = app.slo else { panic!("apps state pairs of shares") };
+        let mean = f64::from(ttft.thousandths() + tpot.thousandths()) / 2000.0;
+        let mean = Ratio::new(mean).expect("a mean of two shares is one");
+        match self {
+            Self::Latency => app.slo,
+            Self::EndToEnd => Slo::EndToEnd(Limit::Share(mean)),
+            Self::Energy => Slo::Energy(Limit::Share(mean)),
+        }
+    }
 }
 
 /// Which app is level 1 when a trace is skewed: app of level i gets a share ∝ e^(αi).
@@ -123,6 +164,17 @@ mod tests {
         assert_eq!(paper.counts(600, 0.25), [171, 133, 103, 81, 63, 49]);
         assert_eq!(artifact.counts(600, -0.25), [171, 133, 103, 81, 63, 49]);
         assert_eq!(paper.counts(600, -0.25), [49, 63, 81, 103, 133, 171]);
+    }
+
+    /// ⟨20 %, 50 %⟩ and ⟨80 %, 90 %⟩ have the means 35 % and 85 %.
+    #[test]
+    fn one_share_of_the_whole_answer_is_the_mean_of_the_two_of_its_phases() {
+        let end_to_end = |percent| Slo::EndToEnd(Limit::Share(Ratio::percent(percent)));
+        assert_eq!(Objective::EndToEnd.of(&APPS[5]), end_to_end(35));
+        assert_eq!(Objective::EndToEnd.of(&APPS[1]), end_to_end(85));
+        let energy = Slo::Energy(Limit::Share(Ratio::percent(35)));
+        assert_eq!(Objective::Energy.of(&APPS[5]), energy);
+        assert_eq!(Objective::Latency.of(&APPS[5]), APPS[5].slo);
     }
 
     #[test]

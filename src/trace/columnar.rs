@@ -8,12 +8,14 @@
 //! 10 times  u64 length, then that many bytes: a zlib stream of n integers
 //!           id u64, arrival_ns u64 (both as differences from the row before, modulo 2^64),
 //!           app u16, dataset u16 (indices of the header), item u32, prompt_tokens u32,
-//!           output_tokens u32, slo_kind u8 (0 relative, 1 absolute), ttft u64, tpot u64
-//!           (thousandths or nanoseconds)
+//!           output_tokens u32, slo_kind u8, ttft u64, tpot u64
 //! 32 bytes  SHA-256 of everything before
 //! ```
 //!
-//! All integers are little-endian. Why not Parquet? Its crates would more than double the build for
+//! All integers are little-endian. `slo_kind` is 0 for TTFT and TPOT in thousandths of the base
+//! model's, 1 for the two in nanoseconds; 2 and 3 for end-to-end time in the same units, 4 and 5 for
+//! energy in thousandths and nanojoules: one bound, in the place of `ttft`, and 0 in that of `tpot`.
+//! Why not Parquet? Its crates would more than double the build for
 //! ten columns of integers; `pliant trace export --format native` gives a CSV that any tool
 //! converts.
 
@@ -32,8 +34,8 @@ use sha2::{Digest as _, Sha256};
 use super::Trace;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::request::{AppId, DatasetId, Request, Slo};
-use crate::units::{Ratio, SimTime};
+use crate::request::{AppId, DatasetId, Limit, Request, Slo};
+use crate::units::{Energy, Ratio, SimTime};
 
 /// What a columnar file starts with.
 pub(super) const MAGIC: &[u8; 8] = b"PLIANTTR";
@@ -119,11 +121,15 @@ fn pack(requests: &[Request], column: usize, width: usize) -> Vec<u8> {
 
 /// The values of a request, in the order of [`COLUMNS`].
 fn cells(request: &Request) -> [u64; COLUMNS.len()] {
+    let share = |share: Ratio| u64::from(share.thousandths());
+    let nanos = |time: Duration| time.as_nanos() as u64;
     let (kind, ttft, tpot) = match request.slo {
-        Slo::Relative { ttft, tpot } => {
-            (0, u64::from(ttft.thousandths()), u64::from(tpot.thousandths()))
-        }
-        Slo::Absolute { ttft, tpot } => (1, ttft.as_nanos() as u64, tpot.as_nanos() as u64),
+        Slo::Relative { ttft, tpot } => (0, share(ttft), share(tpot)),
+        Slo::Absolute { ttft, tpot } => (1, nanos(ttft), nanos(tpot)),
+        Slo::EndToEnd(Limit::Share(of)) => (2, share(of), 0),
+        Slo::EndToEnd(Limit::Absolute(time)) => (3, nanos(time), 0),
+        Slo::Energy(Limit::Share(of)) => (4, share(of), 0),
+        Slo::Energy(Limit::Absolute(energy)) => (5, energy.as_nanojoules(), 0),
     };
     [
         request.id,
@@ -246,6 +252,10 @@ fn request(trace: &Trace, cells: [u64; COLUMNS.len()]) -> Option<Request> {
     let slo = match kind {
         0 => Slo::Relative { ttft: share(ttft)?, tpot: share(tpot)? },
         1 => Slo::Absolute { ttft: Duration::from_nanos(ttft), tpot: Duration::from_nanos(tpot) },
+        2 => Slo::EndToEnd(Limit::Share(share(ttft)?)),
+        3 => Slo::EndToEnd(Limit::Absolute(Duration::from_nanos(ttft))),
+        4 => Slo::Energy(Limit::Share(share(ttft)?)),
+        5 => Slo::Energy(Limit::Absolute(Energy::from_nanojoules(ttft))),
         _ => return None,
     };
     (known && prompt > 0 && output > 0).then_some(Request {
@@ -273,10 +283,15 @@ mod tests {
             item: nth as u32 % 50,
             prompt_tokens: 100 + nth as u32 % 9,
             output_tokens: 16,
-            slo: if nth.is_multiple_of(3) {
-                Slo::Absolute { ttft: Duration::from_millis(250), tpot: Duration::ZERO }
-            } else {
-                Slo::Relative { ttft: Ratio::percent(20), tpot: Ratio::new(0.605).unwrap() }
+            slo: match nth % 9 {
+                0 | 3 | 6 => {
+                    Slo::Absolute { ttft: Duration::from_millis(250), tpot: Duration::ZERO }
+                }
+                1 => Slo::EndToEnd(Limit::Share(Ratio::percent(40))),
+                2 => Slo::EndToEnd(Limit::Absolute(Duration::from_millis(900))),
+                4 => Slo::Energy(Limit::Share(Ratio::percent(70))),
+                5 => Slo::Energy(Limit::Absolute(Energy::from_nanojoules(7))),
+                _ => Slo::Relative { ttft: Ratio::percent(20), tpot: Ratio::new(0.605).unwrap() },
             },
         };
         Trace {

@@ -18,7 +18,7 @@ use crate::request::{AppId, DatasetId, Request};
 
 pub(crate) use native::quoted;
 
-pub use apps::{APPS, App, LevelOrder};
+pub use apps::{APPS, App, LevelOrder, Objective};
 pub use arrivals::Arrivals;
 pub use summary::{Group, Range, Summary};
 pub use synth::{ItemPool, PooledItem, SynthSpec, synthesize};

@@ -1,9 +1,10 @@
 //! The native CSV form of a trace.
 //!
 //! Lines that start with `#` may precede the header; they say how the trace was made. Columns may
-//! stand in any order, none may be missing or unknown. A row states its objective in the columns
-//! `ttft_ratio,tpot_ratio` or in `ttft_ms,tpot_ms`; a file has one pair or both, in which case a
-//! row leaves one of them empty. Instants are exact: `arrival_ms` has up to six decimals.
+//! stand in any order, none may be missing or unknown. A row states its objective in one of six
+//! forms: `ttft_ratio,tpot_ratio`, `ttft_ms,tpot_ms`, `e2e_ratio`, `e2e_ms`, `energy_ratio` or
+//! `energy_mj`. A file has the columns of one form or of several, of which a row fills one.
+//! Instants are exact: `arrival_ms` has up to six decimals.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -17,16 +18,23 @@ use csv::StringRecord;
 use super::Trace;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::request::{Request, Slo};
-use crate::units::{Ratio, SimTime, decimal_millis, nanos_of_decimal_millis};
+use crate::request::{Limit, Request, Slo};
+use crate::units::{Energy, Ratio, SimTime, decimal_millis, nanos_of_decimal_millis};
 
 /// Columns of every trace.
 const COLUMNS: [&str; 7] =
     ["id", "arrival_ms", "app", "dataset", "item", "prompt_tokens", "output_tokens"];
-/// Columns of an objective relative to the base model.
-const RELATIVE: [&str; 2] = ["ttft_ratio", "tpot_ratio"];
-/// Columns of an objective in milliseconds.
-const ABSOLUTE: [&str; 2] = ["ttft_ms", "tpot_ms"];
+/// The forms of an objective, by their columns: shares of what the base model takes, or quantities.
+const FORMS: [&[&str]; 6] = [
+    &["ttft_ratio", "tpot_ratio"],
+    &["ttft_ms", "tpot_ms"],
+    &["e2e_ratio"],
+    &["e2e_ms"],
+    &["energy_ratio"],
+    &["energy_mj"],
+];
+/// The most energy that a trace may name, in mJ: a gigajoule.
+const ENERGY_MJ_MAX: u64 = 1_000_000_000_000;
 /// The longest time a trace may name, in ms: a hundred years, so that sums of instants fit.
 const TIME_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 
@@ -52,41 +60,31 @@ impl Trace {
     }
 
     fn to_csv(&self) -> String {
-        let is_relative = |request: &Request| matches!(request.slo, Slo::Relative { .. });
-        let absolute = self.requests.iter().any(|request| !is_relative(request));
-        let relative = !absolute || self.requests.iter().any(is_relative);
+        let mut forms = [false; FORMS.len()];
+        for request in &self.requests {
+            forms[stated(request.slo).0] = true;
+        }
+        forms[0] |= self.requests.is_empty();
         let mut text = String::new();
         for line in self.provenance.iter().flat_map(|line| line.split('\n')) {
             text += format!("# {line}").trim_end();
             text.push('\n');
         }
         text += &COLUMNS.join(",");
-        for (pair, present) in [(RELATIVE, relative), (ABSOLUTE, absolute)] {
-            if present {
-                text.extend([",", pair[0], ",", pair[1]]);
-            }
+        for (columns, _) in FORMS.iter().zip(forms).filter(|(_, present)| *present) {
+            text.extend(columns.iter().flat_map(|column| [",", column]));
         }
         text.push('\n');
         for request in &self.requests {
-            self.write_row(&mut text, request, relative && absolute);
+            self.write_row(&mut text, request, forms);
         }
         text
     }
 
-    fn write_row(&self, text: &mut String, request: &Request, both: bool) {
-        let slo = match request.slo {
-            Slo::Relative { ttft, tpot } => {
-                format!("{},{}{}", ttft.as_f64(), tpot.as_f64(), if both { ",," } else { "" })
-            }
-            Slo::Absolute { ttft, tpot } => {
-                let [ttft, tpot] =
-                    [ttft, tpot].map(|length| decimal_millis(length.as_nanos() as u64));
-                format!("{}{ttft},{tpot}", if both { ",," } else { "" })
-            }
-        };
-        writeln!(
+    fn write_row(&self, text: &mut String, request: &Request, forms: [bool; FORMS.len()]) {
+        write!(
             text,
-            "{},{},{},{},{},{},{},{slo}",
+            "{},{},{},{},{},{},{}",
             request.id,
             decimal_millis(request.arrival.as_nanos()),
             quoted(self.app(request.app)),
@@ -96,6 +94,28 @@ impl Trace {
             request.output_tokens,
         )
         .expect("a string takes any text");
+        let (own, cells) = stated(request.slo);
+        for (form, _) in forms.iter().enumerate().filter(|(_, present)| **present) {
+            match form == own {
+                true => text.extend(cells.iter().flat_map(|cell| [",", cell])),
+                false => text.extend(FORMS[form].iter().map(|_| ",")),
+            }
+        }
+        text.push('\n');
+    }
+}
+
+/// The place of an objective's form among [`FORMS`], and its cells.
+fn stated(slo: Slo) -> (usize, Vec<String>) {
+    let share = |share: Ratio| share.as_f64().to_string();
+    let time = |length: Duration| decimal_millis(length.as_nanos() as u64);
+    match slo {
+        Slo::Relative { ttft, tpot } => (0, vec![share(ttft), share(tpot)]),
+        Slo::Absolute { ttft, tpot } => (1, vec![time(ttft), time(tpot)]),
+        Slo::EndToEnd(Limit::Share(of)) => (2, vec![share(of)]),
+        Slo::EndToEnd(Limit::Absolute(bound)) => (3, vec![time(bound)]),
+        Slo::Energy(Limit::Share(of)) => (4, vec![share(of)]),
+        Slo::Energy(Limit::Absolute(bound)) => (5, vec![decimal_millis(bound.as_nanojoules())]),
     }
 }
 
@@ -134,8 +154,8 @@ struct Reader<'a> {
 /// Where the columns are.
 struct Header {
     columns: [usize; COLUMNS.len()],
-    relative: Option<[usize; 2]>,
-    absolute: Option<[usize; 2]>,
+    /// Of the columns of each of [`FORMS`]; empty for a form that the file does not have.
+    forms: [Vec<usize>; FORMS.len()],
 }
 
 impl<'a> Reader<'a> {
@@ -186,19 +206,15 @@ impl<'a> Reader<'a> {
 
     fn header(&self, line: u64, record: &StringRecord) -> Result<Header> {
         let wrong = |problem: &str, name: &str| {
-            let allowed = format!(
-                "{}, and {} or {}",
-                COLUMNS.join(","),
-                RELATIVE.join(","),
-                ABSOLUTE.join(",")
-            );
+            let forms = FORMS.map(|columns| columns.join(",")).join(" or ");
+            let allowed = format!("{}, and {forms}", COLUMNS.join(","));
             Error::file(self.path, problem)
                 .at(format!("line {line}, column \"{name}\""))
                 .allowed(allowed)
         };
         let position = |name: &str| record.iter().position(|cell| cell.trim() == name);
         for (index, name) in record.iter().map(str::trim).enumerate() {
-            if !COLUMNS.iter().chain(&RELATIVE).chain(&ABSOLUTE).any(|&known| known == name) {
+            if !COLUMNS.iter().chain(FORMS.into_iter().flatten()).any(|&known| known == name) {
                 return Err(wrong("unknown column", name));
             }
             if position(name) != Some(index) {
@@ -206,27 +222,25 @@ impl<'a> Reader<'a> {
             }
         }
         let find = |name: &'static str| position(name).ok_or_else(|| wrong("missing column", name));
-        let pair = |names: [&'static str; 2]| -> Result<Option<[usize; 2]>> {
-            if names.iter().all(|name| position(name).is_none()) {
-                return Ok(None);
+        let mut forms: [Vec<usize>; FORMS.len()] = std::array::from_fn(|_| Vec::new());
+        for (form, names) in forms.iter_mut().zip(FORMS) {
+            if names.iter().any(|name| position(name).is_some()) {
+                *form = names.iter().copied().map(find).collect::<Result<_>>()?;
             }
-            Ok(Some([find(names[0])?, find(names[1])?]))
-        };
-        let (relative, absolute) = (pair(RELATIVE)?, pair(ABSOLUTE)?);
-        if relative.is_none() && absolute.is_none() {
-            return Err(wrong("missing column", RELATIVE[0]));
+        }
+        if forms.iter().all(Vec::is_empty) {
+            return Err(wrong("missing column", FORMS[0][0]));
         }
         let mut columns = [0; COLUMNS.len()];
         for (column, name) in columns.iter_mut().zip(COLUMNS) {
             *column = find(name)?;
         }
-        Ok(Header { columns, relative, absolute })
+        Ok(Header { columns, forms })
     }
 
     /// Cells that a row lacks read as empty and are refused by their column.
     fn check_width(&self, line: u64, header: &Header, record: &StringRecord) -> Result<()> {
-        let columns =
-            COLUMNS.len() + 2 * [header.relative, header.absolute].iter().flatten().count();
+        let columns = COLUMNS.len() + header.forms.iter().map(Vec::len).sum::<usize>();
         if record.len() <= columns {
             return Ok(());
         }
@@ -284,28 +298,26 @@ impl Row<'_> {
     }
 
     fn slo(&self, header: &Header) -> Result<Slo> {
-        let filled = |columns: Option<[usize; 2]>| {
-            columns
-                .map(|pair| pair.map(|column| self.cell(column)))
-                .filter(|pair| pair.iter().any(|cell| !cell.is_empty()))
+        let has_any = |columns: &Vec<usize>| columns.iter().any(|&at| !self.cell(at).is_empty());
+        let mut filled = header.forms.iter().enumerate().filter(|(_, columns)| has_any(columns));
+        let Some((form, columns)) = filled.next() else {
+            let present = header.forms.iter().position(|columns| !columns.is_empty());
+            let name = FORMS[present.expect("a header has a form")][0];
+            return Err(self.wrong((name, ""), "an objective"));
         };
-        match (filled(header.relative), filled(header.absolute)) {
-            (Some([ttft, tpot]), None) => Ok(Slo::Relative {
-                ttft: self.share((RELATIVE[0], ttft))?,
-                tpot: self.share((RELATIVE[1], tpot))?,
-            }),
-            (None, Some([ttft, tpot])) => Ok(Slo::Absolute {
-                ttft: self.time((ABSOLUTE[0], ttft))?,
-                tpot: self.time((ABSOLUTE[1], tpot))?,
-            }),
-            (None, None) => {
-                let name = if header.relative.is_some() { RELATIVE[0] } else { ABSOLUTE[0] };
-                Err(self.wrong((name, ""), "an objective, as a ratio or in ms"))
-            }
-            (Some(_), Some([ttft, _])) => {
-                Err(self.wrong((ABSOLUTE[0], ttft), "nothing, as the row states ratios"))
-            }
+        let cell = |at: usize| (FORMS[form][at], self.cell(columns[at]));
+        if let Some((other, also)) = filled.next() {
+            let allowed = format!("nothing, as the row states {}", FORMS[form][0]);
+            return Err(self.wrong((FORMS[other][0], self.cell(also[0])), allowed));
         }
+        Ok(match form {
+            0 => Slo::Relative { ttft: self.share(cell(0))?, tpot: self.share(cell(1))? },
+            1 => Slo::Absolute { ttft: self.time(cell(0))?, tpot: self.time(cell(1))? },
+            2 => Slo::EndToEnd(Limit::Share(self.share(cell(0))?)),
+            3 => Slo::EndToEnd(Limit::Absolute(self.time(cell(0))?)),
+            4 => Slo::Energy(Limit::Share(self.share(cell(0))?)),
+            _ => Slo::Energy(Limit::Absolute(self.energy(cell(0))?)),
+        })
     }
 
     fn name<'c>(&self, cell: (&str, &'c str)) -> Result<&'c str> {
@@ -319,13 +331,19 @@ impl Row<'_> {
     }
 
     fn time(&self, cell: (&str, &str)) -> Result<Duration> {
-        nanos_of_decimal_millis(cell.1)
-            .filter(|&nanos| nanos <= TIME_MS_MAX * 1_000_000)
-            .map(Duration::from_nanos)
-            .ok_or_else(|| {
-                let allowed = format!("a number from 0 to {TIME_MS_MAX}, with at most 6 decimals");
-                self.wrong(cell, allowed)
-            })
+        Ok(Duration::from_nanos(self.decimal(cell, TIME_MS_MAX)?))
+    }
+
+    fn energy(&self, cell: (&str, &str)) -> Result<Energy> {
+        Ok(Energy::from_nanojoules(self.decimal(cell, ENERGY_MJ_MAX)?))
+    }
+
+    /// Millionths of the cell's unit.
+    fn decimal(&self, cell: (&str, &str), max: u64) -> Result<u64> {
+        let millionths = nanos_of_decimal_millis(cell.1).filter(|&n| n <= max * 1_000_000);
+        millionths.ok_or_else(|| {
+            self.wrong(cell, format!("a number from 0 to {max}, with at most 6 decimals"))
+        })
     }
 
     fn share(&self, cell: (&str, &str)) -> Result<Ratio> {
@@ -390,12 +408,39 @@ mod tests {
     }
 
     #[test]
+    fn end_to_end_time_and_energy_have_columns_of_their_own() {
+        let header = HEADER.replace("ttft_ratio,tpot_ratio", "e2e_ratio,e2e_ms,energy_mj");
+        let rows = "0,0,a,b,0,1,1,0.4,,\n1,0,a,b,0,1,1,,1500.25,\n2,0,a,b,0,1,1,,,0.000001\n";
+        let text = format!("{header}\n{rows}");
+        let trace = read(&text).unwrap();
+        let slos: Vec<_> = trace.requests.iter().map(|request| request.slo).collect();
+        assert_eq!(
+            slos,
+            [
+                Slo::EndToEnd(Limit::Share(Ratio::percent(40))),
+                Slo::EndToEnd(Limit::Absolute(Duration::from_micros(1_500_250))),
+                Slo::Energy(Limit::Absolute(Energy::from_nanojoules(1))),
+            ]
+        );
+        assert_eq!(trace.to_csv(), text);
+        let row = |cells: &str| message(&format!("{header}\n0,0,a,b,0,1,1,{cells}\n"));
+        assert!(row("0.4,9,").ends_with(
+            "\"e2e_ms\": bad value; found \"9\"; allowed: nothing, as the row states e2e_ratio"
+        ));
+        assert!(
+            row(",,").ends_with("\"e2e_ratio\": bad value; found nothing; allowed: an objective")
+        );
+        assert!(row(",,1e3").contains("\"energy_mj\": bad value; found \"1e3\""));
+    }
+
+    #[test]
     fn a_missing_an_unknown_and_a_double_column_are_named() {
         let header = HEADER.replace(",item", "");
         assert_eq!(
             message(&format!("# made by hand\n{header}\n")),
             "trace.csv, line 2, column \"item\": missing column; allowed: id,arrival_ms,app,dataset,\
-             item,prompt_tokens,output_tokens, and ttft_ratio,tpot_ratio or ttft_ms,tpot_ms"
+             item,prompt_tokens,output_tokens, and ttft_ratio,tpot_ratio or ttft_ms,tpot_ms or e2e_ratio \
+             or e2e_ms or energy_ratio or energy_mj"
         );
         assert!(message(&format!("{HEADER},note\n")).contains("column \"note\": unknown column"));
         assert!(message(&format!("{HEADER},id\n")).contains("column \"id\": column appears twice"));
@@ -450,9 +495,14 @@ mod tests {
     fn any_slo() -> impl Strategy<Value = Slo> {
         let length = || (0..=TIME_MS_MAX * 1_000_000).prop_map(Duration::from_nanos);
         let share = || (1..=1000_u32).prop_map(|n| Ratio::new(f64::from(n) / 1000.0).unwrap());
+        let energy = (0..=ENERGY_MJ_MAX * 1_000_000).prop_map(Energy::from_nanojoules);
         prop_oneof![
             (share(), share()).prop_map(|(ttft, tpot)| Slo::Relative { ttft, tpot }),
             (length(), length()).prop_map(|(ttft, tpot)| Slo::Absolute { ttft, tpot }),
+            share().prop_map(|of| Slo::EndToEnd(Limit::Share(of))),
+            length().prop_map(|time| Slo::EndToEnd(Limit::Absolute(time))),
+            share().prop_map(|of| Slo::Energy(Limit::Share(of))),
+            energy.prop_map(|drawn| Slo::Energy(Limit::Absolute(drawn))),
         ]
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Trace;
-use crate::request::{Request, Slo};
+use crate::request::{Limit, Request, Slo};
 use crate::units::millis;
 
 /// Counts over a whole trace.
@@ -43,9 +43,10 @@ pub struct Range {
 pub struct Group {
     /// Name of the app.
     pub app: String,
-    /// Bound of the time to first token, `40 %` or `250.5 ms`.
+    /// Bound of the time to first token, `40 %` or `250.5 ms`, or of the whole answer, by name:
+    /// `end-to-end 40 %`.
     pub ttft: String,
-    /// Bound of the time per output token.
+    /// Bound of the time per output token, if there is one.
     pub tpot: String,
     /// Name of the dataset.
     pub dataset: String,
@@ -99,7 +100,20 @@ fn bounds(request: &Request) -> (String, String) {
         Slo::Absolute { ttft, tpot } => {
             (format!("{} ms", millis(ttft)), format!("{} ms", millis(tpot)))
         }
+        Slo::EndToEnd(limit) => of_all("end-to-end", limit, |time| format!("{} ms", millis(time))),
+        Slo::Energy(limit) => {
+            of_all("energy", limit, |drawn| format!("{} mJ", drawn.as_millijoules_f64()))
+        }
     }
+}
+
+/// A bound on the whole answer stands in the first of the two columns.
+fn of_all<T>(what: &str, limit: Limit<T>, show: impl Fn(T) -> String) -> (String, String) {
+    let bound = match limit {
+        Limit::Share(share) => share.to_string(),
+        Limit::Absolute(quantity) => show(quantity),
+    };
+    (format!("{what} {bound}"), String::new())
 }
 
 fn range(lengths: impl Iterator<Item = u32> + Clone) -> Option<Range> {

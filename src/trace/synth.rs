@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::Trace;
-use super::apps::{APPS, App, LevelOrder};
+use super::apps::{APPS, App, LevelOrder, Objective};
 use super::arrivals::Arrivals;
 use crate::error::{Error, Result};
 use crate::request::Request;
@@ -21,6 +21,8 @@ pub struct SynthSpec {
     pub alpha: f64,
     /// Which app is level 1.
     pub level_order: LevelOrder,
+    /// What kind of objective the apps state.
+    pub objective: Objective,
     /// Mean rate of the arrivals, all apps together.
     pub arrivals_per_hour: f64,
     /// How they are spread.
@@ -37,6 +39,7 @@ impl Default for SynthSpec {
             requests: 600,
             alpha: 0.0,
             level_order: LevelOrder::Paper,
+            objective: Objective::Latency,
             arrivals_per_hour: 5.0,
             arrivals: Arrivals::default(),
             output_tokens: 16,
@@ -99,7 +102,7 @@ pub fn synthesize(spec: &SynthSpec, pools: &[ItemPool]) -> Result<Trace> {
             item: drawn.item,
             prompt_tokens: drawn.prompt_tokens,
             output_tokens: spec.output_tokens,
-            slo: app.slo,
+            slo: spec.objective.of(app),
         };
         trace.requests.push(request);
     }
@@ -152,6 +155,12 @@ fn provenance(spec: &SynthSpec, pools: &[ItemPool]) -> Vec<String> {
         format!("output_tokens is {output_tokens} throughout: the study does not state it"),
         "items are drawn uniformly, with replacement, from those kept for replay".to_owned(),
     ];
+    if spec.objective != Objective::Latency {
+        lines.push(format!(
+            "each app bounds its {} to the mean of the study's shares of TTFT and TPOT",
+            spec.objective.name()
+        ));
+    }
     for app in APPS.iter().filter(|app| app.dataset.is_none()) {
         lines.push(format!(
             "{} draws from {} in place of {}, which is not at hand",

@@ -69,7 +69,7 @@ fn waits(
     mut service: impl FnMut() -> f64 + Send + 'static,
 ) -> Vec<f64> {
     let second = Duration::from_secs(1);
-    let bounds = vec![Bounds { ttft: second, tpot: second }; requests.len()];
+    let bounds = vec![Bounds::Latency { ttft: second, tpot: second }; requests.len()];
     let mut executor = Scripted::by(move |_, _| Execution {
         prefill: Duration::from_secs_f64(service()),
         ..Execution::default()

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::{Candidate, Facts, Forecast, RequestView, ServiceView};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::request::{Bounds, Slo};
+use crate::request::{Bounds, Limit, Slo};
 use crate::units::{Level, Ratio, millis};
 
 /// The version that both sides must speak.
@@ -78,7 +78,6 @@ impl<'a> Question<'a> {
         facts: &Facts,
         [app, dataset]: [&'a str; 2],
     ) -> Self {
-        let Bounds { ttft, tpot } = request.bounds();
         Self {
             id: request.id(),
             arrival_ms: request.arrival().as_millis_f64(),
@@ -88,7 +87,7 @@ impl<'a> Question<'a> {
             prompt_tokens: facts.prompt_tokens,
             output_tokens: facts.output_tokens,
             slo: SloMessage::of(request.slo()),
-            bounds: BoundsMessage { ttft_ms: millis(ttft), tpot_ms: millis(tpot) },
+            bounds: BoundsMessage::of(request.bounds()),
             resident: service.resident,
             queued: service.queued,
             forecasts: None,
@@ -101,6 +100,8 @@ impl<'a> Question<'a> {
 #[serde(untagged)]
 pub(super) enum SloMessage {
     Relative { ttft_ratio: Ratio, tpot_ratio: Ratio },
+    EndToEnd { e2e_ratio: Ratio },
+    Energy { energy_ratio: Ratio },
     Absolute(BoundsMessage),
 }
 
@@ -108,17 +109,39 @@ impl SloMessage {
     fn of(slo: Slo) -> Self {
         match slo {
             Slo::Relative { ttft, tpot } => Self::Relative { ttft_ratio: ttft, tpot_ratio: tpot },
+            Slo::EndToEnd(Limit::Share(e2e_ratio)) => Self::EndToEnd { e2e_ratio },
+            Slo::Energy(Limit::Share(energy_ratio)) => Self::Energy { energy_ratio },
             Slo::Absolute { ttft, tpot } => {
-                Self::Absolute(BoundsMessage { ttft_ms: millis(ttft), tpot_ms: millis(tpot) })
+                Self::Absolute(BoundsMessage::of(Bounds::Latency { ttft, tpot }))
+            }
+            Slo::EndToEnd(Limit::Absolute(time)) => {
+                Self::Absolute(BoundsMessage::of(Bounds::EndToEnd(time)))
+            }
+            Slo::Energy(Limit::Absolute(energy)) => {
+                Self::Absolute(BoundsMessage::of(Bounds::Energy(energy)))
             }
         }
     }
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct BoundsMessage {
-    pub ttft_ms: f64,
-    pub tpot_ms: f64,
+#[serde(untagged)]
+pub(super) enum BoundsMessage {
+    Latency { ttft_ms: f64, tpot_ms: f64 },
+    EndToEnd { e2e_ms: f64 },
+    Energy { energy_mj: f64 },
+}
+
+impl BoundsMessage {
+    fn of(bounds: Bounds) -> Self {
+        match bounds {
+            Bounds::Latency { ttft, tpot } => {
+                Self::Latency { ttft_ms: millis(ttft), tpot_ms: millis(tpot) }
+            }
+            Bounds::EndToEnd(time) => Self::EndToEnd { e2e_ms: millis(time) },
+            Bounds::Energy(energy) => Self::Energy { energy_mj: energy.as_millijoules_f64() },
+        }
+    }
 }
 
 /// What became of a request, if the policy asked to be told; it does not answer.

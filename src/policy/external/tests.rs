@@ -92,7 +92,8 @@ fn the_python_examples_choose_as_their_rules_say() {
         (20, 50, plan(50, 50)),
     ] {
         let request = relative(ttft, tpot);
-        let bounds = Bounds { ttft: Duration::from_secs(1), tpot: Duration::from_secs(1) };
+        let second = Duration::from_secs(1);
+        let bounds = Bounds::Latency { ttft: second, tpot: second };
         let service = ServiceView { now: SimTime::ZERO, resident: None, queued: 0 };
         assert_eq!(nominal.plan(RequestView::new(&request, bounds), service), expected);
         nominal.settle().unwrap();

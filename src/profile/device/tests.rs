@@ -50,6 +50,20 @@ fn refusal(from: &str, to: &str) -> String {
 }
 
 #[test]
+fn power_is_read_and_one_that_draws_nothing_is_refused() {
+    let with_power = |active: &str| {
+        let provenance = r#"provenance = { kind = "published", sources = ["a meter"] }"#;
+        let power = format!("[power]\nidle_watts = 0.5\nactive_watts = {active}\n{provenance}\n");
+        load(&GOOD.replacen("[[family]]", &format!("{power}[[family]]"), 1))
+    };
+    assert_eq!(with_power("2.5").unwrap().power.unwrap().active(), Milliwatts::new(2500));
+    for nothing in ["0", "-3", "nan"] {
+        let message = with_power(nothing).unwrap_err().to_string();
+        assert!(message.contains("power, key \"active_watts\": not a power"), "{message}");
+    }
+}
+
+#[test]
 fn a_profile_round_trips_through_its_file() {
     let profile = load(GOOD).unwrap();
     let folder = tempfile::tempdir().unwrap();
