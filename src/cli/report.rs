@@ -1,11 +1,16 @@
-//! `pliant report`: redraw a results folder.
+//! `pliant report`: redraw a results folder, or print it in another form.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use clap::ValueEnum;
 
 use pliant::files::write_whole;
 use pliant::metrics::read_metrics_csv;
-use pliant::report::{redraw, summary_markdown, with_results};
+use pliant::report::{
+    ResultsFolder, redraw, report_html, report_junit, report_markdown, summary_markdown,
+    trace_events, with_results,
+};
 use pliant::{Error, Result};
 
 use super::output::print_line;
@@ -14,31 +19,84 @@ use super::output::print_line;
 pub struct Args {
     /// Results folder, with metrics.csv and manifest.toml
     dir: PathBuf,
-    /// Print the rows as JSON and draw nothing
-    #[arg(long, conflicts_with = "readme")]
+    /// What to make of it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with_all = ["format", "readme"])]
     json: bool,
     /// Put a summary, in Markdown, between the marks of this file too
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
     readme: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Tables for a terminal; figures are redrawn
+    Text,
+    /// One page with everything, DIR/report.html; figures are redrawn
+    Html,
+    /// The rows of metrics.csv as JSON
+    Json,
+    /// The rows of metrics.csv
+    Csv,
+    /// Summary tables in Markdown
+    Md,
+    /// One test case for each method at each point, for a CI system to show
+    Junit,
+    /// The stored requests as trace events, for Perfetto
+    Perfetto,
+}
+
 pub fn run(args: Args) -> Result<ExitCode> {
-    let metrics = args.dir.join("metrics.csv");
-    if args.json {
-        let rows = read_metrics_csv(&metrics)?;
-        let text = serde_json::to_string_pretty(&rows).expect("rows are plain values");
-        print_line(text)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let table = redraw(&args.dir)?;
-    if let Some(readme) = args.readme {
-        let document = std::fs::read_to_string(&readme)
-            .map_err(|cause| Error::io(&readme, "cannot read", cause))?;
-        let rows = read_metrics_csv(&metrics)?;
-        let name = readme.display().to_string();
-        let document = with_results(&name, &document, &summary_markdown(&rows))?;
-        write_whole(&readme, document.as_bytes())?;
-    }
-    print_line(table.trim_end())?;
+    let format = if args.json { Format::Json } else { args.format };
+    let text = match format {
+        Format::Text => redrawn(&args.dir, args.readme.as_deref())?,
+        Format::Html => page(&args.dir)?,
+        Format::Json => {
+            let rows = read_metrics_csv(&args.dir.join("metrics.csv"))?;
+            serde_json::to_string_pretty(&rows).expect("rows are plain values")
+        }
+        Format::Csv => {
+            let path = args.dir.join("metrics.csv");
+            read_metrics_csv(&path)?;
+            read(&path)?
+        }
+        Format::Md => report_markdown(&ResultsFolder::load(&args.dir)?)?,
+        Format::Junit => report_junit(&ResultsFolder::load(&args.dir)?),
+        Format::Perfetto => trace(&args.dir)?,
+    };
+    print_line(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn redrawn(dir: &Path, readme: Option<&Path>) -> Result<String> {
+    let table = redraw(dir)?;
+    if let Some(readme) = readme {
+        let rows = read_metrics_csv(&dir.join("metrics.csv"))?;
+        let name = readme.display().to_string();
+        let document = with_results(&name, &read(readme)?, &summary_markdown(&rows))?;
+        write_whole(readme, document.as_bytes())?;
+    }
+    Ok(table)
+}
+
+fn page(dir: &Path) -> Result<String> {
+    redraw(dir)?;
+    let path = dir.join("report.html");
+    write_whole(&path, report_html(&ResultsFolder::load(dir)?)?.as_bytes())?;
+    Ok(format!("written to {}", path.display()))
+}
+
+fn trace(dir: &Path) -> Result<String> {
+    let runs = ResultsFolder::load(dir)?.runs()?;
+    if runs.is_empty() {
+        let missing = Error::file(&dir.join("outcomes"), "no outcomes of any row");
+        return Err(missing.allowed("a folder that `pliant run` wrote, with `outcomes` kept"));
+    }
+    Ok(trace_events(&runs))
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|cause| Error::io(path, "cannot read", cause))
 }

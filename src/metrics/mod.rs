@@ -34,6 +34,7 @@ pub use row::{CellLabel, MetricsRow, PairedRow};
 pub use seed_row::SeedRow;
 pub use statistics::{Interval, deviation, mean, quantile};
 pub use stored_run::StoredRun;
+pub(crate) use table::read_rows;
 pub use table::{
     read_metrics_csv, read_paired_csv, read_seeds_csv, write_metrics_csv, write_paired_csv,
     write_seeds_csv,

@@ -102,7 +102,7 @@ pub fn write_metrics_csv(path: &Path, rows: &[MetricsRow]) -> Result<()> {
 /// # Errors
 /// If the file cannot be read, its columns differ, or a value is not a number in its range.
 pub fn read_metrics_csv(path: &Path) -> Result<Vec<MetricsRow>> {
-    read_rows(path, METRICS_COLUMNS, |row: &MetricsRow| {
+    read_checked(path, METRICS_COLUMNS, |row: &MetricsRow| {
         vec![
             ("alpha", Some(row.alpha), ANY),
             ("accuracy", row.accuracy, SHARE),
@@ -146,7 +146,7 @@ pub fn write_seeds_csv(path: &Path, rows: &[SeedRow]) -> Result<()> {
 /// # Errors
 /// As [`read_metrics_csv`].
 pub fn read_seeds_csv(path: &Path) -> Result<Vec<SeedRow>> {
-    read_rows(path, SEED_COLUMNS, |row: &SeedRow| {
+    read_checked(path, SEED_COLUMNS, |row: &SeedRow| {
         vec![
             ("alpha", Some(row.alpha), ANY),
             ("accuracy", row.accuracy, SHARE),
@@ -172,7 +172,7 @@ pub fn write_paired_csv(path: &Path, rows: &[PairedRow]) -> Result<()> {
 /// # Errors
 /// As [`read_metrics_csv`].
 pub fn read_paired_csv(path: &Path) -> Result<Vec<PairedRow>> {
-    read_rows(path, PAIRED_COLUMNS, |row: &PairedRow| {
+    read_checked(path, PAIRED_COLUMNS, |row: &PairedRow| {
         vec![
             ("alpha", Some(row.alpha), ANY),
             ("gain", row.gain, DIFFERENCE),
@@ -194,10 +194,18 @@ fn write_rows<T: Serialize>(path: &Path, columns: &[&str], rows: &[T]) -> Result
     write_whole(path, &writer.into_inner().expect("memory is flushed"))
 }
 
+/// Reads rows whose fields all have a column of their own in the file `path`.
+///
+/// # Errors
+/// If the file cannot be read, lacks a column, or has a cell of another type.
+pub(crate) fn read_rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+    Ok(read_lines(path, |_| Ok(()))?.into_iter().map(|(_, row)| row).collect())
+}
+
 /// A value of a row that has a range: column, value, range.
 type Bounded = (&'static str, Option<f64>, RangeInclusive<f64>);
 
-fn read_rows<T: DeserializeOwned>(
+fn read_checked<T: DeserializeOwned>(
     path: &Path,
     columns: &[&str],
     bounded: impl Fn(&T) -> Vec<Bounded>,

@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::contents::ResultsFolder;
 use super::extra_figures::FigureSpec;
 use super::{
     differences_table, draw_e2e_bars, draw_latency_heatmaps, draw_quality_maps, metrics_table,
 };
 use crate::error::Result;
-use crate::files::read_toml;
-use crate::metrics::{read_metrics_csv, read_paired_csv};
 use crate::profile::{DeviceProfile, QualityTable};
 
 /// The profiles that a results folder draws, as its `manifest.toml` names them under `figures`.
@@ -50,13 +49,6 @@ pub struct QualityInput {
     pub table: String,
 }
 
-/// The part of a manifest that figures need.
-#[derive(Debug, Default, Deserialize)]
-struct Manifest {
-    #[serde(default)]
-    figures: FigureInputs,
-}
-
 /// Draws the figures of the results folder `folder` into it and returns its tables.
 ///
 /// Reads `metrics.csv`, `paired.csv` where there is one and, for the figures of profiles, the
@@ -65,10 +57,8 @@ struct Manifest {
 /// # Errors
 /// If one of these files is missing or bad, or a figure cannot be written.
 pub fn redraw(folder: &Path) -> Result<String> {
-    let rows = read_metrics_csv(&folder.join("metrics.csv"))?;
-    let pairs = folder.join("paired.csv");
-    let pairs = if pairs.exists() { read_paired_csv(&pairs)? } else { Vec::new() };
-    let figures = read_toml::<Manifest>(&folder.join("manifest.toml"))?.figures;
+    let ResultsFolder { rows, pairs, manifest, .. } = ResultsFolder::load(folder)?;
+    let figures = manifest.figures;
     draw_e2e_bars(&rows, folder)?;
     for input in &figures.latency {
         let profile = DeviceProfile::load(&input.device)?;

@@ -42,32 +42,48 @@ pub fn metrics_table(rows: &[MetricsRow]) -> String {
 /// rows.
 #[must_use]
 pub fn differences_table(rows: &[PairedRow]) -> String {
+    match differences(rows, terminal_table(), "\n") {
+        Some(table) => format!("{DIFFERENCES}\n\n{table}\n"),
+        None => String::new(),
+    }
+}
+
+/// [`differences_table`] in Markdown.
+#[must_use]
+pub fn differences_markdown(rows: &[PairedRow]) -> String {
+    match differences(rows, markdown_table(), "; ") {
+        Some(table) => format!("{table}\n\n{DIFFERENCES}.\n"),
+        None => String::new(),
+    }
+}
+
+const DIFFERENCES: &str = "gain in accuracy@SLO, points: mean over seeds, 95 % interval of the paired \
+    differences; seeds won, McNemar's exact p adjusted for all pairs";
+
+/// Gains put into `table`, their two lines `apart`; `None` without rows.
+fn differences(rows: &[PairedRow], mut table: Table, apart: &str) -> Option<Table> {
     let scene =
         |row: &PairedRow| (row.device.clone(), row.latency_of.clone(), row.base_model.clone());
     let scenes = groups(rows, scene);
     if scenes.is_empty() {
-        return String::new();
+        return None;
     }
-    let mut table = terminal_table();
     let devices = scenes.iter().map(|group| group[0].device.clone());
     table.set_header(["α", "method", "against"].map(str::to_owned).into_iter().chain(devices));
     for line in groups(rows, |row| (row.alpha.to_bits(), &row.method, &row.against)) {
         let cell = |group: &Vec<&PairedRow>| {
             let row = line.iter().find(|row| scene(row) == scene(group[0]));
-            row.map_or_else(String::new, |row| gain(row))
+            row.map_or_else(String::new, |row| gain(row, apart))
         };
         let first = line[0];
         let names = [first.alpha.to_string(), first.method.clone(), first.against.clone()];
         table.add_row(names.into_iter().chain(scenes.iter().map(cell)));
     }
-    format!(
-        "gain in accuracy@SLO, points: mean over seeds, 95 % interval of the paired differences; \
-         seeds won, McNemar's exact p adjusted for all pairs\n\n{table}\n"
-    )
+    Some(table)
 }
 
-/// `+3.4 (+2.1 – +4.7)`, and below it `20/20 seeds, p 0.012`.
-fn gain(row: &PairedRow) -> String {
+/// `+3.4 (+2.1 – +4.7)`, and `apart` from it `20/20 seeds, p 0.012`.
+fn gain(row: &PairedRow, apart: &str) -> String {
     let Some(gain) = row.gain else { return String::new() };
     let interval = match (row.gain_lo, row.gain_hi) {
         (Some(lo), Some(hi)) => format!(" ({:+.1} – {:+.1})", 100.0 * lo, 100.0 * hi),
@@ -78,7 +94,7 @@ fn gain(row: &PairedRow) -> String {
         Some(p) => format!(", p {p:.3}"),
         None => String::new(),
     };
-    format!("{:+.1}{interval}\n{}/{} seeds{p}", 100.0 * gain, row.wins, row.replications)
+    format!("{:+.1}{interval}{apart}{}/{} seeds{p}", 100.0 * gain, row.wins, row.replications)
 }
 
 /// Accuracy@SLO in percent with its 95 % interval in Markdown, for a README: one row per skew and
@@ -89,8 +105,7 @@ pub fn summary_markdown(rows: &[MetricsRow]) -> String {
     if scenes.is_empty() {
         return String::new();
     }
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    let mut table = markdown_table();
     let devices = scenes.iter().map(|group| group[0].device.clone());
     table.set_header(["α", "method"].map(str::to_owned).into_iter().chain(devices));
     for line in groups(rows, |row| (row.alpha.to_bits(), &row.method)) {
@@ -116,7 +131,10 @@ fn scene(row: &MetricsRow) -> (&str, &str, &str) {
 }
 
 /// `rows` by equal keys, groups and their rows in the order in which they appear.
-fn groups<'a, R, K: PartialEq>(rows: &'a [R], key: impl Fn(&'a R) -> K) -> Vec<Vec<&'a R>> {
+pub(super) fn groups<'a, R, K: PartialEq>(
+    rows: &'a [R],
+    key: impl Fn(&'a R) -> K,
+) -> Vec<Vec<&'a R>> {
     let mut groups: Vec<Vec<&R>> = Vec::new();
     for row in rows {
         match groups.iter_mut().find(|group| key(group[0]) == key(row)) {
@@ -146,6 +164,12 @@ fn table(rows: &[&MetricsRow]) -> Table {
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+    table
+}
+
+pub(super) fn markdown_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 

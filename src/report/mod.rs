@@ -7,26 +7,42 @@
 mod accuracy_bars;
 mod canvas;
 mod colours;
+mod contents;
 mod cost_bars;
 mod curves;
 mod extra_figures;
 mod folder;
 mod font;
+mod goodput;
 mod heat_map;
+mod html;
+mod junit;
 mod latency_maps;
 mod layer_bars;
 mod line_panels;
+mod markdown;
 mod metrics_table;
 mod oracle_share;
+mod perfetto;
 mod quality_maps;
 mod readme;
 mod recovery;
 
 pub use accuracy_bars::draw_e2e_bars;
+pub use contents::{FailedRun, ResultsFolder, ResultsManifest};
 pub use extra_figures::{FigureSpec, SeriesSpec, check_figures};
 pub use folder::{FigureInputs, LatencyInput, QualityInput, redraw};
+pub use goodput::{Class, GoodputRow, goodput};
+pub use html::report_html;
+pub(crate) use junit::junit_document;
+pub use junit::report_junit;
 pub use latency_maps::draw_latency_heatmaps;
-pub use metrics_table::{differences_table, metrics_table, summary_markdown};
+pub use markdown::report_markdown;
+pub use metrics_table::{differences_markdown, differences_table, metrics_table, summary_markdown};
 pub(crate) use metrics_table::{percent, time};
+pub use perfetto::trace_events;
 pub use quality_maps::draw_quality_maps;
 pub use readme::with_results;
+
+#[cfg(test)]
+mod testing;

@@ -262,7 +262,7 @@ pliant: gate.toml, line 3: unknown field `speed`, expected one of `accuracy_at_s
 "]]);
 }
 
-/// The arguments of every line of `text` that calls `pliant` to run an experiment or to check.
+/// The arguments of every line of `text` that calls `pliant` to run an experiment, to check or to report.
 fn commands(text: &str) -> Vec<Vec<&str>> {
     let lines = text.lines().map(|line| line.trim().trim_start_matches("- run: "));
     let calls = lines.filter_map(|line| line.strip_prefix("pliant "));
@@ -270,7 +270,7 @@ fn commands(text: &str) -> Vec<Vec<&str>> {
         let words = call.split_whitespace();
         words.take_while(|word| !["#", ">", ">>", "||"].contains(word)).collect::<Vec<_>>()
     });
-    arguments.filter(|words| ["run", "check"].contains(&words[0])).collect()
+    arguments.filter(|words| ["run", "check", "report"].contains(&words[0])).collect()
 }
 
 /// The bench's experiment stands in for those that the documents name.
@@ -289,7 +289,9 @@ fn every_command_of_the_readme_and_of_the_workflow_runs() {
         pliant(folder.path()).args(["run", &experiment]).assert().success();
     }
     let mut ran = 0;
-    for document in ["README.md", "docs/continuous-integration.md", "docs/ci/curves.yml"] {
+    for document in
+        ["README.md", "docs/continuous-integration.md", "docs/report.md", "docs/ci/curves.yml"]
+    {
         let text = fs::read_to_string(root.join(document)).unwrap();
         for arguments in commands(&text) {
             pliant(folder.path()).args(arguments).assert().code(0);

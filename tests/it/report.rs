@@ -6,7 +6,8 @@ use std::path::Path;
 use snapbox::str;
 use tempfile::TempDir;
 
-use crate::support::pliant;
+use crate::bench_files;
+use crate::support::{pliant, skipped};
 
 const HEADER: &str = "method,alpha,device,latency_of,base_model,accuracy,accuracy_lo,accuracy_hi,\
 accuracy_at_slo,accuracy_at_slo_lo,accuracy_at_slo_hi,attainment,attainment_lo,attainment_hi,\
@@ -74,4 +75,121 @@ fn a_folder_without_results_is_named() {
 pliant: results/metrics.csv: cannot read: No such file or directory (os error 2)
 
 "]]);
+}
+
+/// Standard output of `pliant report results --format FORMAT`.
+fn printed(folder: &Path, format: &str) -> String {
+    let report = pliant(folder).args(["report", "results", "--format", format]).assert().success();
+    String::from_utf8(report.get_output().stdout.clone()).unwrap()
+}
+
+#[test]
+fn rows_are_printed_as_csv_json_markdown_and_junit() {
+    let folder = TempDir::new().unwrap();
+    let metrics = format!("{HEADER}\n{ROW}\n");
+    results(folder.path(), &metrics);
+    assert_eq!(printed(folder.path(), "csv"), metrics);
+    let json = pliant(folder.path()).args(["report", "results", "--json"]).output().unwrap();
+    assert_eq!(printed(folder.path(), "json").into_bytes(), json.stdout);
+    let markdown = printed(folder.path(), "md");
+    let start = "## results\n\n### Accuracy@SLO, %\n\n| α    | method | phone              |\n";
+    assert!(markdown.starts_with(start), "{markdown}");
+    assert!(markdown.contains("| 0.25 | full   | 25.0 (23.0 – 27.0) |"), "{markdown}");
+    let junit = printed(folder.path(), "junit");
+    assert!(junit.contains("<testsuite name=\"phone/large/small\" tests=\"1\""), "{junit}");
+    let output = "accuracy@SLO: 25.0 (23.0 – 27.0) %\nattainment: 40.0 %\naccuracy: 61.0 %\n\
+        TTFT p50: 31.0 s\nTTFT p95: 76.0 s\nTPOT p50: 321 ms\n20 seeds, 12000 requests; latency";
+    assert!(junit.contains(output), "{junit}");
+    assert!(!folder.path().join("results/accuracy-at-slo-phone-large-small.svg").exists());
+}
+
+#[test]
+fn a_run_that_a_policy_ended_is_an_error_of_the_junit_report_and_is_named_in_markdown() {
+    let folder = TempDir::new().unwrap();
+    results(folder.path(), &format!("{HEADER}\n{ROW}\n"));
+    let failures = "method,alpha,device,seed,error\nmine,0.25,phone,3,\"request 7: no answer\"\n";
+    fs::write(folder.path().join("results/failures.csv"), failures).unwrap();
+    let junit = printed(folder.path(), "junit");
+    assert!(junit.contains("tests=\"2\" skipped=\"0\" failures=\"0\" errors=\"1\""), "{junit}");
+    assert!(junit.contains("<error message=\"request 7: no answer\""), "{junit}");
+    let line = "- **mine did not finish**: α 0.25, phone, seed 3: request 7: no answer\n";
+    assert!(printed(folder.path(), "md").ends_with(line));
+}
+
+#[test]
+fn a_folder_without_outcomes_has_a_page_and_no_trace_events() {
+    let folder = TempDir::new().unwrap();
+    results(folder.path(), &format!("{HEADER}\n{ROW}\n"));
+    assert_eq!(printed(folder.path(), "html"), "written to results/report.html\n");
+    let page = fs::read_to_string(folder.path().join("results/report.html")).unwrap();
+    assert!(page.contains("\"goodput\":[],\"timeline\":[]"));
+    let trace = pliant(folder.path()).args(["report", "results", "--format", "perfetto"]);
+    trace.assert().code(2).stdout_eq("").stderr_eq(str![[r"
+pliant: results/outcomes: no outcomes of any row; allowed: a folder that `pliant run` wrote, with `outcomes` kept
+
+"]]);
+}
+
+/// The bench's experiment, run into `results`: three methods, two skews, three seeds, 60 requests.
+fn bench_results() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    bench_files::write(folder.path());
+    pliant(folder.path()).args(["run", "experiment.toml", "--out", "results"]).assert().success();
+    folder
+}
+
+#[test]
+fn a_run_becomes_trace_events_and_goodput_over_its_seeds() {
+    let folder = bench_results();
+    let trace: serde_json::Value =
+        serde_json::from_str(&printed(folder.path(), "perfetto")).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let count = |is: &dyn Fn(&serde_json::Value) -> bool| events.iter().filter(|e| is(e)).count();
+    assert_eq!(count(&|event| event["name"] == "process_name"), 3 * 2);
+    assert_eq!(count(&|event| event["name"] == "decode"), 3 * 2 * 60);
+    let markdown = printed(folder.path(), "md");
+    assert!(markdown.contains("### Goodput by app: accuracy@SLO, %"), "{markdown}");
+    assert!(markdown.ends_with("mean over 3 seeds, with its 95 % interval.\n"), "{markdown}");
+}
+
+/// Opens the page of a run at a phone's width, with a method that is called `<b>oracle</b>`, and
+/// uses it: `report_page.js` says what did not work.
+#[test]
+fn the_page_works_in_a_browser_without_a_request() {
+    let browser = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
+        std::process::Command::new(name)
+            .arg("--version")
+            .output()
+            .is_ok_and(|it| it.status.success())
+    });
+    let Some(browser) = browser else { return skipped("chromium on the path") };
+    let folder = bench_results();
+    for file in ["metrics.csv", "paired.csv"] {
+        let path = folder.path().join("results").join(file);
+        let text = fs::read_to_string(&path).unwrap().replace("oracle", "<b>oracle</b>");
+        fs::write(path, text).unwrap();
+    }
+    printed(folder.path(), "html");
+    let page = fs::read_to_string(folder.path().join("results/report.html")).unwrap();
+    assert!(!page.contains("<b>oracle"));
+    let (watch, drive) =
+        include_str!("report_page.js").split_once("// Then: uses the page.\n").unwrap();
+    let page = page.replacen("<head>", &format!("<head><script>{watch}</script>"), 1).replacen(
+        "</body>",
+        &format!("<script>{drive}</script></body>"),
+        1,
+    );
+    let path = folder.path().join("driven.html");
+    fs::write(&path, page).unwrap();
+    let shown = std::process::Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
+        .args(["--window-size=500,900", "--virtual-time-budget=5000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", folder.path().join("browser").display()))
+        .arg(format!("file://{}", path.display()))
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let (_, found) = shown.split_once("<pre id=\"found\">").expect("the page was driven");
+    let (found, _) = found.split_once("</pre>").unwrap();
+    assert_eq!(found, "nothing wrong");
 }

@@ -1,0 +1,219 @@
+//! Goodput by app and by SLO: what each class of requests got, from the outcomes that were kept.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::metrics_table::{groups, time};
+use crate::metrics::{CellLabel, Estimate, RunMeasures, StoredRun};
+use crate::outcome::Outcome;
+use crate::request::{Limit, Slo};
+use crate::units::millis;
+
+/// What requests are grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Who called.
+    App,
+    /// The objective, as stated.
+    Slo,
+}
+
+/// What one class of requests got from a cell of the experiment.
+///
+/// Over several seeds an estimate is the mean with its bootstrap interval; of one seed it is the
+/// share of its requests with Wilson's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GoodputRow {
+    /// See [`CellLabel::method`].
+    pub method: String,
+    /// See [`CellLabel::alpha`].
+    pub alpha: f64,
+    /// See [`CellLabel::device`].
+    pub device: String,
+    /// See [`CellLabel::latency_of`].
+    pub latency_of: String,
+    /// See [`CellLabel::base_model`].
+    pub base_model: String,
+    /// What `name` names.
+    pub class: Class,
+    /// The app, or the objective.
+    pub name: String,
+    /// The objectives that its requests state.
+    pub slos: Vec<String>,
+    /// Seeds whose outcomes were kept and that have such requests.
+    pub seeds: usize,
+    /// Requests that arrived, over these.
+    pub requests: usize,
+    /// Of these, those whose answer could be judged.
+    pub judged: usize,
+    /// See [`RunMeasures::accuracy_at_slo`].
+    pub accuracy_at_slo: Estimate,
+    /// See [`RunMeasures::attainment`].
+    pub attainment: Estimate,
+    /// See [`RunMeasures::accuracy`].
+    pub accuracy: Estimate,
+}
+
+/// One row for each cell of `runs`, class and name: cells in the given order, classes from the
+/// most relaxed objective to the tightest.
+#[must_use]
+pub fn goodput(runs: &[StoredRun]) -> Vec<GoodputRow> {
+    let mut rows = Vec::new();
+    for cell in groups(runs, |run| &run.label) {
+        for class in [Class::App, Class::Slo] {
+            let mut members: Vec<_> = members(&cell, class).into_iter().collect();
+            members.sort_by_key(|(_, members)| Reverse(members.relaxed));
+            rows.extend(members.iter().map(|(name, group)| group.row(&cell[0].label, class, name)));
+        }
+    }
+    rows
+}
+
+/// The requests of a class.
+#[derive(Default)]
+struct Members {
+    /// The most relaxed objective among them.
+    relaxed: (u128, u128),
+    slos: BTreeSet<String>,
+    by_seed: BTreeMap<u64, Vec<Outcome>>,
+}
+
+fn members(cell: &[&StoredRun], class: Class) -> BTreeMap<String, Members> {
+    let mut groups: BTreeMap<String, Members> = BTreeMap::new();
+    for run in cell {
+        for outcome in &run.outcomes {
+            let slo = slo_name(outcome.request.slo);
+            let name = match class {
+                Class::App => run.apps[usize::from(outcome.request.app.0)].clone(),
+                Class::Slo => slo.clone(),
+            };
+            let group = groups.entry(name).or_default();
+            group.relaxed = group.relaxed.max(relaxedness(outcome.request.slo));
+            group.slos.insert(slo);
+            group.by_seed.entry(run.seed).or_default().push(*outcome);
+        }
+    }
+    groups
+}
+
+impl Members {
+    fn row(&self, label: &CellLabel, class: Class, name: &str) -> GoodputRow {
+        let outcomes: Vec<&Outcome> = self.by_seed.values().flatten().collect();
+        let count =
+            |is: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
+        let judged = count(|outcome| outcome.execution.correct.is_some());
+        let share = |is: fn(&Outcome) -> bool, whole| Estimate::of_share(count(is), whole);
+        let mut row = GoodputRow {
+            method: label.method.clone(),
+            alpha: label.alpha,
+            device: label.device.clone(),
+            latency_of: label.latency_of.clone(),
+            base_model: label.base_model.clone(),
+            class,
+            name: name.to_owned(),
+            slos: self.slos.iter().cloned().collect(),
+            seeds: self.by_seed.len(),
+            requests: outcomes.len(),
+            judged,
+            accuracy_at_slo: share(
+                |one| one.execution.correct == Some(true) && one.slo_met(),
+                judged,
+            ),
+            attainment: share(Outcome::slo_met, outcomes.len()),
+            accuracy: share(|one| one.execution.correct == Some(true), judged),
+        };
+        if self.by_seed.len() > 1 {
+            let runs: Vec<_> =
+                self.by_seed.values().map(|of_seed| RunMeasures::of(of_seed)).collect();
+            row.accuracy_at_slo = Estimate::over(&runs, |run| run.accuracy_at_slo);
+            row.attainment = Estimate::over(&runs, |run| run.attainment);
+            row.accuracy = Estimate::over(&runs, |run| run.accuracy);
+        }
+        row
+    }
+}
+
+/// `⟨20 %, 50 %⟩`, or `⟨150 ms, 10 ms⟩`, or `end to end 50 %`, or `energy 3 mJ`.
+pub(super) fn slo_name(slo: Slo) -> String {
+    match slo {
+        Slo::Relative { ttft, tpot } => format!("⟨{ttft}, {tpot}⟩"),
+        Slo::Absolute { ttft, tpot } => {
+            format!("⟨{}, {}⟩", time(Some(millis(ttft))), time(Some(millis(tpot))))
+        }
+        Slo::EndToEnd(Limit::Share(share)) => format!("end to end {share}"),
+        Slo::EndToEnd(Limit::Absolute(bound)) => {
+            format!("end to end {}", time(Some(millis(bound))))
+        }
+        Slo::Energy(Limit::Share(share)) => format!("energy {share}"),
+        Slo::Energy(Limit::Absolute(bound)) => format!("energy {} mJ", bound.as_millijoules_f64()),
+    }
+}
+
+/// Larger is more relaxed.
+fn relaxedness(slo: Slo) -> (u128, u128) {
+    match slo {
+        Slo::Relative { ttft, tpot } => (ttft.thousandths().into(), tpot.thousandths().into()),
+        Slo::Absolute { ttft, tpot } => (ttft.as_nanos(), tpot.as_nanos()),
+        Slo::EndToEnd(Limit::Share(share)) | Slo::Energy(Limit::Share(share)) => {
+            (share.thousandths().into(), 0)
+        }
+        Slo::EndToEnd(Limit::Absolute(bound)) => (bound.as_nanos(), 0),
+        Slo::Energy(Limit::Absolute(bound)) => (bound.as_nanojoules().into(), 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::report::testing::{SLOW, run};
+    use crate::units::{Energy, Ratio};
+
+    /// By hand, seed 0: Mail's two requests are both answered right, the second too late; Keys's
+    /// one is in time and wrong, its other one in time and not judged.
+    #[test]
+    fn one_seed_gives_shares_of_its_requests_with_wilson_intervals() {
+        let rows = goodput(&[run("full", 0)]);
+        let named = |class: Class, name: &str| {
+            rows.iter().find(|row| row.class == class && row.name == name).unwrap()
+        };
+        let mail = named(Class::App, "Mail");
+        assert_eq!((mail.seeds, mail.requests, mail.judged), (1, 2, 2));
+        assert_eq!(mail.accuracy_at_slo, Estimate::of_share(1, 2));
+        assert_eq!(mail.attainment, Estimate::of_share(1, 2));
+        assert_eq!(mail.accuracy, Estimate::of_share(2, 2));
+        let keys = named(Class::App, "Keys");
+        assert_eq!((keys.requests, keys.judged), (2, 1));
+        assert_eq!(keys.attainment, Estimate::of_share(2, 2));
+        assert_eq!(keys.accuracy_at_slo, Estimate::of_share(0, 1));
+        assert_eq!(named(Class::Slo, "⟨80 %, 90 %⟩").attainment, mail.attainment);
+        assert_eq!(keys.slos, ["⟨20 %, 60 %⟩"]);
+        let order: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(order, ["Mail", "Keys", "⟨80 %, 90 %⟩", "⟨20 %, 60 %⟩"]);
+    }
+
+    #[test]
+    fn several_seeds_give_means_over_seeds() {
+        let mut second = run("full", 1);
+        second.outcomes[1].bounds = SLOW;
+        let rows = goodput(&[run("full", 0), second]);
+        assert_eq!((rows[0].seeds, rows[0].requests), (2, 4));
+        let expected = Estimate { mean: Some(0.75), lo: Some(0.5), hi: Some(1.0) };
+        assert_eq!(rows[0].attainment, expected);
+    }
+
+    #[test]
+    fn an_objective_is_named_by_what_it_bounds() {
+        let (ttft, tpot) = (Duration::from_secs(1), Duration::from_millis(8));
+        assert_eq!(slo_name(Slo::Absolute { ttft, tpot }), "⟨1000 ms, 8.00 ms⟩");
+        assert_eq!(slo_name(Slo::EndToEnd(Limit::Absolute(ttft))), "end to end 1000 ms");
+        let half = Limit::Share(Ratio::percent(50));
+        assert_eq!(slo_name(Slo::Energy(half)), "energy 50 %");
+        let energy = Limit::Absolute(Energy::from_nanojoules(2_500_000));
+        assert_eq!(slo_name(Slo::Energy(energy)), "energy 2.5 mJ");
+    }
+}

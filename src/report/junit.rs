@@ -1,0 +1,74 @@
+//! Test suites as JUnit XML, and a results folder as one.
+
+use std::fmt::Write as _;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::contents::{FailedRun, ResultsFolder};
+use super::metrics_table::{percent, time};
+use crate::metrics::MetricsRow;
+
+/// `cases`, each with the name of its suite, as one document; suites in order of first appearance.
+///
+/// # Panics
+/// Never: names and numbers are text.
+pub(crate) fn junit_document(name: &str, cases: Vec<(String, TestCase)>) -> String {
+    let mut suites: Vec<(String, TestSuite)> = Vec::new();
+    for (suite, mut case) in cases {
+        case.set_classname(suite.as_str());
+        let place = suites.iter().position(|(other, _)| *other == suite).unwrap_or_else(|| {
+            suites.push((suite.clone(), TestSuite::new(suite)));
+            suites.len() - 1
+        });
+        suites[place].1.add_test_case(case);
+    }
+    let mut report = Report::new(name);
+    report.add_test_suites(suites.into_iter().map(|(_, suite)| suite));
+    report.to_string().expect("names and numbers are text")
+}
+
+/// One suite per device, one test case per method and skew with its measures as output; a run that
+/// an external policy ended is an error. Whether numbers are good enough is `pliant check`'s to
+/// say.
+#[must_use]
+pub fn report_junit(folder: &ResultsFolder) -> String {
+    let measured = folder.rows.iter().map(|row| {
+        let suite = [&row.device, &row.latency_of, &row.base_model].map(String::as_str).join("/");
+        let name = format!("{} at α {}", row.method, row.alpha);
+        let mut case = TestCase::new(name, TestCaseStatus::success());
+        case.set_system_out(measures(row));
+        (suite, case)
+    });
+    let failed = folder.failures.iter().map(|run| {
+        let FailedRun { method, alpha, device, seed, error } = run;
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_type("run ended").set_message(error);
+        (device.clone(), TestCase::new(format!("{method} at α {alpha}, seed {seed}"), status))
+    });
+    let name = format!("pliant report {}", folder.name());
+    junit_document(&name, measured.chain(failed).collect())
+}
+
+/// One measure a line.
+fn measures(row: &MetricsRow) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, show: fn(Option<f64>) -> String, values: [Option<f64>; 3], unit| {
+        let [mean, lo, hi] = values;
+        let interval = match (lo, hi) {
+            (Some(_), Some(_)) => format!(" ({} – {})", show(lo), show(hi)),
+            _ => String::new(),
+        };
+        if mean.is_some() {
+            writeln!(text, "{name}: {}{interval}{unit}", show(mean)).expect("a string can grow");
+        }
+    };
+    let at_slo = [row.accuracy_at_slo, row.accuracy_at_slo_lo, row.accuracy_at_slo_hi];
+    line("accuracy@SLO", percent, at_slo, " %");
+    let attainment = [row.attainment, row.attainment_lo, row.attainment_hi];
+    line("attainment", percent, attainment, " %");
+    line("accuracy", percent, [row.accuracy, row.accuracy_lo, row.accuracy_hi], " %");
+    line("TTFT p50", time, [row.ttft_ms_p50, row.ttft_ms_p50_lo, row.ttft_ms_p50_hi], "");
+    line("TTFT p95", time, [row.ttft_ms_p95, row.ttft_ms_p95_lo, row.ttft_ms_p95_hi], "");
+    line("TPOT p50", time, [row.tpot_ms_p50, row.tpot_ms_p50_lo, row.tpot_ms_p50_hi], "");
+    text + &format!("{} seeds, {} requests; {}", row.replications, row.requests, row.provenance)
+}
