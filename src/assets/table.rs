@@ -161,8 +161,8 @@ const BFCL: Spec = Spec {
     sha256: "3bb6dfa5f0c68ad403c9ec50b00db2bb3b4cc9b38ab1ff33f48fe30d853d3a0a",
     wheel_bytes: 1_925_664,
     licence: "Apache-2.0",
-    purpose: "function-calling requests",
-    needed: false,
+    purpose: "requests to call functions: API calling",
+    needed: true,
     platform: None,
     members: &[
         "bfcl_eval/data/BFCL_v4_live_multiple.json",
@@ -173,6 +173,7 @@ const BFCL: Spec = Spec {
         "bfcl_eval/data/possible_answer/BFCL_v4_live_simple.json",
         "bfcl_eval/data/possible_answer/BFCL_v4_multiple.json",
         "bfcl_eval/data/possible_answer/BFCL_v4_simple_python.json",
+        "bfcl_eval-2026.3.23.dist-info/METADATA",
     ],
 };
 

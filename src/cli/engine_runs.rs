@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use pliant::assets::{self, Package};
+use pliant::assets::Package;
 use pliant::elastify::elastic_model::ElasticModel;
 use pliant::elastify::manifest::Family;
 use pliant::engine::EngineOptions;
@@ -12,7 +12,7 @@ use pliant::executor::engine::EngineExecutor;
 use pliant::executor::shared_head::SharedHead;
 use pliant::experiment::RealRun;
 use pliant::policy::{LiveHead, Scene};
-use pliant::prompt::{Compressor, Dataset};
+use pliant::prompt::{Compressor, DataPaths, Dataset};
 use pliant::trace::Trace;
 use pliant::{Error, Result};
 
@@ -22,21 +22,21 @@ use super::tlm_decision::head_path;
 /// What the engine's runs share.
 pub struct EngineRuns {
     arguments: EngineArgs,
+    data: DataPaths,
     models: BTreeMap<String, Rc<RefCell<ElasticModel>>>,
     datasets: BTreeMap<String, Rc<Dataset>>,
 }
 
 impl EngineRuns {
-    /// Reads the datasets; models are opened when a run needs them. `threads` 0 is all cores.
-    pub fn new(threads: usize) -> Result<Self> {
-        let data = assets::folder(Package::Olmo)?;
-        let load = |name: &str| Ok((name.to_owned(), Rc::new(Dataset::load(&data, name)?)));
+    /// Models are opened and datasets read when a run needs them. `threads` 0 is all cores.
+    pub fn new(threads: usize, data: DataPaths) -> Self {
         let threads = (threads > 0).then_some(threads);
-        Ok(Self {
+        Self {
             arguments: EngineArgs { model: None, elastic: None, threads },
+            data,
             models: BTreeMap::new(),
-            datasets: Dataset::names().map(load).collect::<Result<_>>()?,
-        })
+            datasets: BTreeMap::new(),
+        }
     }
 
     /// What a manifest says of the engine.
@@ -68,6 +68,11 @@ impl EngineRuns {
                 Error::new(place, "unknown compressor").found(name).caused_by(cause)
             })?),
         };
+        for name in &trace.datasets {
+            if !self.datasets.contains_key(name) {
+                self.datasets.insert(name.clone(), Rc::new(self.data.load(name)?));
+            }
+        }
         let model = self.model(&method.family)?;
         let open = |name: &str| SharedHead::open(&head_path(name), scene, trace, &self.datasets);
         let head = method.policy.decisions().map(open).transpose()?;

@@ -13,6 +13,8 @@ mod ask;
 mod assets;
 mod check;
 #[cfg(feature = "engine")]
+mod data_args;
+#[cfg(feature = "engine")]
 mod elastify;
 #[cfg(feature = "engine")]
 mod engine_args;

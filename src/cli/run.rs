@@ -17,6 +17,8 @@ use pliant::experiment::{
     Backend, Experiment, PredictionErrors, Progress, RatioSummary, Results, RunOptions,
     run as run_experiment,
 };
+#[cfg(feature = "engine")]
+use pliant::prompt::DataPaths;
 use pliant::report::redraw;
 
 #[derive(Debug, clap::Args)]
@@ -38,6 +40,10 @@ pub struct Args {
     /// Start every request at its arrival, without queueing
     #[arg(long)]
     ideal_isolation: bool,
+    /// With --executor engine: DroidTask steps, JSON lines, if the trace asks about ui-automation
+    #[cfg(feature = "engine")]
+    #[arg(long, value_name = "FILE")]
+    droidtask: Option<PathBuf>,
     /// Print the rows as JSON and draw nothing
     #[arg(long)]
     json: bool,
@@ -60,7 +66,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let options = RunOptions { out: &out, threads: args.threads, progress: &bar };
     let results = match args.executor {
         ExecutorKind::CostModel => run_experiment(&experiment, Backend::CostModel, &options)?,
-        ExecutorKind::Engine => on_engine(&experiment, &options)?,
+        #[cfg(feature = "engine")]
+        ExecutorKind::Engine => on_engine(&experiment, &options, args.droidtask)?,
+        #[cfg(not(feature = "engine"))]
+        ExecutorKind::Engine => return Err(no_engine()),
     };
     bar.0.finish_and_clear();
     print_results(&results, &out, args.json)?;
@@ -72,8 +81,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 /// Replays with real inference.
 #[cfg(feature = "engine")]
-fn on_engine(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Results> {
-    let mut engines = super::engine_runs::EngineRuns::new(options.threads)?;
+fn on_engine(
+    experiment: &Experiment,
+    options: &RunOptions<'_>,
+    droidtask: Option<PathBuf>,
+) -> Result<Results> {
+    let data = DataPaths { droidtask, ..DataPaths::default() };
+    let mut engines = super::engine_runs::EngineRuns::new(options.threads, data);
     let runtime = engines.describe();
     let mut make = |scene: &_, trace: &_| engines.run(scene, trace);
     let measured = Measured { name: "engine", runtime, make: &mut make };
@@ -81,10 +95,10 @@ fn on_engine(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Result
 }
 
 #[cfg(not(feature = "engine"))]
-fn on_engine(_experiment: &Experiment, _options: &RunOptions<'_>) -> Result<Results> {
-    Err(Error::new("--executor", "not part of this build")
+fn no_engine() -> Error {
+    Error::new("--executor", "not part of this build")
         .found("engine")
-        .allowed("cost-model, or a build with `--features engine`"))
+        .allowed("cost-model, or a build with `--features engine`")
 }
 
 fn print_results(results: &Results, out: &Path, json: bool) -> Result<()> {

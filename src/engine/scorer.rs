@@ -8,6 +8,7 @@
 use super::elastic::{Engine, Forward};
 use super::session::Feed;
 use crate::error::Result;
+use crate::prompt::dataset::Scoring;
 use crate::units::Level;
 
 /// Tokens per pass, roughly: enough to keep the matrix kernels busy (they gain nothing beyond 128
@@ -50,14 +51,35 @@ impl OptionScores {
         self.sums.iter().zip(&self.lengths).map(|(sum, &n)| sum / n as f64).collect()
     }
 
+    /// Per option, what options are compared by under `scoring`.
+    #[must_use]
+    pub fn by(&self, scoring: Scoring) -> Vec<f64> {
+        match scoring {
+            Scoring::MeanPerToken => self.per_token(),
+            Scoring::Sum => self.sums.clone(),
+        }
+    }
+
     /// Probability of option `gold` if one option is chosen in proportion to exp(mean log-likelihood).
     #[must_use]
     pub fn probability(&self, gold: usize) -> f64 {
-        let scores = self.per_token();
-        let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let total: f64 = scores.iter().map(|score| (score - best).exp()).sum();
-        (scores[gold] - best).exp() / total
+        softmax(&self.per_token(), gold)
     }
+}
+
+/// Probability of option `gold` if one is chosen in proportion to exp(score).
+#[must_use]
+pub fn softmax(scores: &[f64], gold: usize) -> f64 {
+    let best = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let total: f64 = scores.iter().map(|score| (score - best).exp()).sum();
+    (scores[gold] - best).exp() / total
+}
+
+/// How many options score higher than option `gold`, earlier ones of equals included: 0 is first.
+#[must_use]
+pub fn rank(scores: &[f64], gold: usize) -> usize {
+    let earlier = scores[..gold].iter().filter(|&&score| score >= scores[gold]).count();
+    earlier + scores[gold..].iter().filter(|&&score| score > scores[gold]).count()
 }
 
 /// Index of the highest score, the first of equals.
@@ -334,5 +356,15 @@ mod tests {
         assert!((scores.probability(0) - 1.0 / (1.0 + (-1f64).exp())).abs() < 1e-12);
         assert_eq!(best(&scores.per_token()), 0);
         assert_eq!(best(&scores.sums), 0);
+    }
+
+    #[test]
+    fn sums_and_means_of_one_answer_may_rank_options_differently() {
+        // Means −0.5, −1, −1.
+        let scores = OptionScores { sums: vec![-4.0, -2.0, -3.0], lengths: vec![8, 2, 3] };
+        assert_eq!(best(&scores.by(Scoring::MeanPerToken)), 0);
+        assert_eq!(best(&scores.by(Scoring::Sum)), 1);
+        assert_eq!([0, 1, 2].map(|gold| rank(&scores.per_token(), gold)), [0, 1, 2]);
+        assert_eq!([0, 1, 2].map(|gold| rank(&scores.sums, gold)), [2, 0, 1]);
     }
 }

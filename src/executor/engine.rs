@@ -135,7 +135,7 @@ impl Executor for EngineExecutor {
         let kept_tokens = tokens.len() as u32;
         let task = Task { context: tokens, options };
         let scores = scorer::score(&mut model.engine, plan.level, &[&task])?;
-        let best = scorer::best(&scores[0].per_token());
+        let best = scorer::best(&scores[0].by(dataset.scoring));
         Ok(Execution {
             decide: self.decider.as_ref().map_or(Duration::ZERO, SharedHead::bill),
             compress: if kept_tokens as usize == full.len() { Duration::ZERO } else { cut_time },

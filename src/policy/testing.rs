@@ -339,7 +339,7 @@ fn level(percent: u16, scale: f64) -> LevelLatency {
 
 fn cell(correct: bool) -> Cell {
     let gold_probability = f32::from(u8::from(correct));
-    Cell { correct, sum_correct: correct, gold_probability }
+    Cell { correct, sum_correct: correct, gold_probability, top_correct: None }
 }
 
 type Row = (&'static str, u32, Level, [Option<Cell>; 10]);

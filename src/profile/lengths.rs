@@ -58,6 +58,18 @@ impl PromptLengths {
         Ok(lengths)
     }
 
+    /// What `<dir>/<compressor>.tokens.csv` has, if there is one: other runs may have measured other
+    /// datasets.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn of_table(dir: &Path, compressor: &str) -> Result<Self> {
+        if !dir.join(format!("{compressor}.tokens.csv")).exists() {
+            return Ok(Self::default());
+        }
+        Self::load(dir, compressor)
+    }
+
     /// Writes `<dir>/<compressor>.tokens.csv`, replacing an older one in one step.
     ///
     /// # Errors
@@ -105,6 +117,11 @@ mod tests {
         assert_eq!(PromptLengths::load(folder.path(), "structured").unwrap(), lengths);
         assert_eq!(lengths.of("sciq", 4).unwrap()[9], 13);
         assert_eq!(lengths.of("sciq", 5), None);
+        assert_eq!(PromptLengths::of_table(folder.path(), "structured").unwrap(), lengths);
+        assert_eq!(
+            PromptLengths::of_table(folder.path(), "none").unwrap(),
+            PromptLengths::default()
+        );
 
         lengths.insert("sciq", 4, [5, 4, 6, 7, 8, 9, 10, 11, 12, 13]);
         lengths.save(folder.path(), "falling").unwrap();

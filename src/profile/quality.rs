@@ -20,6 +20,10 @@ pub(super) const HEADER: [&str; 13] = [
 
 const RATIOS: usize = PROMPT_RATIOS.len();
 
+/// Among how many options, the most likely ones, the right one has to be for the study to count an
+/// API call as found.
+pub const TOP: usize = 5;
+
 /// One measured answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cell {
@@ -29,6 +33,9 @@ pub struct Cell {
     pub sum_correct: bool,
     /// Probability of the right option among the options, under the headline score.
     pub gold_probability: f32,
+    /// Whether the right option is among the first [`TOP`] under the headline score, where the study
+    /// counts that.
+    pub top_correct: Option<bool>,
 }
 
 /// A row of a [`QualityTable`], found once and then used without names.
@@ -57,9 +64,17 @@ pub struct QualityTable {
     whole: Vec<bool>,
     /// `[row][level][ratio]`, apart from `twins` because a replay reads only these.
     correct: Vec<Option<bool>>,
-    /// (right by sum, probability of the right option), same order.
-    twins: Vec<(Option<bool>, Option<f32>)>,
+    /// Same order.
+    twins: Vec<Twin>,
     manifest: Option<QualityManifest>,
+}
+
+/// What the files beside the table say of a cell.
+#[derive(Debug, Clone, Copy, Default)]
+struct Twin {
+    sum: Option<bool>,
+    probability: Option<f32>,
+    top: Option<bool>,
 }
 
 /// (dataset, item, level percent): ordered as rows are.
@@ -69,8 +84,8 @@ type Key = (String, u32, u16);
 type Values<T> = BTreeMap<Key, [Option<T>; RATIOS]>;
 
 impl QualityTable {
-    /// Reads `<dir>/<table>.csv` and, where they exist, its twins `<table>.prob.csv` and
-    /// `<table>.sum.csv` and its manifest. `table` is the family's name, with a suffix where a
+    /// Reads `<dir>/<table>.csv` and, where they exist, its twins `<table>.prob.csv`,
+    /// `<table>.sum.csv` and `<table>.top5.csv` and its manifest. `table` is the family's name, with a suffix where a
     /// family has several tables.
     ///
     /// # Errors
@@ -91,7 +106,12 @@ impl QualityTable {
             probability = read_values(&path, "0 to 1 or empty", parse_probability)?;
             check_twin(&path, &probability, &correct)?;
         }
-        let mut built = Self::build(&correct, &sum, &probability);
+        let mut top = Values::new();
+        if let Some(path) = twin("top5") {
+            top = read_values(&path, "0, 1 or empty", parse_flag)?;
+            check_twin(&path, &top, &correct)?;
+        }
+        let mut built = Self::build(&correct, &sum, &probability, &top);
         if QualityManifest::path(dir, table).exists() {
             built.manifest = Some(QualityManifest::load(dir, table)?);
         }
@@ -104,17 +124,23 @@ impl QualityTable {
     pub fn from_rows<'a>(
         rows: impl IntoIterator<Item = (&'a str, u32, Level, [Option<Cell>; RATIOS])>,
     ) -> Self {
-        let (mut correct, mut sum, mut probability) = Default::default();
+        let (mut correct, mut sum, mut probability, mut top) = Default::default();
         for (dataset, item, level, cells) in rows {
             let key = (dataset.to_owned(), item, level.as_percent());
             Values::insert(&mut correct, key.clone(), cells.map(|cell| Some(cell?.correct)));
             Values::insert(&mut sum, key.clone(), cells.map(|cell| Some(cell?.sum_correct)));
+            Values::insert(&mut top, key.clone(), cells.map(|cell| cell?.top_correct));
             Values::insert(&mut probability, key, cells.map(|cell| Some(cell?.gold_probability)));
         }
-        Self::build(&correct, &sum, &probability)
+        Self::build(&correct, &sum, &probability, &top)
     }
 
-    fn build(correct: &Values<bool>, sum: &Values<bool>, probability: &Values<f32>) -> Self {
+    fn build(
+        correct: &Values<bool>,
+        sum: &Values<bool>,
+        probability: &Values<f32>,
+        top: &Values<bool>,
+    ) -> Self {
         let percents: BTreeSet<u16> = correct.keys().map(|key| key.2).collect();
         let levels: Vec<_> = percents.into_iter().map(Level::percent).collect();
         let rows: BTreeSet<(&str, u32)> = correct.keys().map(|key| (&*key.0, key.1)).collect();
@@ -130,7 +156,7 @@ impl QualityTable {
             sides: rows.iter().map(|&(dataset, item)| Split::of(dataset, item)).collect(),
             whole: Vec::new(),
             correct: vec![None; cells],
-            twins: vec![(None, None); cells],
+            twins: vec![Twin::default(); cells],
             manifest: None,
         };
         for (key, values) in correct {
@@ -139,11 +165,15 @@ impl QualityTable {
         }
         for (key, values) in sum {
             let at = table.first_cell(key);
-            (0..RATIOS).for_each(|ratio| table.twins[at + ratio].0 = values[ratio]);
+            (0..RATIOS).for_each(|ratio| table.twins[at + ratio].sum = values[ratio]);
         }
         for (key, values) in probability {
             let at = table.first_cell(key);
-            (0..RATIOS).for_each(|ratio| table.twins[at + ratio].1 = values[ratio]);
+            (0..RATIOS).for_each(|ratio| table.twins[at + ratio].probability = values[ratio]);
+        }
+        for (key, values) in top {
+            let at = table.first_cell(key);
+            (0..RATIOS).for_each(|ratio| table.twins[at + ratio].top = values[ratio]);
         }
         table.whole = table.whole_rows();
         table
@@ -242,13 +272,21 @@ impl QualityTable {
     /// Whether the answer is right under the sum of log-likelihoods; `None` if not measured.
     #[must_use]
     pub fn sum_correct(&self, row: RowId, level: usize, ratio: usize) -> Option<bool> {
-        self.twins[self.cell(row, level, ratio)].0
+        self.twins[self.cell(row, level, ratio)].sum
     }
 
     /// Probability of the right option; `None` if it was not measured.
     #[must_use]
     pub fn gold_probability(&self, row: RowId, level: usize, ratio: usize) -> Option<f32> {
-        self.twins[self.cell(row, level, ratio)].1
+        self.twins[self.cell(row, level, ratio)].probability
+    }
+
+    /// Share of the measured items of `dataset` whose right option is among the first [`TOP`];
+    /// `None` where the study does not count that, or nothing was measured.
+    #[must_use]
+    pub fn top_accuracy(&self, dataset: &str, level: usize, ratio: usize) -> Option<f64> {
+        let rows = self.items(dataset).map(|(_, row)| row);
+        share(rows.filter_map(|row| self.twins[self.cell(row, level, ratio)].top))
     }
 
     /// Share of right answers over the measured items of `dataset`, or of one side of its split;
@@ -281,12 +319,7 @@ impl QualityTable {
         level: usize,
         ratio: usize,
     ) -> Option<f64> {
-        let (mut right, mut known) = (0_u32, 0_u32);
-        for correct in rows.filter_map(|row| self.correct(row, level, ratio)) {
-            known += 1;
-            right += u32::from(correct);
-        }
-        (known > 0).then(|| f64::from(right) / f64::from(known))
+        share(rows.filter_map(|row| self.correct(row, level, ratio)))
     }
 
     /// Cells that were measured, and cells of a whole grid of these items and levels.
@@ -300,6 +333,16 @@ impl QualityTable {
     pub fn manifest(&self) -> Option<&QualityManifest> {
         self.manifest.as_ref()
     }
+}
+
+/// Share of `true`; `None` of nothing.
+fn share(answers: impl Iterator<Item = bool>) -> Option<f64> {
+    let (mut right, mut known) = (0_u32, 0_u32);
+    for answer in answers {
+        known += 1;
+        right += u32::from(answer);
+    }
+    (known > 0).then(|| f64::from(right) / f64::from(known))
 }
 
 /// Parses the key columns of a row.

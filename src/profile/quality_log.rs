@@ -1,22 +1,27 @@
 //! Writing a quality table while it is measured.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::quality::{Cell, HEADER, parse_key};
 use super::row_log::RowLog;
 use crate::error::{Error, Result};
 use crate::units::{Level, PROMPT_RATIOS};
 
-/// Appends complete rows to a quality table and its two twins, and knows which are there.
+/// Appends complete rows to a quality table and its twins, and knows which are there.
 ///
-/// The three files grow in lock-step, one row each per call; a kill between two of them, or inside
-/// a row, costs that row: [`open`](Self::open) cuts all three back to their common rows.
+/// The table and two of its twins grow in lock-step, one row each per call; a kill between two of
+/// them, or inside a row, costs that row: [`open`](Self::open) cuts all three back to their common
+/// rows. `.top5.csv` has rows of those datasets alone of which the study counts the first five
+/// options; each is written before the table's.
 #[derive(Debug)]
 pub struct QualityLog {
     correct: RowLog,
     probability: RowLog,
     sum: RowLog,
+    /// Made when the first row comes.
+    top: Option<RowLog>,
+    top_path: PathBuf,
     done: BTreeSet<(String, u32, u16)>,
 }
 
@@ -49,7 +54,9 @@ impl QualityLog {
         for log in [&mut correct, &mut probability, &mut sum] {
             log.keep(common)?;
         }
-        Ok(Self { correct, probability, sum, done })
+        let top_path = path(".top5");
+        let top = if top_path.exists() { Some(open_top(&top_path, &done)?) } else { None };
+        Ok(Self { correct, probability, sum, top, top_path, done })
     }
 
     /// Whether this row was measured already.
@@ -85,10 +92,33 @@ impl QualityLog {
             let fields = cells.iter().map(move |cell| cell.as_ref().map(show).unwrap_or_default());
             key.clone().into_iter().chain(fields)
         };
+        if cells.iter().flatten().any(|cell| cell.top_correct.is_some()) {
+            let show = |cell: &Cell| {
+                cell.top_correct.map_or_else(String::new, |top| u8::from(top).to_string())
+            };
+            if self.top.is_none() {
+                self.top = Some(RowLog::open(&self.top_path, &HEADER)?.0);
+            }
+            self.top.as_mut().expect("just made").append(row(show))?;
+        }
         self.correct.append(row(|cell| u8::from(cell.correct).to_string()))?;
         self.probability.append(row(|cell| format!("{:.4}", cell.gold_probability)))?;
         self.sum.append(row(|cell| u8::from(cell.sum_correct).to_string()))
     }
+}
+
+/// Opens the twin at `path`, cut back to the rows before the first one that `done` lacks.
+fn open_top(path: &Path, done: &BTreeSet<(String, u32, u16)>) -> Result<RowLog> {
+    let (mut log, rows) = RowLog::open(path, &HEADER)?;
+    let mut known = 0;
+    for (line, row) in &rows {
+        if !done.contains(&parse_key(path, *line, row)?) {
+            break;
+        }
+        known += 1;
+    }
+    log.keep(known)?;
+    Ok(log)
 }
 
 #[cfg(test)]
@@ -98,7 +128,8 @@ mod tests {
     use std::fs;
 
     fn cells(right: bool) -> [Option<Cell>; 10] {
-        let cell = Cell { correct: right, sum_correct: !right, gold_probability: 0.123_46 };
+        let (gold_probability, top_correct) = (0.123_46, None);
+        let cell = Cell { correct: right, sum_correct: !right, gold_probability, top_correct };
         let mut cells = [Some(cell); 10];
         cells[0] = None;
         cells
@@ -143,6 +174,34 @@ mod tests {
         log.append("sciq", 2, Level::FULL, &cells(true)).unwrap();
         assert_eq!(fs::read_to_string(&sum).unwrap(), text);
         assert_eq!(QualityTable::load(folder.path(), "width").unwrap().rows(), 3);
+    }
+
+    #[test]
+    fn the_first_five_have_a_file_where_the_study_counts_them_and_it_survives_a_kill() {
+        let folder = tempfile::tempdir().unwrap();
+        let top =
+            |right: bool| cells(false).map(|cell| Some(Cell { top_correct: Some(right), ..cell? }));
+        let path = folder.path().join("width.top5.csv");
+        let mut log = QualityLog::open(folder.path(), "width").unwrap();
+        log.append("sciq", 0, Level::FULL, &cells(true)).unwrap();
+        assert!(!path.exists());
+        log.append("api-calling", 1, Level::FULL, &top(true)).unwrap();
+        log.append("api-calling", 2, Level::FULL, &top(false)).unwrap();
+        drop(log);
+        let table = QualityTable::load(folder.path(), "width").unwrap();
+        assert_eq!(table.top_accuracy("api-calling", 0, 9), Some(0.5));
+        assert_eq!(table.top_accuracy("sciq", 0, 9), None);
+        assert_eq!(table.accuracy("api-calling", None, 0, 9), Some(0.0));
+        // Killed between the two files.
+        let whole = folder.path().join("width.csv");
+        let text = fs::read_to_string(&whole).unwrap();
+        let cut = text[..text.len() - 1].rfind('\n').unwrap() + 1;
+        fs::write(&whole, &text[..cut]).unwrap();
+        let before = fs::read_to_string(&path).unwrap();
+        let mut log = QualityLog::open(folder.path(), "width").unwrap();
+        assert!(fs::read_to_string(&path).unwrap().len() < before.len());
+        log.append("api-calling", 2, Level::FULL, &top(false)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
     }
 
     #[test]

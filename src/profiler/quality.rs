@@ -11,7 +11,7 @@ use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::scorer::{self, OptionScores, Task};
 use crate::engine::session::Runtime;
 use crate::error::{Error, Result};
-use crate::profile::{Cell, PromptLengths, QualityLog};
+use crate::profile::{Cell, PromptLengths, QualityLog, TOP};
 use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use crate::tlm;
@@ -53,6 +53,7 @@ pub struct QualityProgress<'a> {
 
 /// An item with its prompts, cut once for all levels.
 struct Prompted<'a> {
+    dataset: &'a Dataset,
     item: &'a Item,
     options: Vec<Vec<u32>>,
     /// Distinct contexts.
@@ -149,12 +150,13 @@ fn cut_prompts<'a>(
             }
         }
         let options = item.options.iter().map(|option| model.tokenizer.encode(option)).collect();
-        prompted.push(Prompted { item, options, contexts, context_of });
+        prompted.push(Prompted { dataset, item, options, contexts, context_of });
     }
     Ok(prompted)
 }
 
-/// Writes the real lengths, if the plan has every ratio: they depend on the compressor alone.
+/// Adds the real lengths to the compressor's, if the plan has every ratio: they depend on the
+/// compressor alone.
 fn write_lengths(
     datasets: &[Dataset],
     prompted: &[Vec<Prompted<'_>>],
@@ -164,7 +166,7 @@ fn write_lengths(
     if plan.ratios != PROMPT_RATIOS {
         return Ok(());
     }
-    let mut lengths = PromptLengths::default();
+    let mut lengths = PromptLengths::of_table(folder, plan.compressor.name())?;
     for (dataset, prompted) in datasets.iter().zip(prompted) {
         for entry in prompted {
             let length = |ratio: usize| entry.contexts[entry.context_of[ratio]].len() as u32;
@@ -206,15 +208,18 @@ fn row(entry: &Prompted<'_>, scores: &[OptionScores], plan: &QualityPlan) -> Cel
         PROMPT_RATIOS.iter().enumerate().map(|(column, &ratio)| (ratio, column)).collect();
     let mut cells = [None; PROMPT_RATIOS.len()];
     for (ratio, &context) in plan.ratios.iter().zip(&entry.context_of) {
-        cells[columns[ratio]] = Some(cell(&scores[context], entry.item.gold));
+        cells[columns[ratio]] = Some(cell(&scores[context], entry));
     }
     cells
 }
 
-fn cell(scores: &OptionScores, gold: usize) -> Cell {
+fn cell(scores: &OptionScores, entry: &Prompted<'_>) -> Cell {
+    let gold = entry.item.gold;
+    let headline = scores.by(entry.dataset.scoring);
     Cell {
-        correct: scorer::best(&scores.per_token()) == gold,
+        correct: scorer::best(&headline) == gold,
         sum_correct: scorer::best(&scores.sums) == gold,
-        gold_probability: scores.probability(gold) as f32,
+        gold_probability: scorer::softmax(&headline, gold) as f32,
+        top_correct: entry.dataset.counts_top.then(|| scorer::rank(&headline, gold) < TOP),
     }
 }

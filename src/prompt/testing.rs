@@ -113,6 +113,16 @@ pub fn write_wheel(files: &[(&str, &str)]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
+/// A folder with `files`, by their places in it; it lives as long as the first of the pair.
+pub fn plain_folder(files: &[(&str, &str)]) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    for (place, text) in files {
+        crate::files::write_whole(&folder.path().join(place), text.as_bytes()).unwrap();
+    }
+    let path = folder.path().to_owned();
+    (folder, path)
+}
+
 /// `text`, compressed.
 pub fn gzip(text: &str) -> Vec<u8> {
     let mut gz = GzEncoder::new(Vec::new(), Compression::fast());

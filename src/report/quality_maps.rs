@@ -110,7 +110,9 @@ mod tests {
     /// Two items: both right on the full prompt, one of them at half of it; the rest unmeasured.
     #[test]
     fn a_map_shows_shares_of_measured_items_and_dashes_elsewhere() {
-        let cell = |correct| Some(Cell { correct, sum_correct: correct, gold_probability: 0.5 });
+        let (gold_probability, top_correct) = (0.5, None);
+        let cell =
+            |correct| Some(Cell { correct, sum_correct: correct, gold_probability, top_correct });
         let mut first = [None; 10];
         (first[4], first[9]) = (cell(true), cell(true));
         let mut second = [None; 10];

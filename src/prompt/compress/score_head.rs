@@ -160,7 +160,8 @@ fn shorter_passages(item: &Item, scores: &KeepScores) -> Vec<String> {
     let order = worst_first(&sentences, scores);
     for &index in &order[..order.len().saturating_sub(1)] {
         left.remove(&index);
-        passages.push(join(passage, left.iter().map(|&index| &sentences[index])));
+        let kept = left.iter().map(|&index| &sentences[index]);
+        passages.push(join(passage, kept, spans::between(passage)));
     }
     if let Some(best) = order.last().map(|&index| &sentences[index]) {
         let words: Vec<Range<usize>> = spans::words(&passage[best.clone()])
@@ -170,7 +171,7 @@ fn shorter_passages(item: &Item, scores: &KeepScores) -> Vec<String> {
         let mut left: BTreeSet<usize> = (0..words.len()).collect();
         for index in worst_first(&words, scores) {
             left.remove(&index);
-            passages.push(join(passage, left.iter().map(|&index| &words[index])));
+            passages.push(join(passage, left.iter().map(|&index| &words[index]), " "));
         }
     }
     passages
@@ -184,8 +185,8 @@ fn worst_first(spans: &[Range<usize>], scores: &KeepScores) -> Vec<usize> {
     order
 }
 
-fn join<'a>(text: &str, spans: impl Iterator<Item = &'a Range<usize>>) -> String {
-    spans.map(|span| &text[span.clone()]).collect::<Vec<_>>().join(" ")
+fn join<'a>(text: &str, spans: impl Iterator<Item = &'a Range<usize>>, between: &str) -> String {
+    spans.map(|span| &text[span.clone()]).collect::<Vec<_>>().join(between)
 }
 
 #[cfg(test)]

@@ -4,10 +4,21 @@
 
 use std::ops::Range;
 
-/// Ends after a full stop, question or exclamation mark that is followed by white space.
+/// Ends after a full stop, question or exclamation mark that is followed by white space; a text of
+/// several lines is a list, one entry a line, whatever marks are in it.
 #[must_use]
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
+    if text.contains('\n') {
+        let lines = text.split('\n').map(|line| offset(text, line));
+        return lines.filter_map(|bytes| trimmed(text, bytes)).collect();
+    }
     split_after(text, &['.', '?', '!'])
+}
+
+/// What stands between two sentences of `text` that are kept: a space, a line end in a list.
+#[must_use]
+pub fn between(text: &str) -> &'static str {
+    if text.contains('\n') { "\n" } else { " " }
 }
 
 /// Ends also after a comma, semicolon, colon or dash that is followed by white space.
@@ -19,8 +30,13 @@ pub fn phrases(text: &str) -> Vec<Range<usize>> {
 /// Runs of other letters than white space.
 #[must_use]
 pub fn words(text: &str) -> Vec<Range<usize>> {
-    let start = |word: &str| word.as_ptr() as usize - text.as_ptr() as usize;
-    text.split_whitespace().map(|word| start(word)..start(word) + word.len()).collect()
+    text.split_whitespace().map(|word| offset(text, word)).collect()
+}
+
+/// The bytes of `text` that `part`, a slice of it, is.
+fn offset(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
 }
 
 fn split_after(text: &str, marks: &[char]) -> Vec<Range<usize>> {
@@ -58,6 +74,13 @@ mod tests {
         assert_eq!(texts(text, sentences), ["Ions move.", "Is pH 7.4 high?", "Yes!", "see fig."]);
         assert_eq!(texts("no mark", sentences), ["no mark"]);
         assert!(sentences("  ").is_empty());
+    }
+
+    #[test]
+    fn the_lines_of_a_list_are_its_sentences() {
+        let text = "get: Gives. All of it.\n\n put: Takes\n";
+        assert_eq!(texts(text, sentences), ["get: Gives. All of it.", "put: Takes"]);
+        assert_eq!((between(text), between("One. Two.")), ("\n", " "));
     }
 
     #[test]

@@ -61,7 +61,10 @@ fn shorter_passages(item: &Item) -> Vec<String> {
         .map(|dropped| {
             let mut kept = order[dropped..].to_vec();
             kept.sort_unstable();
-            kept.into_iter().map(|index| sentences[index]).collect::<Vec<_>>().join(" ")
+            kept.into_iter()
+                .map(|index| sentences[index])
+                .collect::<Vec<_>>()
+                .join(spans::between(passage))
         })
         .collect()
 }
