@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::metrics::CellLabel;
 use crate::policy::{MethodSpec, Scene};
 use crate::profile::DeviceProfile;
-use crate::trace::{ItemPool, Trace, synthesize};
+use crate::trace::{APPS, ItemPool, StandIn, Trace, stand_ins, synthesize};
 
 /// Everything that runs share, read and checked.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Grid {
     pub seeds: Vec<u64>,
     /// How many items synthesised traces draw from, by dataset.
     pub items: BTreeMap<String, usize>,
+    /// What a reader should know of the traces, a sentence each.
+    pub notes: Vec<String>,
     /// `[skew][seed]`, or `[0]` for all seeds alike.
     traces: Vec<Vec<Trace>>,
 }
@@ -54,6 +56,7 @@ impl Grid {
         let spec = &experiment.spec;
         let seeds: Vec<u64> = experiment.seeds().collect();
         let stages = stages(spec)?;
+        let mut notes = Vec::new();
         let (traces, items) = match &spec.trace {
             TraceSource::None {} => (Vec::new(), BTreeMap::new()),
             TraceSource::File(file) => {
@@ -62,7 +65,9 @@ impl Grid {
                 (vec![vec![trace]], BTreeMap::new())
             }
             TraceSource::Synth(synth) => {
-                let pools = answered(item_pools(&synth.items)?, &stages)?;
+                let pools = measured(item_pools(&synth.items)?, &stages, &mut notes);
+                let pools = answered(pools, &stages)?;
+                notes.extend(stand_ins(&pools).iter().map(StandIn::to_string));
                 let items = pools.iter().map(|pool| (pool.dataset.clone(), pool.items.len()));
                 (synthesized(synth, &seeds, &pools)?, items.collect())
             }
@@ -73,7 +78,7 @@ impl Grid {
                 cells.extend(of_device.iter().map(|stage| stage.cell(skew, alpha)));
             }
         }
-        Ok(Self { cells, seeds, items, traces })
+        Ok(Self { cells, seeds, items, notes, traces })
     }
 
     /// The trace of `cell` under the seed at `nth`.
@@ -141,6 +146,34 @@ fn check_name(device: &DeviceSpec, profile: &DeviceProfile) -> Result<()> {
         .at("key \"name\"")
         .found(format!("\"{}\"", profile.name))
         .allowed("anything without / \\ _"))
+}
+
+/// Leaves out the datasets of the agent apps that a table has no answers to, and says so: the apps
+/// then draw from others, as they do where there are no such data.
+fn measured(
+    mut pools: Vec<ItemPool>,
+    stages: &[Stage<'_>],
+    notes: &mut Vec<String>,
+) -> Vec<ItemPool> {
+    pools.retain(|ItemPool { dataset, .. }| {
+        let lacks = |stage: &&Stage<'_>| stage.scene.answers().items(dataset).next().is_none();
+        let lacking = stages.iter().find(lacks).filter(|_| is_of_agents(dataset));
+        if let Some(stage) = lacking {
+            let method = stage.scene.method();
+            notes.push(format!(
+                "dataset {dataset} is left out: the answers of {} ({}) lack it",
+                method.name,
+                method.quality_family()
+            ));
+        }
+        lacking.is_none()
+    });
+    pools
+}
+
+/// Whether `dataset` is of an app that can do without it.
+fn is_of_agents(dataset: &str) -> bool {
+    APPS.iter().any(|app| app.draws_from_any && app.datasets.contains(&dataset))
 }
 
 /// Keeps the items that every method has all answers to: then all of them meet the same requests,

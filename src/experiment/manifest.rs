@@ -30,6 +30,9 @@ pub struct Manifest {
     first_seed: u64,
     seeds: u32,
     split: &'static str,
+    /// What a reader should know of the traces, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     service: ServiceOptions,
     /// What the executor says of itself.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -46,7 +49,7 @@ pub struct Manifest {
 
 impl Manifest {
     /// The manifest of `experiment` run on `executor`, which states `runtime` about itself, with
-    /// traces drawn from as many `items`.
+    /// traces drawn from as many `items`, of which `notes` tell more.
     ///
     /// # Errors
     /// If an input file cannot be read.
@@ -55,6 +58,7 @@ impl Manifest {
         executor: &str,
         runtime: BTreeMap<String, String>,
         items: BTreeMap<String, usize>,
+        notes: Vec<String>,
     ) -> Result<Self> {
         let commit = Commit::current();
         let mut inputs = BTreeMap::new();
@@ -70,6 +74,7 @@ impl Manifest {
             first_seed: experiment.spec.first_seed,
             seeds: experiment.spec.seeds,
             split: Split::RULE,
+            notes,
             service: experiment.spec.service,
             runtime,
             items,
@@ -104,7 +109,7 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
         let answers = spec.quality.join(&device.base_model);
         for method in &spec.methods {
             let table = method.quality_family();
-            for ending in ["csv", "prob.csv", "sum.csv", "manifest.json"] {
+            for ending in ["csv", "prob.csv", "sum.csv", "top5.csv", "manifest.json"] {
                 files.insert(answers.join(format!("{table}.{ending}")));
             }
             if let Some(compressor) = &method.compressor {

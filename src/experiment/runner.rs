@@ -135,7 +135,7 @@ pub fn run(
     if !failures.is_empty() {
         write_failures_csv(&options.out.join("failures.csv"), &failures)?;
     }
-    Manifest::of(experiment, name, runtime, grid.items)?
+    Manifest::of(experiment, name, runtime, grid.items, grid.notes)?
         .save(&options.out.join("manifest.toml"))?;
     Ok(Results { rows, differences, predictions, failures })
 }

@@ -45,6 +45,8 @@ pub struct ResultsManifest {
     pub first_seed: Option<u64>,
     /// How many replications.
     pub seeds: Option<u32>,
+    /// What a reader should know of the traces, a sentence each.
+    pub notes: Vec<String>,
     /// SHA-256 of the inputs, by their path.
     pub inputs: BTreeMap<String, String>,
     /// What figures of profiles show.

@@ -76,6 +76,9 @@ pub fn redraw(folder: &Path) -> Result<String> {
     for figure in &figures.asked {
         text = format!("{text}\n{}", figure.draw(&rows, folder)?);
     }
+    for note in manifest.notes {
+        text = format!("{text}note: {note}\n");
+    }
     Ok(text)
 }
 

@@ -12,35 +12,92 @@ pub struct App {
     pub name: &'static str,
     /// The objective that all its requests state.
     pub slo: Slo,
-    /// The dataset its requests come from; `None` draws from every dataset at hand.
-    pub dataset: Option<&'static str>,
+    /// The datasets its requests may come from, the first that is at hand.
+    pub datasets: &'static [&'static str],
+    /// Whether it draws from every dataset at hand where none of its own is.
+    pub draws_from_any: bool,
     /// The dataset that the study draws from.
     pub studied_dataset: &'static str,
 }
 
 /// The apps in the order of the study's Table 3: the most relaxed objective first.
 ///
-/// Octopus and Shortcuts stand for API calling and UI automation; as long as their own datasets
-/// are not at hand, they draw from the others.
+/// Octopus and Shortcuts stand for API calling and UI automation. The latter's data are the user's
+/// own; without them it draws from the other half of the API calls, and as long as neither is at
+/// hand both draw from all datasets: see [`StandIn`].
 pub const APPS: [App; 6] = [
-    app("Rewind", 100, 100, Some("openbookqa"), "openbookqa"),
-    app("GMail", 80, 90, Some("arc-easy"), "arc-easy"),
-    app("Octopus", 60, 80, None, "octopus"),
-    app("Shortcuts", 40, 70, None, "llamatouch"),
-    app("Gboard", 20, 60, Some("piqa"), "piqa"),
-    app("XiaoAi", 20, 50, Some("sciq"), "sciq"),
+    app("Rewind", 100, 100, &["openbookqa"], "openbookqa"),
+    app("GMail", 80, 90, &["arc-easy"], "arc-easy"),
+    app("Octopus", 60, 80, &["api-calling"], "octopus").or_any(),
+    app("Shortcuts", 40, 70, &["ui-automation", "api-calling-live"], "llamatouch").or_any(),
+    app("Gboard", 20, 60, &["piqa"], "piqa"),
+    app("XiaoAi", 20, 50, &["sciq"], "sciq"),
 ];
 
 const fn app(
     name: &'static str,
     ttft_percent: u16,
     tpot_percent: u16,
-    dataset: Option<&'static str>,
+    datasets: &'static [&'static str],
     studied_dataset: &'static str,
 ) -> App {
     let slo =
         Slo::Relative { ttft: Ratio::percent(ttft_percent), tpot: Ratio::percent(tpot_percent) };
-    App { name, slo, dataset, studied_dataset }
+    App { name, slo, datasets, draws_from_any: false, studied_dataset }
+}
+
+impl App {
+    const fn or_any(self) -> Self {
+        Self { draws_from_any: true, ..self }
+    }
+
+    /// Which of the datasets `at_hand` it draws from, evenly; none if it cannot call.
+    pub(super) fn drawn_from<'a>(&self, at_hand: &[&'a str]) -> Vec<&'a str> {
+        let own = self.datasets.iter().find_map(|own| at_hand.iter().find(|name| *name == own));
+        match own {
+            Some(name) => vec![name],
+            None if self.draws_from_any => at_hand.to_vec(),
+            None => Vec::new(),
+        }
+    }
+}
+
+/// An app whose requests come from other datasets than those meant for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StandIn {
+    /// The app.
+    pub app: &'static str,
+    /// Where its requests come from.
+    pub datasets: Vec<String>,
+    /// The dataset of the study that they stand for.
+    pub studied_dataset: &'static str,
+}
+
+impl StandIn {
+    /// Every app that draws from others than its first dataset where those `at_hand` are.
+    #[must_use]
+    pub fn all(at_hand: &[&str]) -> Vec<Self> {
+        let stand_in = |app: &App| {
+            let datasets = app.drawn_from(at_hand);
+            (datasets != app.datasets[..1]).then(|| Self {
+                app: app.name,
+                datasets: datasets.into_iter().map(str::to_owned).collect(),
+                studied_dataset: app.studied_dataset,
+            })
+        };
+        APPS.iter().filter_map(stand_in).collect()
+    }
+}
+
+impl std::fmt::Display for StandIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { app, datasets, studied_dataset } = self;
+        write!(
+            f,
+            "{app} draws from {} in place of {studied_dataset}, which is not at hand",
+            datasets.join(", ")
+        )
+    }
 }
 
 /// What kind of objective the apps state.
@@ -182,6 +239,24 @@ mod tests {
         assert_eq!(LevelOrder::Paper.counts(600, 0.0), [100; 6]);
         assert_eq!(LevelOrder::Artifact.counts(600, 0.0), [100; 6]);
         assert_eq!(LevelOrder::Paper.counts(8, 0.0), [2, 2, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn an_app_draws_from_the_first_of_its_datasets_at_hand() {
+        let four = ["arc-easy", "openbookqa", "piqa", "sciq"];
+        let [.., shortcuts, _, _] = &APPS;
+        assert_eq!(shortcuts.drawn_from(&four), four);
+        let calls = [&four[..], &["api-calling", "api-calling-live"]].concat();
+        assert_eq!(shortcuts.drawn_from(&calls), ["api-calling-live"]);
+        let screens = [&calls[..], &["ui-automation"]].concat();
+        assert_eq!(shortcuts.drawn_from(&screens), ["ui-automation"]);
+        assert!(APPS[0].drawn_from(&["sciq"]).is_empty());
+        assert_eq!(StandIn::all(&screens), []);
+        let said: Vec<_> = StandIn::all(&calls).iter().map(StandIn::to_string).collect();
+        assert_eq!(
+            said,
+            ["Shortcuts draws from api-calling-live in place of llamatouch, which is not at hand"]
+        );
     }
 
     #[test]

@@ -18,10 +18,10 @@ use crate::request::{AppId, DatasetId, Request};
 
 pub(crate) use native::quoted;
 
-pub use apps::{APPS, App, LevelOrder, Objective};
+pub use apps::{APPS, App, LevelOrder, Objective, StandIn};
 pub use arrivals::Arrivals;
 pub use summary::{Group, Range, Summary};
-pub use synth::{ItemPool, PooledItem, SynthSpec, synthesize};
+pub use synth::{ItemPool, PooledItem, SynthSpec, stand_ins, synthesize};
 
 /// Requests in order of arrival, with the names their ids stand for.
 ///

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::Trace;
-use super::apps::{APPS, App, LevelOrder, Objective};
+use super::apps::{APPS, App, LevelOrder, Objective, StandIn};
 use super::arrivals::Arrivals;
 use crate::error::{Error, Result};
 use crate::request::Request;
@@ -130,21 +130,32 @@ fn check(spec: &SynthSpec) -> Result<()> {
 
 /// The pools that `app` draws from, evenly.
 pub(super) fn pools_of<'a>(app: &App, pools: &'a [ItemPool]) -> Result<Vec<&'a ItemPool>> {
-    let wanted = |pool: &&ItemPool| app.dataset.is_none_or(|name| pool.dataset == name);
-    let found: Vec<_> = pools.iter().filter(wanted).filter(|pool| !pool.items.is_empty()).collect();
+    let drawn_from = app.drawn_from(&at_hand(pools));
+    let wanted = |pool: &&ItemPool| drawn_from.contains(&pool.dataset.as_str());
+    let found: Vec<_> = pools.iter().filter(wanted).collect();
     if found.is_empty() {
         let names: Vec<_> = pools.iter().map(|pool| pool.dataset.as_str()).collect();
         return Err(Error::new("item pools", format!("no items for the app {}", app.name))
             .found(format!("datasets {}", names.join(", ")))
-            .allowed(format!("dataset {}", app.dataset.unwrap_or("of any name"))));
+            .allowed(format!("dataset {}", app.datasets.join(" or "))));
     }
     Ok(found)
+}
+
+/// The datasets with items, in the order of `pools`.
+pub(super) fn at_hand(pools: &[ItemPool]) -> Vec<&str> {
+    pools.iter().filter(|pool| !pool.items.is_empty()).map(|pool| pool.dataset.as_str()).collect()
+}
+
+/// The apps that draw from other datasets of `pools` than those meant for them.
+#[must_use]
+pub fn stand_ins(pools: &[ItemPool]) -> Vec<StandIn> {
+    StandIn::all(&at_hand(pools))
 }
 
 /// How the trace was made, enough to make it again.
 fn provenance(spec: &SynthSpec, pools: &[ItemPool]) -> Vec<String> {
     let SynthSpec { requests, alpha, arrivals_per_hour, arrivals, output_tokens, seed, .. } = spec;
-    let names: Vec<_> = pools.iter().map(|pool| pool.dataset.as_str()).collect();
     let mut lines = vec![
         format!("synthesised by pliant {}", env!("CARGO_PKG_VERSION")),
         format!(
@@ -161,20 +172,13 @@ fn provenance(spec: &SynthSpec, pools: &[ItemPool]) -> Vec<String> {
             spec.objective.name()
         ));
     }
-    for app in APPS.iter().filter(|app| app.dataset.is_none()) {
-        lines.push(format!(
-            "{} draws from {} in place of {}, which is not at hand",
-            app.name,
-            names.join(", "),
-            app.studied_dataset
-        ));
-    }
+    lines.extend(stand_ins(pools).iter().map(StandIn::to_string));
     lines
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::units::SimTime;
@@ -237,6 +241,29 @@ mod tests {
             line == "Octopus draws from arc-easy, openbookqa, piqa, sciq in place of octopus, which \
                      is not at hand"
         }));
+    }
+
+    #[test]
+    fn agent_apps_draw_from_their_datasets_where_they_are_at_hand() {
+        let drawn = |more: &[&str]| {
+            let mut pools = pools();
+            pools.extend(more.iter().map(|&dataset| ItemPool {
+                dataset: dataset.to_owned(),
+                items: vec![PooledItem { item: 1, prompt_tokens: 500 }],
+            }));
+            let trace = synthesize(&SynthSpec::default(), &pools).unwrap();
+            let of = |name: &str| -> BTreeSet<String> {
+                let requests = trace.requests.iter().filter(|r| trace.app(r.app) == name);
+                requests.map(|request| trace.dataset(request.dataset).to_owned()).collect()
+            };
+            let notes = trace.provenance.iter().filter(|line| line.contains("in place of")).count();
+            (of("Octopus"), of("Shortcuts"), notes)
+        };
+        let one = |name: &str| BTreeSet::from([name.to_owned()]);
+        let calls = ["api-calling", "api-calling-live"];
+        assert_eq!(drawn(&calls), (one("api-calling"), one("api-calling-live"), 1));
+        let whole = ["api-calling", "api-calling-live", "ui-automation"];
+        assert_eq!(drawn(&whole), (one("api-calling"), one("ui-automation"), 0));
     }
 
     /// 600 gaps of mean 720 s: their mean has a standard error of 720 / √600 = 29.4 s.

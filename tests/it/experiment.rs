@@ -88,6 +88,34 @@ fn items_without_an_answer_under_some_plan_are_not_drawn() {
 }
 
 #[test]
+fn lengths_of_an_agent_app_s_items_without_answers_change_nothing_but_a_note() {
+    let folder = bench();
+    let mut experiment = experiment(folder.path());
+    let (before, after) = (folder.path().join("before"), folder.path().join("after"));
+    simulate(&experiment, &before, 1);
+    let TraceSource::Synth(source) = &mut experiment.spec.trace else { panic!("synthesised") };
+    let rows: String =
+        (0..9).map(|item| format!("api-calling,{item},9,9,9,9,9,9,9,9,9,9\n")).collect();
+    let text = fs::read_to_string(&source.items).unwrap();
+    fs::write(&source.items, text + &rows).unwrap();
+    simulate(&experiment, &after, 1);
+    let notes = |out: &Path| {
+        let manifest = fs::read_to_string(out.join("manifest.toml")).unwrap();
+        toml::from_str::<toml::Table>(&manifest).unwrap()["notes"].as_array().unwrap().clone()
+    };
+    assert_eq!(notes(&before).len(), 2, "of Octopus and Shortcuts");
+    let note = notes(&after)[0].as_str().unwrap().to_owned();
+    assert!(note.starts_with("dataset api-calling is left out: the answers of "), "{note}");
+    assert_eq!(notes(&after)[1..], notes(&before));
+    let without_manifest = |out| {
+        let mut files = files(out);
+        files.remove(Path::new("manifest.toml"));
+        files
+    };
+    assert!(without_manifest(&before) == without_manifest(&after));
+}
+
+#[test]
 fn another_first_seed_gives_other_results() {
     let folder = bench();
     let mut experiment = experiment(folder.path());

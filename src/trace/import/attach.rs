@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::super::apps::{APPS, LevelOrder};
-use super::super::synth::{ItemPool, PooledItem, pools_of};
+use super::super::synth::{ItemPool, PooledItem, at_hand, pools_of};
 use super::{ImportSpec, Request, SimTime, Slo, Trace, Warning};
 use crate::error::{Error, Result};
 use crate::rng::stream;
@@ -60,7 +60,13 @@ impl<'a> Drawer<'a> {
         let of_pool = |(index, pool): (usize, &ItemPool)| {
             pool.items.iter().map(move |&item| (index, item)).collect::<Vec<_>>()
         };
-        let mut by_length: Vec<_> = pools.iter().enumerate().flat_map(of_pool).collect();
+        // Where an app's own dataset is at hand, nobody draws from its stand-in.
+        let at_hand = at_hand(pools);
+        let wanted = |pool: &ItemPool| {
+            APPS.iter().any(|app| app.drawn_from(&at_hand).contains(&pool.dataset.as_str()))
+        };
+        let pools_drawn = pools.iter().enumerate().filter(|(_, pool)| wanted(pool));
+        let mut by_length: Vec<_> = pools_drawn.flat_map(of_pool).collect();
         by_length.sort_by_key(|(_, item)| item.prompt_tokens);
         if by_length.is_empty() {
             return Err(Error::new("item pools", "no items").allowed("one or more"));
@@ -103,15 +109,13 @@ impl<'a> Drawer<'a> {
 
     /// The app of a call whose item is of `pool`.
     fn app_of(&mut self, pool: usize) -> Result<usize> {
-        let dataset = &self.pools[pool].dataset;
-        let filled = self.pools.iter().filter(|pool| !pool.items.is_empty()).count() as f64;
+        let dataset = self.pools[pool].dataset.as_str();
+        let at_hand = at_hand(self.pools);
         let mut weights = self.level_order.weights(self.alpha);
         for (weight, app) in weights.iter_mut().zip(APPS) {
-            *weight *= match app.dataset {
-                None => filled.recip(),
-                Some(name) if name == dataset => 1.0,
-                Some(_) => 0.0,
-            };
+            let drawn_from = app.drawn_from(&at_hand);
+            let share = (drawn_from.len() as f64).recip();
+            *weight *= if drawn_from.contains(&dataset) { share } else { 0.0 };
         }
         if weights.iter().all(|&weight| weight == 0.0) {
             let error = Error::new("item pools", "no app draws from the dataset");
@@ -280,6 +284,22 @@ mod tests {
                 ("Rewind", "openbookqa")
             );
         }
+    }
+
+    #[test]
+    fn nobody_draws_from_a_stand_in_beside_what_it_stands_for() {
+        let mut pools = pools();
+        let agents = [("api-calling", 1), ("api-calling-live", 5000), ("ui-automation", 4000)];
+        for (dataset, prompt_tokens) in agents {
+            let items = vec![PooledItem { item: 7, prompt_tokens }];
+            pools.push(ItemPool { dataset: dataset.to_owned(), items });
+        }
+        let mut drawer = drawer(0.0, &pools);
+        let drawn = drawer.draw(ItemRule::NearestLength { neighbours: 1 }, 5000).unwrap();
+        assert_eq!(
+            (&*pools[drawn.pool].dataset, APPS[drawn.app].name),
+            ("ui-automation", "Shortcuts")
+        );
     }
 
     #[test]
