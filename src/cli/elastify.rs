@@ -16,12 +16,16 @@ use pliant::elastify::network::Network;
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::elastify::removal::sub_model_loss;
 use pliant::elastify::scores::{GroupRule, ModelIdentity, Scores};
+use pliant::elastify::zoo::ZooManifest;
 use pliant::engine::gguf::Gguf;
 use pliant::engine::model::{LayerOrder, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
 use pliant::prompt::Dataset;
 use pliant::units::Level;
-use pliant::{Result, digest};
+use pliant::{Result, digest, origin};
+
+use super::engine_args::BASE_MODEL;
+use super::output::print_line;
 
 mod all;
 mod recover;
@@ -84,6 +88,8 @@ enum Step {
     },
     /// Train a LoRA adapter for each level; goes on where an interrupted run stopped
     Recover(Box<recover::Args>),
+    /// Make a zoo: separately trained models, swapped in from disk
+    Zoo(ZooArgs),
     /// The whole offline stage, one command after the other; goes on where it stopped
     All(all::Args),
 }
@@ -176,6 +182,20 @@ struct Ladder {
     out: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+struct ZooArgs {
+    /// The models, in any order: the largest is the base model; none: SmolLM2, as fetched by
+    /// `pliant assets fetch`, alone
+    #[arg(value_name = "FILE.gguf")]
+    models: Vec<PathBuf>,
+    /// The largest model's name in profiles; default: as its file says, or the project's
+    #[arg(long, value_name = "NAME")]
+    base_model: Option<String>,
+    /// Manifest to write
+    #[arg(long, value_name = "FILE", default_value = "zoo.json")]
+    out: PathBuf,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Allocation {
     /// The same share in every layer
@@ -242,9 +262,21 @@ pub fn run(args: Args) -> Result<ExitCode> {
             evaluate(&sources, tokens, &levels, &manifests)?;
         }
         Some(Step::Recover(args)) => recover::run(&args)?,
+        Some(Step::Zoo(args)) => zoo(&args)?,
         Some(Step::All(args)) => all::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn zoo(args: &ZooArgs) -> Result<()> {
+    let fetched = args.models.is_empty();
+    let models: Vec<Option<PathBuf>> =
+        if fetched { vec![None] } else { args.models.iter().cloned().map(Some).collect() };
+    let name = args.base_model.as_deref().or(fetched.then_some(BASE_MODEL));
+    let zoo = ZooManifest::new(name, &models, origin::command())?;
+    zoo.save(&args.out)?;
+    print_line(format!("{}: zoo of {}", args.out.display(), zoo.base_model))?;
+    zoo.members.iter().try_for_each(|member| print_line(member.describe()))
 }
 
 /// A loaded model and corpus.
@@ -315,6 +347,8 @@ fn score(
             step.merge(&mut scores, &texts, measure.merge_spec(), levels)
         }
         Family::LayerInfluence | Family::AttnDrop => step.influence(&mut scores, sequences),
+        Family::Zoo => Err(pliant::Error::new("family zoo", "nothing to measure")
+            .allowed("models of their own: `pliant elastify zoo`")),
     }
 }
 

@@ -86,7 +86,7 @@ impl EngineRuns {
             return Ok(Rc::clone(model));
         }
         let model = self.arguments.open(family, EngineOptions::default())?;
-        assert_eq!(model.manifest.model.base_model, BASE_MODEL, "the project's own manifests");
+        assert_eq!(model.identity().base_model, BASE_MODEL, "the project's own manifests");
         let model = Rc::new(RefCell::new(model));
         self.models.insert(family.to_owned(), Rc::clone(&model));
         Ok(model)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use pliant::Result;
+use pliant::elastify::elastic_model::ElasticModel;
 use pliant::engine::WeightLayout;
 use pliant::origin;
 use pliant::profiler::adapters::{self, AdapterPlan};
@@ -15,6 +15,7 @@ use pliant::profiler::quality::{self, QualityPlan};
 use pliant::profiler::quality_run::{self, QualityRun};
 use pliant::prompt::Compressor;
 use pliant::units::{Level, PROMPT_RATIOS, Ratio};
+use pliant::{Error, Result};
 
 use super::by_name;
 use super::data_args::DataArgs;
@@ -67,8 +68,8 @@ struct QualityArgs {
     /// Name of the table's files; default: the family
     #[arg(long)]
     table: Option<String>,
-    /// Levels in percent
-    #[arg(long, value_delimiter = ',', default_value = "100,90,80,70,60,50,40,30,20")]
+    /// Levels in percent; default: the family's, largest first
+    #[arg(long, value_delimiter = ',')]
     levels: Vec<u16>,
     /// Prompt ratios in percent
     #[arg(long, value_delimiter = ',', default_value = "10,20,30,40,50,60,70,80,90,100")]
@@ -173,24 +174,40 @@ fn adapters(args: &AdapterArgs) -> Result<()> {
     print_line(table)
 }
 
-fn quality(args: QualityArgs) -> Result<()> {
-    let percent = |name: &str, percents: &[u16]| -> Result<Vec<Ratio>> {
-        percents
-            .iter()
-            .map(|&percent| {
-                PROMPT_RATIOS
-                    .iter()
-                    .copied()
-                    .find(|ratio| ratio.as_percent() == percent)
-                    .ok_or_else(|| {
-                        pliant::Error::new(format!("argument --{name}"), "no such column")
-                            .found(percent)
-                            .allowed("10, 20, … 100")
-                    })
-            })
-            .collect()
+/// The columns of `percents`.
+fn ratios(percents: &[u16]) -> Result<Vec<Ratio>> {
+    let column = |&percent: &u16| {
+        let known = PROMPT_RATIOS.into_iter().find(|ratio| ratio.as_percent() == percent);
+        known.ok_or_else(|| {
+            Error::new("argument --ratios", "no such column")
+                .found(percent)
+                .allowed("10, 20, … 100")
+        })
     };
-    let levels = percent("levels", &args.levels)?;
+    percents.iter().map(column).collect()
+}
+
+/// The levels of `model` that `percents` asks for; all, largest first, if it is empty.
+fn levels(percents: &[u16], model: &ElasticModel) -> Result<Vec<Level>> {
+    let ladder = model.engine.ladder();
+    if percents.is_empty() {
+        return Ok(ladder.keys().rev().copied().collect());
+    }
+    let known = |&percent: &u16| {
+        let level = ladder.keys().find(|level| level.as_percent() == percent).copied();
+        level.ok_or_else(|| {
+            let levels: Vec<String> = ladder.keys().map(ToString::to_string).collect();
+            Error::new("argument --levels", "no such level of the family")
+                .found(percent)
+                .allowed(levels.join(", "))
+        })
+    };
+    percents.iter().map(known).collect()
+}
+
+fn quality(args: QualityArgs) -> Result<()> {
+    let ratios = ratios(&args.ratios)?;
+    let mut model = args.engine.open(&args.family, pliant::engine::EngineOptions::default())?;
     let run = QualityRun {
         base_model: BASE_MODEL.to_owned(),
         family: args.family.clone(),
@@ -201,15 +218,14 @@ fn quality(args: QualityArgs) -> Result<()> {
             .unwrap_or_else(|| PathBuf::from("device-profiles/quality").join(BASE_MODEL)),
         plan: QualityPlan {
             table: args.table.unwrap_or_else(|| args.family.clone()),
-            levels: levels.iter().map(|ratio| Level::percent(ratio.as_percent())).collect(),
-            ratios: percent("ratios", &args.ratios)?,
+            levels: levels(&args.levels, &model)?,
+            ratios,
             compressor: args.compressor,
             items: args.items,
             seed: args.seed,
         },
         command: origin::command(),
     };
-    let mut model = args.engine.open(&args.family, pliant::engine::EngineOptions::default())?;
     let bar = bar("{prefix} {bar:30} {pos}/{len} rows, {per_sec}, {eta} left");
     let mut started = false;
     let manifest =

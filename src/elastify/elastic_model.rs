@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::{ElasticManifest, Family};
 use super::merge::merged_model;
+use super::scores::ModelIdentity;
+use super::zoo::{ZooManifest, ZooMember};
 use crate::assets::{self, Package, Store};
 use crate::digest;
 use crate::engine::adapter::{Adapter, AdapterTarget};
 use crate::engine::gguf::Gguf;
-use crate::engine::model::LayerOrder;
+use crate::engine::model::{LayerOrder, SubModel};
 use crate::engine::session::Runtime;
 use crate::engine::tokenizer::Tokenizer;
 use crate::engine::weights::Weights;
-use crate::engine::{Engine, EngineOptions, Residence};
+use crate::engine::{Engine, EngineOptions, Residence, SeparateModel};
 use crate::error::{Error, Result};
 use crate::units::Level;
 
@@ -33,11 +35,11 @@ pub struct ElasticSource {
     pub options: EngineOptions,
 }
 
-/// A manifest, the engine that runs its levels, and the tokenizer of the base model.
+/// What levels are made from, the engine that runs them, and the tokenizer of the base model.
 #[derive(Debug)]
 pub struct ElasticModel {
-    /// What each level keeps.
-    pub manifest: ElasticManifest,
+    /// What levels are made from.
+    pub source: LevelSource,
     /// SHA-256 of the manifest's file.
     pub manifest_sha256: String,
     /// Runs the levels.
@@ -46,7 +48,46 @@ pub struct ElasticModel {
     pub tokenizer: Tokenizer,
 }
 
+/// What the levels of an elastic model are made from.
+#[derive(Debug)]
+pub enum LevelSource {
+    /// One base model.
+    Base(Box<ElasticManifest>),
+    /// Models of their own.
+    Zoo(ZooManifest),
+}
+
 impl ElasticModel {
+    /// The base model; in a zoo the largest.
+    #[must_use]
+    pub fn identity(&self) -> ModelIdentity {
+        match &self.source {
+            LevelSource::Base(manifest) => manifest.model.clone(),
+            LevelSource::Zoo(zoo) => zoo.identity(),
+        }
+    }
+
+    /// What each level keeps of the base model.
+    ///
+    /// # Errors
+    /// If levels are models of their own.
+    pub fn manifest(&self) -> Result<&ElasticManifest> {
+        match &self.source {
+            LevelSource::Base(manifest) => Ok(manifest),
+            LevelSource::Zoo(_) => Err(Error::new("family zoo", "its levels share no units")
+                .allowed("a family of one base model")),
+        }
+    }
+
+    /// In words, what each level is, where levels are models of their own.
+    #[must_use]
+    pub fn members(&self) -> Vec<String> {
+        match &self.source {
+            LevelSource::Base(_) => Vec::new(),
+            LevelSource::Zoo(zoo) => zoo.members.iter().map(ZooMember::describe).collect(),
+        }
+    }
+
     /// Opens the model of `source`. The reordered weights are written to the user's cache the first
     /// time, and mapped from there.
     ///
@@ -54,6 +95,9 @@ impl ElasticModel {
     /// If a file is missing or foreign, the GGUF is not the one that the manifest was made from, or
     /// the cache cannot be written.
     pub fn open(source: &ElasticSource) -> Result<Self> {
+        if let Some(zoo) = ZooManifest::load(&source.manifest)? {
+            return Self::open_zoo(source, zoo);
+        }
         let manifest = ElasticManifest::load(&source.manifest)?;
         let path = match &source.gguf {
             Some(path) => path.clone(),
@@ -83,7 +127,31 @@ impl ElasticModel {
             engine,
             tokenizer: Tokenizer::from_gguf(&gguf)?,
             manifest_sha256: digest::sha256_file(&source.manifest)?,
-            manifest,
+            source: LevelSource::Base(Box::new(manifest)),
+        })
+    }
+
+    fn open_zoo(source: &ElasticSource, zoo: ZooManifest) -> Result<Self> {
+        let files = zoo.open(&source.manifest, source.gguf.as_deref())?;
+        let mut models = BTreeMap::new();
+        let mut largest = None;
+        for (member, gguf) in zoo.members.iter().zip(&files) {
+            let order = LayerOrder::original(&member.config);
+            let weights = ordered_weights(gguf, &member.sha256, &order)?;
+            let (folder, config) = (weights.folder().to_owned(), member.config.clone());
+            models.insert(member.level, SeparateModel { folder, config });
+            largest = Some((weights, gguf));
+        }
+        let (weights, gguf) = largest.expect("a checked zoo has a member");
+        let library = assets::main_file(Package::OnnxRuntime)?;
+        let runtime = Runtime::load(&library, source.threads)?;
+        let ladder: Vec<SubModel> = zoo.members.iter().map(ZooMember::sub_model).collect();
+        let residence = Residence::Separate { models };
+        Ok(Self {
+            engine: Engine::with_residence(runtime, weights, residence, &ladder, source.options)?,
+            tokenizer: Tokenizer::from_gguf(gguf)?,
+            manifest_sha256: digest::sha256_file(&source.manifest)?,
+            source: LevelSource::Zoo(zoo),
         })
     }
 }
@@ -123,26 +191,26 @@ fn weights(gguf: &Gguf, manifest: &ElasticManifest) -> Result<(Weights, Residenc
     let config = &manifest.model.config;
     match manifest.ladder.family {
         Family::WidthRelayout => {
-            let weights = ordered_weights(gguf, manifest, &LayerOrder::original(config))?;
+            let weights =
+                ordered_weights(gguf, &manifest.model.model_sha256, &LayerOrder::original(config))?;
             Ok((weights, Residence::Gathered { order: manifest.order.clone() }))
         }
         Family::LayerMerge => {
-            let weights = ordered_weights(gguf, manifest, &manifest.order)?;
+            let weights = ordered_weights(gguf, &manifest.model.model_sha256, &manifest.order)?;
             let folders = merged_layers(gguf, manifest)?;
             Ok((weights, Residence::Swapped { folders }))
         }
-        _ => Ok((ordered_weights(gguf, manifest, &manifest.order)?, Residence::Shared)),
+        _ => {
+            let weights = ordered_weights(gguf, &manifest.model.model_sha256, &manifest.order)?;
+            Ok((weights, Residence::Shared))
+        }
     }
 }
 
-/// The weights of `gguf` in `order`, from the cache or made now.
-fn ordered_weights(
-    gguf: &Gguf,
-    manifest: &ElasticManifest,
-    order: &[LayerOrder],
-) -> Result<Weights> {
+/// The weights of `gguf`, a file of that SHA-256, in `order`, from the cache or made now.
+fn ordered_weights(gguf: &Gguf, sha256: &str, order: &[LayerOrder]) -> Result<Weights> {
     let json = serde_json::to_vec(order).expect("an order is plain data");
-    let folder = cache_folder(manifest, &json)?;
+    let folder = cache_folder(sha256, &json)?;
     if let Ok(weights) = Weights::open(&folder) {
         return Ok(weights);
     }
@@ -156,7 +224,7 @@ fn merged_layers(gguf: &Gguf, manifest: &ElasticManifest) -> Result<BTreeMap<Lev
     for sub_model in &manifest.levels {
         let merged = manifest.merged(sub_model.level);
         let json = serde_json::to_vec(&(sub_model, merged)).expect("layers are plain data");
-        let folder = cache_folder(manifest, &json)?;
+        let folder = cache_folder(&manifest.model.model_sha256, &json)?;
         if !Weights::has_layers(&folder) {
             let model = match &model {
                 Some(model) => model,
@@ -170,9 +238,9 @@ fn merged_layers(gguf: &Gguf, manifest: &ElasticManifest) -> Result<BTreeMap<Lev
     Ok(folders)
 }
 
-/// The folder of the user's cache for weights of the manifest's model that `contents` states.
-fn cache_folder(manifest: &ElasticManifest, contents: &[u8]) -> Result<PathBuf> {
-    let name = digest::sha256(&[manifest.model.model_sha256.as_bytes(), contents].concat());
+/// The folder of the user's cache for weights of a model that `contents` states.
+fn cache_folder(model_sha256: &str, contents: &[u8]) -> Result<PathBuf> {
+    let name = digest::sha256(&[model_sha256.as_bytes(), contents].concat());
     Ok(Store::of_user()?.root().join("elastic").join(&name[..16]))
 }
 

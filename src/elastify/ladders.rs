@@ -45,6 +45,10 @@ impl Basis {
                 return Err(Error::new("family width-lora", "not made from scores alone")
                     .allowed("family width, then `pliant elastify recover`"));
             }
+            Family::Zoo => {
+                return Err(Error::new("family zoo", "not made from scores")
+                    .allowed("models of their own: `pliant elastify zoo`"));
+            }
             Family::LayerRemovalGreedy => Self::by_greedy_removal(scores, levels)?,
             Family::LayerInfluence | Family::AttnDrop => {
                 Self::by_influence(scores, ladder.family, levels)?

@@ -40,11 +40,13 @@ pub enum Family {
     LayerMerge,
     /// Attention skipped, then MLPs, by how little they turn the residual stream.
     AttnDrop,
+    /// Separately trained models.
+    Zoo,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Width,
         Self::WidthLora,
         Self::WidthRelayout,
@@ -53,6 +55,7 @@ impl Family {
         Self::LayerInfluence,
         Self::LayerMerge,
         Self::AttnDrop,
+        Self::Zoo,
     ];
 
     /// The family's name in files.
@@ -67,6 +70,7 @@ impl Family {
             Self::LayerInfluence => "layer-influence",
             Self::LayerMerge => "layer-merge",
             Self::AttnDrop => "attn-drop",
+            Self::Zoo => "zoo",
         }
     }
 }

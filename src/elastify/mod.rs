@@ -39,6 +39,7 @@ pub mod tlm_labels;
 pub mod tlm_shots;
 pub mod tlm_targets;
 pub mod tlm_train;
+pub mod zoo;
 
 #[cfg(test)]
 mod tests;

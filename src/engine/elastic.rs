@@ -2,7 +2,7 @@
 //! adapters of sub-models that have one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,11 +125,11 @@ impl Engine {
         ladder: &[SubModel],
         options: EngineOptions,
     ) -> Result<Self> {
-        for sub_model in ladder {
-            check_sub_model(&weights, sub_model)?;
-        }
         let weights = Arc::new(weights);
         let resident = Resident::new(residence, Arc::clone(&weights));
+        for sub_model in ladder {
+            check_sub_model(weights.folder(), resident.config(sub_model.level), sub_model)?;
+        }
         let config = &weights.index().config;
         let weight_layout = match options.layout {
             WeightLayout::Chunked if !resident.is_shared() => WeightLayout::Plain,
@@ -160,10 +160,16 @@ impl Engine {
         })
     }
 
-    /// Dimensions of the base model.
+    /// Dimensions of the base model; where levels are separate models, of the resident one.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
         &self.weights.index().config
+    }
+
+    /// Dimensions of the model that `level` is, or is a part of.
+    #[must_use]
+    pub fn config_of(&self, level: Level) -> &ModelConfig {
+        self.resident.config(level)
     }
 
     /// The weights that all sub-models share.
@@ -269,15 +275,16 @@ impl Engine {
     }
 
     /// Makes `level` ready to serve and says what that is billed: the whole of it where sub-models
-    /// share their weights and sessions stay open; where weights move, moving them. The session that
-    /// must then be opened anew is ONNX Runtime's own doing and not billed.
+    /// share their weights and sessions stay open, and where they are separate models; where weights
+    /// move within one model, moving them. The session that must then be opened anew is ONNX
+    /// Runtime's own doing and not billed.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn switch(&mut self, level: Level) -> Result<Duration> {
         let (opened, time) = timed(|| self.open(level, Attention::Causal));
         opened?;
-        Ok(if self.resident.is_shared() { time } else { self.last_switch.weights })
+        Ok(if self.resident.bills_sessions() { time } else { self.last_switch.weights })
     }
 
     /// What moving weights took when [`open`](Self::open) was called last; nothing if the level was
@@ -293,18 +300,33 @@ impl Engine {
         !self.resident.is_shared()
     }
 
+    /// Gives memory of a level's own back, so that the next switch fills it anew, to whatever level.
+    pub fn release(&mut self) {
+        if self.resident.is_shared() {
+            return;
+        }
+        // Sessions and views point into the weights that go.
+        self.sessions.clear();
+        self.views = WeightViews::default();
+        self.weights = Arc::clone(self.resident.base());
+        self.resident.release();
+    }
+
     /// Fills memory with the weights of `level` if it has its own and they are not there.
     fn make_resident(&mut self, level: Level) -> Result<()> {
         self.last_switch = Switch::default();
         if !self.resident.lacks(level) {
             return Ok(());
         }
-        let Some(sub_model) = self.ladder.get(&level) else { return Ok(()) };
-        // Sessions and views point into the weights that go.
-        self.sessions.clear();
-        self.views = WeightViews::default();
-        self.weights = Arc::clone(self.resident.base());
-        (self.weights, self.last_switch) = self.resident.fill(sub_model)?;
+        if !self.ladder.contains_key(&level) {
+            return Ok(());
+        }
+        self.release();
+        (self.weights, self.last_switch) = self.resident.fill(&self.ladder[&level])?;
+        let (config, context) = (&self.weights.index().config, self.cache.context());
+        if !self.cache.is_of(config) {
+            self.cache = KvCache::new(config, context)?;
+        }
         Ok(())
     }
 
@@ -335,10 +357,9 @@ impl Engine {
     }
 }
 
-fn check_sub_model(weights: &Weights, sub_model: &SubModel) -> Result<()> {
-    let config = &weights.index().config;
+fn check_sub_model(folder: &Path, config: &ModelConfig, sub_model: &SubModel) -> Result<()> {
     let wrong = |found: String, allowed: String| {
-        Error::file(weights.folder(), "sub-model of another model")
+        Error::file(folder, "sub-model of another model")
             .at(format!("level {}", sub_model.level))
             .found(found)
             .allowed(allowed)

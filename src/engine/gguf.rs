@@ -126,6 +126,15 @@ impl Gguf {
         }
     }
 
+    /// The numbers in all tensors together.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let tensors = self.content.tensor_infos.values();
+        let elements = tensors
+            .map(|info| info.shape.dims().iter().fold(1, |n: u64, &d| n.saturating_mul(d as u64)));
+        elements.fold(0, u64::saturating_add)
+    }
+
     /// How the weights were stored, the most frequent kind first, and what became of them: such
     /// as `Q4_1 + Q8_0 dequantised to f32`. Accuracies of the model stand beside this label.
     #[must_use]

@@ -13,6 +13,7 @@ use crate::error::Result;
 #[derive(Debug)]
 pub struct KvCache {
     context: usize,
+    config: ModelConfig,
     views: BTreeMap<(usize, usize), [TensorView; 2]>,
     // Written through `views` only; never read or moved from here.
     buffer: Box<[f32]>,
@@ -41,7 +42,12 @@ impl KvCache {
             };
             views.insert(slot, pair);
         }
-        Ok(Self { context, views, buffer })
+        Ok(Self { context, config: config.clone(), views, buffer })
+    }
+
+    /// Whether it is for a model of dimensions `config`.
+    pub(super) fn is_of(&self, config: &ModelConfig) -> bool {
+        self.config == *config
     }
 
     /// Tokens it has room for.

@@ -22,4 +22,4 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use elastic::{Engine, EngineOptions, Forward, WeightLayout};
-pub use residence::{Residence, Switch};
+pub use residence::{Residence, SeparateModel, Switch};

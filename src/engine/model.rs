@@ -148,11 +148,15 @@ impl SubModel {
     /// Real share of the parameters in the layers' units (attention and MLP) that this sub-model keeps.
     #[must_use]
     pub fn unit_parameter_share(&self, config: &ModelConfig) -> f64 {
+        self.unit_parameters(config) as f64 / Self::full(config).unit_parameters(config) as f64
+    }
+
+    /// The parameters in the layers' units (attention and MLP) that this sub-model keeps.
+    #[must_use]
+    pub fn unit_parameters(&self, config: &ModelConfig) -> usize {
         let count = |shape: &LayerShape| {
             shape.groups * config.group_parameters() + shape.neurons * config.neuron_parameters()
         };
-        let kept: usize = self.layers.iter().map(count).sum();
-        let full: usize = Self::full(config).layers.iter().map(count).sum();
-        kept as f64 / full as f64
+        self.layers.iter().map(count).sum()
     }
 }

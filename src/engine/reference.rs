@@ -1,6 +1,11 @@
 //! A plain-Rust forward pass, slow and obvious, that the engine is tested against; and random
 //! models small enough for it.
 
+use std::path::Path;
+
+use candle_core::quantized::gguf_file::{self, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
 use rand::RngExt;
 
 use super::adapter::{Adapter, AdapterTarget, LoraPair};
@@ -53,6 +58,60 @@ pub(crate) fn random_model_of(config: &ModelConfig, tied: bool, seed: u64) -> De
         final_norm: values(hidden, 1.0).iter().map(|v| 1.0 + 0.2 * v).collect(),
         head: (!tied).then(|| values(config.vocab * hidden, 0.5)),
     }
+}
+
+/// Writes `model` as a GGUF file of architecture `qwen2`, with a tokenizer of tokens made from `word`.
+pub(crate) fn write_gguf(path: &Path, model: &DenseModel, word: &str) {
+    let config = &model.config;
+    let size = |n: usize| Value::U32(n as u32);
+    let texts = |texts: Vec<String>| Value::Array(texts.into_iter().map(Value::String).collect());
+    let tokens = (0..config.vocab).map(|token| format!("{word}{token}")).collect();
+    let kinds = vec![Value::I32(1); config.vocab];
+    let metadata = [
+        ("general.architecture", Value::String("qwen2".into())),
+        ("qwen2.block_count", size(config.layers)),
+        ("qwen2.context_length", size(config.context)),
+        ("qwen2.embedding_length", size(config.hidden)),
+        ("qwen2.feed_forward_length", size(config.intermediate)),
+        ("qwen2.attention.head_count", size(config.heads)),
+        ("qwen2.attention.head_count_kv", size(config.kv_heads)),
+        ("qwen2.attention.key_length", size(config.head_dim)),
+        ("qwen2.rope.freq_base", Value::F32(config.rope_theta)),
+        ("qwen2.attention.layer_norm_rms_epsilon", Value::F32(config.rms_epsilon)),
+        ("tokenizer.ggml.model", Value::String("gpt2".into())),
+        ("tokenizer.ggml.pre", Value::String("qwen2".into())),
+        ("tokenizer.ggml.tokens", texts(tokens)),
+        ("tokenizer.ggml.merges", texts(Vec::new())),
+        ("tokenizer.ggml.token_type", Value::Array(kinds)),
+        ("tokenizer.ggml.eos_token_id", Value::U32(0)),
+    ];
+    let (hidden, inner) = (config.hidden, config.intermediate);
+    let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+    let mut tensors = Vec::new();
+    let mut put = |name: String, values: &[f32], dims: &[usize]| {
+        let tensor = Tensor::from_slice(values, dims, &Device::Cpu).unwrap();
+        tensors.push((name, QTensor::quantize(&tensor, GgmlDType::F32).unwrap()));
+    };
+    put("token_embd.weight".into(), &model.embedding, &[config.vocab, hidden]);
+    put("output_norm.weight".into(), &model.final_norm, &[hidden]);
+    for (index, layer) in model.layers.iter().enumerate() {
+        let mut put = |part, values: &[f32], dims: &[usize]| {
+            put(format!("blk.{index}.{part}.weight"), values, dims);
+        };
+        put("attn_norm", &layer.attention_norm, &[hidden]);
+        put("attn_q", &layer.q, &[q, hidden]);
+        put("attn_k", &layer.k, &[kv, hidden]);
+        put("attn_v", &layer.v, &[kv, hidden]);
+        put("attn_output", &layer.o, &[hidden, q]);
+        put("ffn_norm", &layer.mlp_norm, &[hidden]);
+        put("ffn_gate", &layer.gate, &[inner, hidden]);
+        put("ffn_up", &layer.up, &[inner, hidden]);
+        put("ffn_down", &layer.down, &[hidden, inner]);
+    }
+    let metadata: Vec<_> = metadata.iter().map(|(key, value)| (*key, value)).collect();
+    let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut file = std::fs::File::create(path).unwrap();
+    gguf_file::write(&mut file, &metadata, &tensors).unwrap();
 }
 
 /// The order in which every unit stays where it is.

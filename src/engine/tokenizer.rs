@@ -16,6 +16,7 @@ use tokenizers::tokenizer::SplitDelimiterBehavior;
 use tokenizers::{AddedToken, PreTokenizerWrapper};
 
 use super::gguf::Gguf;
+use crate::digest;
 use crate::error::{Error, Result};
 use crate::prompt::Tokenize;
 
@@ -66,6 +67,19 @@ impl Tokenizer {
         inner.set_encode_special_tokens(true);
         let end_of_text = token_id(gguf, "tokenizer.ggml.eos_token_id", tokens.len())?;
         Ok(Self { inner, end_of_text })
+    }
+
+    /// SHA-256 of what makes the tokenizer of `gguf` the one it is: two files with the same split all
+    /// text into the same tokens.
+    ///
+    /// # Errors
+    /// If a part of it is missing.
+    pub fn fingerprint(gguf: &Gguf) -> Result<String> {
+        let mut parts = vec![gguf.text("tokenizer.ggml.model")?, gguf.text("tokenizer.ggml.pre")?];
+        parts.extend(gguf.texts("tokenizer.ggml.tokens")?);
+        parts.push("merges");
+        parts.extend(gguf.texts("tokenizer.ggml.merges")?);
+        Ok(digest::sha256(parts.join("\n").as_bytes()))
     }
 
     /// The text of `tokens`, control tokens left out; bytes that are no UTF-8 become `U+FFFD`.

@@ -64,7 +64,7 @@ impl EngineExecutor {
         }
         let head = match compressor {
             Some(Compressor::ScoreHead) => {
-                let folder = folder(&model.borrow().manifest.model.base_model);
+                let folder = folder(&model.borrow().identity().base_model);
                 Some(ScoreHead::open(&folder, Runtime::loaded()?)?)
             }
             _ => None,

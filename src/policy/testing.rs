@@ -221,6 +221,7 @@ pub(crate) fn items(side: Split) -> Vec<u32> {
 
 pub(crate) fn device() -> DeviceProfile {
     let family = |family: &str| FamilyLatency {
+        members: Vec::new(),
         base_model: "tiny".into(),
         family: family.into(),
         decide_ms: 0.0,

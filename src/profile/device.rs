@@ -124,6 +124,9 @@ pub struct FamilyLatency {
     /// Memory with one level and with all levels ready to serve, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
+    /// In family `zoo`, what each level is, smallest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
     /// Where the numbers below come from.
     pub provenance: Provenance,
     /// Sorted by level, the last is 100 %.

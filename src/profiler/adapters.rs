@@ -106,17 +106,18 @@ pub fn compare(
 }
 
 fn zero(model: &ElasticModel, level: Level, rank: usize) -> Result<Adapter> {
-    let sub_model = model.manifest.level(level).ok_or_else(|| {
+    let manifest = model.manifest()?;
+    let sub_model = manifest.level(level).ok_or_else(|| {
         let levels: Vec<String> =
-            model.manifest.levels.iter().map(|model| model.level.to_string()).collect();
+            manifest.levels.iter().map(|model| model.level.to_string()).collect();
         crate::Error::new("elastic manifest", "no such level")
             .found(level)
             .allowed(levels.join(", "))
     })?;
     Ok(Adapter::zero(&AdapterTarget {
-        base_model_sha256: &model.manifest.model.model_sha256,
-        order_sha256: &model.manifest.order_sha256(),
-        config: &model.manifest.model.config,
+        base_model_sha256: &manifest.model.model_sha256,
+        order_sha256: &manifest.order_sha256(),
+        config: &manifest.model.config,
         sub_model,
         rank,
     }))

@@ -162,10 +162,10 @@ fn measure_copies(
     log: &mut LatencyLog,
 ) -> Result<()> {
     let original = open("layer-removal", EngineOptions::default())?;
+    let order = &model.manifest()?.order;
     for repetition in 0..plan.repetitions {
         for (&level, sub_model) in model.engine.ladder() {
-            let (time, _) =
-                relayout::time_copy(original.engine.weights(), &model.manifest.order, sub_model);
+            let (time, _) = relayout::time_copy(original.engine.weights(), order, sub_model);
             let sample = LatencySample {
                 family: "width-relayout".to_owned(),
                 level,
@@ -191,14 +191,19 @@ fn fit_family(
     memory: Option<Memory>,
 ) -> Result<FamilyLatency> {
     let samples = read_latency_samples(&plan.folder.join(SAMPLES))?;
-    let config = model.engine.config();
+    let base = model.engine.config_of(Level::FULL);
+    let full = SubModel::full(base);
     let level = |(&level, sub_model): (&Level, &SubModel)| -> Result<LevelLatency> {
+        let config = model.engine.config_of(level);
         let parameters = parameters(config, sub_model);
+        let share = |of: usize, all: usize| of as f64 / all as f64;
         Ok(LevelLatency {
             level,
-            unit_parameter_share: sub_model.unit_parameter_share(config),
-            parameter_share: parameters as f64
-                / self::parameters(config, &SubModel::full(config)) as f64,
+            unit_parameter_share: share(
+                sub_model.unit_parameters(config),
+                full.unit_parameters(base),
+            ),
+            parameter_share: share(parameters, self::parameters(base, &full)),
             switch_ms: fit_switch_ms(&samples, family, level)?,
             resident_bytes: (parameters * size_of::<f32>() + model.engine.adapter_bytes(level))
                 as u64,
@@ -212,6 +217,7 @@ fn fit_family(
         decide_ms: 0.0,
         compress_ms_per_token: 0.0,
         memory,
+        members: model.members(),
         provenance: Provenance::Measured {
             date: origin::today(),
             command: origin::command(),
@@ -224,14 +230,7 @@ fn fit_family(
 
 /// All parameters of a sub-model; a tied head counts once, with the embedding.
 fn parameters(config: &ModelConfig, sub_model: &SubModel) -> usize {
-    let units: usize = sub_model
-        .layers
-        .iter()
-        .map(|shape| {
-            shape.groups * config.group_parameters() + shape.neurons * config.neuron_parameters()
-        })
-        .sum();
-    units + config.vocab * config.hidden
+    sub_model.unit_parameters(config) + config.vocab * config.hidden
 }
 
 fn hardware() -> Hardware {
@@ -305,6 +304,9 @@ pub fn summary(profile: &DeviceProfile) -> String {
                 level.switch_ms,
                 100.0 * error
             );
+        }
+        for member in &family.members {
+            let _ = writeln!(text, "  member {member}");
         }
         let _ = writeln!(
             text,

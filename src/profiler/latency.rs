@@ -86,6 +86,10 @@ fn visit_level(
     engine.open(level, Attention::Causal)?;
     engine.open(before, Attention::Causal)?;
     generate(engine, before, &prompt(engine, 16), 1, None)?;
+    if before == level {
+        // The only level of its family: it comes from nowhere.
+        engine.release();
+    }
     let switch = engine.switch(level)?;
     let switch = sample(Phase::Switch, u32::from(before.as_percent()), millis(switch));
     if !log.contains(&switch) {

@@ -119,7 +119,7 @@ fn cut_prompts<'a>(
     let mut prompted = Vec::with_capacity(plan.items);
     let mut head = match plan.compressor {
         Compressor::ScoreHead => {
-            let folder = tlm::score_head::folder(&model.manifest.model.base_model);
+            let folder = tlm::score_head::folder(&model.identity().base_model);
             Some(ScoreHead::open(&folder, Runtime::loaded()?)?)
         }
         _ => None,

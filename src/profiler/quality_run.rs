@@ -81,7 +81,7 @@ fn is_complete(table: &QualityTable, manifest: &QualityManifest) -> bool {
 }
 
 fn manifest(model: &ElasticModel, run: &QualityRun, datasets: &[Dataset]) -> QualityManifest {
-    let identity = &model.manifest.model;
+    let identity = model.identity();
     let count = |dataset: &Dataset| {
         let items = &dataset.items[..run.plan.items.min(dataset.items.len())];
         let estimate = items
@@ -117,7 +117,11 @@ fn manifest(model: &ElasticModel, run: &QualityRun, datasets: &[Dataset]) -> Qua
         earlier_runs: Vec::new(),
         complete: false,
         datasets: datasets.iter().map(|d| (d.name.clone(), count(d))).collect::<BTreeMap<_, _>>(),
-        notes: datasets.iter().flat_map(notes).collect(),
+        notes: datasets
+            .iter()
+            .flat_map(notes)
+            .chain(model.members().into_iter().map(|member| format!("zoo, {member}")))
+            .collect(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::assets::{Package, main_file};
 use crate::elastify::merge::{MergedLayer, merged_model, sub_model};
 use crate::engine::graph::Attention;
-use crate::engine::model::{DenseModel, LayerShape};
+use crate::engine::model::{DenseModel, LayerShape, ModelConfig};
 use crate::engine::reference::{forward, identity_order, random_model, random_model_of};
 use crate::engine::session::{Feed, Runtime};
 use crate::engine::{Engine, EngineOptions, WeightLayout};
@@ -87,6 +87,39 @@ fn swapped_levels_are_the_merged_model() {
     assert_logits(&mut engine, level, &forward(&dense, &order, &ladder[0], &TOKENS));
     assert_logits(&mut engine, Level::FULL, &full);
     assert_logits(&mut engine, level, &forward(&dense, &order, &ladder[0], &TOKENS));
+}
+
+#[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
+fn separate_models_of_other_dimensions_take_turns_and_a_switch_bills_all_of_it() {
+    let large = random_model(11);
+    let config = ModelConfig { layers: 2, intermediate: 64, vocab: 40, ..large.config.clone() };
+    let small = random_model_of(&config, false, 12);
+    let folder = tempfile::tempdir().unwrap();
+    let mut models = BTreeMap::new();
+    let mut ladder = Vec::new();
+    for (percent, model) in [(40, &small), (100, &large)] {
+        let level = Level::percent(percent);
+        let own = folder.path().join(percent.to_string());
+        Weights::create(&own, model, &identity_order(&model.config), 16).unwrap();
+        models.insert(level, SeparateModel { folder: own, config: model.config.clone() });
+        ladder.push(SubModel { level, ..SubModel::full(&model.config) });
+    }
+    let weights = Weights::open(&folder.path().join("100")).unwrap();
+    let mut engine = engine(weights, Residence::Separate { models }, &ladder);
+    assert_eq!(engine.config_of(ladder[0].level), &small.config);
+    for (sub_model, model) in [(0, &small), (1, &large), (0, &small)].map(|(i, m)| (&ladder[i], m))
+    {
+        let switch = engine.switch(sub_model.level).unwrap();
+        let moved = engine.last_switch();
+        assert!(switch > moved.weights, "the session is billed, too");
+        assert_eq!(moved.bytes, engine.weights().bytes());
+        let expected = forward(model, &identity_order(&model.config), sub_model, &TOKENS);
+        assert_logits(&mut engine, sub_model.level, &expected);
+    }
+    engine.release();
+    engine.switch(ladder[0].level).unwrap();
+    assert!(engine.last_switch().bytes > 0, "what was released is read again");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::MmapMut;
+use memmap2::{Mmap, MmapMut};
 
 use super::{INDEX_FILE, PAGE, TensorEntry, TensorWriter, WEIGHTS_FILE, WeightIndex, Weights};
 use crate::engine::model::{DenseModel, LayerOrder, SubModel};
@@ -68,19 +68,18 @@ impl Weights {
     /// If the folder has no layers, their length is not what their index says, or memory cannot be
     /// had.
     pub fn read_layers(base: &Arc<Self>, folder: &Path) -> Result<Self> {
-        let index = read_index(folder)?;
-        let path = folder.join(WEIGHTS_FILE);
-        let wrong = |error| Error::io(&path, "cannot read weights", error);
-        let mut file = File::open(&path).map_err(wrong)?;
-        let found = file.metadata().map_err(wrong)?.len();
-        if found != index.bytes as u64 {
-            return Err(Error::file(&path, "wrong length")
-                .found(format!("{found} bytes"))
-                .allowed(format!("{} bytes, as {INDEX_FILE} says", index.bytes)));
-        }
-        let mut map = fresh_memory(index.bytes)?;
-        file.read_exact(&mut map[..index.bytes]).map_err(wrong)?;
+        let (index, map) = read_file(folder)?;
         Self::over(base, index.tensors, map)
+    }
+
+    /// Reads all weights in `folder`, which [`create`](Self::create) wrote, into fresh memory
+    /// instead of mapping them.
+    ///
+    /// # Errors
+    /// As [`read_layers`](Self::read_layers).
+    pub fn read(folder: &Path) -> Result<Self> {
+        let (index, map) = read_file(folder)?;
+        Ok(Self { folder: folder.to_owned(), map: read_only(folder, map)?, index, base: None })
     }
 
     /// Writes the layers of `model` that `sub_model` keeps, every unit in its own place, into
@@ -123,9 +122,7 @@ impl Weights {
 
     /// Tensors in `map` before those of `base`.
     fn over(base: &Arc<Self>, own: BTreeMap<String, TensorEntry>, map: MmapMut) -> Result<Self> {
-        let map = map
-            .make_read_only()
-            .map_err(|error| Error::io(&base.folder, "cannot protect memory", error))?;
+        let map = read_only(&base.folder, map)?;
         let mut index = base.index.clone();
         let private = own.keys().cloned().collect();
         index.tensors.extend(own);
@@ -150,6 +147,27 @@ fn read_index(folder: &Path) -> Result<WeightIndex> {
         .map_err(|error| Error::io(&path, "cannot read the index of the weights", error))?;
     serde_json::from_slice(&json)
         .map_err(|error| Error::file(&path, "not an index of weights").caused_by(error))
+}
+
+/// The index in `folder`, and the bytes that it is of.
+fn read_file(folder: &Path) -> Result<(WeightIndex, MmapMut)> {
+    let index = read_index(folder)?;
+    let path = folder.join(WEIGHTS_FILE);
+    let wrong = |error| Error::io(&path, "cannot read weights", error);
+    let mut file = File::open(&path).map_err(wrong)?;
+    let found = file.metadata().map_err(wrong)?.len();
+    if found != index.bytes as u64 {
+        return Err(Error::file(&path, "wrong length")
+            .found(format!("{found} bytes"))
+            .allowed(format!("{} bytes, as {INDEX_FILE} says", index.bytes)));
+    }
+    let mut map = fresh_memory(index.bytes)?;
+    file.read_exact(&mut map[..index.bytes]).map_err(wrong)?;
+    Ok((index, map))
+}
+
+fn read_only(folder: &Path, map: MmapMut) -> Result<Mmap> {
+    map.make_read_only().map_err(|error| Error::io(folder, "cannot protect memory", error))
 }
 
 fn fresh_memory(bytes: usize) -> Result<MmapMut> {

@@ -1,0 +1,92 @@
+//! Zoos of tiny models in files.
+
+use super::*;
+use crate::engine::model::DenseModel;
+use crate::engine::reference::{random_model, random_model_of, write_gguf};
+
+/// Two thirds of the layers of [`random_model`].
+fn smaller() -> DenseModel {
+    random_model_of(&ModelConfig { layers: 2, ..random_model(0).config }, true, 2)
+}
+
+fn put(folder: &Path, name: &str, model: &DenseModel, words: &str) -> Option<PathBuf> {
+    let path = folder.join(name);
+    write_gguf(&path, model, words);
+    Some(path)
+}
+
+fn zoo(paths: &[Option<PathBuf>]) -> Result<ZooManifest> {
+    ZooManifest::new(Some("tiny"), paths, "pliant elastify zoo".into())
+}
+
+/// Of 32 values a row: embedding 50, final norm 1; per layer two norms, 96 rows of Q and O each, 48 of
+/// K and V each, 3 · 96 of the MLP: 578. 51 + 3 · 578 = 1785, 51 + 2 · 578 = 1207: 68 %.
+#[test]
+fn levels_are_shares_of_the_largest_members_parameters() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = put(folder.path(), "large.gguf", &random_model(1), "a");
+    let small = put(folder.path(), "small.gguf", &smaller(), "a");
+    let zoo = zoo(&[large, small]).unwrap();
+    let found: Vec<_> = zoo.members.iter().map(|m| (m.level.as_percent(), m.parameters)).collect();
+    assert_eq!(found, [(68, 32 * 1207), (100, 32 * 1785)]);
+    assert_eq!(zoo.members[0].describe(), "68 %: small, 0.0M parameters, F32");
+    assert_eq!(zoo.identity().config, random_model(1).config);
+    let layers: Vec<_> = zoo.members.iter().map(|m| m.sub_model().layers.len()).collect();
+    assert_eq!(layers, [2, 3]);
+}
+
+#[test]
+fn a_zoo_is_read_back_with_files_beside_it_and_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("zoo.json");
+    let large = put(folder.path(), "large.gguf", &random_model(1), "a");
+    let small = put(folder.path(), "small.gguf", &smaller(), "a");
+    zoo(&[small, large]).unwrap().save(&path).unwrap();
+    let zoo = ZooManifest::load(&path).unwrap().unwrap();
+    assert_eq!(zoo.members[1].file, Some("large.gguf".into()));
+    let files = zoo.open(&path, None).unwrap();
+    assert_eq!(files[0].config().unwrap(), smaller().config);
+    put(folder.path(), "small.gguf", &random_model(9), "a");
+    let message = zoo.open(&path, None).unwrap_err().to_string();
+    assert!(message.contains("small.gguf: not the model that the zoo was made from"), "{message}");
+}
+
+#[test]
+fn a_member_with_another_tokenizer_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = put(folder.path(), "large.gguf", &random_model(1), "a");
+    let small = put(folder.path(), "small.gguf", &smaller(), "b");
+    let message = zoo(&[large, small]).unwrap_err().to_string();
+    let message = message.replace(&folder.path().display().to_string(), "FOLDER");
+    assert!(
+        message.starts_with(
+            "FOLDER/small.gguf, keys \"tokenizer.ggml.*\": tokenizer of another family; found sha256"
+        ) && message.ends_with(", that of FOLDER/large.gguf"),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_empty_zoo_and_two_members_of_one_level_are_refused() {
+    assert_eq!(zoo(&[]).unwrap_err().to_string(), "zoo: no member; allowed: one GGUF file or more");
+    let folder = tempfile::tempdir().unwrap();
+    let one = put(folder.path(), "one.gguf", &random_model(1), "a");
+    let two = put(folder.path(), "two.gguf", &random_model(2), "a");
+    let message = zoo(&[one, two]).unwrap_err().to_string();
+    assert!(
+        message
+            .starts_with("zoo, key \"members\": two members of one level, or out of order; found"),
+        "{message}"
+    );
+}
+
+#[test]
+fn another_familys_manifest_is_no_zoo() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("width.json");
+    std::fs::write(&path, "{\"ladder\": {\"family\": \"width\"}}").unwrap();
+    assert_eq!(ZooManifest::load(&path).unwrap(), None);
+    std::fs::write(&path, "{\"family\": \"zoo\", \"size\": 1}").unwrap();
+    let message = ZooManifest::load(&path).unwrap_err().to_string();
+    assert!(message.contains("not an elastic manifest: "), "{message}");
+}
