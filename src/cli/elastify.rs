@@ -22,12 +22,13 @@ use pliant::engine::model::{LayerOrder, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
 use pliant::prompt::Dataset;
 use pliant::units::Level;
-use pliant::{Result, digest, origin};
+use pliant::{Error, Result, digest, origin};
 
 use super::engine_args::BASE_MODEL;
 use super::output::print_line;
 
 mod all;
+mod contextual;
 mod recover;
 mod score;
 
@@ -88,6 +89,8 @@ enum Step {
     },
     /// Train a LoRA adapter for each level; goes on where an interrupted run stopped
     Recover(Box<recover::Args>),
+    /// Train what picks neurons for each generated token, and make its ladder
+    Contextual(contextual::Args),
     /// Make a zoo: separately trained models, swapped in from disk
     Zoo(ZooArgs),
     /// The whole offline stage, one command after the other; goes on where it stopped
@@ -262,6 +265,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             evaluate(&sources, tokens, &levels, &manifests)?;
         }
         Some(Step::Recover(args)) => recover::run(&args)?,
+        Some(Step::Contextual(args)) => contextual::run(&args)?,
         Some(Step::Zoo(args)) => zoo(&args)?,
         Some(Step::All(args)) => all::run(&args)?,
     }
@@ -347,8 +351,10 @@ fn score(
             step.merge(&mut scores, &texts, measure.merge_spec(), levels)
         }
         Family::LayerInfluence | Family::AttnDrop => step.influence(&mut scores, sequences),
-        Family::Zoo => Err(pliant::Error::new("family zoo", "nothing to measure")
-            .allowed("models of their own: `pliant elastify zoo`")),
+        Family::Zoo | Family::Contextual => {
+            let command = format!("`pliant elastify {}`", family.name());
+            Err(Error::new(format!("family {}", family.name()), "has no scores").allowed(command))
+        }
     }
 }
 

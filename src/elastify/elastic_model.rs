@@ -12,6 +12,7 @@ use crate::digest;
 use crate::engine::adapter::{Adapter, AdapterTarget};
 use crate::engine::gguf::Gguf;
 use crate::engine::model::{LayerOrder, SubModel};
+use crate::engine::predictor::Predictor;
 use crate::engine::session::Runtime;
 use crate::engine::tokenizer::Tokenizer;
 use crate::engine::weights::Weights;
@@ -103,23 +104,20 @@ impl ElasticModel {
             Some(path) => path.clone(),
             None => assets::main_file(Package::SmolLm2)?,
         };
-        let sha256 = digest::sha256_file(&path)?;
-        if sha256 != manifest.model.model_sha256 {
-            return Err(Error::file(&path, "not the model that the manifest was made from")
-                .found(format!("sha256 {sha256}"))
-                .allowed(format!(
-                    "sha256 {}, as {} says",
-                    manifest.model.model_sha256,
-                    source.manifest.display()
-                )));
-        }
+        let problem = "not the model that the manifest was made from";
+        check_sha256(&path, &manifest.model.model_sha256, problem, &source.manifest)?;
         let gguf = Gguf::open(&path)?;
         manifest.check_model(&source.manifest, &gguf.config()?)?;
         let (weights, residence) = weights(&gguf, &manifest)?;
         let library = assets::main_file(Package::OnnxRuntime)?;
         let runtime = Runtime::load(&library, source.threads)?;
-        let mut engine =
-            Engine::with_residence(runtime, weights, residence, &manifest.levels, source.options)?;
+        let (levels, options) = (&manifest.levels, source.options);
+        let mut engine = match checked_predictor(&source.manifest, &manifest)? {
+            Some(predictor) => {
+                Engine::with_predictor(runtime, weights, predictor, levels, options)?
+            }
+            None => Engine::with_residence(runtime, weights, residence, levels, options)?,
+        };
         for (level, path) in checked_adapters(&source.manifest, &manifest)? {
             engine.set_adapter_file(level, path);
         }
@@ -156,6 +154,30 @@ impl ElasticModel {
     }
 }
 
+/// Refuses a `file` whose SHA-256 is not the one that the manifest `named_by` says.
+pub(super) fn check_sha256(
+    file: &Path,
+    expected: &str,
+    problem: &str,
+    named_by: &Path,
+) -> Result<()> {
+    let found = digest::sha256_file(file)?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::file(file, problem)
+        .found(format!("sha256 {found}"))
+        .allowed(format!("sha256 {expected}, as {} says", named_by.display())))
+}
+
+/// The predictor that `manifest`, of the file `path`, names, if it names one.
+fn checked_predictor(path: &Path, manifest: &ElasticManifest) -> Result<Option<Predictor>> {
+    let Some(entry) = &manifest.predictor else { return Ok(None) };
+    let file = path.parent().unwrap_or(Path::new("")).join(&entry.file);
+    check_sha256(&file, &entry.sha256, "not the predictor that the manifest names", path)?;
+    Predictor::load(&file, &manifest.model.config, entry.rank).map(Some)
+}
+
 /// The files of the adapters that `manifest`, of the file `path`, names. Each is read once to see
 /// that it is what the manifest says; the engine reads it again when it needs it.
 fn checked_adapters(path: &Path, manifest: &ElasticManifest) -> Result<Vec<(Level, PathBuf)>> {
@@ -164,12 +186,7 @@ fn checked_adapters(path: &Path, manifest: &ElasticManifest) -> Result<Vec<(Leve
     let mut files = Vec::with_capacity(manifest.adapters.len());
     for entry in &manifest.adapters {
         let file = folder.join(&entry.file);
-        let sha256 = digest::sha256_file(&file)?;
-        if sha256 != entry.sha256 {
-            return Err(Error::file(&file, "not the adapter that the manifest names")
-                .found(format!("sha256 {sha256}"))
-                .allowed(format!("sha256 {}, as {} says", entry.sha256, path.display())));
-        }
+        check_sha256(&file, &entry.sha256, "not the adapter that the manifest names", path)?;
         let sub_model = manifest.level(entry.level).expect("the manifest was checked");
         Adapter::load(&file)?.check(
             &file,

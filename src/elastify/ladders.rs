@@ -45,9 +45,10 @@ impl Basis {
                 return Err(Error::new("family width-lora", "not made from scores alone")
                     .allowed("family width, then `pliant elastify recover`"));
             }
-            Family::Zoo => {
-                return Err(Error::new("family zoo", "not made from scores")
-                    .allowed("models of their own: `pliant elastify zoo`"));
+            family @ (Family::Zoo | Family::Contextual) => {
+                let command = format!("`pliant elastify {}`", family.name());
+                let place = format!("family {}", family.name());
+                return Err(Error::new(place, "not made from scores").allowed(command));
             }
             Family::LayerRemovalGreedy => Self::by_greedy_removal(scores, levels)?,
             Family::LayerInfluence | Family::AttnDrop => {

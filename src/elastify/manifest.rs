@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::allocation::AllocationSpec;
+use super::contextual::PredictorFile;
 use super::corpus::CorpusInfo;
 use super::importance::ImportanceRule;
 use super::ladders::Basis;
@@ -42,11 +43,13 @@ pub enum Family {
     AttnDrop,
     /// Separately trained models.
     Zoo,
+    /// Neurons picked for each token that is generated.
+    Contextual,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Width,
         Self::WidthLora,
         Self::WidthRelayout,
@@ -56,6 +59,7 @@ impl Family {
         Self::LayerMerge,
         Self::AttnDrop,
         Self::Zoo,
+        Self::Contextual,
     ];
 
     /// The family's name in files.
@@ -71,6 +75,7 @@ impl Family {
             Self::LayerMerge => "layer-merge",
             Self::AttnDrop => "attn-drop",
             Self::Zoo => "zoo",
+            Self::Contextual => "contextual",
         }
     }
 }
@@ -119,7 +124,8 @@ pub struct ElasticManifest {
     pub base_loss: f64,
     /// How important each layer is: how much that loss grows when it is removed (alone, or greedily
     /// after those less important), or, in the families by influence, how far it turns the stream; in `layer-merge`, in what
-    /// share of the models on the way down its place still has a layer.
+    /// share of the models on the way down its place still has a layer; in `contextual`, how much its neurons add to the
+    /// stream.
     pub layer_importance: Vec<f64>,
     /// The layers that dominate by `layer_importance`, ascending.
     pub anchors: Vec<usize>,
@@ -142,6 +148,9 @@ pub struct ElasticManifest {
     /// In family `layer-merge`, the layers of each level below 100 % that are sums of others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<LevelMerges>,
+    /// In family `contextual`, what picks as many neurons as a level counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predictor: Option<PredictorFile>,
 }
 
 /// Where the adapter of a level is.
@@ -200,6 +209,7 @@ impl ElasticManifest {
             recovery: None,
             merge: basis.merge,
             merged: basis.merged,
+            predictor: None,
         })
     }
 
@@ -313,7 +323,20 @@ impl ElasticManifest {
             below.clone_from(&sub_model.layers);
         }
         self.check_adapters(path)?;
+        self.check_predictor(path)?;
         self.check_merged(path)
+    }
+
+    fn check_predictor(&self, path: &Path) -> Result<()> {
+        let family = self.ladder.family;
+        if self.predictor.is_some() == (family == Family::Contextual) {
+            return Ok(());
+        }
+        let found = if self.predictor.is_some() { "a predictor" } else { "none" };
+        Err(Error::file(path, "a predictor belongs to one family")
+            .at("key \"predictor\"")
+            .found(format!("{found} in family {}", family.name()))
+            .allowed(format!("one in family {}, and no other", Family::Contextual.name())))
     }
 
     fn check_adapters(&self, path: &Path) -> Result<()> {

@@ -11,10 +11,14 @@
 //! manifest ─┐
 //!           ├─ lora, recover ─▶ adapters, manifest of family width-lora (files)
 //! text ─────┘
+//!
+//! corpus, GGUF ── network ─ contextual, least_squares ─▶ predictor, manifest of family contextual (files)
+//! GGUFs ───────── zoo ─▶ manifest of family zoo (file)
 //! ```
 
 pub mod allocation;
 pub mod attn_drop;
+pub mod contextual;
 pub mod corpus;
 pub mod decision;
 pub mod elastic_model;
@@ -22,6 +26,7 @@ pub mod greedy;
 pub mod importance;
 pub mod influence;
 mod ladders;
+mod least_squares;
 pub mod lora;
 pub mod manifest;
 pub mod merge;

@@ -194,13 +194,40 @@ impl Network {
         x: &Tensor,
         gates: Option<&Gates>,
     ) -> candle_core::Result<Tensor> {
-        let layer = &self.layers[index];
-        let normed = self.norm(x, &layer.mlp_norm)?;
-        let mut inner = (layer.gate.forward(&normed)?.silu()? * layer.up.forward(&normed)?)?;
+        let (_, mut inner) = self.neurons(index, x)?;
         if let Some(gates) = gates {
             inner = inner.broadcast_mul(&gates.neurons)?;
         }
-        x + layer.down.forward(&inner)?
+        self.after_mlp(index, x, &inner)
+    }
+
+    /// What the MLP of layer `index` reads of the residual stream, `[tokens, hidden]`, and the
+    /// activations of its neurons, `[tokens, neurons]`.
+    pub(super) fn neurons(
+        &self,
+        index: usize,
+        x: &Tensor,
+    ) -> candle_core::Result<(Tensor, Tensor)> {
+        let layer = &self.layers[index];
+        let normed = self.norm(x, &layer.mlp_norm)?;
+        let inner = (layer.gate.forward(&normed)?.silu()? * layer.up.forward(&normed)?)?;
+        Ok((normed, inner))
+    }
+
+    /// The residual stream after the MLP of layer `index` whose neurons have activations `inner`.
+    pub(super) fn after_mlp(
+        &self,
+        index: usize,
+        x: &Tensor,
+        inner: &Tensor,
+    ) -> candle_core::Result<Tensor> {
+        x + self.layers[index].down.forward(inner)?
+    }
+
+    /// The length of what each neuron of layer `index` adds to the stream, per unit of activation,
+    /// `[1, neurons]`.
+    pub(super) fn down_lengths(&self, index: usize) -> candle_core::Result<Tensor> {
+        self.layers[index].down.weight.sqr()?.sum_keepdim(0)?.sqrt()
     }
 
     fn attention(

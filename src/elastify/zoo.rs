@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::elastic_model::check_sha256;
 use super::manifest::Family;
 use super::scores::ModelIdentity;
 use crate::assets::{self, Package};
@@ -169,12 +170,7 @@ impl ZooManifest {
                 (None, Some(base)) => base.to_owned(),
                 (None, None) => assets::main_file(Package::SmolLm2)?,
             };
-            let sha256 = digest::sha256_file(&file)?;
-            if sha256 != member.sha256 {
-                return Err(Error::file(&file, "not the model that the zoo was made from")
-                    .found(format!("sha256 {sha256}"))
-                    .allowed(format!("sha256 {}, as {} says", member.sha256, path.display())));
-            }
+            check_sha256(&file, &member.sha256, "not the model that the zoo was made from", path)?;
             let gguf = Gguf::open(&file)?;
             tokenizers.add(&file, &gguf)?;
             files.push(gguf);

@@ -457,7 +457,7 @@ fn read_tensor(
 }
 
 /// `values` in f16, little-endian; `None` if one is not finite.
-fn to_f16(values: &[f32]) -> Option<Vec<u8>> {
+pub(super) fn to_f16(values: &[f32]) -> Option<Vec<u8>> {
     let mut halves = vec![f16::ZERO; values.len()];
     halves.convert_from_f32_slice(values);
     let finite = halves.iter().all(|value| value.is_finite());

@@ -14,6 +14,7 @@ use super::attach::{Adapters, PackedAdapter};
 use super::graph::{self, Attention, Graph, Layout};
 use super::kv_cache::KvCache;
 use super::model::{ModelConfig, SubModel};
+use super::predictor::Predictor;
 use super::residence::{Residence, Resident, Switch};
 use super::session::{Feed, LevelSession, Packing, Runtime, WeightViews};
 use super::stopwatch::timed;
@@ -86,6 +87,7 @@ pub struct Engine {
     sessions: BTreeMap<SessionKey, LevelSession>,
     adapters: Adapters,
     views: WeightViews,
+    predictor: Option<Predictor>,
     packing: Packing,
     cache: KvCache,
     // Kept between runs: fresh pages for [rows, vocab] values cost more than the values.
@@ -148,6 +150,7 @@ impl Engine {
             sessions: BTreeMap::new(),
             adapters: Adapters::default(),
             views: WeightViews::default(),
+            predictor: None,
             packing,
             cache: KvCache::new(config, options.context)?,
             out: Forward::default(),
@@ -158,6 +161,52 @@ impl Engine {
             resident,
             last_switch: Switch::default(),
         })
+    }
+
+    /// An engine whose sub-models keep everything in memory and, of each MLP, run as many neurons for
+    /// a token as `ladder` says: those that `predictor` picks for it. Prompts are read by the full
+    /// model.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and if the predictor is of another model, or `ladder` lacks the full
+    /// model or has a level that gives up attention.
+    pub fn with_predictor(
+        runtime: &'static Runtime,
+        weights: Weights,
+        predictor: Predictor,
+        ladder: &[SubModel],
+        options: EngineOptions,
+    ) -> Result<Self> {
+        let mut engine = Self::new(runtime, weights, ladder, options)?;
+        let config = engine.config().clone();
+        predictor.check("predictor", &config)?;
+        let full = SubModel::full(&config);
+        if engine.ladder.get(&Level::FULL) != Some(&full) {
+            return Err(Error::new("engine", "no full model to read prompts with")
+                .allowed("a ladder with level 100 %, whole"));
+        }
+        let whole = |model: &SubModel| model.layers.iter().all(|s| s.groups == config.kv_heads);
+        if let Some(model) = ladder.iter().find(|model| !whole(model)) {
+            return Err(Error::new("engine", "a prediction gives up no attention")
+                .found(format!("level {}", model.level))
+                .allowed(format!("{} groups in every layer", config.kv_heads)));
+        }
+        if options.layout == WeightLayout::Chunked {
+            // Any neuron may be picked: MLPs are one chunk each.
+            engine.layout = Layout::chunked(&config, &[full]);
+        }
+        // SAFETY: the engine keeps the predictor, and drops views and sessions before it.
+        for (name, view) in unsafe { predictor.views(&config)? } {
+            engine.views.insert(name, view);
+        }
+        engine.predictor = Some(predictor);
+        Ok(engine)
+    }
+
+    /// Bytes of what picks neurons; 0 where nothing does.
+    #[must_use]
+    pub fn predictor_bytes(&self) -> usize {
+        self.predictor.as_ref().map_or(0, Predictor::bytes)
     }
 
     /// Dimensions of the base model; where levels are separate models, of the resident one.
@@ -240,10 +289,11 @@ impl Engine {
 
     fn graph(&self, sub_model: &SubModel, attention: Attention, rank: Option<usize>) -> Graph {
         let (index, context) = (self.weights.index(), self.cache.context());
-        graph::build(index, sub_model, &self.layout, attention, context, rank)
+        let predictor = self.predictor.as_ref().map(|predictor| predictor.rank);
+        graph::build(index, sub_model, &self.layout, attention, context, rank, predictor)
     }
 
-    /// Makes `level` ready to run: opens its session for `attention` unless it is open, and attaches
+    /// Makes `level` ready to run, and the full model where that reads its prompts: opens its session for `attention` unless it is open, and attaches
     /// its adapter, if it has one, in place of another level's.
     ///
     /// # Errors
@@ -256,6 +306,14 @@ impl Engine {
             self.set_adapter(level, Some(&adapter))?;
         }
         self.adapters.attach(level)?;
+        self.open_session(level, attention)?;
+        if self.predictor.is_some() && attention == Attention::Causal {
+            self.open_session(Level::FULL, attention)?;
+        }
+        Ok(())
+    }
+
+    fn open_session(&mut self, level: Level, attention: Attention) -> Result<()> {
         let sub_model = self.sub_model(level)?;
         let rank = self.adapters.rank(level);
         if self.sessions.contains_key(&(level, attention, rank)) {
@@ -349,7 +407,9 @@ impl Engine {
         out.rows = feed.logit_rows.len();
         out.logits.resize(values, 0.0);
         out.log_probs.resize(values, 0.0);
-        let key = (level, attention, self.adapters.rank(level));
+        let reads_prompt = feed.forest.is_none() && (feed.past == 0 || feed.tokens.len() > 1);
+        let runs = if self.predictor.is_some() && reads_prompt { Level::FULL } else { level };
+        let key = (runs, attention, self.adapters.rank(level));
         let session = self.sessions.get_mut(&key).expect("just opened");
         let adapter = self.adapters.inputs();
         session.run(feed, &mut self.cache, adapter, &mut out.logits, &mut out.log_probs)?;

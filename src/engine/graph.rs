@@ -10,10 +10,13 @@
 //! group the KV cache, bound as input `past_*` and output `present_*` over the same bytes.
 //! A sub-model with adapters has their matrices as further inputs ([`AdapterInput`]); a session
 //! serves any adapter of its rank.
+//! With a predictor, MLPs of which a sub-model keeps a part run the neurons that it picks for each
+//! token ([`sparse`]).
 //! [`Attention::Forest`] adds `positions` i64 `[1, S]` and `mask` f32 `[1, 1, S, T]`, added to the
 //! attention scores. Graph outputs: `logits` and `log_probs` f32 `[K, vocab]`.
 
 mod lora;
+mod sparse;
 
 use lora::Lora;
 pub use lora::{AdapterInput, AdapterPart};
@@ -100,10 +103,14 @@ pub struct Graph {
     pub caches: Vec<(usize, usize)>,
     /// Matrices of the adapter, in input order, after the caches.
     pub adapter: Vec<AdapterInput>,
+    /// Whether it has the input that says which tokens were generated.
+    pub marks_generated: bool,
 }
 
 /// Builds the graph of `sub_model` over weights laid out as `index` says. The KV cache holds
-/// `context` tokens. With a `rank`, the graph adds adapters of that rank.
+/// `context` tokens. With a `rank`, the graph adds adapters of that rank. With the rank of a
+/// `predictor`, it picks what an MLP that is not whole keeps, and a [`Attention::Causal`] graph takes
+/// one token.
 #[must_use]
 pub fn build(
     index: &WeightIndex,
@@ -112,6 +119,7 @@ pub fn build(
     attention: Attention,
     context: usize,
     rank: Option<usize>,
+    predictor: Option<usize>,
 ) -> Graph {
     let mut writer = Writer {
         index,
@@ -120,6 +128,7 @@ pub fn build(
         attention,
         context,
         rank,
+        predictor,
         graph: GraphBuilder::default(),
         weights: Vec::new(),
         caches: Vec::new(),
@@ -138,6 +147,7 @@ pub fn build(
     writer.head(&x);
     writer.adapter_inputs();
     Graph {
+        marks_generated: writer.marks_generated(),
         model: writer.graph.finish("elastic"),
         weights: writer.weights,
         caches: writer.caches,
@@ -158,6 +168,7 @@ struct Writer<'a> {
     attention: Attention,
     context: usize,
     rank: Option<usize>,
+    predictor: Option<usize>,
     graph: GraphBuilder,
     weights: Vec<WeightView>,
     caches: Vec<(usize, usize)>,
@@ -178,6 +189,9 @@ impl Writer<'_> {
             self.graph.input("positions", ElementType::I64, &[one.clone(), sequence.clone()]);
             let mask = [one.clone(), one, sequence, Dim::Named("total_sequence")];
             self.graph.input("mask", ElementType::F32, &mask);
+        }
+        if self.marks_generated() {
+            self.generated_input();
         }
     }
 
@@ -246,6 +260,11 @@ impl Writer<'_> {
 
     /// `x` plus the sum over the first `neurons` neurons.
     fn mlp(&mut self, layer: usize, neurons: usize, mut x: String) -> String {
+        if let Some(rank) = self.predictor
+            && neurons < self.config.intermediate
+        {
+            return self.sparse_mlp(layer, neurons, rank, &x);
+        }
         let normed = self.norm(&format!("{layer}.mlp_norm"), &x);
         let mut lora = self.lora(layer, AdapterPart::GateUpA, &normed);
         for (from, to) in self.layout.ranges(layer, neurons) {
@@ -256,10 +275,7 @@ impl Writer<'_> {
             let gate = self.read(&normed, &gate, addend.as_deref());
             let addend = self.addend(&lora, AdapterPart::UpB(from, to), None);
             let up = self.read(&normed, &up, addend.as_deref());
-            // x · sigmoid(alpha · x) with alpha 1 is SiLU in one kernel.
-            let alpha = [("alpha", Attribute::Float(1.0))];
-            let gate = self.graph.node(CONTRIB, "QuickGelu", &[&gate], &alpha);
-            let product = self.graph.node(STANDARD, "Mul", &[&gate, &up], &[]);
+            let product = self.activated(&gate, &up);
             x = self.graph.node(STANDARD, "Gemm", &[&product, &down, &x], &[]);
             lora.units.push(product);
         }
@@ -298,12 +314,22 @@ impl Writer<'_> {
     }
 
     fn weight(&mut self, tensor: &str, from: usize, to: usize, shape: &[usize]) -> String {
-        let name = format!("{tensor}[{from}:{to}]");
+        self.view(format!("{tensor}[{from}:{to}]"), tensor.to_owned(), (from, to), shape)
+    }
+
+    /// Rows of a tensor under `name`.
+    fn view(
+        &mut self,
+        name: String,
+        tensor: String,
+        (from, to): (usize, usize),
+        shape: &[usize],
+    ) -> String {
         if self.weights.iter().all(|view| view.name != name) {
             self.graph.weight(&name, shape, WEIGHTS_FILE);
             self.weights.push(WeightView {
                 name: name.clone(),
-                tensor: tensor.to_owned(),
+                tensor,
                 from,
                 to,
                 shape: shape.to_vec(),

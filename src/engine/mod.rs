@@ -9,6 +9,7 @@ pub mod graph;
 pub mod kv_cache;
 pub mod model;
 pub mod onnx;
+pub mod predictor;
 #[cfg(test)]
 pub(crate) mod reference;
 mod residence;

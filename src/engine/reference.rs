@@ -130,20 +130,36 @@ pub(crate) fn forward(
     sub_model: &SubModel,
     tokens: &[i64],
 ) -> Vec<Vec<f32>> {
+    let prefix = |layer: usize, _: usize, _: &[f32]| {
+        order[layer].neurons[..sub_model.layers[layer].neurons].to_vec()
+    };
+    forward_choosing(model, order, sub_model, tokens, prefix)
+}
+
+/// The same with the neurons that `choose` gives for a layer, a token's place, and the MLP's normed
+/// input.
+pub(crate) fn forward_choosing(
+    model: &DenseModel,
+    order: &[LayerOrder],
+    sub_model: &SubModel,
+    tokens: &[i64],
+    choose: impl Fn(usize, usize, &[f32]) -> Vec<u32>,
+) -> Vec<Vec<f32>> {
     let config = &model.config;
     let hidden = config.hidden;
     let mut x: Vec<Vec<f32>> = tokens
         .iter()
         .map(|&token| model.embedding[token as usize * hidden..][..hidden].to_vec())
         .collect();
-    for ((layer, order), shape) in model.layers.iter().zip(order).zip(&sub_model.layers) {
+    let layers = model.layers.iter().zip(order).zip(&sub_model.layers).enumerate();
+    for (index, ((layer, order), shape)) in layers {
         let normed: Vec<_> = x.iter().map(|row| norm(row, &layer.attention_norm, config)).collect();
         for &group in &order.groups[..shape.groups] {
             add_group(config, layer, group as usize, &normed, &mut x);
         }
-        for row in &mut x {
+        for (place, row) in x.iter_mut().enumerate() {
             let normed = norm(row, &layer.mlp_norm, config);
-            for &neuron in &order.neurons[..shape.neurons] {
+            for neuron in choose(index, place, &normed) {
                 let neuron = neuron as usize;
                 let gate = dot(&layer.gate[neuron * hidden..][..hidden], &normed);
                 let up = dot(&layer.up[neuron * hidden..][..hidden], &normed);
@@ -304,6 +320,6 @@ fn norm(x: &[f32], scale: &[f32], config: &ModelConfig) -> Vec<f32> {
     x.iter().zip(scale).map(|(value, scale)| value * factor * scale).collect()
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -2,11 +2,12 @@
 //!
 //! Tasks whose contexts start alike share that start: it is read once, and what follows it (the
 //! rest of each context, and each option after it) is read side by side in one pass under a mask
-//! that lets a token see its own context and option only. Nothing is padded, and an option's last
+//! that lets a token see its own context and option only. An option's tokens count as generated: where
+//! a sub-model's decoding differs from its reading, they are decoded, and the context is read. Nothing is padded, and an option's last
 //! token is never read, since nothing is predicted from it.
 
 use super::elastic::{Engine, Forward};
-use super::session::Feed;
+use super::session::{Feed, Forest};
 use crate::error::Result;
 use crate::prompt::dataset::Scoring;
 use crate::units::Level;
@@ -246,6 +247,7 @@ struct Pass {
     shared: usize,
     tokens: Vec<i64>,
     positions: Vec<i64>,
+    generated: Vec<i64>,
     visible: Vec<Visible>,
     logit_rows: Vec<i64>,
     rows: Vec<TaskRows>,
@@ -257,6 +259,7 @@ impl Pass {
             shared,
             tokens: Vec::new(),
             positions: Vec::new(),
+            generated: Vec::new(),
             visible: Vec::new(),
             logit_rows: Vec::new(),
             rows: Vec::new(),
@@ -271,6 +274,7 @@ impl Pass {
         let start = self.tokens.len();
         self.branch(&task.context[self.shared..], self.shared, start..start);
         let context = start..self.tokens.len();
+        self.generated.resize(context.end, 0);
         let context_row = self.logit_row(context.end - 1);
         let mut options = Vec::with_capacity(task.options.len());
         for option in &task.options {
@@ -281,6 +285,7 @@ impl Pass {
                 self.logit_row(token);
             }
         }
+        self.generated.resize(self.tokens.len(), 1);
         self.rows.push(TaskRows { context: context_row, options });
     }
 
@@ -311,7 +316,11 @@ impl Pass {
             tokens: &self.tokens,
             past,
             logit_rows: &self.logit_rows,
-            forest: Some((&self.positions, &mask)),
+            forest: Some(Forest {
+                positions: &self.positions,
+                mask: &mask,
+                generated: &self.generated,
+            }),
         };
         engine.forward(level, &feed)
     }

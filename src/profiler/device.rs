@@ -196,6 +196,11 @@ fn fit_family(
     let level = |(&level, sub_model): (&Level, &SubModel)| -> Result<LevelLatency> {
         let config = model.engine.config_of(level);
         let parameters = parameters(config, sub_model);
+        // Where neurons are picked as tokens come, all of them are kept.
+        let resident = match model.engine.predictor_bytes() {
+            0 => parameters * size_of::<f32>(),
+            bytes => self::parameters(base, &full) * size_of::<f32>() + bytes,
+        };
         let share = |of: usize, all: usize| of as f64 / all as f64;
         Ok(LevelLatency {
             level,
@@ -205,8 +210,7 @@ fn fit_family(
             ),
             parameter_share: share(parameters, self::parameters(base, &full)),
             switch_ms: fit_switch_ms(&samples, family, level)?,
-            resident_bytes: (parameters * size_of::<f32>() + model.engine.adapter_bytes(level))
-                as u64,
+            resident_bytes: (resident + model.engine.adapter_bytes(level)) as u64,
             ttft_ms: fit_prefill(&samples, timed_as, level)?,
             tpot_ms: fit_decode(&samples, timed_as, level)?,
         })
@@ -272,6 +276,10 @@ pub fn tlm_summary(profile: &DeviceProfile) -> String {
             let compress = compress.map_or("-".to_owned(), |ms| format!("{ms:.2}"));
             let share = 100.0 * share;
             let _ = writeln!(text, "  {tokens:>5}  {decide:6.2}  {compress:>6}  {share:.1} %");
+            if let Some(lingua) = tlm.lingua_ms.map(|curve| curve.millis(tokens)) {
+                let share = 100.0 * lingua / base.ttft_ms.millis(tokens);
+                let _ = writeln!(text, "  {tokens:>5}  lingua  {lingua:6.2}  {share:.1} %");
+            }
         }
     }
     text

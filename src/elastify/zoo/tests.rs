@@ -9,14 +9,14 @@ fn smaller() -> DenseModel {
     random_model_of(&ModelConfig { layers: 2, ..random_model(0).config }, true, 2)
 }
 
-fn put(folder: &Path, name: &str, model: &DenseModel, words: &str) -> Option<PathBuf> {
+fn put(folder: &Path, name: &str, model: &DenseModel, words: &str) -> PathBuf {
     let path = folder.join(name);
     write_gguf(&path, model, words);
-    Some(path)
+    path
 }
 
-fn zoo(paths: &[Option<PathBuf>]) -> Result<ZooManifest> {
-    ZooManifest::new(Some("tiny"), paths, "pliant elastify zoo".into())
+fn zoo<const N: usize>(paths: [PathBuf; N]) -> Result<ZooManifest> {
+    ZooManifest::new(Some("tiny"), &paths.map(Some), "pliant elastify zoo".into())
 }
 
 /// Of 32 values a row: embedding 50, final norm 1; per layer two norms, 96 rows of Q and O each, 48 of
@@ -26,7 +26,7 @@ fn levels_are_shares_of_the_largest_members_parameters() {
     let folder = tempfile::tempdir().unwrap();
     let large = put(folder.path(), "large.gguf", &random_model(1), "a");
     let small = put(folder.path(), "small.gguf", &smaller(), "a");
-    let zoo = zoo(&[large, small]).unwrap();
+    let zoo = zoo([large, small]).unwrap();
     let found: Vec<_> = zoo.members.iter().map(|m| (m.level.as_percent(), m.parameters)).collect();
     assert_eq!(found, [(68, 32 * 1207), (100, 32 * 1785)]);
     assert_eq!(zoo.members[0].describe(), "68 %: small, 0.0M parameters, F32");
@@ -41,7 +41,7 @@ fn a_zoo_is_read_back_with_files_beside_it_and_opened() {
     let path = folder.path().join("zoo.json");
     let large = put(folder.path(), "large.gguf", &random_model(1), "a");
     let small = put(folder.path(), "small.gguf", &smaller(), "a");
-    zoo(&[small, large]).unwrap().save(&path).unwrap();
+    zoo([small, large]).unwrap().save(&path).unwrap();
     let zoo = ZooManifest::load(&path).unwrap().unwrap();
     assert_eq!(zoo.members[1].file, Some("large.gguf".into()));
     let files = zoo.open(&path, None).unwrap();
@@ -56,7 +56,7 @@ fn a_member_with_another_tokenizer_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let large = put(folder.path(), "large.gguf", &random_model(1), "a");
     let small = put(folder.path(), "small.gguf", &smaller(), "b");
-    let message = zoo(&[large, small]).unwrap_err().to_string();
+    let message = zoo([large, small]).unwrap_err().to_string();
     let message = message.replace(&folder.path().display().to_string(), "FOLDER");
     assert!(
         message.starts_with(
@@ -68,11 +68,11 @@ fn a_member_with_another_tokenizer_is_refused() {
 
 #[test]
 fn an_empty_zoo_and_two_members_of_one_level_are_refused() {
-    assert_eq!(zoo(&[]).unwrap_err().to_string(), "zoo: no member; allowed: one GGUF file or more");
+    assert_eq!(zoo([]).unwrap_err().to_string(), "zoo: no member; allowed: one GGUF file or more");
     let folder = tempfile::tempdir().unwrap();
     let one = put(folder.path(), "one.gguf", &random_model(1), "a");
     let two = put(folder.path(), "two.gguf", &random_model(2), "a");
-    let message = zoo(&[one, two]).unwrap_err().to_string();
+    let message = zoo([one, two]).unwrap_err().to_string();
     assert!(
         message
             .starts_with("zoo, key \"members\": two members of one level, or out of order; found"),

@@ -1,0 +1,100 @@
+//! The MLP of which a predictor picks the neurons, token by token.
+//!
+//! In serving one token comes at a time: its neurons' rows of gate, up and down are gathered into
+//! small matrices. In scoring many tokens come side by side, each with neurons of its own; there all
+//! neurons run, and the activations of those not picked are put to zero, which is the same function.
+//! Only tokens that the model generated are sparse: input `generated` i64 `[S, 1]` is 0 for those of
+//! a prompt.
+
+use super::{Attention, TRANSPOSED, Writer};
+use crate::engine::onnx::{Attribute, CONTRIB, Dim, ElementType, STANDARD};
+use crate::engine::predictor::Part;
+
+/// `TensorProto.BOOL`.
+const BOOL: i64 = 9;
+
+impl Writer<'_> {
+    /// Whether tokens come side by side, some of a prompt and some generated.
+    pub(super) fn marks_generated(&self) -> bool {
+        self.predictor.is_some() && self.attention == Attention::Forest
+    }
+
+    /// The input that says which tokens were generated.
+    pub(super) fn generated_input(&mut self) {
+        let dims = [Dim::Named("sequence"), Dim::Fixed(1)];
+        self.graph.input("generated", ElementType::I64, &dims);
+        let to = [("to", Attribute::Int(BOOL))];
+        self.graph.node_into(STANDARD, "Cast", &["generated"], &["is_generated"], &to);
+    }
+
+    /// `x` plus the sum over the `kept` neurons that the predictor of rank `rank` picks.
+    pub(super) fn sparse_mlp(&mut self, layer: usize, kept: usize, rank: usize, x: &str) -> String {
+        let normed = self.norm(&format!("{layer}.mlp_norm"), x);
+        let picked = self.picked(layer, kept, rank, &normed);
+        match self.attention {
+            Attention::Causal => self.gathered(layer, &normed, &picked, x),
+            Attention::Forest => self.masked(layer, &normed, &picked, x),
+        }
+    }
+
+    /// Indices of the neurons of highest score, `[S, kept]`, in no order.
+    fn picked(&mut self, layer: usize, kept: usize, rank: usize, normed: &str) -> String {
+        let [a, b, bias] = [Part::A, Part::B, Part::Bias].map(|part| {
+            let shape = part.shape(self.config, rank);
+            self.view(part.name(layer), part.name(layer), (0, shape[0]), &shape)
+        });
+        let low = self.graph.node(STANDARD, "Gemm", &[normed, &a], &[]);
+        let scores = self.graph.node(STANDARD, "Gemm", &[&low, &b, &bias], &[]);
+        let count = self.graph.constant(&[kept as i64]);
+        let (values, indices) = (self.graph.name("top_scores"), self.graph.name("top_neurons"));
+        let unsorted = [("sorted", Attribute::Int(0))];
+        self.graph.node_into(STANDARD, "TopK", &[&scores, &count], &[&values, &indices], &unsorted);
+        indices
+    }
+
+    /// One token: the picked neurons' rows side by side are an MLP of their own.
+    fn gathered(&mut self, layer: usize, normed: &str, picked: &str, x: &str) -> String {
+        let front = self.graph.constant(&[0]);
+        let rows = self.graph.node(STANDARD, "Squeeze", &[picked, &front], &[]);
+        let [gate, up, down] = self.all_neurons(layer).map(|matrix| {
+            self.graph.node(STANDARD, "Gather", &[&matrix, &rows], &[("axis", Attribute::Int(0))])
+        });
+        let product = self.gated(normed, &gate, &up);
+        self.graph.node(STANDARD, "Gemm", &[&product, &down, x], &[])
+    }
+
+    /// Many tokens: all neurons run, those not picked count for nothing.
+    fn masked(&mut self, layer: usize, normed: &str, picked: &str, x: &str) -> String {
+        let [gate, up, down] = self.all_neurons(layer);
+        let product = self.gated(normed, &gate, &up);
+        let columns = [("axis", Attribute::Int(1))];
+        let kept = self.graph.node(STANDARD, "GatherElements", &[&product, picked], &columns);
+        let zeros = self.graph.node(STANDARD, "Sub", &[&product, &product], &[]);
+        let inputs = [zeros.as_str(), picked, &kept];
+        let sparse = self.graph.node(STANDARD, "ScatterElements", &inputs, &columns);
+        let inputs = ["is_generated", &sparse, &product];
+        let product = self.graph.node(STANDARD, "Where", &inputs, &[]);
+        self.graph.node(STANDARD, "Gemm", &[&product, &down, x], &[])
+    }
+
+    fn all_neurons(&mut self, layer: usize) -> [String; 3] {
+        let shape = [self.config.intermediate, self.config.hidden];
+        ["gate", "up", "down"]
+            .map(|part| self.weight(&format!("{layer}.{part}"), 0, shape[0], &shape))
+    }
+
+    /// `silu(x·gateᵀ) · (x·upᵀ)`.
+    fn gated(&mut self, normed: &str, gate: &str, up: &str) -> String {
+        let gate = self.graph.node(STANDARD, "Gemm", &[normed, gate], TRANSPOSED);
+        let up = self.graph.node(STANDARD, "Gemm", &[normed, up], TRANSPOSED);
+        self.activated(&gate, &up)
+    }
+
+    /// `silu(gate) · up`.
+    pub(super) fn activated(&mut self, gate: &str, up: &str) -> String {
+        // x · sigmoid(alpha · x) with alpha 1 is SiLU in one kernel.
+        let alpha = [("alpha", Attribute::Float(1.0))];
+        let gate = self.graph.node(CONTRIB, "QuickGelu", &[gate], &alpha);
+        self.graph.node(STANDARD, "Mul", &[&gate, up], &[])
+    }
+}
