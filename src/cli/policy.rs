@@ -20,7 +20,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show every method: family, compressor, policy
+    /// Show every method: family, compressor, policy; and every policy: its rule, what it sees
     List {
         /// As JSON, with the rules
         #[arg(long)]
@@ -86,7 +86,16 @@ fn list(json: bool) -> Result<()> {
         let (family, answers) = (&*method.family, method.quality_family());
         table.add_row([&method.name, family, answers, compressor, method.policy.kind()]);
     }
-    print_line(table.trim_fmt())
+    print_line(table.trim_fmt())?;
+    let mut known = Vec::new();
+    for policy in methods.iter().map(|method| &method.policy) {
+        if !known.contains(&policy.kind()) {
+            known.push(policy.kind());
+            let Description { rule, sees } = policy.description();
+            print_line(format!("\n{}\n  rule: {rule}\n  sees: {sees}", policy.kind()))?;
+        }
+    }
+    Ok(())
 }
 
 fn describe(method: &MethodSpec, json: bool) -> Result<()> {

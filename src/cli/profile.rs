@@ -74,7 +74,8 @@ struct QualityArgs {
     /// Prompt ratios in percent
     #[arg(long, value_delimiter = ',', default_value = "10,20,30,40,50,60,70,80,90,100")]
     ratios: Vec<u16>,
-    /// How prompts are cut: structured, truncate, random, self-information, score-head
+    /// How prompts are cut: structured, truncate, random, self-information, score-head,
+    /// lingua
     #[arg(long, default_value = "structured", value_parser = by_name::<Compressor>)]
     compressor: Compressor,
     /// Datasets; also: api-calling, ui-automation, api-calling-live

@@ -16,7 +16,7 @@ use pliant::origin;
 use pliant::profile::{DecisionKind, DeviceProfile};
 use pliant::profiler::device;
 use pliant::profiler::tlm::{self, Heads};
-use pliant::prompt::{Dataset, Tokenize};
+use pliant::prompt::{Compressor, Dataset};
 use pliant::tlm::graph::Precision;
 use pliant::tlm::score_file::MANIFEST_FILE;
 use pliant::tlm::score_head::{self, ScoreHead};
@@ -122,13 +122,17 @@ pub fn run_profile(args: ProfileArgs) -> Result<()> {
         Some(name) => Decider::open(runtime, &head_path(name), args.precision)?,
         None => Decider::untrained(runtime, BASE_MODEL, &datasets, SHARED_LAYERS, args.precision)?,
     };
-    let folder_of_heads = score_head::folder(BASE_MODEL);
-    let trained = folder_of_heads.join(MANIFEST_FILE).exists();
-    let mut scorer = trained.then(|| ScoreHead::open(&folder_of_heads, runtime)).transpose()?;
+    let mut scorers = Vec::new();
+    for (family, compressor) in
+        [(tlm::COMPRESS, Compressor::ScoreHead), (tlm::LINGUA, Compressor::Lingua)]
+    {
+        if score_head::folder_of(compressor, BASE_MODEL).join(MANIFEST_FILE).exists() {
+            scorers.push((family, ScoreHead::of(compressor, BASE_MODEL, runtime)?));
+        }
+    }
     let folder = PathBuf::from("device-profiles").join(&args.device);
     let origin = [origin::command(), origin::today(), origin::commit()];
-    let scorer = scorer.as_mut().map(|head| (head, &model.tokenizer as &dyn Tokenize));
-    let heads = Heads { decider: &mut decider, scorer };
+    let heads = Heads { decider: &mut decider, scorers, tokenizer: &model.tokenizer };
     tlm::measure(heads, &datasets, &folder, args.repetitions, origin)?;
     print_line(device::tlm_summary(&DeviceProfile::load(&folder)?))
 }

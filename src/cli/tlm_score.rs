@@ -342,13 +342,8 @@ pub struct CompareArgs {
 pub fn run_compare(args: &CompareArgs) -> Result<()> {
     let datasets = args.data.load()?;
     let mut model = args.engine.open("width", EngineOptions::default())?;
-    let mut contenders: Vec<Contender> = args
-        .compressors
-        .iter()
-        .copied()
-        .filter(|&c| c != Compressor::ScoreHead)
-        .map(Contender::Plain)
-        .collect();
+    let mut contenders: Vec<Contender> =
+        args.compressors.iter().copied().filter(|c| !c.is_scored()).map(Contender::Plain).collect();
     for folder in &args.heads {
         let head = ScoreHead::open(folder, Runtime::loaded()?)?;
         contenders.push(Contender::Head(folder.display().to_string(), Box::new(head)));

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use crate::request::Request;
-use crate::tlm::score_head::{ScoreHead, folder};
+use crate::tlm::score_head::ScoreHead;
 use crate::trace::Trace;
 
 /// Answers requests with an elastic model.
@@ -62,13 +62,9 @@ impl EngineExecutor {
                 generate(engine, level, &[0; 16], 2, None)?;
             }
         }
-        let head = match compressor {
-            Some(Compressor::ScoreHead) => {
-                let folder = folder(&model.borrow().identity().base_model);
-                Some(ScoreHead::open(&folder, Runtime::loaded()?)?)
-            }
-            _ => None,
-        };
+        let base_model = model.borrow().identity().base_model;
+        let open = |compressor| ScoreHead::of(compressor, &base_model, Runtime::loaded()?);
+        let head = compressor.filter(|c| c.is_scored()).map(open).transpose()?;
         Ok(Self { model, datasets, compressor, head, decider, seed: 1 })
     }
 }
@@ -110,7 +106,7 @@ impl Executor for EngineExecutor {
         let model = &mut *self.model.borrow_mut();
         let full = model.tokenizer.encode(&dataset.render(item));
         let (tokens, cut_time) = match self.compressor {
-            Some(Compressor::ScoreHead) => {
+            Some(compressor) if compressor.is_scored() => {
                 let (ratio, tokenizer) = (plan.prompt_ratio, &model.tokenizer);
                 let head = self.head.as_mut().expect("opened with the executor");
                 let cut = || {

@@ -42,9 +42,7 @@ impl Policy for LargestLevel {
         let facts = forecaster.facts(request);
         if let Pick::Nominal(departure, layers) = self.pick {
             let levels: Vec<Level> = self.ladder.iter().map(|entry| entry.plan.level).collect();
-            let (ttft, tpot) = forecaster.scene.objective_shares(request, facts);
-            let share = |of: f64| Ratio::new(of.min(1.0)).unwrap_or(Ratio::ONE);
-            let shares = (share(ttft), share(tpot));
+            let shares = forecaster.scene.objective_ratios(request, facts);
             let level = departure.largest(layers, shares, &levels);
             return Plan { level, prompt_ratio: Ratio::ONE };
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::external::ExternalSpec;
 use super::size_rule::{Departure, Reading, SizeSpec};
 use crate::error::{Error, Result};
-use crate::profile::SCORE_HEAD;
+use crate::profile::{LINGUA, SCORE_HEAD};
 use crate::units::Ratio;
 
 /// One method of a comparison, as an experiment file states it.
@@ -60,6 +60,8 @@ pub enum PolicySpec {
     Shortgpt(SizeSpec),
     /// The most attention sub-layers, then MLPs, by how much they turn the residual stream.
     Attndrop(SizeSpec),
+    /// As much of the prompt as TTFT allows, and as many neurons per token as TPOT does.
+    Lg2Cs(SizeSpec),
     /// What a program of the user's answers.
     External(ExternalSpec),
 }
@@ -135,6 +137,7 @@ impl PolicySpec {
             Self::Laco(_) => "laco",
             Self::Shortgpt(_) => "shortgpt",
             Self::Attndrop(_) => "attndrop",
+            Self::Lg2Cs(_) => "lg2-cs",
             Self::External(_) => "external",
         }
     }
@@ -147,7 +150,8 @@ impl PolicySpec {
             | Self::LayerRemoval(size)
             | Self::Laco(size)
             | Self::Shortgpt(size)
-            | Self::Attndrop(size) => Some(size),
+            | Self::Attndrop(size)
+            | Self::Lg2Cs(size) => Some(size),
             _ => None,
         }
     }
@@ -186,6 +190,7 @@ impl PolicySpec {
                 | Self::RandomFeasible {}
                 | Self::Oracle {}
                 | Self::Elastilm { .. }
+                | Self::Lg2Cs(_)
                 | Self::External(_)
         )
     }
@@ -236,6 +241,10 @@ impl PolicySpec {
     fn size_description(&self) -> Description {
         let spec = self.size().unwrap_or_default();
         let rule = match (spec.reading, self.departure()) {
+            _ if matches!(self, Self::Lg2Cs(_)) && spec.is_nominal() => {
+                "the largest prompt ratio at most the objective's share of TTFT, the largest level at \
+                 most its share of TPOT; none: the smallest"
+            }
             (Reading::Published, Departure::NeverFull) => {
                 "full prompt; the largest model below the full one with size / full at most the \
                  smaller share of the objective; none: the smallest"
@@ -273,6 +282,11 @@ impl PolicySpec {
             Self::Laco(_) => {
                 "full prompt; the most layers, merged ones swapped in, whose predicted TTFT and \
                  TPOT meet the objective; none feasible: the smallest predicted relative excess"
+            }
+            Self::Lg2Cs(_) => {
+                "among plans whose predicted TTFT, compressing included, and TPOT meet the \
+                 objective, the largest prompt ratio, then the most neurons per token; none \
+                 feasible: the smallest predicted relative excess"
             }
             Self::Attndrop(_) => {
                 "full prompt; the most sub-layers, attention given up before MLPs, whose predicted \
@@ -314,6 +328,10 @@ pub fn standard_methods() -> Vec<MethodSpec> {
         method(PolicySpec::Laco(size), "layer-merge", None),
         method(PolicySpec::Shortgpt(size), "layer-influence", None),
         method(PolicySpec::Attndrop(size), "attn-drop", None),
+        MethodSpec {
+            compressor: Some(LINGUA.into()),
+            ..method(PolicySpec::Lg2Cs(size), "contextual", Some("contextual-lingua"))
+        },
     ]
     .into_iter()
     .chain(elastilm_methods())

@@ -26,6 +26,7 @@ mod external;
 mod facts;
 mod full;
 mod largest_level;
+mod lg2_cs;
 mod method;
 pub mod one_prompt;
 mod oracle;

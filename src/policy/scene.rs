@@ -12,6 +12,7 @@ use super::external::External;
 use super::facts::{Annotations, Facts, check_lengths};
 use super::full::Full;
 use super::largest_level::LargestLevel;
+use super::lg2_cs::Lg2Cs;
 use super::method::{MethodSpec, PolicySpec};
 use super::oracle::Oracle;
 use super::random_feasible::RandomFeasible;
@@ -253,6 +254,9 @@ impl Scene {
             PolicySpec::Oracle {} => Box::new(Oracle::new(scene, facts, trace)?),
             PolicySpec::Elastilm { .. } => Box::new(Elastilm::new(scene, facts, seed, head)),
             PolicySpec::External(spec) => Box::new(External::new(spec, scene, facts, trace, seed)?),
+            PolicySpec::Lg2Cs(size) => {
+                Box::new(Lg2Cs::new(scene, facts, size.pick(self.0.method.policy.departure())))
+            }
             PolicySpec::Pfs(size)
             | PolicySpec::Lpruner(size)
             | PolicySpec::LayerRemoval(size)
@@ -285,6 +289,17 @@ impl Scene {
             }
         };
         (of_both, of_both)
+    }
+
+    /// The same, no share above 1.
+    pub(super) fn objective_ratios(
+        &self,
+        request: RequestView<'_>,
+        facts: &Facts,
+    ) -> (Ratio, Ratio) {
+        let (ttft, tpot) = self.objective_shares(request, facts);
+        let ratio = |share: f64| Ratio::new(share.min(1.0)).unwrap_or(Ratio::ONE);
+        (ratio(ttft), ratio(tpot))
     }
 
     /// Resolves the names of a trace, once.

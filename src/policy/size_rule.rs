@@ -1,5 +1,5 @@
 //! How a baseline picks the size of its sub-model: the parameters of `pfs`, `lpruner`,
-//! `layer-removal`, `laco`, `shortgpt` and `attndrop`.
+//! `layer-removal`, `laco`, `shortgpt`, `attndrop` and `lg2-cs`.
 //!
 //! The study states one rule for all of them, its formula 1: the largest size with size / full ≤
 //! min(ζ of TTFT, ζ of TPOT). [`SizeRule::Profile`] asks the measured latencies instead, which is

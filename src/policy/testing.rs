@@ -256,6 +256,7 @@ pub(crate) fn device() -> DeviceProfile {
                 fit_error: None,
             },
             compress_ms: None,
+            lingua_ms: None,
             provenance: family("width").provenance,
         }],
     }

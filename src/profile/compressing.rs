@@ -10,34 +10,42 @@ use crate::units::duration_from_millis;
 /// The compressor that the tiny language model runs.
 pub const SCORE_HEAD: &str = "score-head";
 
+/// The compressor whose head sits on all layers of the encoder.
+pub const LINGUA: &str = "lingua";
+
 /// How the time of cutting a prompt grows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Compressing {
     /// ms per token of the full prompt.
     PerToken(f64),
-    /// The score-head, over the full prompt's tokens.
-    ScoreHead(PrefillCurve),
+    /// A head of the encoder, over the full prompt's tokens.
+    Scored(PrefillCurve),
 }
 
 impl Compressing {
     /// The times of `compressor` for `family` on `device`.
     ///
     /// # Errors
-    /// If it is the score-head and the device has no times of one for the family's base model.
+    /// If a head scores for it and the device has no times of it for the family's base model.
     pub fn of(
         device: &DeviceProfile,
         family: &FamilyLatency,
         compressor: Option<&str>,
     ) -> Result<Self> {
-        if compressor != Some(SCORE_HEAD) {
-            return Ok(Self::PerToken(family.compress_ms_per_token));
-        }
-        let times = device.tlm(&family.base_model)?.compress_ms.ok_or_else(|| {
-            Error::new(format!("device profile {}", device.name), "no times of the score-head")
+        let tlm = || device.tlm(&family.base_model);
+        let (times, key) = match compressor {
+            Some(SCORE_HEAD) => (tlm()?.compress_ms, "compress_ms"),
+            Some(LINGUA) => (tlm()?.lingua_ms, "lingua_ms"),
+            _ => return Ok(Self::PerToken(family.compress_ms_per_token)),
+        };
+        let times = times.ok_or_else(|| {
+            let compressor = compressor.unwrap_or_default();
+            let problem = format!("no times of compressor {compressor}");
+            Error::new(format!("device profile {}", device.name), problem)
                 .at(format!("tlm {}", family.base_model))
-                .allowed("key \"compress_ms\"")
+                .allowed(format!("key {key:?}"))
         });
-        times.map(Self::ScoreHead)
+        times.map(Self::Scored)
     }
 
     /// The time to cut a prompt of `prompt_tokens`.
@@ -50,7 +58,7 @@ impl Compressing {
             Self::PerToken(0.0) => Duration::ZERO,
             Self::PerToken(ms) => duration_from_millis(ms * f64::from(prompt_tokens))
                 .expect("profiles hold lengths of time"),
-            Self::ScoreHead(curve) => curve.at(prompt_tokens),
+            Self::Scored(curve) => curve.at(prompt_tokens),
         }
     }
 }

@@ -21,6 +21,9 @@ pub struct TlmLatency {
     /// was timed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compress_ms: Option<PrefillCurve>,
+    /// Compressor `lingua`, over the same tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lingua_ms: Option<PrefillCurve>,
     /// Where the curves come from.
     pub provenance: Provenance,
 }
@@ -40,7 +43,11 @@ impl TlmLatency {
 
     /// Refuses curves that are no lengths of time up to the longest prompt.
     pub(super) fn check(&self, path: &Path) -> Result<()> {
-        let curves = [("decide_ms", Some(self.decide_ms)), ("compress_ms", self.compress_ms)];
+        let curves = [
+            ("decide_ms", Some(self.decide_ms)),
+            ("compress_ms", self.compress_ms),
+            ("lingua_ms", self.lingua_ms),
+        ];
         for (key, curve) in curves.into_iter().filter_map(|(key, curve)| Some((key, curve?))) {
             for (name, value) in curve.coefficients() {
                 if !(value >= 0.0

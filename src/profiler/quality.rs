@@ -14,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::profile::{Cell, PromptLengths, QualityLog, TOP};
 use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
-use crate::tlm;
 use crate::tlm::score_head::ScoreHead;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
@@ -117,13 +116,9 @@ fn cut_prompts<'a>(
     plan: &QualityPlan,
 ) -> Result<Vec<Prompted<'a>>> {
     let mut prompted = Vec::with_capacity(plan.items);
-    let mut head = match plan.compressor {
-        Compressor::ScoreHead => {
-            let folder = tlm::score_head::folder(&model.identity().base_model);
-            Some(ScoreHead::open(&folder, Runtime::loaded()?)?)
-        }
-        _ => None,
-    };
+    let base_model = model.identity().base_model;
+    let open = |compressor| ScoreHead::of(compressor, &base_model, Runtime::loaded()?);
+    let mut head = Some(plan.compressor).filter(|c| c.is_scored()).map(open).transpose()?;
     for item in &dataset.items[..plan.items] {
         let information = if plan.compressor.needs_information() {
             let full = model.tokenizer.encode(&dataset.render(item));

@@ -8,8 +8,8 @@ use crate::elastify::decision::labels::Objective;
 use crate::engine::stopwatch::timed;
 use crate::error::Result;
 use crate::profile::{
-    DeviceProfile, LatencyLog, LatencySample, Phase, Provenance, TlmLatency, fit_prefill,
-    read_latency_samples,
+    DeviceProfile, LatencyLog, LatencySample, Phase, PrefillCurve, Provenance, TlmLatency,
+    fit_prefill, read_latency_samples,
 };
 use crate::prompt::compress::score_head;
 use crate::prompt::{Dataset, Tokenize};
@@ -21,8 +21,10 @@ use crate::units::{Level, PROMPT_RATIOS, Ratio, millis};
 pub const SAMPLES: &str = "tlm-samples.csv";
 /// Deciding, over the word pieces that the TLM reads.
 pub const DECIDE: &str = "tlm-decide";
-/// Scoring and cutting, over the full prompt's tokens.
+/// Scoring and cutting by the score-head, over the full prompt's tokens.
 pub const COMPRESS: &str = "tlm-compress";
+/// Scoring and cutting by compressor `lingua`, over the same.
+pub const LINGUA: &str = "tlm-lingua";
 
 /// How long deciding takes does not depend on the objective.
 const LOOSEST: Objective = (Ratio::ONE, Ratio::ONE);
@@ -34,13 +36,15 @@ const ITEMS: usize = 24;
 pub struct Heads<'a> {
     /// Decides.
     pub decider: &'a mut Decider,
-    /// Scores prompts, if there is such a head, for cutting in the base model's tokens.
-    pub scorer: Option<(&'a mut ScoreHead, &'a dyn Tokenize)>,
+    /// Score prompts, as many as there are: [`COMPRESS`] or [`LINGUA`], and the head.
+    pub scorers: Vec<(&'static str, ScoreHead)>,
+    /// Splits prompts, which are cut in the base model's tokens.
+    pub tokenizer: &'a dyn Tokenize,
 }
 
 /// Times `heads` on prompts of `datasets`, tokenizing, embedding and cutting included, and sets the
-/// `[[tlm]]` of their base model in the profile in `folder`. Without a score-head the profile's
-/// times of one are left as they are.
+/// `[[tlm]]` of their base model in the profile in `folder`. Times of a compressor whose head is not
+/// there are left as they are.
 ///
 /// # Errors
 /// If inference fails, or a file cannot be read or written.
@@ -53,7 +57,7 @@ pub fn measure(
 ) -> Result<TlmLatency> {
     let path = folder.join(SAMPLES);
     let mut log = LatencyLog::open(&path)?;
-    let Heads { decider, mut scorer } = heads;
+    let Heads { decider, mut scorers, tokenizer } = heads;
     // What comes first warms up.
     for round in 0..=repetitions {
         for dataset in datasets {
@@ -73,15 +77,15 @@ pub fn measure(
                 let text = item.text();
                 let (decision, time) = timed(|| decider.decide_for(&dataset.name, &text, LOOSEST));
                 note(DECIDE, decision?.tlm_tokens, time)?;
-                if let Some((head, tokenizer)) = &mut scorer {
+                for (family, head) in &mut scorers {
                     let ratio = PROMPT_RATIOS[(nth + round as usize) % (PROMPT_RATIOS.len() - 1)];
                     let (prompt, time) = timed(|| {
                         let scores = head.scores(dataset, item)?;
                         Ok::<_, crate::Error>(score_head::compress(
-                            dataset, item, ratio, *tokenizer, &scores,
+                            dataset, item, ratio, tokenizer, &scores,
                         ))
                     });
-                    note(COMPRESS, prompt?.full_tokens as u32, time)?;
+                    note(family, prompt?.full_tokens as u32, time)?;
                 }
             }
         }
@@ -90,15 +94,19 @@ pub fn measure(
     let mut profile = DeviceProfile::load(folder)?;
     let base_model = decider.info().base_model.clone();
     let known = profile.tlms.iter().position(|tlm| tlm.base_model == base_model);
-    let compress_ms = if scorer.is_some() {
-        Some(fit_prefill(&samples, COMPRESS, Level::FULL)?)
-    } else {
-        known.and_then(|place| profile.tlms[place].compress_ms)
+    let before = known.map(|place| &profile.tlms[place]);
+    let fit = |family: &str, before: Option<PrefillCurve>| {
+        if scorers.iter().any(|(timed, _)| *timed == family) {
+            fit_prefill(&samples, family, Level::FULL).map(Some)
+        } else {
+            Ok(before)
+        }
     };
     let tlm = TlmLatency {
         base_model,
         decide_ms: fit_prefill(&samples, DECIDE, Level::FULL)?,
-        compress_ms,
+        compress_ms: fit(COMPRESS, before.and_then(|tlm| tlm.compress_ms))?,
+        lingua_ms: fit(LINGUA, before.and_then(|tlm| tlm.lingua_ms))?,
         provenance: Provenance::Measured { date, command, samples: SAMPLES.to_owned(), commit },
     };
     match known {

@@ -16,7 +16,7 @@ use super::trunk::{Place, Trunk};
 use crate::engine::session::Runtime;
 use crate::error::Result;
 use crate::prompt::compress::score_head::KeepScores;
-use crate::prompt::{Dataset, Item};
+use crate::prompt::{Compressor, Dataset, Item};
 
 /// The longest question that is read: what is beyond it is left out, so that passages have room.
 const QUESTION_PIECES_MAX: usize = 200;
@@ -87,6 +87,14 @@ impl ScoreHead {
         Ok(Self { manifest, tokenizer: WordPieces::of_assets()?, trunk, runner })
     }
 
+    /// The head that scores for `compressor` in a checkout of the project.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of(compressor: Compressor, base_model: &str, runtime: &Runtime) -> Result<Self> {
+        Self::open(&folder_of(compressor, base_model), runtime)
+    }
+
     /// Where it comes from.
     #[must_use]
     pub fn manifest(&self) -> &ScoreManifest {
@@ -132,4 +140,13 @@ pub(crate) fn runner(
 #[must_use]
 pub fn folder(base_model: &str) -> PathBuf {
     Path::new("device-profiles").join("elastic").join(base_model).join("tlm")
+}
+
+/// The folder in there of the head that scores for `compressor`.
+#[must_use]
+pub fn folder_of(compressor: Compressor, base_model: &str) -> PathBuf {
+    match compressor {
+        Compressor::Lingua => folder(base_model).join(Compressor::Lingua.name()),
+        _ => folder(base_model),
+    }
 }

@@ -9,7 +9,7 @@ use crate::support::pliant;
 #[test]
 fn list_shows_what_each_method_is_made_of() {
     let command = pliant(Path::new(".")).args(["policy", "list"]);
-    command.assert().success().stdout_eq(str![[r"
+    command.assert().success().stdout_eq(str![[r#"
  method                     latencies of          answers of                 compressor  policy
  elastic-profile            width                 width                      structured  elastic-profile
  full                       width                 width                      none        full
@@ -22,13 +22,62 @@ fn list_shows_what_each_method_is_made_of() {
  laco                       layer-merge           layer-merge                none        laco
  shortgpt                   layer-influence       layer-influence            none        shortgpt
  attndrop                   attn-drop             attn-drop                  none        attndrop
+ lg2-cs                     contextual            contextual-lingua          lingua      lg2-cs
  elastilm                   width-lora            width-lora-score-head      score-head  elastilm
  elastilm-no-reorder        width                 width-original-score-head  score-head  elastilm
  elastilm-no-lora           width                 width-score-head           score-head  elastilm
  elastilm-no-score-head     width-lora            width-lora-truncate        truncate    elastilm
  elastilm-no-decision-head  width-lora            width-lora-score-head      score-head  random-feasible
 
-"]]);
+elastic-profile
+  rule: among plans whose predicted TTFT and TPOT meet the objective, the one of largest accuracy on the dataset's estimate items; ties: the shortest predicted time to the last token; none feasible: the smallest predicted relative excess
+  sees: latency profile, answers on estimate items, resident level
+
+full
+  rule: always the base model on the full prompt
+  sees: nothing
+
+random-feasible
+  rule: evenly among plans whose predicted TTFT and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  sees: latency profile, resident level
+
+oracle
+  rule: among plans that meet the objective and answer this very item rightly, the shortest time to the last token; no such plan: as elastic-profile
+  sees: latency profile, resident level, and the right answers to every item
+
+pfs
+  rule: full prompt; the largest of separately trained models whose predicted TTFT, swapping it in included, and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  sees: latency profile, resident level
+
+lpruner
+  rule: full prompt; the largest level whose predicted TTFT, re-layout included, and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  sees: latency profile, resident level
+
+layer-removal
+  rule: full prompt; the most layers whose predicted TTFT and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  sees: latency profile, resident level
+
+laco
+  rule: full prompt; the most layers, merged ones swapped in, whose predicted TTFT and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  sees: latency profile, resident level
+
+shortgpt
+  rule: full prompt; the most layers whose predicted TTFT and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  sees: latency profile, resident level
+
+attndrop
+  rule: full prompt; the most sub-layers, attention given up before MLPs, whose predicted TTFT and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  sees: latency profile, resident level
+
+lg2-cs
+  rule: among plans whose predicted TTFT, compressing included, and TPOT meet the objective, the largest prompt ratio, then the most neurons per token; none feasible: the smallest predicted relative excess
+  sees: latency profile, resident level
+
+elastilm
+  rule: the decision-head's answer to the request's own prompt: of plans whose predicted TTFT and TPOT meet the objective, the one most probably answered rightly (soft), or the plan it names for the objective (hard); a decision that would miss the objective gives way to a random plan that meets it; none feasible: the smallest predicted relative excess
+  sees: latency profile, resident level, and the request's prompt through the TLM
+
+"#]]);
 }
 
 #[test]
@@ -56,7 +105,7 @@ fn every_method_is_in_the_json_with_its_rule() {
     let output = pliant(Path::new(".")).args(["policy", "list", "--json"]).assert().success();
     let methods: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
     let methods = methods.as_array().unwrap();
-    assert_eq!(methods.len(), 16);
+    assert_eq!(methods.len(), 17);
     assert!(methods.iter().all(|method| method["rule"].is_string() && method["sees"].is_string()));
 }
 
@@ -64,7 +113,7 @@ fn every_method_is_in_the_json_with_its_rule() {
 fn a_name_that_is_no_method_is_refused_with_those_that_are() {
     let command = pliant(Path::new(".")).args(["policy", "describe", "best"]);
     command.assert().code(2).stderr_eq(str![[r"
-pliant: argument METHOD: no such method; found best; allowed: elastic-profile, full, random-feasible, oracle, pfs, lpruner, layer-removal, layer-removal-greedy, laco, shortgpt, attndrop, elastilm, elastilm-no-reorder, elastilm-no-lora, elastilm-no-score-head, elastilm-no-decision-head
+pliant: argument METHOD: no such method; found best; allowed: elastic-profile, full, random-feasible, oracle, pfs, lpruner, layer-removal, layer-removal-greedy, laco, shortgpt, attndrop, lg2-cs, elastilm, elastilm-no-reorder, elastilm-no-lora, elastilm-no-score-head, elastilm-no-decision-head
 
 "]]);
 }

@@ -34,12 +34,20 @@ pub enum Compressor {
     /// Parts of shots, sentences and words are dropped, least worth keeping first, as the tiny
     /// language model's score-head says: see [`score_head`].
     ScoreHead,
+    /// The same steps as a heavier reader scores them: all layers of the encoder, in f32.
+    Lingua,
 }
 
 impl Compressor {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Structured, Self::Truncate, Self::Random, Self::SelfInformation, Self::ScoreHead];
+    pub const ALL: [Self; 6] = [
+        Self::Structured,
+        Self::Truncate,
+        Self::Random,
+        Self::SelfInformation,
+        Self::ScoreHead,
+        Self::Lingua,
+    ];
 
     /// The name in files and on the command line.
     #[must_use]
@@ -50,7 +58,14 @@ impl Compressor {
             Self::Random => "random",
             Self::SelfInformation => "self-information",
             Self::ScoreHead => "score-head",
+            Self::Lingua => "lingua",
         }
+    }
+
+    /// Whether a trained head scores what to keep: [`score_head::compress`] cuts, not [`compress`].
+    #[must_use]
+    pub const fn is_scored(self) -> bool {
+        matches!(self, Self::ScoreHead | Self::Lingua)
     }
 
     /// Whether [`compress`] needs each token's information.
@@ -83,12 +98,11 @@ impl CompressedPrompt {
 /// with `tokenizer.encode(&dataset.render(item))`; only [`Compressor::SelfInformation`] reads it.
 /// `seed` matters to [`Compressor::Random`] alone, which draws anew for each item.
 ///
-/// [`Compressor::ScoreHead`] has a function of its own, [`score_head::compress`], since it needs
-/// scores that only the tiny language model can give.
+/// Compressors that a trained head scores for have a function of their own, [`score_head::compress`].
 ///
 /// # Panics
-/// If the compressor needs `information` and it is absent or of another length, or is the
-/// score-head.
+/// If the compressor needs `information` and it is absent or of another length, or is one that a head
+/// scores for.
 #[must_use]
 pub fn compress(
     compressor: Compressor,
@@ -119,7 +133,7 @@ pub fn compress(
             let information = information.expect("self-information needs each token's information");
             self_information::compress(&full, region, budget, information)
         }
-        Compressor::ScoreHead => panic!("the score-head's compressor needs its scores"),
+        Compressor::ScoreHead | Compressor::Lingua => panic!("a head's scores are needed"),
     };
     CompressedPrompt { tokens, full_tokens }
 }
@@ -280,7 +294,7 @@ mod tests {
             let (dataset, item) = (dataset(shots), item(passage.as_deref()));
             let full = Words.encode(&dataset.render(&item));
             let question = Words.encode(&item.question);
-            for compressor in Compressor::ALL.into_iter().filter(|&c| c != Compressor::ScoreHead) {
+            for compressor in Compressor::ALL.into_iter().filter(|c| !c.is_scored()) {
                 let mut shorter = 0;
                 for ratio in PROMPT_RATIOS {
                     let information = &noise[..full.len()];

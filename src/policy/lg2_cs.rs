@@ -1,0 +1,101 @@
+//! A cut prompt and contextual sparsity: `lg2-cs`.
+//!
+//! Knows the latency profile, the lengths of the request at hand and the resident level. The prompt is
+//! cut for TTFT and neurons are given up for TPOT: the family reads prompts whole, so a smaller level
+//! does nothing for TTFT. Among candidates whose unqueued forecast meets both bounds it takes the
+//! largest prompt ratio, then the largest level; if none is feasible: the one that misses by the
+//! smallest share. By nominal size, and as published, the ratio is the largest at most the objective's
+//! share of TTFT and the level the largest at most its share of TPOT; below the smallest, the smallest.
+
+use super::choice::Forecaster;
+use super::costs::Candidate;
+use super::facts::Annotations;
+use super::scene::Scene;
+use super::size_rule::Pick;
+use super::{Policy, ServiceView};
+use crate::plan::Plan;
+use crate::request::RequestView;
+use crate::units::{Level, Ratio};
+
+/// The policy; see the module.
+#[derive(Debug)]
+pub(super) struct Lg2Cs {
+    forecaster: Forecaster,
+    pick: Pick,
+}
+
+impl Lg2Cs {
+    /// Chooses among all candidates of `scene`.
+    pub(super) fn new(scene: Scene, facts: Annotations, pick: Pick) -> Self {
+        Self { forecaster: Forecaster { scene, facts }, pick }
+    }
+
+    fn nominal(&self, (ttft, tpot): (Ratio, Ratio)) -> Plan {
+        let candidates = self.forecaster.scene.candidates();
+        let ratios = candidates.iter().map(|candidate| candidate.plan.prompt_ratio);
+        let prompt_ratio = largest(ratios, |ratio| ratio <= ttft);
+        let with_ratio = candidates.iter().filter(|c| c.plan.prompt_ratio == prompt_ratio);
+        let level: Level = largest(with_ratio.map(|c| c.plan.level), |l| l.share() <= tpot);
+        Plan { level, prompt_ratio }
+    }
+}
+
+/// The largest value that `fits`, or the smallest.
+fn largest<T: Ord + Copy>(values: impl Iterator<Item = T> + Clone, fits: impl Fn(T) -> bool) -> T {
+    let fitting = values.clone().filter(|&value| fits(value)).max();
+    fitting.or_else(|| values.min()).expect("a scene has at least the base model")
+}
+
+impl Policy for Lg2Cs {
+    fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
+        let (forecaster, bounds) = (&self.forecaster, request.bounds());
+        let facts = forecaster.facts(request);
+        if let Pick::Nominal(..) = self.pick {
+            return self.nominal(forecaster.scene.objective_ratios(request, facts));
+        }
+        let candidates = || forecaster.scene.candidates().iter();
+        let rank = |candidate: &Candidate| (candidate.plan.prompt_ratio, candidate.plan.level);
+        let best = forecaster
+            .feasible(candidates(), facts, service.resident, bounds)
+            .max_by_key(|(candidate, _)| rank(candidate));
+        match best {
+            Some((candidate, _)) => candidate.plan,
+            None => forecaster.least_late(candidates(), facts, service.resident, bounds),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::PolicySpec;
+    use super::super::size_rule::{Reading, SizeRule, SizeSpec};
+    use super::super::testing::{Bench, plan};
+
+    #[test]
+    fn as_much_of_the_prompt_as_fits_and_then_as_many_neurons() {
+        let bench = Bench::elastic();
+        let mut policy = bench.policy_of(PolicySpec::Lg2Cs(SizeSpec::default()));
+        let mut ask = |ttft, tpot| bench.ask(&mut *policy, &bench.request(ttft, tpot), None);
+        assert_eq!(ask(100, 10), plan(100, 100));
+        // Both ⟨50 %, 100 %⟩ and ⟨100 %, 50 %⟩ take 50 ms.
+        assert_eq!(ask(50, 10), plan(50, 100));
+        assert_eq!(ask(49, 10), plan(50, 50));
+        assert_eq!(ask(10, 1), plan(50, 50), "none is feasible");
+    }
+
+    #[test]
+    fn by_nominal_size_each_share_has_its_own_dimension() {
+        // 55 ms and 9 ms are shares 0.55 and 0.9 of the base model's 100 ms and 10 ms.
+        let bench = Bench::elastic();
+        for (rule, reading) in
+            [(SizeRule::Nominal, Reading::Described), (SizeRule::Profile, Reading::Published)]
+        {
+            let spec = SizeSpec { rule, reading, ..SizeSpec::default() };
+            let mut policy = bench.policy_of(PolicySpec::Lg2Cs(spec));
+            let mut ask = |ttft, tpot| bench.ask(&mut *policy, &bench.request(ttft, tpot), None);
+            assert_eq!(ask(55, 10), plan(100, 50));
+            assert_eq!(ask(100, 9), plan(50, 100));
+            assert_eq!(ask(20, 2), plan(50, 50), "below the smallest");
+        }
+    }
+}
