@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use pliant::files::write_whole;
-use pliant::metrics::read_metrics_csv;
+use pliant::metrics::{StoredRun, read_metrics_csv};
 use pliant::report::{
-    ResultsFolder, redraw, report_html, report_junit, report_markdown, summary_markdown,
-    trace_events, with_results,
+    Class, GoodputRow, ResultsFolder, goodput, goodput_csv, redraw, report_html, report_junit,
+    report_markdown, summary_markdown, trace_events, with_results,
 };
 use pliant::{Error, Result};
 
@@ -22,6 +22,9 @@ pub struct Args {
     /// What to make of it
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Which rows, as JSON or CSV
+    #[arg(long, value_enum, default_value_t = By::Cell)]
+    by: By,
     /// The same as --format json
     #[arg(long, conflicts_with_all = ["format", "readme"])]
     json: bool,
@@ -36,9 +39,9 @@ enum Format {
     Text,
     /// One page with everything, DIR/report.html; figures are redrawn
     Html,
-    /// The rows of metrics.csv as JSON
+    /// Rows for a program, as JSON
     Json,
-    /// The rows of metrics.csv
+    /// Rows for a program or a spreadsheet
     Csv,
     /// Summary tables in Markdown
     Md,
@@ -48,20 +51,33 @@ enum Format {
     Perfetto,
 }
 
-pub fn run(args: Args) -> Result<ExitCode> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// Those of metrics.csv: method, skew and device
+    Cell,
+    /// Goodput by app too, from the stored requests
+    App,
+    /// Goodput by stated objective too, from the stored requests
+    Slo,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
     let format = if args.json { Format::Json } else { args.format };
+    if args.by != By::Cell && !matches!(format, Format::Json | Format::Csv) {
+        let error = Error::new("--by", "only for rows").found(name(&args.by));
+        return Err(error.allowed("--format json or --format csv beside it"));
+    }
     let text = match format {
         Format::Text => redrawn(&args.dir, args.readme.as_deref())?,
         Format::Html => page(&args.dir)?,
-        Format::Json => {
-            let rows = read_metrics_csv(&args.dir.join("metrics.csv"))?;
-            serde_json::to_string_pretty(&rows).expect("rows are plain values")
-        }
-        Format::Csv => {
-            let path = args.dir.join("metrics.csv");
-            read_metrics_csv(&path)?;
-            read(&path)?
-        }
+        Format::Json => match class_rows(&args.dir, args.by)? {
+            Some(rows) => json(&rows),
+            None => json(&read_metrics_csv(&args.dir.join("metrics.csv"))?),
+        },
+        Format::Csv => match class_rows(&args.dir, args.by)? {
+            Some(rows) => goodput_csv(&rows),
+            None => checked_csv(&args.dir.join("metrics.csv"))?,
+        },
         Format::Md => report_markdown(&ResultsFolder::load(&args.dir)?)?,
         Format::Junit => report_junit(&ResultsFolder::load(&args.dir)?),
         Format::Perfetto => trace(&args.dir)?,
@@ -89,12 +105,41 @@ fn page(dir: &Path) -> Result<String> {
 }
 
 fn trace(dir: &Path) -> Result<String> {
+    Ok(trace_events(&stored_runs(dir)?))
+}
+
+/// Goodput by what `by` names; `None` where it names the cells themselves.
+fn class_rows(dir: &Path, by: By) -> Result<Option<Vec<GoodputRow>>> {
+    let class = match by {
+        By::Cell => return Ok(None),
+        By::App => Class::App,
+        By::Slo => Class::Slo,
+    };
+    let rows = goodput(&stored_runs(dir)?);
+    Ok(Some(rows.into_iter().filter(|row| row.class == class).collect()))
+}
+
+/// The requests that the folder keeps, of which there are some.
+fn stored_runs(dir: &Path) -> Result<Vec<StoredRun>> {
     let runs = ResultsFolder::load(dir)?.runs()?;
     if runs.is_empty() {
         let missing = Error::file(&dir.join("outcomes"), "no outcomes of any row");
         return Err(missing.allowed("a folder that `pliant run` wrote, with `outcomes` kept"));
     }
-    Ok(trace_events(&runs))
+    Ok(runs)
+}
+
+fn json(rows: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(rows).expect("rows are plain values")
+}
+
+fn checked_csv(path: &Path) -> Result<String> {
+    read_metrics_csv(path)?;
+    read(path)
+}
+
+fn name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -23,8 +23,8 @@ pub enum Class {
 
 /// What one class of requests got from a cell of the experiment.
 ///
-/// Over several seeds an estimate is the mean with its bootstrap interval; of one seed it is the
-/// share of its requests with Wilson's.
+/// Over several seeds a measure is the mean with its bootstrap interval `…_lo`, `…_hi`; of one seed
+/// it is the share of its requests with Wilson's.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GoodputRow {
     /// See [`CellLabel::method`].
@@ -41,8 +41,8 @@ pub struct GoodputRow {
     pub class: Class,
     /// The app, or the objective.
     pub name: String,
-    /// The objectives that its requests state.
-    pub slos: Vec<String>,
+    /// The objectives that its requests state, from the tightest.
+    pub slo: String,
     /// Seeds whose outcomes were kept and that have such requests.
     pub seeds: usize,
     /// Requests that arrived, over these.
@@ -50,11 +50,23 @@ pub struct GoodputRow {
     /// Of these, those whose answer could be judged.
     pub judged: usize,
     /// See [`RunMeasures::accuracy_at_slo`].
-    pub accuracy_at_slo: Estimate,
+    pub accuracy_at_slo: Option<f64>,
+    /// Lower end of its interval.
+    pub accuracy_at_slo_lo: Option<f64>,
+    /// Upper end.
+    pub accuracy_at_slo_hi: Option<f64>,
     /// See [`RunMeasures::attainment`].
-    pub attainment: Estimate,
+    pub attainment: Option<f64>,
+    /// Lower end of its interval.
+    pub attainment_lo: Option<f64>,
+    /// Upper end.
+    pub attainment_hi: Option<f64>,
     /// See [`RunMeasures::accuracy`].
-    pub accuracy: Estimate,
+    pub accuracy: Option<f64>,
+    /// Lower end of its interval.
+    pub accuracy_lo: Option<f64>,
+    /// Upper end.
+    pub accuracy_hi: Option<f64>,
 }
 
 /// One row for each cell of `runs`, class and name: cells in the given order, classes from the
@@ -70,6 +82,20 @@ pub fn goodput(runs: &[StoredRun]) -> Vec<GoodputRow> {
         }
     }
     rows
+}
+
+/// `rows` as CSV, a column for each field.
+///
+/// # Panics
+/// Never: rows are plain values, and memory takes them all.
+#[must_use]
+pub fn goodput_csv(rows: &[GoodputRow]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).expect("memory takes every row");
+    }
+    let bytes = writer.into_inner().expect("memory is flushed");
+    String::from_utf8(bytes).expect("rows are text")
 }
 
 /// The requests of a class.
@@ -102,11 +128,9 @@ fn members(cell: &[&StoredRun], class: Class) -> BTreeMap<String, Members> {
 impl Members {
     fn row(&self, label: &CellLabel, class: Class, name: &str) -> GoodputRow {
         let outcomes: Vec<&Outcome> = self.by_seed.values().flatten().collect();
-        let count =
-            |is: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
-        let judged = count(|outcome| outcome.execution.correct.is_some());
-        let share = |is: fn(&Outcome) -> bool, whole| Estimate::of_share(count(is), whole);
-        let mut row = GoodputRow {
+        let judged = outcomes.iter().filter(|one| one.execution.correct.is_some()).count();
+        let [at_slo, attainment, accuracy] = self.estimates(&outcomes, judged);
+        GoodputRow {
             method: label.method.clone(),
             alpha: label.alpha,
             device: label.device.clone(),
@@ -114,25 +138,40 @@ impl Members {
             base_model: label.base_model.clone(),
             class,
             name: name.to_owned(),
-            slos: self.slos.iter().cloned().collect(),
+            slo: self.slos.iter().map(String::as_str).collect::<Vec<_>>().join(" "),
             seeds: self.by_seed.len(),
             requests: outcomes.len(),
             judged,
-            accuracy_at_slo: share(
-                |one| one.execution.correct == Some(true) && one.slo_met(),
-                judged,
-            ),
-            attainment: share(Outcome::slo_met, outcomes.len()),
-            accuracy: share(|one| one.execution.correct == Some(true), judged),
-        };
-        if self.by_seed.len() > 1 {
-            let runs: Vec<_> =
-                self.by_seed.values().map(|of_seed| RunMeasures::of(of_seed)).collect();
-            row.accuracy_at_slo = Estimate::over(&runs, |run| run.accuracy_at_slo);
-            row.attainment = Estimate::over(&runs, |run| run.attainment);
-            row.accuracy = Estimate::over(&runs, |run| run.accuracy);
+            accuracy_at_slo: at_slo.mean,
+            accuracy_at_slo_lo: at_slo.lo,
+            accuracy_at_slo_hi: at_slo.hi,
+            attainment: attainment.mean,
+            attainment_lo: attainment.lo,
+            attainment_hi: attainment.hi,
+            accuracy: accuracy.mean,
+            accuracy_lo: accuracy.lo,
+            accuracy_hi: accuracy.hi,
         }
-        row
+    }
+
+    /// Accuracy@SLO, attainment and accuracy of `outcomes`, the requests of all seeds.
+    fn estimates(&self, outcomes: &[&Outcome], judged: usize) -> [Estimate; 3] {
+        if self.by_seed.len() > 1 {
+            let runs: Vec<_> = self.by_seed.values().map(|seed| RunMeasures::of(seed)).collect();
+            return [
+                Estimate::over(&runs, |run| run.accuracy_at_slo),
+                Estimate::over(&runs, |run| run.attainment),
+                Estimate::over(&runs, |run| run.accuracy),
+            ];
+        }
+        let share = |is: fn(&Outcome) -> bool, whole| {
+            Estimate::of_share(outcomes.iter().filter(|outcome| is(outcome)).count(), whole)
+        };
+        [
+            share(|one| one.execution.correct == Some(true) && one.slo_met(), judged),
+            share(Outcome::slo_met, outcomes.len()),
+            share(|one| one.execution.correct == Some(true), judged),
+        ]
     }
 }
 
@@ -183,15 +222,15 @@ mod tests {
         };
         let mail = named(Class::App, "Mail");
         assert_eq!((mail.seeds, mail.requests, mail.judged), (1, 2, 2));
-        assert_eq!(mail.accuracy_at_slo, Estimate::of_share(1, 2));
-        assert_eq!(mail.attainment, Estimate::of_share(1, 2));
-        assert_eq!(mail.accuracy, Estimate::of_share(2, 2));
+        let shares = |row: &GoodputRow| [row.accuracy_at_slo, row.attainment, row.accuracy];
+        assert_eq!(shares(mail), [Some(0.5), Some(0.5), Some(1.0)]);
+        let half = Estimate::of_share(1, 2);
+        assert_eq!((mail.accuracy_at_slo_lo, mail.accuracy_at_slo_hi), (half.lo, half.hi));
         let keys = named(Class::App, "Keys");
         assert_eq!((keys.requests, keys.judged), (2, 1));
-        assert_eq!(keys.attainment, Estimate::of_share(2, 2));
-        assert_eq!(keys.accuracy_at_slo, Estimate::of_share(0, 1));
-        assert_eq!(named(Class::Slo, "⟨80 %, 90 %⟩").attainment, mail.attainment);
-        assert_eq!(keys.slos, ["⟨20 %, 60 %⟩"]);
+        assert_eq!(shares(keys), [Some(0.0), Some(1.0), Some(0.0)]);
+        assert_eq!(shares(named(Class::Slo, "⟨80 %, 90 %⟩")), shares(mail));
+        assert_eq!(keys.slo, "⟨20 %, 60 %⟩");
         let order: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(order, ["Mail", "Keys", "⟨80 %, 90 %⟩", "⟨20 %, 60 %⟩"]);
     }
@@ -202,8 +241,8 @@ mod tests {
         second.outcomes[1].bounds = SLOW;
         let rows = goodput(&[run("full", 0), second]);
         assert_eq!((rows[0].seeds, rows[0].requests), (2, 4));
-        let expected = Estimate { mean: Some(0.75), lo: Some(0.5), hi: Some(1.0) };
-        assert_eq!(rows[0].attainment, expected);
+        let GoodputRow { attainment, attainment_lo, attainment_hi, .. } = rows[0];
+        assert_eq!((attainment, attainment_lo, attainment_hi), (Some(0.75), Some(0.5), Some(1.0)));
     }
 
     #[test]

@@ -8,7 +8,6 @@ use super::metrics_table::{
     differences_markdown, groups, markdown_table, percent, summary_markdown,
 };
 use crate::error::Result;
-use crate::metrics::Estimate;
 
 /// Accuracy@SLO, paired gains and, where outcomes were kept, goodput by app.
 ///
@@ -48,7 +47,7 @@ fn goodput_markdown(rows: &[GoodputRow]) -> String {
     for line in cells {
         let of_app = |name: &&str| {
             let row = line.iter().find(|row| row.name == *name);
-            row.map_or_else(String::new, |row| show(row.accuracy_at_slo))
+            row.map_or_else(String::new, |row| show(row))
         };
         let names = [line[0].alpha.to_string(), cell(&line[0].device), cell(&line[0].method)];
         table.add_row(names.into_iter().chain(columns.iter().map(of_app)));
@@ -60,12 +59,11 @@ fn goodput_markdown(rows: &[GoodputRow]) -> String {
     format!("{table}\n\n{interval}.\n")
 }
 
-fn show(estimate: Estimate) -> String {
-    match (estimate.lo, estimate.hi) {
-        (Some(lo), Some(hi)) => {
-            format!("{} ({:.1} – {:.1})", percent(estimate.mean), 100.0 * lo, 100.0 * hi)
-        }
-        _ => percent(estimate.mean),
+fn show(row: &GoodputRow) -> String {
+    let (lo, hi) = (row.accuracy_at_slo_lo, row.accuracy_at_slo_hi);
+    match lo.and(hi) {
+        Some(_) => format!("{} ({} – {})", percent(row.accuracy_at_slo), percent(lo), percent(hi)),
+        None => percent(row.accuracy_at_slo),
     }
 }
 

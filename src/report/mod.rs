@@ -32,7 +32,7 @@ pub use accuracy_bars::draw_e2e_bars;
 pub use contents::{FailedRun, ResultsFolder, ResultsManifest};
 pub use extra_figures::{FigureSpec, SeriesSpec, check_figures};
 pub use folder::{FigureInputs, LatencyInput, QualityInput, redraw};
-pub use goodput::{Class, GoodputRow, goodput};
+pub use goodput::{Class, GoodputRow, goodput, goodput_csv};
 pub use html::report_html;
 pub(crate) use junit::junit_document;
 pub use junit::report_junit;

@@ -147,6 +147,22 @@ fn a_run_becomes_trace_events_and_goodput_over_its_seeds() {
     let count = |is: &dyn Fn(&serde_json::Value) -> bool| events.iter().filter(|e| is(e)).count();
     assert_eq!(count(&|event| event["name"] == "process_name"), 3 * 2);
     assert_eq!(count(&|event| event["name"] == "decode"), 3 * 2 * 60);
+    let by = |format: &str, by: &str| {
+        let args = ["report", "results", "--format", format, "--by", by];
+        let output = pliant(folder.path()).args(args).assert().success();
+        String::from_utf8(output.get_output().stdout.clone()).unwrap()
+    };
+    let json: serde_json::Value = serde_json::from_str(&by("json", "slo")).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 3 * 2 * 6);
+    assert_eq!((&json[0]["class"], &json[0]["name"]), (&"slo".into(), &"⟨100 %, 100 %⟩".into()));
+    assert_eq!((&json[0]["seeds"], &json[0]["requests"]), (&3.into(), &30.into()));
+    let csv = by("csv", "app");
+    assert!(csv.starts_with("method,alpha,device,latency_of,base_model,class,name,slo,seeds,"));
+    assert_eq!(csv.lines().count(), 1 + 3 * 2 * 6);
+    let refused = pliant(folder.path()).args(["report", "results", "--by", "app"]);
+    refused.assert().code(2).stderr_eq(
+        "pliant: --by: only for rows; found app; allowed: --format json or --format csv beside it\n",
+    );
     let markdown = printed(folder.path(), "md");
     assert!(markdown.contains("### Goodput by app: accuracy@SLO, %"), "{markdown}");
     assert!(markdown.ends_with("mean over 3 seeds, with its 95 % interval.\n"), "{markdown}");

@@ -88,7 +88,8 @@ fn figures(folder: &Path) -> Result<String> {
         paths.extend(path.extension().is_some_and(|ending| ending == "svg").then_some(path));
     }
     paths.sort();
-    paths.iter().map(|path| figure(path)).collect()
+    let figures: String = paths.iter().map(|path| figure(path)).collect::<Result<_>>()?;
+    Ok(figures.replacen("<details", "<details open", 1))
 }
 
 fn figure(path: &Path) -> Result<String> {

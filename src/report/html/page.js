@@ -30,6 +30,7 @@ function time(ms) {
 }
 const us = (length) => time(length / 1000);
 const range = (show, lo, hi) => (lo == null || hi == null ? '' : `${show(lo)} – ${show(hi)}`);
+const seedCount = (number) => `${number} ${number === 1 ? 'seed' : 'seeds'}`;
 const distinct = (values) => [...new Set(values)];
 
 // ---- What is looked at: a device, and a skew ----
@@ -80,9 +81,9 @@ function summary() {
   const interval = range(percent, first.accuracy_at_slo_lo, first.accuracy_at_slo_hi);
   $('headline').replaceChildren(
     el('b', {}, first.method), ' answers ', el('b', {}, `${percent(first.accuracy_at_slo)} %`),
-    interval && ` (${interval})`, ` of requests correctly within their SLO on ${first.device} at α ${first.alpha}`,
+    interval ? ` (${interval})` : ' (no interval)', ` of requests correctly within their SLO on ${first.device} at α ${first.alpha}`,
     ` — ${percent(first.accuracy)} % correctly at any time, ${percent(first.attainment)} % in time`,
-    `; n = ${count(first.requests)} requests over ${first.replications} ${first.replications === 1 ? 'seed' : 'seeds'}; ${first.provenance}.`);
+    `; n = ${count(first.requests)} requests over ${seedCount(first.replications)}; ${first.provenance}.`);
   $('bars').replaceChildren(...rows.map(bar), scale(['0', '50', '100 %']), key([
     [{ class: 'line' }, 'accuracy, in time or not'], [{ class: 'line dashed' }, 'attainment, right or wrong']]),
   el('p', { class: 'faint small' }, 'Bars: accuracy@SLO in % of judged requests, whiskers its 95 % interval over seeds.'));
@@ -120,7 +121,7 @@ function gains(pairs) {
       el('span', { class: 'value' }, points(row.gain), el('small', {}, interval)));
   });
   $('gains').replaceChildren(...rows, scale([-most, 0, most].map((end) => (end ? points(end) : '0'))), el('p', { class: 'faint small' },
-    `Points of accuracy@SLO under the same seeds, 95 % BCa interval, n = ${pairs[0].replications} seeds. Right of the line: better.`));
+    `Points of accuracy@SLO under the same seeds, 95 % BCa interval, n = ${seedCount(pairs[0].replications)}. Right of the line: better.`));
 }
 
 // ---- Tables ----
@@ -211,11 +212,11 @@ function goodput() {
     const find = (method, column) => rows.find((row) => row.method === method && row.name === column);
     const heads = columns.map((column) => {
       const row = rows.find((other) => other.name === column);
-      const slo = shown.by === 'app' ? row.slos.join(' ') : '';
+      const slo = shown.by === 'app' ? row.slo : '';
       return el('th', { scope: 'col' }, column, el('small', {}, `${slo} n = ${count(row[of])}`.trim()));
     });
-    const cell = (found) => el('td', { '--v': found?.[field].mean ?? 0 }, percent(found?.[field].mean),
-      el('small', {}, range(percent, found?.[field].lo, found?.[field].hi)));
+    const cell = (found) => el('td', { '--v': found?.[field] ?? 0 }, percent(found?.[field]),
+      el('small', {}, range(percent, found?.[`${field}_lo`], found?.[`${field}_hi`])));
     const lines = distinct(rows.map((row) => row.method)).map((method) => el('tr', {}, el('th', { scope: 'row' }, method),
       columns.map((column) => cell(find(method, column)))));
     box.replaceChildren(el('table', { class: 'heat' }, el('caption', { class: 'hidden' }, `${name} by ${shown.by}, %`),
@@ -346,8 +347,7 @@ function clock(ms) {
 
 // ---- Provenance ----
 function list(entries) {
-  const known = entries.filter(([, value]) => value != null && value !== '' && !(Array.isArray(value) && !value.length));
-  return el('dl', {}, known.map(([name, value]) => [el('dt', {}, name), el('dd', {}, [value].flat().map((line, nth) => (nth ? [el('br'), line] : line)))]));
+  return el('dl', {}, entries.filter(([, value]) => value != null && value.length !== 0).map(([name, value]) => [el('dt', {}, name), el('dd', {}, [value].flat().map((line, nth) => (nth ? [el('br'), line] : line)))]));
 }
 
 function provenance() {
@@ -383,7 +383,7 @@ function theme() {
 
 function origin() {
   const { executor, seeds, first_seed: firstSeed, commit, sources_modified: modified, pliant } = data.manifest;
-  $('origin').textContent = [executor && `executor ${executor}`, seeds && `${seeds} ${seeds === 1 ? 'seed' : 'seeds'} from ${firstSeed}`,
+  $('origin').textContent = [executor && `executor ${executor}`, seeds && `${seedCount(seeds)} from ${firstSeed}`,
     commit && `commit ${commit.slice(0, 12)}${modified ? ' with changes' : ''}`, pliant && `pliant ${pliant}`].filter(Boolean).join(' · ');
   $('failures').append(...data.failures.map((run) => el('p', { class: 'note' }, el('b', {}, `${run.method} did not finish`),
     ` (α ${run.alpha}, ${run.device}, seed ${run.seed}): ${run.error}`)));
