@@ -1,13 +1,19 @@
 //! How a plan is chosen: the policy trait, one file per policy, and the registry of methods.
 //!
-//! To add a policy:
+//! A policy of your own needs nothing here: `examples/rust_policy.rs` defines one on the public
+//! interface, and `docs/policies.md` tells how a program in another language is one. To make it one
+//! of Pliant's own, which experiment files can name:
 //! 1. write `src/policy/NAME.rs` with the sections of its neighbours, in their order: what it
 //!    knows and its rule, the type, `new`, `impl Policy`, tests;
-//! 2. give it a variant of [`PolicySpec`], with its parameters as fields;
+//! 2. give it a variant of [`PolicySpec`], with its parameters as fields, and say in
+//!    [`PolicySpec::kind`] what files call it and in [`PolicySpec::cuts_prompts`] whether it cuts;
 //! 3. describe it in [`PolicySpec::description`]: its rule and what it may see;
-//! 4. build it in [`Scene::policy`];
-//! 5. if it belongs to the study, add its method to [`standard_methods`];
-//! 6. test it on a hand-made scene (`testing`), numbers worked out in a comment.
+//! 4. build it in [`Scene::policy`] (`any_policy`), from the scene, the facts of the trace and a
+//!    random stream of its own;
+//! 5. if it belongs to the study, add its method to [`standard_methods`] and a colour in
+//!    `src/report/colours.rs`;
+//! 6. test it: its rule on the hand-made scene of `testing`, numbers worked out in a comment, and
+//!    the [`contract`] that every policy keeps.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -19,6 +25,7 @@ use crate::request::RequestView;
 use crate::units::{Level, SimTime};
 
 mod choice;
+pub mod contract;
 mod costs;
 mod elastic_profile;
 mod elastilm;

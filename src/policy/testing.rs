@@ -12,25 +12,20 @@
 
 use std::time::Duration;
 
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
-
+use super::contract::stage::{self, Parts, cell};
+pub(crate) use super::contract::stage::{DATASET, decisions_manifest, device, items, lengths};
 use super::{MethodSpec, Policy, PolicySpec, Scene, ServiceView, standard_methods};
 use crate::plan::Plan;
 use crate::profile::{
-    Answer, Cell, Decision, DecisionKind, Decisions, DecisionsManifest, DecodeCurve, DeviceProfile,
-    FamilyLatency, Hardware, LevelLatency, PlanGrid, PlanProbabilities, Power, PrefillCurve,
-    PromptLengths, Provenance, QualityTable, Runtime, Split, TPOT_TOKENS, TTFT_TOKENS, TlmLatency,
+    Answer, Cell, Decision, DecisionKind, Decisions, PlanGrid, PlanProbabilities, QualityTable,
+    Split, TPOT_TOKENS, TTFT_TOKENS,
 };
-use crate::request::{AppId, DatasetId, Request, RequestView, Slo};
-use crate::rng;
+use crate::request::{Request, RequestView};
 use crate::trace::Trace;
 use crate::units::{Level, Ratio, SimTime};
 
 /// The id of the bench's only request.
 pub(crate) const REQUEST: u64 = 7;
-
-const DATASET: &str = "quiz";
 
 /// A scene and the trace that it is asked about.
 #[derive(Debug)]
@@ -38,23 +33,6 @@ pub(crate) struct Bench {
     pub(crate) scene: Scene,
     pub(crate) trace: Trace,
     parts: Parts,
-}
-
-/// What a scene is made of, for scenes of other methods over the same tables.
-#[derive(Debug, Clone)]
-struct Parts {
-    device: DeviceProfile,
-    answers: QualityTable,
-    lengths: PromptLengths,
-    decisions: Option<Decisions>,
-}
-
-impl Parts {
-    fn scene(&self, method: &MethodSpec) -> Scene {
-        let lengths = method.compressor.as_ref().map(|_| &self.lengths);
-        let (answers, decisions) = (self.answers.clone(), self.decisions.as_ref());
-        Scene::from_parts(&self.device, "tiny", answers, lengths, decisions, method).unwrap()
-    }
 }
 
 pub(crate) fn plan(level: u16, ratio: u16) -> Plan {
@@ -69,9 +47,7 @@ impl Bench {
 
     /// Prompts may be cut, and the device draws 2 W while it serves.
     pub(crate) fn metered() -> Self {
-        let provenance = device().families.remove(0).provenance;
-        let power = Power { idle_watts: 0.5, active_watts: 2.0, provenance };
-        let device = DeviceProfile { power: Some(power), ..device() };
+        let device = stage::metered(device());
         let (answers, lengths) = (answers(), lengths());
         let parts = Parts { device, answers, lengths, decisions: None };
         Self::over(parts, &standard_methods()[0])
@@ -120,34 +96,10 @@ impl Bench {
     /// Nine levels, ten ratios, random answers and curves, and `requests` requests with random
     /// relative objectives, numbered from 0.
     pub(crate) fn random(seed: u64, requests: u64) -> Self {
-        let draws = &mut rng::stream(seed, "bench");
-        let mut device = device();
-        for family in &mut device.families {
-            let scale = draws.random_range(0.1..2.0);
-            family.levels = (2..=10).map(|tenths| level(tenths * 10, scale)).collect();
-            family.decide_ms = draws.random_range(0.0..0.5);
-            family.compress_ms_per_token = draws.random_range(0.0..0.02);
-        }
-        let all: Vec<_> = items(Split::Estimate).into_iter().chain(items(Split::Replay)).collect();
-        let mut rows = Vec::new();
-        for (&item, level) in all.iter().flat_map(|item| Level::LADDER.map(|level| (item, level))) {
-            let cells = [(); 10]
-                .map(|()| Some(cell(draws.random_bool(0.3 + 0.4 * level.share().as_f64()))));
-            rows.push((DATASET, item, level, cells));
-        }
-        let (answers, lengths) = (QualityTable::from_rows(rows), lengths());
-        let parts = Parts { device, answers, lengths, decisions: None };
-        let objective = |draws: &mut ChaCha8Rng| Ratio::percent(draws.random_range(5..=100));
-        let requests = (0..requests).map(|id| Request {
-            id,
-            item: items(Split::Replay)[draws.random_range(0..4)],
-            output_tokens: draws.random_range(1..20),
-            slo: Slo::Relative { ttft: objective(draws), tpot: objective(draws) },
-            ..request(1, 1)
-        });
-        let requests = requests.collect();
-        let trace = Trace { datasets: vec![DATASET.into()], requests, ..Trace::default() };
-        Self { scene: parts.scene(&standard_methods()[0]), trace, parts }
+        let method = &standard_methods()[0];
+        let parts = Parts::random(method, seed, &Level::LADDER);
+        let trace = stage::random_trace(seed, requests);
+        Self { scene: parts.scene(method), trace, parts }
     }
 
     /// The trace's request with an objective in ms.
@@ -199,75 +151,16 @@ impl Bench {
 }
 
 fn request(ttft_ms: u64, tpot_ms: u64) -> Request {
-    Request {
-        id: REQUEST,
-        arrival: SimTime::ZERO,
-        app: AppId(0),
-        dataset: DatasetId(0),
-        item: items(Split::Replay)[0],
-        prompt_tokens: 100,
-        output_tokens: 5,
-        slo: Slo::Absolute {
-            ttft: Duration::from_millis(ttft_ms),
-            tpot: Duration::from_millis(tpot_ms),
-        },
-    }
-}
-
-/// The first four items of a side.
-pub(crate) fn items(side: Split) -> Vec<u32> {
-    (0..).filter(|&item| Split::of(DATASET, item) == side).take(4).collect()
-}
-
-pub(crate) fn device() -> DeviceProfile {
-    let family = |family: &str| FamilyLatency {
-        members: Vec::new(),
-        base_model: "tiny".into(),
-        family: family.into(),
-        decide_ms: 0.0,
-        compress_ms_per_token: 0.0,
-        memory: None,
-        provenance: Provenance::Modelled {
-            formula: "level · tokens".into(),
-            anchors: Vec::new(),
-            assumptions: Vec::new(),
-        },
-        levels: [50, 100].map(|percent| level(percent, 1.0)).into(),
-    };
-    DeviceProfile {
-        schema: 1,
-        name: "bench".into(),
-        hardware: Hardware { cpu: "none".into(), cores: 1, memory_bytes: 1 },
-        runtime: Runtime {
-            name: "none".into(),
-            version: "0".into(),
-            threads: 1,
-            precision: "f32".into(),
-        },
-        power: None,
-        families: ["width", "width-relayout", "layer-removal"].map(family).into(),
-        tlms: vec![TlmLatency {
-            base_model: "tiny".into(),
-            decide_ms: PrefillCurve {
-                intercept: 0.0,
-                per_token: 0.1,
-                per_token_squared: 0.0,
-                tokens: None,
-                fit_error: None,
-            },
-            compress_ms: None,
-            lingua_ms: None,
-            provenance: family("width").provenance,
-        }],
-    }
+    let ms = Duration::from_millis;
+    stage::request(REQUEST, ms(ttft_ms), ms(tpot_ms))
 }
 
 /// The bench's device with every level of the ladder.
 #[cfg(feature = "engine")]
-pub(crate) fn ladder_device() -> DeviceProfile {
+pub(crate) fn ladder_device() -> crate::profile::DeviceProfile {
     let mut device = device();
     for family in &mut device.families {
-        family.levels = Level::LADDER.map(|known| level(known.as_percent(), 1.0)).into();
+        family.levels = Level::LADDER.map(|known| stage::level(known.as_percent(), 1.0)).into();
     }
     device
 }
@@ -290,58 +183,6 @@ pub(crate) fn hard(known: &[(u16, u16, Plan)]) -> Answer {
         grid[place(&TTFT_TOKENS, ttft)][place(&TPOT_TOKENS, tpot)] = plan;
     }
     Answer::Hard(Box::new(grid))
-}
-
-/// A manifest that says nothing but which head.
-pub(crate) fn decisions_manifest(kind: DecisionKind) -> DecisionsManifest {
-    DecisionsManifest {
-        schema: 1,
-        kind,
-        base_model: "tiny".into(),
-        table: "width".into(),
-        table_sha256: String::new(),
-        compressor: "structured".into(),
-        device: None,
-        trunk_sha256: String::new(),
-        trunk_layers: 1,
-        head_sha256: String::new(),
-        trained_on: std::collections::BTreeMap::new(),
-        command: String::new(),
-        date: String::new(),
-        commit: String::new(),
-        measures: std::collections::BTreeMap::new(),
-        notes: Vec::new(),
-    }
-}
-
-/// `scale` 1: the bench of the module's table.
-fn level(percent: u16, scale: f64) -> LevelLatency {
-    let share = f64::from(percent) / 100.0;
-    LevelLatency {
-        level: Level::percent(percent),
-        unit_parameter_share: share,
-        parameter_share: share,
-        switch_ms: 4.0,
-        resident_bytes: 1,
-        ttft_ms: PrefillCurve {
-            intercept: 0.0,
-            per_token: share * scale,
-            per_token_squared: 0.0,
-            tokens: None,
-            fit_error: None,
-        },
-        tpot_ms: DecodeCurve {
-            intercept: share * 10.0,
-            per_context_token: 0.0,
-            tokens: None,
-            fit_error: None,
-        },
-    }
-}
-
-fn cell(correct: bool) -> Cell {
-    let gold_probability = f32::from(u8::from(correct));
-    Cell { correct, sum_correct: correct, gold_probability, top_correct: None }
 }
 
 type Row = (&'static str, u32, Level, [Option<Cell>; 10]);
@@ -371,12 +212,4 @@ pub(crate) fn answers() -> QualityTable {
 /// The rows of level 50 % only.
 pub(crate) fn answers_without_base() -> QualityTable {
     QualityTable::from_rows(rows().into_iter().filter(|row| row.2 != Level::FULL))
-}
-
-pub(crate) fn lengths() -> PromptLengths {
-    let mut lengths = PromptLengths::default();
-    for item in items(Split::Estimate).into_iter().chain(items(Split::Replay)) {
-        lengths.insert(DATASET, item, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
-    }
-    lengths
 }

@@ -1,0 +1,360 @@
+//! The contract of every policy, as tests that any policy can be put to.
+//!
+//! A harness can compare policies only if each answers what it is asked, chooses alike when asked
+//! alike, and knows nothing that it could not know on a phone. [`Contract`] has a clause for each
+//! of these; [`policy_contract!`](crate::policy_contract) makes a test of every clause:
+//!
+//! ```
+//! # use pliant::plan::Plan;
+//! # use pliant::policy::{Policy, ServiceView};
+//! # use pliant::request::RequestView;
+//! #[derive(Debug)]
+//! struct Heaviest(Plan);
+//!
+//! impl Policy for Heaviest {
+//!     fn plan(&mut self, _request: RequestView<'_>, _service: ServiceView) -> Plan {
+//!         self.0
+//!     }
+//! }
+//!
+//! // Beside the tests of `Heaviest`: a module `heaviest` with a test for each clause.
+//! pliant::policy_contract!(heaviest, Contract::new(|scene, _trace, _seed| {
+//!     let heaviest = scene.candidates().last().expect("a scene has candidates");
+//!     Ok(Box::new(Heaviest(heaviest.plan)))
+//! }));
+//! # fn main() {}
+//! ```
+//!
+//! Scenes of the contract are random and in memory: nine levels, ten prompt ratios, one dataset.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::facts::Annotations;
+use super::{MethodSpec, Policy, Scene, ServiceView, standard_methods};
+use crate::error::Result;
+use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::request::{Bounds, Request, RequestView, Slo};
+use crate::trace::Trace;
+use crate::units::{Level, SimTime};
+use stage::{Parts, random_trace};
+
+pub(crate) mod stage;
+#[cfg(test)]
+mod tests;
+
+/// Requests of a trace of the contract.
+const REQUESTS: u64 = 120;
+
+/// Makes a policy for one replay of a trace under a seed.
+type Make = dyn Fn(&Scene, &Trace, u64) -> Result<Box<dyn Policy>>;
+
+/// What a policy is held to; see the module.
+#[expect(missing_debug_implementations, reason = "holds a closure")]
+pub struct Contract {
+    method: MethodSpec,
+    make: Box<Make>,
+    knows_answers: bool,
+}
+
+/// A clause that a policy does not keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    clause: &'static str,
+    found: String,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a policy's {}: {}", self.clause, self.found)
+    }
+}
+
+/// Tests, in a module `$name`, of every clause of `$contract`, an expression that makes a
+/// [`Contract`](crate::policy::contract::Contract), which is in scope.
+#[macro_export]
+macro_rules! policy_contract {
+    ($name:ident, $contract:expr) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the expression may need nothing from around it")]
+            use super::*;
+            use $crate::policy::contract::{Breach, Contract};
+
+            fn hold(clause: fn(&Contract) -> Result<(), Breach>) {
+                let contract: Contract = $contract;
+                if let Err(breach) = clause(&contract) {
+                    panic!("{breach}");
+                }
+            }
+
+            #[test]
+            fn every_answer_is_a_candidate() {
+                hold(Contract::every_answer_is_a_candidate);
+            }
+
+            #[test]
+            fn equal_seeds_give_equal_plans() {
+                hold(Contract::equal_seeds_give_equal_plans);
+            }
+
+            #[test]
+            fn plans_do_not_depend_on_the_right_answers() {
+                hold(Contract::plans_do_not_depend_on_the_right_answers);
+            }
+
+            #[test]
+            fn plans_do_not_depend_on_requests_to_come() {
+                hold(Contract::plans_do_not_depend_on_requests_to_come);
+            }
+
+            #[test]
+            fn objectives_that_nothing_meets_are_planned_for() {
+                hold(Contract::objectives_that_nothing_meets_are_planned_for);
+            }
+
+            #[test]
+            fn answers_of_one_token_are_planned_for() {
+                hold(Contract::answers_of_one_token_are_planned_for);
+            }
+
+            #[test]
+            fn nothing_need_be_resident_or_completed() {
+                hold(Contract::nothing_need_be_resident_or_completed);
+            }
+
+            #[test]
+            fn the_base_model_alone_is_choice_enough() {
+                hold(Contract::the_base_model_alone_is_choice_enough);
+            }
+        }
+    };
+}
+
+/// When a policy is told outcomes, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Before the next request, right or wrong.
+    All,
+    /// Before the next request, but not whether they were right.
+    Times,
+    /// After the last request, last first; and nothing is ever resident.
+    Late,
+}
+
+impl Contract {
+    /// Of the policy that `make` makes, over the plans of `elastic-profile`'s method: sub-models of
+    /// every width, prompts of every ratio.
+    #[must_use]
+    pub fn new(make: impl Fn(&Scene, &Trace, u64) -> Result<Box<dyn Policy>> + 'static) -> Self {
+        let method = standard_methods().remove(0);
+        Self { method, make: Box::new(make), knows_answers: false }
+    }
+
+    /// Of the policy that `method` names.
+    #[must_use]
+    pub fn of_method(method: MethodSpec) -> Self {
+        let make = |scene: &Scene, trace: &Trace, seed| scene.policy(trace, seed);
+        Self { method, ..Self::new(make) }
+    }
+
+    /// Of an oracle, whose plans depend on the right answers.
+    #[must_use]
+    pub fn clairvoyant(self) -> Self {
+        Self { knows_answers: true, ..self }
+    }
+
+    /// Every clause.
+    ///
+    /// # Errors
+    /// The first clause that the policy does not keep.
+    pub fn check(&self) -> Result<(), Breach> {
+        self.every_answer_is_a_candidate()?;
+        self.equal_seeds_give_equal_plans()?;
+        self.plans_do_not_depend_on_the_right_answers()?;
+        self.plans_do_not_depend_on_requests_to_come()?;
+        self.objectives_that_nothing_meets_are_planned_for()?;
+        self.answers_of_one_token_are_planned_for()?;
+        self.nothing_need_be_resident_or_completed()?;
+        self.the_base_model_alone_is_choice_enough()
+    }
+
+    /// Each plan is one of the scene's candidates, whatever the objective and the resident level.
+    ///
+    /// # Errors
+    /// If it is not, or the policy cannot be made or does not decide.
+    pub fn every_answer_is_a_candidate(&self) -> Result<(), Breach> {
+        let asking = self.asking("answers are candidates");
+        (0..3).try_for_each(|seed| asking.plans(seed, Told::All).map(drop))
+    }
+
+    /// Two policies made alike and asked alike choose alike.
+    ///
+    /// # Errors
+    /// If they do not; or as the first clause.
+    pub fn equal_seeds_give_equal_plans(&self) -> Result<(), Breach> {
+        let asking = self.asking("plans are equal for equal seeds");
+        let first = asking.plans(1, Told::All)?;
+        asking.same(&first, &asking.plans(1, Told::All)?)
+    }
+
+    /// Where other plans would answer rightly the policy chooses alike, unless it is clairvoyant.
+    ///
+    /// # Errors
+    /// If it does not; or as the first clause.
+    pub fn plans_do_not_depend_on_the_right_answers(&self) -> Result<(), Breach> {
+        if self.knows_answers {
+            return Ok(());
+        }
+        let asking = self.asking("plans do not depend on the right answers");
+        let parts = asking.parts.with_other_answers();
+        let elsewhere =
+            Asking { scene: parts.scene(&self.method), parts, ..self.asking(asking.clause) };
+        asking.same(&asking.plans(1, Told::Times)?, &elsewhere.plans(1, Told::Times)?)
+    }
+
+    /// The first half of a trace is planned alike if the second never comes.
+    ///
+    /// # Errors
+    /// If it is not; or as the first clause.
+    pub fn plans_do_not_depend_on_requests_to_come(&self) -> Result<(), Breach> {
+        let mut asking = self.asking("plans do not depend on requests to come");
+        let whole = asking.plans(1, Told::All)?;
+        let half = asking.trace.requests.len() / 2;
+        asking.trace.requests.truncate(half);
+        asking.same(&whole[..half], &asking.plans(1, Told::All)?)
+    }
+
+    /// An objective of a nanosecond, which no plan meets, is answered with a candidate too.
+    ///
+    /// # Errors
+    /// As the first clause.
+    pub fn objectives_that_nothing_meets_are_planned_for(&self) -> Result<(), Breach> {
+        let mut asking = self.asking("answers to objectives that nothing meets are candidates");
+        let nothing = Duration::from_nanos(1);
+        for request in &mut asking.trace.requests {
+            request.slo = Slo::Absolute { ttft: nothing, tpot: nothing };
+        }
+        asking.plans(1, Told::All).map(drop)
+    }
+
+    /// A request for one token, whose TPOT is undefined, is answered with a candidate.
+    ///
+    /// # Errors
+    /// As the first clause.
+    pub fn answers_of_one_token_are_planned_for(&self) -> Result<(), Breach> {
+        let mut asking = self.asking("answers to requests for one token are candidates");
+        for request in &mut asking.trace.requests {
+            request.output_tokens = 1;
+        }
+        asking.plans(1, Told::All).map(drop)
+    }
+
+    /// It chooses when nothing is resident and nothing has completed, and bears to be told of
+    /// completions later and in another order, as they come where requests do not queue.
+    ///
+    /// # Errors
+    /// As the first clause.
+    pub fn nothing_need_be_resident_or_completed(&self) -> Result<(), Breach> {
+        self.asking("answers without a history are candidates").plans(1, Told::Late).map(drop)
+    }
+
+    /// Where the base model on the full prompt is the only candidate it is chosen.
+    ///
+    /// # Errors
+    /// As the first clause.
+    pub fn the_base_model_alone_is_choice_enough(&self) -> Result<(), Breach> {
+        let method = MethodSpec { compressor: None, ..self.method.clone() };
+        let parts = Parts::random(&method, 1, &[Level::FULL]);
+        let clause = "answers are candidates where there is one only";
+        let asking = Asking { scene: parts.scene(&method), parts, ..self.asking(clause) };
+        asking.plans(1, Told::All).map(drop)
+    }
+
+    fn asking(&self, clause: &'static str) -> Asking<'_> {
+        let parts = Parts::random(&self.method, 1, &Level::LADDER);
+        let scene = parts.scene(&self.method);
+        Asking { contract: self, clause, scene, parts, trace: random_trace(1, REQUESTS) }
+    }
+}
+
+/// A clause being looked at: on which scene, with which requests.
+struct Asking<'a> {
+    contract: &'a Contract,
+    clause: &'static str,
+    scene: Scene,
+    parts: Parts,
+    trace: Trace,
+}
+
+impl Asking<'_> {
+    fn breach(&self, found: impl fmt::Display) -> Breach {
+        Breach { clause: self.clause, found: found.to_string() }
+    }
+
+    /// The plans of a new policy for the trace's requests, each of them a candidate.
+    fn plans(&self, seed: u64, told: Told) -> Result<Vec<Plan>, Breach> {
+        let sound = "scenes and traces of the contract are sound";
+        let bounds = self.scene.bounds(&self.trace).expect(sound);
+        let facts = self.scene.annotate(&self.trace).expect(sound);
+        let mut policy = (self.contract.make)(&self.scene, &self.trace, seed)
+            .map_err(|error| self.breach(format!("it cannot be made: {error}")))?;
+        let (mut resident, mut now) = (None, SimTime::ZERO);
+        let (mut plans, mut untold) = (Vec::new(), Vec::new());
+        for (request, &bounds) in self.trace.requests.iter().zip(&bounds) {
+            let service = ServiceView { now, resident, queued: request.id as usize % 4 };
+            let plan = policy.plan(RequestView::new(request, bounds), service);
+            policy.settle().map_err(|error| self.breach(error))?;
+            self.check_candidate(request.id, plan)?;
+            let outcome = self.outcome(request, bounds, plan, service, told, &facts);
+            if told == Told::Late {
+                untold.push(outcome);
+            } else {
+                policy.observe(&outcome);
+                (resident, now) = (Some(plan.level), outcome.completion());
+            }
+            plans.push(plan);
+        }
+        untold.iter().rev().for_each(|outcome| policy.observe(outcome));
+        match policy.fallbacks() {
+            Some(count) if count > plans.len() => {
+                Err(self.breach(format!("{count} decisions of {} put aside", plans.len())))
+            }
+            _ => Ok(plans),
+        }
+    }
+
+    fn check_candidate(&self, id: u64, plan: Plan) -> Result<(), Breach> {
+        if self.scene.candidates().iter().any(|candidate| candidate.plan == plan) {
+            return Ok(());
+        }
+        let Plan { level, prompt_ratio } = plan;
+        Err(self.breach(format!("request {id} got ⟨{level}, {prompt_ratio}⟩, which is none")))
+    }
+
+    fn outcome(
+        &self,
+        request: &Request,
+        bounds: Bounds,
+        plan: Plan,
+        service: ServiceView,
+        told: Told,
+        facts: &Annotations,
+    ) -> Outcome {
+        let candidate = self.scene.resolve(plan).expect("the plan is a candidate");
+        let facts = facts.get(request.id).expect("facts are of the whole trace");
+        let mut execution = self.scene.phases(&candidate, facts, service.resident);
+        if told != Told::Times {
+            execution.correct = self.scene.correct(&candidate, facts.row);
+        }
+        Outcome { request: *request, bounds, plan, start: service.now, execution }
+    }
+
+    /// Refuses two lists of plans that differ.
+    fn same(&self, one: &[Plan], other: &[Plan]) -> Result<(), Breach> {
+        match one.iter().zip(other).position(|(one, other)| one != other) {
+            None => Ok(()),
+            Some(id) => Err(self.breach(format!("request {id} got another plan"))),
+        }
+    }
+}

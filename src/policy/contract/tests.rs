@@ -1,0 +1,125 @@
+//! Every built-in policy keeps the contract; policies that break one clause each are caught.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::super::testing::plan;
+use super::*;
+use crate::policy_contract;
+use crate::units::Ratio;
+
+/// The first standard method of this kind.
+fn built_in(kind: &str) -> Contract {
+    let mut methods = standard_methods().into_iter();
+    Contract::of_method(methods.find(|method| method.policy.kind() == kind).unwrap())
+}
+
+policy_contract!(elastic_profile, built_in("elastic-profile"));
+policy_contract!(elastilm, built_in("elastilm"));
+policy_contract!(random_feasible, built_in("random-feasible"));
+policy_contract!(oracle, built_in("oracle").clairvoyant());
+policy_contract!(full, built_in("full"));
+policy_contract!(lpruner, built_in("lpruner"));
+
+#[test]
+fn every_standard_method_keeps_the_contract() {
+    for method in standard_methods() {
+        let (name, kind) = (method.name.clone(), method.policy.kind());
+        let mut contract = Contract::of_method(method);
+        contract.knows_answers = kind == "oracle";
+        contract.check().unwrap_or_else(|breach| panic!("{name}: {breach}"));
+    }
+}
+
+/// A policy as a function, with a place to remember.
+struct Scripted<F>(F, usize);
+
+impl<F> fmt::Debug for Scripted<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scripted")
+    }
+}
+
+impl<F: FnMut(&mut usize, RequestView<'_>, ServiceView) -> Plan + Send> Policy for Scripted<F> {
+    fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
+        (self.0)(&mut self.1, request, service)
+    }
+
+    fn observe(&mut self, _outcome: &Outcome) {
+        self.1 += 1;
+    }
+
+    fn fallbacks(&self) -> Option<usize> {
+        Some(self.1)
+    }
+}
+
+fn scripted(
+    rule: impl FnMut(&mut usize, RequestView<'_>, ServiceView) -> Plan + Send + Clone + 'static,
+) -> Contract {
+    Contract::new(move |_, _, _| Ok(Box::new(Scripted(rule.clone(), 0))))
+}
+
+fn told(contract: &Contract) -> String {
+    contract.check().unwrap_err().to_string()
+}
+
+#[test]
+fn a_plan_that_is_no_candidate_is_caught() {
+    let contract =
+        scripted(|_, _, _| Plan { level: Level::FULL, prompt_ratio: Ratio::percent(55) });
+    insta::assert_snapshot!(told(&contract), @"a policy's answers are candidates: request 0 got ⟨100 %, 55 %⟩, which is none");
+}
+
+#[test]
+fn a_policy_that_chooses_otherwise_another_time_is_caught() {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    let contract = scripted(|_, _, _| {
+        plan(if ASKED.fetch_add(1, Ordering::Relaxed) < 400 { 50 } else { 100 }, 100)
+    });
+    insta::assert_snapshot!(told(&contract), @"a policy's plans are equal for equal seeds: request 0 got another plan");
+}
+
+#[test]
+fn a_policy_that_looks_the_right_answers_up_is_caught_unless_it_says_so() {
+    let breach = told(&built_in("oracle"));
+    let clause = "a policy's plans do not depend on the right answers: request ";
+    assert!(breach.starts_with(clause), "{breach}");
+    built_in("oracle").clairvoyant().check().unwrap();
+}
+
+#[test]
+fn a_policy_that_counts_the_requests_of_its_trace_is_caught() {
+    let contract = Contract::new(|_, trace, _| {
+        let level = if trace.requests.len() as u64 == REQUESTS { 50 } else { 100 };
+        Ok(Box::new(Scripted(move |_: &mut usize, _: RequestView<'_>, _| plan(level, 100), 0)))
+    });
+    insta::assert_snapshot!(told(&contract), @"a policy's plans do not depend on requests to come: request 0 got another plan");
+}
+
+#[test]
+fn a_policy_that_gives_hopeless_requests_up_is_caught() {
+    let contract = scripted(|_, request, _| {
+        let hopeless = matches!(request.slo(), Slo::Absolute { .. });
+        plan(if hopeless { 0 } else { 100 }, 100)
+    });
+    insta::assert_snapshot!(told(&contract), @"a policy's answers to objectives that nothing meets are candidates: request 0 got ⟨0 %, 100 %⟩, which is none");
+}
+
+#[test]
+fn a_policy_that_needs_a_resident_level_is_caught() {
+    let contract = scripted(|seen, _, service| {
+        plan(if *seen == 0 && service.queued == 3 { 0 } else { 100 }, 100)
+    });
+    insta::assert_snapshot!(told(&contract), @"a policy's answers without a history are candidates: request 3 got ⟨0 %, 100 %⟩, which is none");
+}
+
+#[test]
+fn a_policy_that_assumes_smaller_levels_is_caught() {
+    insta::assert_snapshot!(told(&scripted(|_, _, _| plan(50, 100))), @"a policy's answers are candidates where there is one only: request 0 got ⟨50 %, 100 %⟩, which is none");
+}
+
+#[test]
+fn a_policy_that_cannot_be_made_is_caught() {
+    let contract = Contract::new(|_, _, _| Err(crate::Error::new("mine", "no such file")));
+    insta::assert_snapshot!(told(&contract), @"a policy's answers are candidates: it cannot be made: mine: no such file");
+}
