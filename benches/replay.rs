@@ -3,8 +3,10 @@
 //! The floor is the event kernel with an executor and a policy that do nothing; what a policy and
 //! the cost model add is the distance from it.
 
+use std::hint::black_box;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -15,7 +17,7 @@ use pliant::outcome::{Execution, Outcome};
 use pliant::plan::Plan;
 use pliant::policy::{Policy, Scene, ServiceView};
 use pliant::profile::DeviceProfile;
-use pliant::request::RequestView;
+use pliant::request::{Bounds, RequestView};
 use pliant::sim::{OutcomeSink, ServiceOptions, replay};
 use pliant::trace::{SynthSpec, Trace, synthesize};
 
@@ -59,7 +61,8 @@ fn setting() -> Result<(Trace, Vec<Scene>)> {
     let profile = DeviceProfile::load(&within(&device.dir))?;
     let external = format!(
         "name = \"external, in Python\"\nfamily = \"width\"\ncompressor = \"structured\"\n\
-         policy = {{ kind = \"external\", command = [\"python3\", \"{}/examples/python/nominal.py\"] }}",
+         policy = {{ kind = \"external\", command = [\"python3\", \"-B\", \"{}/examples/python/nominal.py\"], \
+         share_core = true }}",
         env!("CARGO_MANIFEST_DIR")
     );
     let external = toml::from_str(&external).expect("the method is sound");
@@ -89,9 +92,10 @@ fn replays(criterion: &mut Criterion) {
         });
     });
     for scene in &scenes {
-        // Seven seconds a pass, against less than a tenth of one.
+        // Seconds a pass, against less than a tenth of one.
         let external = scene.method().policy.is_external();
         group.sample_size(if external { 10 } else { 100 });
+        let batch = if external { BatchSize::PerIteration } else { BatchSize::LargeInput };
         group.bench_function(scene.method().name.as_str(), |bencher| {
             let players =
                 || Ok::<_, pliant::Error>((scene.policy(&trace, 1)?, scene.executor(&trace)?));
@@ -104,12 +108,62 @@ fn replays(criterion: &mut Criterion) {
                         .expect("the cost model knows every plan");
                     sink.right
                 },
-                BatchSize::LargeInput,
+                batch,
             );
         });
     }
     group.finish();
 }
 
-criterion_group!(benches, replays);
+/// The external policy in as many replications at a time as there are cores, as an experiment runs
+/// them.
+fn replications(criterion: &mut Criterion) {
+    let (trace, scenes) = setting().expect("the bench's files are sound");
+    let scene = scenes.iter().find(|scene| scene.method().policy.is_external());
+    let scene = scene.expect("the bench has an external method");
+    let bounds = scene.bounds(&trace).expect("the bench's trace is sound");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut group = criterion.benchmark_group("replications");
+    group.throughput(Throughput::Elements(u64::from(REQUESTS) * cores as u64));
+    group.sample_size(10);
+    group.bench_function("external, in Python, one on every core", |bencher| {
+        bencher.iter_custom(|passes| {
+            let started = Barrier::new(cores + 1);
+            (0..passes).map(|_| all_at_once(cores, &started, scene, &trace, &bounds)).sum()
+        });
+    });
+    group.finish();
+}
+
+/// The time from when all programs have started to when the last one is asked no more.
+fn all_at_once(
+    cores: usize,
+    started: &Barrier,
+    scene: &Scene,
+    trace: &Trace,
+    bounds: &[Bounds],
+) -> Duration {
+    let one = || {
+        let mut policy = scene.policy(trace, 1).expect("the scene fits the trace");
+        let mut executor = scene.executor(trace).expect("the scene fits the trace");
+        started.wait();
+        let (mut sink, service) = (Counting::default(), ServiceOptions::default());
+        let (policy, executor) = (policy.as_mut(), executor.as_mut());
+        replay(&trace.requests, bounds, policy, executor, &service, &mut sink)
+            .expect("the cost model knows every plan");
+        black_box(sink.right);
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(one)).collect();
+        started.wait();
+        #[expect(clippy::disallowed_methods, reason = "what a benchmark measures")]
+        let asked = Instant::now();
+        for thread in threads {
+            thread.join().expect("no replication panics");
+        }
+        asked.elapsed()
+    })
+}
+
+criterion_group!(benches, replays, replications);
 criterion_main!(benches);

@@ -1,9 +1,11 @@
 //! A plan: how the service will answer one request.
 
+use serde::Serialize;
+
 use crate::units::{Level, Ratio};
 
 /// ⟨sub-model level, prompt ratio⟩ within the family and compressor of a method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Plan {
     /// Which sub-model answers.
     pub level: Level,

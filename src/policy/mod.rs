@@ -39,6 +39,7 @@ pub mod one_prompt;
 mod oracle;
 mod random_feasible;
 mod scene;
+mod seen;
 mod size_rule;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -51,6 +52,7 @@ pub use external::{Bill, ExternalSpec};
 pub use facts::{Annotations, Facts};
 pub use method::{Description, MethodSpec, PolicySpec, standard_methods};
 pub use scene::Scene;
+pub use seen::{Seen, StatedBounds, StatedSlo};
 pub use size_rule::{Reading, SizeRule, SizeSpec};
 
 /// What a policy may know of the service when it is asked.

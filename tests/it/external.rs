@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use crate::bench_files;
-use crate::support::{pliant, skipped};
+use crate::support::{pliant, python};
 
 /// The bench's experiment with one more method, called `mine`, that runs `arguments` under Python.
 fn folder(arguments: &[&str]) -> Option<tempfile::TempDir> {
-    if Command::new("python3").arg("-V").output().is_err() {
-        skipped("python3");
+    if !python() {
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -36,7 +34,7 @@ fn metrics(folder: &Path) -> Vec<String> {
 fn the_python_example_reaches_what_its_rule_reaches_in_rust() {
     let example =
         concat!(env!("CARGO_MANIFEST_DIR"), "/examples/python/accuracy_first.py").to_owned();
-    let Some(folder) = folder(&[&example]) else { return };
+    let Some(folder) = folder(&["-B", &example]) else { return };
     pliant(folder.path()).args(["run", "experiment.toml"]).assert().success().stderr_eq("");
     let rows = metrics(folder.path());
     let of = |method: &str| -> Vec<_> {

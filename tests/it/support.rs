@@ -35,3 +35,12 @@ pub fn skipped(needed: &str) {
     let line = format!("\nSKIPPED {test}: needs {needed}\n");
     std::io::stdout().write_all(line.as_bytes()).expect("standard output is open");
 }
+
+/// Whether there is a Python; where there is none the calling test cannot run and says so.
+pub fn python() -> bool {
+    let found = std::process::Command::new("python3").arg("-V").output().is_ok();
+    if !found {
+        skipped("python3");
+    }
+    found
+}

@@ -11,6 +11,9 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use super::core::SharedCore;
+
 /// The longest line that a policy may say.
 pub(super) const LINE_BYTES_MAX: usize = 1 << 16;
 
@@ -53,11 +56,19 @@ pub(super) struct Process {
     consumed: usize,
     filled: usize,
     timeout: Duration,
+    /// Held as long as the child lives.
+    #[cfg(target_os = "linux")]
+    _core: Option<SharedCore>,
 }
 
 impl Process {
-    /// Starts `command`, its program first. Its errors go where ours go.
-    pub fn start(command: &[String]) -> io::Result<Self> {
+    /// Starts `command`, its program first, on a core with this thread if `share_core`. Its errors go
+    /// where ours go.
+    pub fn start(command: &[String], share_core: bool) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        let core = share_core.then(SharedCore::take).transpose()?;
+        #[cfg(not(target_os = "linux"))]
+        let _ = share_core;
         let (input, child_input) = UnixStream::pair()?;
         let (output, child_output) = UnixStream::pair()?;
         let child = Command::new(&command[0])
@@ -67,7 +78,17 @@ impl Process {
             .spawn()?;
         let buffer = vec![0; LINE_BYTES_MAX].into();
         let timeout = Duration::ZERO;
-        Ok(Self { child, input, output, buffer, consumed: 0, filled: 0, timeout })
+        Ok(Self {
+            child,
+            input,
+            output,
+            buffer,
+            consumed: 0,
+            filled: 0,
+            timeout,
+            #[cfg(target_os = "linux")]
+            _core: core,
+        })
     }
 
     /// Gives it `timeout` for every line from now on.

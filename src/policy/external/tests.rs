@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::super::contract::Contract;
 use super::super::testing::{Bench, REQUEST, plan};
+use super::super::{MethodSpec, PolicySpec, standard_methods};
 use super::*;
 use crate::request::{Bounds, Request, RequestView, Slo};
 use crate::units::SimTime;
@@ -37,8 +39,12 @@ fn failure(body: &str, timeout_ms: u64) -> Option<String> {
 }
 
 fn start(bench: &Bench, script: &str, timeout_ms: u64) -> Result<External> {
-    let command = ["python3", "-c", script].map(String::from).into();
-    let spec = ExternalSpec { command, timeout_ms, bill: Bill::Measured };
+    start_command(bench, ["python3", "-c", script], timeout_ms)
+}
+
+fn start_command(bench: &Bench, command: [&str; 3], timeout_ms: u64) -> Result<External> {
+    let command = command.map(String::from).into();
+    let spec = ExternalSpec { command, timeout_ms, bill: Bill::Measured, share_core: false };
     let facts = bench.scene.annotate(&bench.trace).unwrap();
     External::new(&spec, bench.scene.clone(), facts, &bench.trace, 1)
 }
@@ -55,6 +61,11 @@ fn python() -> bool {
     found
 }
 
+fn example(bench: &Bench, name: &str) -> External {
+    let path = format!("{}/examples/python/{name}", env!("CARGO_MANIFEST_DIR"));
+    start_command(bench, ["python3", "-B", &path], 10_000).unwrap()
+}
+
 /// The bench's table: of plans within 50 ms, ⟨50 %, 100 %⟩ and ⟨100 %, 50 %⟩ are right at 0.5, and the
 /// former is lighter, as `elastic-profile` has it.
 #[test]
@@ -63,11 +74,7 @@ fn the_python_examples_choose_as_their_rules_say() {
         return;
     }
     let bench = Bench::elastic();
-    let example = |name: &str| {
-        let path = format!("{}/examples/python/{name}", env!("CARGO_MANIFEST_DIR"));
-        std::fs::read_to_string(path).unwrap()
-    };
-    let mut policy = start(&bench, &example("accuracy_first.py"), 10_000).unwrap();
+    let mut policy = example(&bench, "accuracy_first.py");
     let mut built_in = bench.policy("elastic-profile");
     for (ttft, tpot) in [(100, 10), (50, 10), (50, 5), (30, 5), (1, 1)] {
         let request = bench.request(ttft, tpot);
@@ -77,7 +84,7 @@ fn the_python_examples_choose_as_their_rules_say() {
             assert_eq!(chosen, bench.ask(&mut *built_in, &request, resident), "{ttft}, {tpot}");
         }
     }
-    let mut nominal = start(&bench, &example("nominal.py"), 10_000).unwrap();
+    let mut nominal = example(&bench, "nominal.py");
     let relative = |ttft, tpot| {
         let percent = crate::units::Ratio::percent;
         Request {
@@ -98,6 +105,46 @@ fn the_python_examples_choose_as_their_rules_say() {
         assert_eq!(nominal.plan(RequestView::new(&request, bounds), service), expected);
         nominal.settle().unwrap();
     }
+}
+
+/// Taken up after 4 ms of waiting, of 54 ms 50 are left: ⟨50 %, 100 %⟩ and ⟨100 %, 50 %⟩, right at
+/// 0.5, take that long, and the former comes first. After 5 ms ⟨50 %, 50 %⟩ is left, after 40 nothing:
+/// it is the quickest too.
+#[test]
+fn the_wait_aware_example_counts_the_wait() {
+    if !python() {
+        return;
+    }
+    let bench = Bench::elastic();
+    let mut policy = example(&bench, "wait_aware.py");
+    let request = bench.request(54, 10);
+    let bounds = bench.scene.bounds(&Trace { requests: vec![request], ..bench.trace.clone() });
+    let bounds = bounds.unwrap()[0];
+    for (waited_ms, expected) in [(4, plan(50, 100)), (5, plan(50, 50)), (40, plan(50, 50))] {
+        let now = SimTime::ZERO + Duration::from_millis(waited_ms);
+        let service = ServiceView { now, resident: None, queued: 1 };
+        let view = RequestView::new(&request, bounds);
+        assert_eq!(policy.plan(view, service), expected, "{waited_ms}");
+        policy.settle().unwrap();
+    }
+}
+
+/// A program is a policy like any other.
+#[test]
+fn a_policy_in_python_keeps_the_contract() {
+    if !python() {
+        return;
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/python/wait_aware.py");
+    let command = ["python3", "-B", path].map(String::from).into();
+    let policy = PolicySpec::External(ExternalSpec {
+        command,
+        timeout_ms: 60_000,
+        bill: Bill::Profile,
+        share_core: true,
+    });
+    let method = MethodSpec { policy, ..standard_methods().remove(0) };
+    Contract::of_method(method).check().unwrap_or_else(|breach| panic!("{breach}"));
 }
 
 #[test]
@@ -175,7 +222,7 @@ fn who_does_not_shake_hands_is_refused_before_the_first_request() {
     let bench = Bench::elastic();
     let facts = bench.scene.annotate(&bench.trace).unwrap();
     let command = vec!["no-such-program".to_owned()];
-    let spec = ExternalSpec { command, timeout_ms: 1, bill: Bill::Profile };
+    let spec = ExternalSpec { command, timeout_ms: 1, bill: Bill::Profile, share_core: true };
     let error = External::new(&spec, bench.scene.clone(), facts, &bench.trace, 1).unwrap_err();
     assert!(error.to_string().contains("command \"no-such-program\": policy cannot be started"));
 }
@@ -192,8 +239,8 @@ fn messages_have_the_keys_of_the_schema() {
     let bounds = bench.scene.bounds(&bench.trace).unwrap()[0];
     let view = RequestView::new(&request, bounds);
     let service = ServiceView { now: SimTime::ZERO, resident: None, queued: 0 };
-    let mut question = Question::new(view, service, facts.get(REQUEST).unwrap(), ["app", "quiz"]);
-    question.forecasts = Some(Vec::new());
+    let seen = Seen::new(view, service, facts.get(REQUEST).unwrap(), ["app", "quiz"]);
+    let question = Question { seen, forecasts: Some(Vec::new()) };
     let execution = crate::outcome::Execution::default();
     let outcome = Outcome { request, bounds, plan: Plan::FULL, start: SimTime::ZERO, execution };
     let said = [
