@@ -20,6 +20,7 @@ mod elastify;
 mod engine_args;
 #[cfg(feature = "engine")]
 mod engine_runs;
+mod explain;
 mod output;
 mod policy;
 #[cfg(feature = "engine")]
@@ -54,7 +55,7 @@ enum Command {
     Check(check::Args),
     /// Fetch or list the weights and data that the engine needs
     Assets(assets::Args),
-    /// List or describe methods
+    /// List or describe methods, explain a decision
     Policy(policy::Args),
     /// Make a model elastic: importance, order, allocation
     #[cfg(feature = "engine")]

@@ -34,12 +34,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what a policy saw of one request, what it chose, what came of it, and what else there was
+    Explain(super::explain::Args),
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::List { json } => list(json)?,
         Command::Describe { method, json } => describe(&named(&method)?, json)?,
+        Command::Explain(args) => super::explain::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::spec::{Experiment, TraceSource};
 use crate::digest::sha256_file;
@@ -16,33 +16,33 @@ use crate::report::{FigureInputs, FigureSpec, LatencyInput, QualityInput};
 use crate::sim::ServiceOptions;
 
 /// `manifest.toml`: the same for the same commit, inputs and seeds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    experiment: String,
-    pliant: &'static str,
+    pub(super) experiment: String,
+    pliant: String,
     /// Absent outside a checkout.
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
     /// Whether the program's sources differ from the commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     sources_modified: Option<bool>,
-    executor: String,
-    first_seed: u64,
+    pub(super) executor: String,
+    pub(super) first_seed: u64,
     seeds: u32,
-    split: &'static str,
+    split: String,
     /// What a reader should know of the traces, a sentence each.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
-    service: ServiceOptions,
+    pub(super) service: ServiceOptions,
     /// What the executor says of itself.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     runtime: BTreeMap<String, String>,
     /// How many items synthesised traces draw from, by dataset: those of the replay half that
     /// every method has all answers to.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     items: BTreeMap<String, usize>,
     /// SHA-256 of every input file, by its path as the experiment states it.
-    inputs: BTreeMap<String, String>,
+    pub(super) inputs: BTreeMap<String, String>,
     /// What figures of profiles show.
     figures: FigureInputs,
 }
@@ -67,13 +67,13 @@ impl Manifest {
         }
         Ok(Self {
             experiment: experiment.name.clone(),
-            pliant: env!("CARGO_PKG_VERSION"),
+            pliant: env!("CARGO_PKG_VERSION").to_owned(),
             sources_modified: commit.as_ref().map(|commit| commit.sources_modified),
             commit: commit.map(|commit| commit.id),
             executor: executor.to_owned(),
             first_seed: experiment.spec.first_seed,
             seeds: experiment.spec.seeds,
-            split: Split::RULE,
+            split: Split::RULE.to_owned(),
             notes,
             service: experiment.spec.service,
             runtime,
@@ -81,6 +81,14 @@ impl Manifest {
             inputs,
             figures: figures(experiment),
         })
+    }
+
+    /// Reads the manifest in the file `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no manifest.
+    pub fn load(path: &Path) -> Result<Self> {
+        files::read_toml(path)
     }
 
     /// Writes the manifest to the file `path`.

@@ -13,14 +13,19 @@
 //! DIR/manifest.toml     what it was made from; written last, so its presence means completeness
 //! ```
 
+mod explain;
+mod explanation;
 mod failures;
 mod grid;
 mod items;
 mod manifest;
 mod predictions;
+mod recorded;
 mod runner;
 mod spec;
 
+pub use explain::{Which, explain};
+pub use explanation::{ExplainWarning, Explanation, Happened, Source};
 pub use failures::Failure;
 pub use items::item_pools;
 pub use manifest::Manifest;

@@ -54,7 +54,11 @@ impl StoredRun {
         seeds.into_iter().map(load).collect()
     }
 
-    fn load(path: &Path, label: CellLabel, seed: u64) -> Result<Self> {
+    /// Reads the file `path` of the cell `label` under `seed`.
+    ///
+    /// # Errors
+    /// If it cannot be read, lacks a column, or contradicts itself.
+    pub fn load(path: &Path, label: CellLabel, seed: u64) -> Result<Self> {
         let mut run =
             Self { label, seed, apps: Vec::new(), datasets: Vec::new(), outcomes: Vec::new() };
         for (line, row) in read_lines::<Row>(path, |_| Ok(()))? {

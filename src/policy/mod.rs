@@ -24,6 +24,7 @@ use crate::plan::Plan;
 use crate::request::RequestView;
 use crate::units::{Level, SimTime};
 
+mod alternatives;
 mod choice;
 pub mod contract;
 mod costs;
@@ -46,6 +47,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use alternatives::{Alternative, Alternatives};
 pub use costs::{Candidate, Forecast};
 pub use elastilm::LiveHead;
 pub use external::{Bill, ExternalSpec};

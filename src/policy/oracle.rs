@@ -5,15 +5,17 @@
 //! if there is none it chooses as `elastic-profile`. So no other policy over the same candidates
 //! and with the same resident level meets an objective with a right answer where it does not.
 
-use super::choice::weight;
+use super::choice::{Forecaster, weight};
+use super::costs::Candidate;
 use super::elastic_profile::ElasticProfile;
-use super::facts::Annotations;
+use super::facts::{Annotations, Facts};
 use super::scene::Scene;
 use super::{Policy, ServiceView};
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::request::RequestView;
+use crate::request::{Bounds, RequestView};
 use crate::trace::Trace;
+use crate::units::Level;
 
 /// The policy; see the module.
 #[derive(Debug)]
@@ -32,17 +34,25 @@ impl Policy for Oracle {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
         let forecaster = self.otherwise.forecaster();
         let facts = forecaster.facts(request);
-        let scene = &forecaster.scene;
-        let right = scene
-            .candidates()
-            .iter()
-            .filter(|candidate| scene.correct(candidate, facts.row) == Some(true));
-        let best = forecaster
-            .feasible(right, facts, service.resident, request.bounds())
-            .min_by_key(|(candidate, forecast)| weight(candidate, forecast))
-            .map(|(candidate, _)| candidate.plan);
-        best.unwrap_or_else(|| self.otherwise.plan(request, service))
+        lightest_right(forecaster, facts, service.resident, request.bounds())
+            .unwrap_or_else(|| self.otherwise.plan(request, service))
     }
+}
+
+/// The lightest plan that is predicted to meet `bounds` and answers rightly, if there is one.
+pub(super) fn lightest_right(
+    forecaster: &Forecaster,
+    facts: &Facts,
+    resident: Option<Level>,
+    bounds: Bounds,
+) -> Option<Plan> {
+    let scene = &forecaster.scene;
+    let is_right = |candidate: &&Candidate| scene.correct(candidate, facts.row) == Some(true);
+    let right = scene.candidates().iter().filter(is_right);
+    forecaster
+        .feasible(right, facts, resident, bounds)
+        .min_by_key(|(candidate, forecast)| weight(candidate, forecast))
+        .map(|(candidate, _)| candidate.plan)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ mod check;
 mod elastify;
 #[cfg(feature = "engine")]
 mod engine;
+mod examples;
 mod experiment;
+mod explain;
 mod external;
 mod policy;
 mod profiles;

@@ -1,0 +1,183 @@
+//! What else a request could have been answered with: each candidate as the policy saw it, and what
+//! would have come of it (a counterfactual log).
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::choice::{Forecaster, weight};
+use super::costs::{Candidate, Forecast};
+use super::facts::{Annotations, Facts};
+use super::oracle::lightest_right;
+use super::scene::Scene;
+use crate::plan::Plan;
+use crate::profile::Answer;
+use crate::request::{Bounds, RequestView};
+use crate::units::{Energy, Level, millis};
+
+/// One candidate for one request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Alternative {
+    /// Which.
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// Predicted, unqueued: deciding, cutting, switching and prefill.
+    pub ttft_ms: f64,
+    /// Predicted, per output token after the first.
+    pub tpot_ms: f64,
+    /// Predicted, unqueued, to the last token.
+    pub e2e_ms: f64,
+    /// Predicted, where the device's power is known.
+    pub energy_mj: Option<f64>,
+    /// Whether the prediction meets the objective and leaves the method's margin of it.
+    pub feasible: bool,
+    /// Share of the dataset's estimate items that it answers rightly.
+    pub expected_accuracy: Option<f64>,
+    /// Probability that it answers this prompt rightly, by the decision-head's stored answer.
+    pub head_probability: Option<f32>,
+    /// Whether it answers rightly. No policy but an oracle sees this.
+    pub correct: Option<bool>,
+    /// Whether it would have met the objective, the wait included. No policy sees this.
+    pub in_time: bool,
+}
+
+/// The candidates of one request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Alternatives {
+    /// By rising level, then prompt ratio.
+    pub candidates: Vec<Alternative>,
+    /// What an oracle over the same candidates would choose: the lightest that answers rightly and
+    /// is predicted to meet the objective. `None` if there is none.
+    pub oracle: Option<Plan>,
+    /// The lightest that answers rightly in time, the wait included; `None` if nothing helped.
+    pub hindsight: Option<Plan>,
+    /// The plan that the decision-head's stored answer names for the objective, if it names plans.
+    pub head_plan: Option<Plan>,
+}
+
+impl Scene {
+    /// What `request` of the dataset of this name could have been answered with, when `resident`
+    /// was in memory and it had `waited`.
+    ///
+    /// # Panics
+    /// If the request is not of the trace that `facts` are of.
+    #[must_use]
+    pub fn alternatives(
+        &self,
+        facts: Annotations,
+        request: RequestView<'_>,
+        dataset: &str,
+        resident: Option<Level>,
+        waited: Duration,
+    ) -> Alternatives {
+        let forecaster = Forecaster { scene: self.clone(), facts };
+        let (facts, bounds) = (forecaster.facts(request), request.bounds());
+        // Waiting draws nothing that counts.
+        let waited = if let Bounds::Energy(_) = bounds { Duration::ZERO } else { waited };
+        let feasible: Vec<Plan> = forecaster
+            .feasible(self.candidates().iter(), facts, resident, bounds)
+            .map(|(candidate, _)| candidate.plan)
+            .collect();
+        let mut hindsight: Option<(Duration, Plan)> = None;
+        let mut alternative = |candidate: &Candidate| {
+            let predicted = self.forecast(candidate, facts, resident);
+            let with_wait = Forecast { ttft: predicted.ttft + waited, ..predicted };
+            let (in_time, correct) = (with_wait.meets(bounds), self.correct(candidate, facts.row));
+            if in_time && correct == Some(true) {
+                hindsight = hindsight.into_iter().chain([weight(candidate, &predicted)]).min();
+            }
+            Alternative {
+                plan: candidate.plan,
+                ttft_ms: millis(predicted.ttft),
+                tpot_ms: millis(predicted.tpot),
+                e2e_ms: millis(predicted.total()),
+                energy_mj: predicted.energy().map(Energy::as_millijoules_f64),
+                feasible: feasible.contains(&candidate.plan),
+                expected_accuracy: self.expected_accuracy(candidate, dataset),
+                head_probability: self.head_probability(facts, candidate.plan),
+                correct,
+                in_time,
+            }
+        };
+        let candidates = self.candidates().iter().map(&mut alternative).collect();
+        Alternatives {
+            candidates,
+            oracle: lightest_right(&forecaster, facts, resident, bounds),
+            hindsight: hindsight.map(|(_, plan)| plan),
+            head_plan: self.head_plan(request, facts),
+        }
+    }
+
+    fn head_probability(&self, facts: &Facts, plan: Plan) -> Option<f32> {
+        self.decision(facts.row)?.probability(plan)
+    }
+
+    fn head_plan(&self, request: RequestView<'_>, facts: &Facts) -> Option<Plan> {
+        let decision = self.decision(facts.row)?;
+        if let Answer::Soft(_) = decision.answer {
+            return None;
+        }
+        let (ttft, tpot) = self.objective_shares(request, facts);
+        decision.plan(ttft, tpot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, hard, plan, soft};
+    use super::*;
+    use crate::request::Slo;
+
+    // The bench (see `testing`): ⟨100, 100⟩ takes 100 ms and 10 ms, ⟨50, 100⟩ 50 and 5, ⟨100, 50⟩ 50
+    // and 10, ⟨50, 50⟩ 25 and 5; a switch takes 4 ms; the item is answered rightly on the full
+    // prompt only.
+
+    fn alternatives(bench: &Bench, ttft_ms: u64, waited_ms: u64) -> Alternatives {
+        let request = bench.request(ttft_ms, 10);
+        let Slo::Absolute { ttft, tpot } = request.slo else { unreachable!() };
+        let view = RequestView::new(&request, Bounds::Latency { ttft, tpot });
+        let facts = bench.scene.annotate(&bench.trace).unwrap();
+        let waited = Duration::from_millis(waited_ms);
+        bench.scene.alternatives(facts, view, "quiz", Some(Level::percent(50)), waited)
+    }
+
+    #[test]
+    fn each_candidate_has_what_was_predicted_and_what_would_have_come_of_it() {
+        let seen = alternatives(&Bench::elastic(), 54, 0);
+        let rows = seen.candidates.iter().map(|one| {
+            (one.plan, one.ttft_ms, one.tpot_ms, one.feasible, one.expected_accuracy, one.correct)
+        });
+        // With 50 % resident a plan of 100 % switches for 4 ms.
+        let expected = [
+            (plan(50, 50), 25.0, 5.0, true, Some(0.25), Some(false)),
+            (plan(50, 100), 50.0, 5.0, true, Some(0.5), Some(true)),
+            (plan(100, 50), 54.0, 10.0, true, Some(0.5), Some(false)),
+            (plan(100, 100), 104.0, 10.0, false, Some(0.75), Some(true)),
+        ];
+        assert_eq!(rows.collect::<Vec<_>>(), expected);
+        assert_eq!((seen.oracle, seen.hindsight), (Some(plan(50, 100)), Some(plan(50, 100))));
+        assert_eq!(seen.head_plan, None);
+    }
+
+    #[test]
+    fn a_wait_that_no_policy_counts_makes_the_difference_between_oracle_and_hindsight() {
+        let seen = alternatives(&Bench::elastic(), 54, 5);
+        let in_time: Vec<_> = seen.candidates.iter().map(|one| one.in_time).collect();
+        assert_eq!(in_time, [true, false, false, false]);
+        assert!(seen.candidates[1].feasible, "it was predicted to meet the objective");
+        assert_eq!((seen.oracle, seen.hindsight), (Some(plan(50, 100)), None));
+        // Where both full-prompt plans are in time the lighter is enough.
+        assert_eq!(alternatives(&Bench::elastic(), 200, 5).hindsight, Some(plan(50, 100)));
+    }
+
+    #[test]
+    fn the_stored_answer_of_the_decision_head_is_shown() {
+        let seen = alternatives(&Bench::decided(soft(&[(plan(50, 100), 0.25)])), 54, 0);
+        let probabilities: Vec<_> =
+            seen.candidates.iter().map(|one| one.head_probability).collect();
+        assert_eq!(probabilities, [Some(0.0), Some(0.25), Some(0.0), Some(0.0)]);
+        // Bounds of 54 and 10 ms are ⟨54 %, 100 %⟩ of the full model's 100 and 10: token 50.
+        let head = hard(&[(50, 100, plan(100, 50))]);
+        assert_eq!(alternatives(&Bench::decided(head), 54, 0).head_plan, Some(plan(100, 50)));
+    }
+}
