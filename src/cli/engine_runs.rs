@@ -76,7 +76,14 @@ impl EngineRuns {
         let model = self.model(&method.family)?;
         let open = |name: &str| SharedHead::open(&head_path(name), scene, trace, &self.datasets);
         let head = method.policy.decisions().map(open).transpose()?;
-        let executor = EngineExecutor::new(model, &self.datasets, compressor, head.clone(), trace)?;
+        let executor = EngineExecutor::new(
+            model,
+            &self.datasets,
+            compressor,
+            head.clone(),
+            scene.answers().counted(),
+            trace,
+        )?;
         let head = head.map(|head| Box::new(head) as Box<dyn LiveHead>);
         Ok(RealRun { executor: Box::new(executor), head })
     }

@@ -16,6 +16,7 @@ use crate::engine::stopwatch::timed;
 use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
+use crate::profile::{Counted, TOP};
 use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use crate::request::Request;
@@ -36,13 +37,14 @@ pub struct EngineExecutor {
     /// Open if it is the compressor's.
     head: Option<ScoreHead>,
     decider: Option<SharedHead>,
+    counted: Counted,
     seed: u64,
 }
 
 impl EngineExecutor {
     /// An executor for `trace`, whose datasets are in `datasets` by name. Without a `compressor`
     /// plans must keep the whole prompt; `decider` is the head that the policy asks, if it asks
-    /// one. Every session is opened before anything is timed.
+    /// one; `counted` says which API calls are right. Every session is opened before anything is timed.
     ///
     /// # Errors
     /// If a dataset of the trace is missing, or a session cannot be opened.
@@ -51,6 +53,7 @@ impl EngineExecutor {
         datasets: &BTreeMap<String, Rc<Dataset>>,
         compressor: Option<Compressor>,
         decider: Option<SharedHead>,
+        counted: Counted,
         trace: &Trace,
     ) -> Result<Self> {
         let datasets = trace_datasets(datasets, trace)?;
@@ -65,7 +68,7 @@ impl EngineExecutor {
         let base_model = model.borrow().identity().base_model;
         let open = |compressor| ScoreHead::of(compressor, &base_model, Runtime::loaded()?);
         let head = compressor.filter(|c| c.is_scored()).map(open).transpose()?;
-        Ok(Self { model, datasets, compressor, head, decider, seed: 1 })
+        Ok(Self { model, datasets, compressor, head, decider, counted, seed: 1 })
     }
 }
 
@@ -131,7 +134,11 @@ impl Executor for EngineExecutor {
         let kept_tokens = tokens.len() as u32;
         let task = Task { context: tokens, options };
         let scores = scorer::score(&mut model.engine, plan.level, &[&task])?;
-        let best = scorer::best(&scores[0].by(dataset.scoring));
+        let rank = scorer::rank(&scores[0].by(dataset.scoring), item.gold);
+        let counted = match self.counted {
+            Counted::FirstFive if dataset.counts_top => TOP,
+            _ => 1,
+        };
         Ok(Execution {
             decide: self.decider.as_ref().map_or(Duration::ZERO, SharedHead::bill),
             compress: if kept_tokens as usize == full.len() { Duration::ZERO } else { cut_time },
@@ -139,7 +146,7 @@ impl Executor for EngineExecutor {
             prefill: run.prefill,
             decode: run.decode(),
             kept_tokens,
-            correct: Some(best == item.gold),
+            correct: Some(rank < counted),
             power: None,
         })
     }

@@ -126,7 +126,7 @@ fn stages(spec: &ExperimentSpec) -> Result<Vec<Stage<'_>>> {
     }
     let stage = |(device, profile, method): &(&DeviceSpec, DeviceProfile, &MethodSpec)| {
         let DeviceSpec { latency_of, base_model, .. } = device;
-        Scene::new(profile, base_model, latency_of, &spec.quality, method)
+        Scene::new(profile, base_model, latency_of, &spec.quality, spec.api_calls, method)
     };
     let scenes: Vec<Result<Scene>> = pairs.par_iter().map(stage).collect();
     pairs

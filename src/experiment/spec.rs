@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::policy::MethodSpec;
+use crate::profile::Counted;
 use crate::report::{FigureSpec, check_figures};
 use crate::sim::ServiceOptions;
 use crate::trace::{Arrivals, LevelOrder, Objective, SynthSpec};
@@ -42,6 +43,9 @@ pub struct ExperimentSpec {
     /// Folder of quality tables: `<quality>/<base model>/<family>.csv`.
     #[serde(default)]
     pub quality: PathBuf,
+    /// When the answer to an API call counts as right.
+    #[serde(default)]
+    pub api_calls: Counted,
     /// The requests.
     #[serde(default)]
     pub trace: TraceSource,

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::profile::{
-    Compressing, Decision, Decisions, DeviceProfile, LevelLatency, Power, PromptLengths,
+    Compressing, Counted, Decision, Decisions, DeviceProfile, LevelLatency, Power, PromptLengths,
     Provenance, QualityManifest, QualityTable, RowId, Split,
 };
 use crate::request::{Bounds, FullCost, Request, RequestView, Slo};
@@ -52,7 +52,7 @@ struct Inner {
 
 impl Scene {
     /// Joins the latencies of `latency_of` on `device` with the answers of `base_model` in
-    /// `<quality_root>/<base_model>/` for `method`.
+    /// `<quality_root>/<base_model>/` for `method`; `counted` says which API calls are right.
     ///
     /// The two models differ where a device's latencies are known for another model than the one
     /// whose answers were measured; prompt lengths are then counted in `base_model`'s tokens.
@@ -66,11 +66,12 @@ impl Scene {
         base_model: &str,
         latency_of: &str,
         quality_root: &Path,
+        counted: Counted,
         method: &MethodSpec,
     ) -> Result<Self> {
         method.check()?;
         let dir = quality_root.join(base_model);
-        let table = QualityTable::load(&dir, method.quality_family())?;
+        let table = QualityTable::load(&dir, method.quality_family())?.counting(counted);
         check_manifest(&dir, base_model, method, &table)?;
         let lengths = match &method.compressor {
             Some(compressor) => Some(PromptLengths::load(&dir, compressor)?),

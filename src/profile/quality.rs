@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use csv::StringRecord;
+use serde::{Deserialize, Serialize};
 
 use super::manifest::QualityManifest;
 use super::split::Split;
@@ -23,6 +24,17 @@ const RATIOS: usize = PROMPT_RATIOS.len();
 /// Among how many options, the most likely ones, the right one has to be for the study to count an
 /// API call as found.
 pub const TOP: usize = 5;
+
+/// When the answer to an API call counts as right. Other answers do if the right option is first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counted {
+    /// If the right function is first.
+    #[default]
+    First,
+    /// If it is among the first [`TOP`]: as the study counts.
+    FirstFive,
+}
 
 /// One measured answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +78,7 @@ pub struct QualityTable {
     correct: Vec<Option<bool>>,
     /// Same order.
     twins: Vec<Twin>,
+    counted: Counted,
     manifest: Option<QualityManifest>,
 }
 
@@ -157,6 +170,7 @@ impl QualityTable {
             whole: Vec::new(),
             correct: vec![None; cells],
             twins: vec![Twin::default(); cells],
+            counted: Counted::First,
             manifest: None,
         };
         for (key, values) in correct {
@@ -177,6 +191,24 @@ impl QualityTable {
         }
         table.whole = table.whole_rows();
         table
+    }
+
+    /// The table, as it was read, with API calls counted by `rule`. Other answers stay as they are.
+    #[must_use]
+    pub fn counting(mut self, rule: Counted) -> Self {
+        if rule == Counted::FirstFive {
+            for (correct, twin) in self.correct.iter_mut().zip(&self.twins) {
+                *correct = twin.top.or(*correct);
+            }
+        }
+        self.counted = rule;
+        self
+    }
+
+    /// How API calls are counted.
+    #[must_use]
+    pub const fn counted(&self) -> Counted {
+        self.counted
     }
 
     /// By row: whether it has every cell that any row of its dataset has.

@@ -123,7 +123,7 @@ fn open_top(path: &Path, done: &BTreeSet<(String, u32, u16)>) -> Result<RowLog> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::quality::QualityTable;
+    use super::super::quality::{Counted, QualityTable};
     use super::*;
     use std::fs;
 
@@ -192,6 +192,9 @@ mod tests {
         assert_eq!(table.top_accuracy("api-calling", 0, 9), Some(0.5));
         assert_eq!(table.top_accuracy("sciq", 0, 9), None);
         assert_eq!(table.accuracy("api-calling", None, 0, 9), Some(0.0));
+        let as_studied = table.counting(Counted::FirstFive);
+        assert_eq!(as_studied.accuracy("api-calling", None, 0, 9), Some(0.5));
+        assert_eq!(as_studied.accuracy("sciq", None, 0, 9), Some(1.0));
         // Killed between the two files.
         let whole = folder.path().join("width.csv");
         let text = fs::read_to_string(&whole).unwrap();
