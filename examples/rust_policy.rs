@@ -15,7 +15,7 @@ use pliant::metrics::{CellLabel, MetricsRow, PairedRow, RunMeasures};
 use pliant::plan::Plan;
 use pliant::policy::{Annotations, Candidate, Forecast, MethodSpec, Policy, Scene, ServiceView};
 use pliant::policy::{PolicySpec, standard_methods};
-use pliant::profile::DeviceProfile;
+use pliant::profile::{Counted, DeviceProfile};
 use pliant::report::{differences_table, metrics_table};
 use pliant::request::RequestView;
 use pliant::sim::{ServiceOptions, replay};
@@ -79,7 +79,7 @@ pub fn compare(root: &Path) -> Result<String> {
     let method: MethodSpec = standard_methods().remove(0);
     assert_eq!(method.policy, PolicySpec::ElasticProfile {});
     let quality = root.join(QUALITY);
-    let scene = Scene::new(&device, MODEL, MODEL, &quality, &method)?;
+    let scene = Scene::new(&device, MODEL, MODEL, &quality, Counted::First, &method)?;
     // Items of the replay half that every plan has an answer to, of datasets that have any.
     let mut pools = item_pools(&quality.join(MODEL).join("structured.tokens.csv"))?;
     for pool in &mut pools {
