@@ -69,7 +69,7 @@ fn setting() -> Result<(Trace, Vec<Scene>)> {
     let methods: Vec<_> = spec.methods.into_iter().chain([external]).collect();
     let scenes = methods.iter().map(|method| {
         let (answers_of, latency_of) = (&device.base_model, &device.latency_of);
-        Scene::new(&profile, answers_of, latency_of, &within(&spec.quality), method)
+        Scene::new(&profile, answers_of, latency_of, &within(&spec.quality), spec.api_calls, method)
     });
     let scenes = scenes.collect::<Result<_>>()?;
     Ok((trace, scenes))
