@@ -262,7 +262,8 @@ pliant: gate.toml, line 3: unknown field `speed`, expected one of `accuracy_at_s
 "]]);
 }
 
-/// The arguments of every line of `text` that calls `pliant` to run an experiment, to check or to report.
+/// The arguments of every line of `text` that calls `pliant` to run an experiment, to check, to report
+/// or to explain.
 fn commands(text: &str) -> Vec<Vec<&str>> {
     let lines = text.lines().map(|line| line.trim().trim_start_matches("- run: "));
     let calls = lines.filter_map(|line| line.strip_prefix("pliant "));
@@ -270,7 +271,7 @@ fn commands(text: &str) -> Vec<Vec<&str>> {
         let words = call.split_whitespace();
         words.take_while(|word| !["#", ">", ">>", "||"].contains(word)).collect::<Vec<_>>()
     });
-    arguments.filter(|words| ["run", "check", "report"].contains(&words[0])).collect()
+    arguments.filter(|words| ["run", "check", "report", "policy"].contains(&words[0])).collect()
 }
 
 /// The bench's experiment stands in for those that the documents name.
@@ -283,15 +284,19 @@ fn every_command_of_the_readme_and_of_the_workflow_runs() {
     fs::create_dir_all(folder.path().join("docs/ci")).unwrap();
     fs::copy(root.join(tolerances), folder.path().join(tolerances)).unwrap();
     fs::create_dir(folder.path().join("experiments")).unwrap();
-    for name in ["mine", "paper-e2e"] {
+    for name in ["mine", "own-policy", "paper-e2e"] {
         let experiment = format!("experiments/{name}.toml");
         fs::copy(folder.path().join("experiment.toml"), folder.path().join(&experiment)).unwrap();
         pliant(folder.path()).args(["run", &experiment]).assert().success();
     }
     let mut ran = 0;
-    for document in
-        ["README.md", "docs/continuous-integration.md", "docs/report.md", "docs/ci/curves.yml"]
-    {
+    for document in [
+        "README.md",
+        "docs/continuous-integration.md",
+        "docs/policies.md",
+        "docs/report.md",
+        "docs/ci/curves.yml",
+    ] {
         let text = fs::read_to_string(root.join(document)).unwrap();
         for arguments in commands(&text) {
             pliant(folder.path()).args(arguments).assert().code(0);

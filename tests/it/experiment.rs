@@ -221,7 +221,7 @@ fn an_unknown_key_is_named_with_what_is_allowed() {
         "requests = 60",
         "request = 60",
         "experiment.toml, line 6: unknown field `request`, expected one of `items`, `alphas`, \
-         `requests`, `level_order`, `arrivals_per_hour`, `arrivals`, `output_tokens`",
+         `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, `output_tokens`",
     );
     assert_refused(
         "{ kind = \"full\" }",
