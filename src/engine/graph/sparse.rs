@@ -1,10 +1,11 @@
 //! The MLP of which a predictor picks the neurons, token by token.
 //!
 //! In serving one token comes at a time: its neurons' rows of gate, up and down are gathered into
-//! small matrices. In scoring many tokens come side by side, each with neurons of its own; there all
-//! neurons run, and the activations of those not picked are put to zero, which is the same function.
-//! Only tokens that the model generated are sparse: input `generated` i64 `[S, 1]` is 0 for those of
-//! a prompt.
+//! small matrices. A gathered row is read, written and read again, so that with more than a third of
+//! the neurons it is faster to run all of them and put the activations of those not picked to zero,
+//! which is the same function. In scoring, many tokens come side by side, each with neurons of its
+//! own, and all neurons run. Only tokens that the model generated are sparse: input `generated` i64
+//! `[S, 1]` is 0 for those of a prompt.
 
 use super::{Attention, TRANSPOSED, Writer};
 use crate::engine::onnx::{Attribute, CONTRIB, Dim, ElementType, STANDARD};
@@ -12,6 +13,9 @@ use crate::engine::predictor::Part;
 
 /// `TensorProto.BOOL`.
 const BOOL: i64 = 9;
+
+/// What a gathered row costs, in rows that are only read.
+const GATHERING_COSTS: usize = 3;
 
 impl Writer<'_> {
     /// Whether tokens come side by side, some of a prompt and some generated.
@@ -31,9 +35,11 @@ impl Writer<'_> {
     pub(super) fn sparse_mlp(&mut self, layer: usize, kept: usize, rank: usize, x: &str) -> String {
         let normed = self.norm(&format!("{layer}.mlp_norm"), x);
         let picked = self.picked(layer, kept, rank, &normed);
-        match self.attention {
-            Attention::Causal => self.gathered(layer, &normed, &picked, x),
-            Attention::Forest => self.masked(layer, &normed, &picked, x),
+        let copies_less = GATHERING_COSTS * kept <= self.config.intermediate;
+        if self.attention == Attention::Causal && copies_less {
+            self.gathered(layer, &normed, &picked, x)
+        } else {
+            self.masked(layer, &normed, &picked, x)
         }
     }
 
@@ -63,7 +69,7 @@ impl Writer<'_> {
         self.graph.node(STANDARD, "Gemm", &[&product, &down, x], &[])
     }
 
-    /// Many tokens: all neurons run, those not picked count for nothing.
+    /// Any number of tokens: all neurons run, those not picked count for nothing.
     fn masked(&mut self, layer: usize, normed: &str, picked: &str, x: &str) -> String {
         let [gate, up, down] = self.all_neurons(layer);
         let product = self.gated(normed, &gate, &up);
@@ -72,8 +78,12 @@ impl Writer<'_> {
         let zeros = self.graph.node(STANDARD, "Sub", &[&product, &product], &[]);
         let inputs = [zeros.as_str(), picked, &kept];
         let sparse = self.graph.node(STANDARD, "ScatterElements", &inputs, &columns);
-        let inputs = ["is_generated", &sparse, &product];
-        let product = self.graph.node(STANDARD, "Where", &inputs, &[]);
+        let product = if self.marks_generated() {
+            let inputs = ["is_generated", &sparse, &product];
+            self.graph.node(STANDARD, "Where", &inputs, &[])
+        } else {
+            sparse
+        };
         self.graph.node(STANDARD, "Gemm", &[&product, &down, x], &[])
     }
 
