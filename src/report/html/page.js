@@ -66,10 +66,8 @@ function choice(label, names, choose) {
 const key = (entries) => el('ul', { class: 'key' }, entries.map(([mark, words]) => el('li', {}, el('i', mark), words)));
 
 /** Values below a column of tracks. */
-function scale(values) {
-  const marks = values.map((value) => el('span', {}, value));
-  return el('div', { class: 'row', 'aria-hidden': 'true' }, el('span', { class: 'name' }), el('span', { class: 'scale' }, marks));
-}
+const scale = (values) => el('div', { class: 'row', 'aria-hidden': 'true' }, el('span', { class: 'name' }),
+  el('span', { class: 'scale' }, values.map((value) => el('span', {}, value))));
 
 // ---- Summary ----
 function summary() {
@@ -95,7 +93,7 @@ function bar(row) {
   const interval = range(percent, row.accuracy_at_slo_lo, row.accuracy_at_slo_hi);
   const label = `${row.method}: accuracy at SLO ${percent(row.accuracy_at_slo)} % (${interval || 'no interval'}), `
     + `accuracy ${percent(row.accuracy)} %, attainment ${percent(row.attainment)} %`;
-  const tick = (kind, value) => value == null ? null : el('span', { class: `tick ${kind}`, '--v': value });
+  const tick = (kind, value) => (value == null ? null : el('span', { class: `tick ${kind}`, '--v': value }));
   return el('div', { class: 'row', '--c': colour(row.method) },
     el('span', { class: 'name' }, row.method),
     el('span', { class: 'track', role: 'img', 'aria-label': label, title: label },
@@ -137,9 +135,9 @@ function sortable(id, caption, columns, rows) {
     const line = el('tr', {}, cells);
     return { row, line, text: line.textContent.toLowerCase() };
   });
+  let order = null;
   const said = el('span', { class: 'faint small', role: 'status' });
   const search = el('input', { type: 'search', id: `${id}-filter`, placeholder: 'words, all of them', oninput: fill });
-  let order = null;
   function fill() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const found = shown.filter(({ text }) => words.every((word) => text.includes(word)));
@@ -240,7 +238,7 @@ function timeline() {
   const canvas = el('canvas', { 'aria-hidden': 'true' });
   const slider = el('input', { type: 'range', min: 0, value: 0, 'aria-label': 'Request', oninput: () => show(Number(slider.value)) });
   const methods = el('select', { onchange: () => { method = scene.methods[methods.selectedIndex]; draw(); } });
-  const [kept, said] = [el('p', { class: 'faint' }), el('p', { role: 'status' })];
+  const [kept, said, why] = [el('p', { class: 'faint' }), el('p', { role: 'status' }), el('code')];
   const rows = el('div', { class: 'fall' });
   const isLate = (nth) => !(at(method.state, nth) & 1);
   const step = (by) => {
@@ -252,7 +250,7 @@ function timeline() {
       choice('Show', ['one request', 'one method'], (nth) => { onlyOne = nth === 0; draw(); }),
       el('button', { type: 'button', onclick: () => step(-1) }, '‹ missed before'),
       el('button', { type: 'button', onclick: () => step(1) }, 'next missed ›')),
-    canvas, slider, said, rows,
+    canvas, slider, key([['good', 'met, right'], ['wrong', 'met, wrong'], ['late', 'missed']].map(([kind, words]) => [{ '--c': `var(--${kind})` }, words])), said, rows, el('p', { class: 'faint small' }, 'Why this plan: ', why),
     key([...PHASES.map((phase) => [{ '--c': `var(--${phase})` }, phase]), [{ class: 'line' }, 'bound of the first token'],
       [{ class: 'line dashed' }, 'bound of the last']]));
   const drag = (event) => show(Math.floor(event.offsetX / canvas.clientWidth * scene.id.length));
@@ -318,6 +316,7 @@ function timeline() {
       + `arrived ${clock(at(method.arrival_ms || scene.arrival_ms, place))} after the start; ${scene.datasets[at(scene.dataset, place)]} ${at(scene.item, place)}, `
       + `${count(at(scene.prompt_tokens, place))} prompt tokens, ${at(scene.output_tokens, place)} to generate; `
       + `${uses(method, place).map((use) => `${use.name} within ${use.show(use.bound)}`).join(', ')}.`;
+    why.textContent = `pliant policy explain DIR --request ${scene.id[place]} --method ${method.name} --device ${scene.device} --alpha ${scene.alpha} --seed ${scene.seed}`;
     const first = Math.min(Math.max(place - WINDOW / 2, 0), Math.max(scene.id.length - WINDOW, 0));
     const falls = onlyOne
       ? scene.methods.map((run) => fall(run.name, run, place, run === method))
@@ -394,7 +393,8 @@ function origin() {
 $('scene').append(
   picker('Device', scenes.map(sceneName), (place) => { looked.scene = scenes[place]; redraw(); }),
   choice('Skew α', alphas.map(String), (place) => { looked.alpha = alphas[place]; redraw(); }));
-$('scene').hidden = !data.metrics.length;
+for (const id of ['scene', 'goodput', 'timeline', 'metrics']) $(id).hidden = !data.metrics.length;
 views.push(summary);
 for (const part of [theme, origin, goodput, timeline, tables, provenance]) part();
 redraw();
+for (const link of document.querySelectorAll('nav a')) link.hidden = $(link.hash.slice(1)).hidden;
