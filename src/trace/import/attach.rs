@@ -4,8 +4,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::super::apps::{APPS, LevelOrder};
-use super::super::synth::{ItemPool, PooledItem, at_hand, pools_of};
+use super::super::apps::{APPS, LevelOrder, StandIn};
+use super::super::synth::{ItemPool, PooledItem, at_hand, pools_of, stand_ins};
 use super::{ImportSpec, Request, SimTime, Slo, Trace, Warning};
 use crate::error::{Error, Result};
 use crate::rng::stream;
@@ -166,10 +166,14 @@ impl<'a> Drawer<'a> {
                      share of its requests; {mix}"
                 ),
             ],
-            ItemRule::AppMix {} => vec![format!(
-                "items: evenly from the app's datasets, the prompt's length is the item's; apps \
-                 and objectives: those of the file, or by their share; {mix}"
-            )],
+            ItemRule::AppMix {} => {
+                let items = format!(
+                    "items: evenly from the app's datasets, the prompt's length is the item's; \
+                     apps and objectives: those of the file, or by their share; {mix}"
+                );
+                let stand_ins = stand_ins(self.pools);
+                std::iter::once(items).chain(stand_ins.iter().map(StandIn::to_string)).collect()
+            }
         }
     }
 }
@@ -284,6 +288,9 @@ mod tests {
                 ("Rewind", "openbookqa")
             );
         }
+        let said = drawer.provenance(ItemRule::AppMix {});
+        assert!(said[1].starts_with("Octopus draws from arc-easy, openbookqa, "), "{said:?}");
+        assert_eq!(said.len(), 3, "and Shortcuts");
     }
 
     #[test]
