@@ -29,7 +29,6 @@ const SCRIPT: &str = include_str!("page.js");
 /// What the script reads.
 #[derive(Serialize)]
 struct PageData<'a> {
-    name: String,
     manifest: &'a ResultsManifest,
     manifest_text: String,
     /// `#rrggbb` by method.
@@ -56,7 +55,6 @@ pub fn report_html(folder: &ResultsFolder) -> Result<String> {
         (row.method.as_str(), format!("#{red:02x}{green:02x}{blue:02x}"))
     });
     let data = PageData {
-        name: folder.name(),
         manifest: &folder.manifest,
         manifest_text: folder.manifest_text()?,
         colours: colours.collect(),
@@ -79,7 +77,7 @@ pub fn report_html(folder: &ResultsFolder) -> Result<String> {
     }))
 }
 
-/// Every SVG file of `folder` as a figure, accuracies first.
+/// Every SVG file of `folder` as a figure, by name, the first one open.
 fn figures(folder: &Path) -> Result<String> {
     let unreadable = |error| Error::io(folder, "cannot read", error);
     let mut paths = Vec::new();
