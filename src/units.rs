@@ -207,7 +207,7 @@ impl Milliwatts {
     #[must_use]
     pub fn from_watts(watts: f64) -> Option<Self> {
         let milliwatts = (watts * 1e3).round();
-        (1.0..=1e9).contains(&milliwatts).then(|| Self(milliwatts as u32))
+        (1.0..=1e9).contains(&milliwatts).then_some(Self(milliwatts as u32))
     }
 
     /// The energy of drawing this power for `time`, rounded down to a nanojoule.
@@ -344,8 +344,8 @@ mod tests {
         // 2.5 W for 1.2 s are 3 J.
         let energy = Milliwatts::from_watts(2.5).unwrap().energy(Duration::from_millis(1200));
         assert_eq!(energy, Energy::from_nanojoules(3_000_000_000));
-        assert_eq!(energy.share(Ratio::percent(40)).as_millijoules_f64(), 1200.0);
-        assert_eq!(energy.less(Ratio::percent(40)).as_millijoules_f64(), 1800.0);
+        assert_eq!(energy.share(Ratio::percent(40)), Energy::from_nanojoules(1_200_000_000));
+        assert_eq!(energy.less(Ratio::percent(40)), Energy::from_nanojoules(1_800_000_000));
         for watts in [0.0, -1.0, f64::NAN, f64::INFINITY, 2e6] {
             assert_eq!(Milliwatts::from_watts(watts), None);
         }

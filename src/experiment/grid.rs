@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::items::item_pools;
+use super::items::shortened_pools;
 use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource};
 use crate::error::{Error, Result};
 use crate::metrics::CellLabel;
 use crate::policy::{MethodSpec, Scene};
 use crate::profile::DeviceProfile;
 use crate::trace::{APPS, ItemPool, StandIn, Trace, stand_ins, synthesize};
+use crate::units::Ratio;
 
 /// Everything that runs share, read and checked.
 #[derive(Debug)]
@@ -65,8 +66,8 @@ impl Grid {
                 (vec![vec![trace]], BTreeMap::new())
             }
             TraceSource::Synth(synth) => {
-                let pools = measured(item_pools(&synth.items)?, &stages, &mut notes);
-                let pools = answered(pools, &stages)?;
+                let pools = shortened_pools(&synth.items, whole_prompt(spec))?;
+                let pools = answered(measured(pools, &stages, &mut notes), &stages)?;
                 notes.extend(stand_ins(&pools).iter().map(StandIn::to_string));
                 let items = pools.iter().map(|pool| (pool.dataset.clone(), pool.items.len()));
                 (synthesized(synth, &seeds, &pools)?, items.collect())
@@ -114,6 +115,11 @@ impl Stage<'_> {
         };
         Cell { label, scene: scene.clone(), skew }
     }
+}
+
+/// The share of its prompts that requests come with.
+fn whole_prompt(spec: &ExperimentSpec) -> Ratio {
+    spec.methods.first().and_then(|method| method.whole_prompt).unwrap_or(Ratio::ONE)
 }
 
 /// Every device × method, by device, then method.

@@ -4,27 +4,38 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::profile::{PromptLengths, Split};
+use crate::profile::{PromptLengths, QualityTable, Split};
 use crate::trace::{ItemPool, PooledItem};
+use crate::units::Ratio;
 
 /// The ending of a file of prompt lengths, after the compressor's name.
 const ENDING: &str = ".tokens.csv";
 
-/// The items of the [`Split::Replay`] half in the prompt-length file `path`, by dataset.
+/// The items of the [`Split::Replay`] half in the prompt-length file `path`, by dataset, with the
+/// lengths of their full prompts.
+///
+/// # Errors
+/// As [`shortened_pools`].
+pub fn item_pools(path: &Path) -> Result<Vec<ItemPool>> {
+    shortened_pools(path, Ratio::ONE)
+}
+
+/// The same, with the lengths of prompts that come shortened to `whole`.
 ///
 /// # Errors
 /// If `path` is not called `<compressor>.tokens.csv`, or cannot be read as prompt lengths.
-pub fn item_pools(path: &Path) -> Result<Vec<ItemPool>> {
+pub(super) fn shortened_pools(path: &Path, whole: Ratio) -> Result<Vec<ItemPool>> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some(compressor) = name.strip_suffix(ENDING) else {
         return Err(Error::file(path, "not a file of prompt lengths")
             .allowed(format!("a file called COMPRESSOR{ENDING}")));
     };
+    let whole = QualityTable::ratio_index(whole).expect("checked with the methods");
     let lengths = PromptLengths::load(path.parent().unwrap_or(Path::new("")), compressor)?;
     let mut pools = BTreeMap::<&str, Vec<PooledItem>>::new();
     for (dataset, item, tokens) in lengths.iter() {
         if Split::of(dataset, item) == Split::Replay {
-            let prompt_tokens = tokens[tokens.len() - 1];
+            let prompt_tokens = tokens[whole];
             pools.entry(dataset).or_default().push(PooledItem { item, prompt_tokens });
         }
     }

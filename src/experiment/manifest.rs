@@ -143,6 +143,9 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
 fn figures(experiment: &Experiment) -> FigureInputs {
     let spec = &experiment.spec;
     let mut figures = FigureInputs { asked: spec.figures.clone(), ..FigureInputs::default() };
+    if !spec.draw_profiles {
+        return figures;
+    }
     for device in &spec.devices {
         let latency = LatencyInput {
             device: device.dir.clone(),

@@ -55,6 +55,9 @@ pub struct ExperimentSpec {
     /// Where they are answered.
     #[serde(default)]
     pub devices: Vec<DeviceSpec>,
+    /// Whether the figures of the device profiles and quality tables behind the runs are drawn, too.
+    #[serde(default = "ExperimentSpec::draw_profiles")]
+    pub draw_profiles: bool,
     /// How. The first method is the one that the others are compared with.
     #[serde(default)]
     pub methods: Vec<MethodSpec>,
@@ -62,6 +65,12 @@ pub struct ExperimentSpec {
     /// methods.
     #[serde(default)]
     pub figures: Vec<FigureSpec>,
+}
+
+impl ExperimentSpec {
+    fn draw_profiles() -> bool {
+        true
+    }
 }
 
 /// Which outcomes are written below `outcomes/`.
@@ -235,6 +244,14 @@ impl Experiment {
         {
             let error = self.wrong("time_scale", "out of range").found(file.time_scale);
             return Err(error.allowed("a number above 0"));
+        }
+        let whole = |method: &MethodSpec| method.whole_prompt;
+        if let Some(pair) = spec.methods.windows(2).find(|pair| whole(&pair[0]) != whole(&pair[1]))
+        {
+            return Err(self
+                .wrong("whole_prompt", "differs between methods")
+                .found(format!("methods {} and {}", pair[0].name, pair[1].name))
+                .allowed("one for all: they are asked the same prompts"));
         }
         self.check_names("trace", alphas.iter().map(|alpha| (alpha + 0.0).to_string()))?;
         self.check_names("methods", spec.methods.iter().map(|method| method.name.clone()))?;

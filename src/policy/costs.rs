@@ -11,10 +11,7 @@ use crate::profile::{
     Compressing, FamilyLatency, ItemLengths, LevelLatency, PromptLengths, QualityTable, RowId,
 };
 use crate::request::Bounds;
-use crate::units::{Energy, Level, Milliwatts, PROMPT_RATIOS, duration_from_millis};
-
-/// Place of 100 % among [`PROMPT_RATIOS`].
-pub(super) const FULL_PROMPT: usize = PROMPT_RATIOS.len() - 1;
+use crate::units::{Energy, Level, Milliwatts, PROMPT_RATIOS, Ratio, duration_from_millis};
 
 /// A plan, resolved: its level has latencies and answers, and without a compressor it reads the
 /// full prompt.
@@ -50,11 +47,14 @@ pub(super) struct Costs {
     compressing: Compressing,
     /// Of the device while it serves, where known.
     pub(super) power: Option<Milliwatts>,
+    /// Place among [`PROMPT_RATIOS`] of the ratio that is the whole prompt.
+    pub(super) whole: usize,
     /// `None` without a compressor: the full prompt is read.
     cuts: Option<Cuts>,
 }
 
-/// What a family of sub-models says nothing of: what comes before the prompt is read, and power.
+/// What a family of sub-models says nothing of: what comes before the prompt is read, how long it
+/// is, and power.
 #[derive(Debug)]
 pub(super) struct Surroundings {
     /// Deciding, by row of the quality table; empty: the family's own time for every row.
@@ -63,6 +63,8 @@ pub(super) struct Surroundings {
     pub(super) compressing: Compressing,
     /// Of the device while it serves, where known.
     pub(super) power: Option<Milliwatts>,
+    /// Place among [`PROMPT_RATIOS`] of the ratio that is the whole prompt.
+    pub(super) whole: usize,
 }
 
 /// A level that has both latencies and answers.
@@ -112,6 +114,7 @@ impl Costs {
             decide,
             compressing: around.compressing,
             power: around.power,
+            whole: around.whole,
             cuts: None,
         };
         costs.cuts = lengths.map(|lengths| costs.cuts(lengths, table));
@@ -131,7 +134,7 @@ impl Costs {
             for level in &self.levels {
                 ttft.extend((0..PROMPT_RATIOS.len()).map(|ratio| match tokens {
                     Some(tokens) => {
-                        let compress = self.compress(ratio, tokens[FULL_PROMPT]);
+                        let compress = self.compress(ratio, tokens[self.whole]);
                         decide + compress + level.latency.ttft(tokens[ratio])
                     }
                     None => Duration::ZERO,
@@ -146,9 +149,20 @@ impl Costs {
         self.cuts.is_some()
     }
 
+    /// The plan's name for the ratio at this place: the whole prompt is 100 %.
+    pub(super) fn named_ratio(&self, place: usize) -> Ratio {
+        if place == self.whole { Ratio::ONE } else { PROMPT_RATIOS[place] }
+    }
+
+    /// The place of a plan's ratio, if it is one that may be read.
+    pub(super) fn ratio_place(&self, named: Ratio) -> Option<usize> {
+        let readable = if self.cuts_prompts() { 0 } else { self.whole };
+        (readable..=self.whole).find(|&place| self.named_ratio(place) == named)
+    }
+
     /// Length of the full prompt of a row, where a compressor measured it.
     pub(super) fn full_length(&self, row: usize) -> Option<u32> {
-        Some(self.cuts.as_ref()?.lengths[row]?[FULL_PROMPT])
+        Some(self.cuts.as_ref()?.lengths[row]?[self.whole])
     }
 
     /// See [`Scene::phases`](super::Scene::phases).
@@ -217,7 +231,7 @@ impl Costs {
     }
 
     fn compress(&self, ratio: usize, prompt_tokens: u32) -> Duration {
-        if ratio == FULL_PROMPT {
+        if ratio == self.whole {
             return Duration::ZERO;
         }
         self.compressing.time(prompt_tokens)

@@ -6,7 +6,7 @@ use super::external::ExternalSpec;
 use super::size_rule::{Departure, Reading, SizeSpec};
 use crate::error::{Error, Result};
 use crate::profile::{LINGUA, SCORE_HEAD};
-use crate::units::Ratio;
+use crate::units::{PROMPT_RATIOS, Ratio};
 
 /// One method of a comparison, as an experiment file states it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,10 @@ pub struct MethodSpec {
     /// absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<Ratio>,
+    /// Prompts come already shortened: what the quality table's compressor keeps at this ratio is
+    /// the whole prompt. Absent: nothing was cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_prompt: Option<Ratio>,
     /// How plans are chosen.
     pub policy: PolicySpec,
 }
@@ -85,7 +89,8 @@ impl MethodSpec {
     /// Refuses a method that contradicts itself.
     ///
     /// # Errors
-    /// If the policy never cuts a prompt but a compressor is named, counts layers without
+    /// If the policy never cuts a prompt but a compressor is named, prompts are shortened to no
+    /// ratio of the study's ten or for a decision-head that read them whole, it counts layers without
     /// knowing how many there are, or a program is none.
     pub fn check(&self) -> Result<()> {
         if let PolicySpec::External(external) = &self.policy {
@@ -107,6 +112,18 @@ impl MethodSpec {
             }
             if margin == Ratio::ONE {
                 return wrong("margin leaves no time", "a share below 1");
+            }
+        }
+        if let Some(whole) = self.whole_prompt {
+            let wrong = |problem, allowed| {
+                let error = Error::new(format!("method {}", self.name), problem);
+                Err(error.at("key \"whole_prompt\"").found(whole).allowed(allowed))
+            };
+            if !PROMPT_RATIOS.contains(&whole) {
+                return wrong("no such prompt ratio", "10 %, 20 %, …, 100 %");
+            }
+            if self.policy.decisions().is_some() {
+                return wrong("decisions were made for prompts as they are", "no such key");
             }
         }
         match &self.compressor {
@@ -311,6 +328,7 @@ pub fn standard_methods() -> Vec<MethodSpec> {
         quality_family: answers.map(Into::into),
         compressor: policy.cuts_prompts().then(|| "structured".into()),
         margin: None,
+        whole_prompt: None,
         policy,
     };
     vec![
@@ -347,6 +365,7 @@ fn elastilm_methods() -> [MethodSpec; 5] {
         quality_family: Some(format!("{family}-{compressor}")),
         compressor: Some(compressor.into()),
         margin: None,
+        whole_prompt: None,
         policy: PolicySpec::Elastilm { decisions: format!("{family}-{compressor}") },
     };
     [

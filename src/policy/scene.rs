@@ -90,6 +90,9 @@ impl Scene {
     ///
     /// # Errors
     /// As [`new`](Self::new), files aside.
+    ///
+    /// # Panics
+    /// If [`MethodSpec::check`] refuses the method's `whole_prompt`.
     pub fn from_parts(
         device: &DeviceProfile,
         latency_of: &str,
@@ -111,7 +114,9 @@ impl Scene {
         };
         let compressing = Compressing::of(device, family, method.compressor.as_deref())?;
         let power = device.power.as_ref().map(Power::active);
-        let around = Surroundings { decide, compressing, power };
+        let whole = method.whole_prompt.unwrap_or(Ratio::ONE);
+        let whole = QualityTable::ratio_index(whole).expect("a checked method has a known ratio");
+        let around = Surroundings { decide, compressing, power, whole };
         let costs = Costs::new(family, &base, &table, lengths, around);
         if costs.levels.last().is_none_or(|last| last.level != Level::FULL) {
             return Err(Error::new(
@@ -366,9 +371,7 @@ impl Scene {
                 .found(plan.level)
                 .allowed(list(costs.levels.iter().map(|level| level.level)))
         })?;
-        let ratio = QualityTable::ratio_index(plan.prompt_ratio)
-            .filter(|_| costs.cuts_prompts() || plan.prompt_ratio == Ratio::ONE);
-        let ratio = ratio.ok_or_else(|| {
+        let ratio = costs.ratio_place(plan.prompt_ratio).ok_or_else(|| {
             let cut = "10 %, 20 %, …, 100 %";
             wrong("no such prompt ratio")
                 .found(plan.prompt_ratio)
@@ -504,8 +507,9 @@ fn candidates(costs: &Costs, table: &QualityTable) -> Vec<Candidate> {
     let rows = || table.datasets().flat_map(|dataset| table.items(dataset));
     let mut candidates = Vec::new();
     for (level, entry) in costs.levels.iter().enumerate() {
-        for (ratio, &prompt_ratio) in PROMPT_RATIOS.iter().enumerate() {
-            let allowed = costs.cuts_prompts() || prompt_ratio == Ratio::ONE;
+        for ratio in 0..PROMPT_RATIOS.len() {
+            let prompt_ratio = costs.named_ratio(ratio);
+            let allowed = costs.ratio_place(prompt_ratio) == Some(ratio);
             let measured = |row| table.correct(row, entry.answers, ratio).is_some();
             if allowed && rows().any(|(_, row)| measured(row)) {
                 let plan = Plan { level: entry.level, prompt_ratio };

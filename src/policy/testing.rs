@@ -53,6 +53,16 @@ impl Bench {
         Self::over(parts, &standard_methods()[0])
     }
 
+    /// Prompts come already cut to their half, of 50 tokens.
+    pub(crate) fn shortened() -> Self {
+        let method =
+            MethodSpec { whole_prompt: Some(Ratio::percent(50)), ..standard_methods().remove(0) };
+        let (device, answers, lengths) = (device(), answers(), lengths());
+        let mut bench = Self::over(Parts { device, answers, lengths, decisions: None }, &method);
+        bench.trace.requests[0].prompt_tokens = 50;
+        bench
+    }
+
     /// Prompts are read whole.
     pub(crate) fn full_prompt() -> Self {
         let is_lpruner = |method: &MethodSpec| method.policy.kind() == "lpruner";

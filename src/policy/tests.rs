@@ -145,6 +145,32 @@ fn an_energy_objective_on_a_device_without_known_power_is_an_error() {
     );
 }
 
+/// ⟨100, 50⟩ of the bench takes 50 ms and is wrong; it is the base model on the whole prompt here.
+#[test]
+fn of_a_shortened_prompt_what_is_left_is_the_whole() {
+    let bench = Bench::shortened();
+    let scene = &bench.scene;
+    let plans: Vec<_> = scene.candidates().iter().map(|candidate| candidate.plan).collect();
+    assert_eq!(plans, [plan(50, 100), plan(100, 100)]);
+    let facts = scene.annotate(&bench.trace).unwrap();
+    let facts = facts.get(bench.trace.requests[0].id).unwrap();
+    let whole = scene.resolve(Plan::FULL).unwrap();
+    let phases = scene.phases(&whole, facts, None);
+    assert_eq!((phases.prefill, phases.kept_tokens), (Duration::from_millis(50), 50));
+    assert_eq!(scene.correct(&whole, facts.row), Some(false));
+    let half = Slo::Relative { ttft: Ratio::percent(50), tpot: Ratio::ONE };
+    let trace = Trace {
+        requests: vec![Request { slo: half, ..bench.trace.requests[0] }],
+        ..bench.trace.clone()
+    };
+    let bounds =
+        Bounds::Latency { ttft: Duration::from_millis(25), tpot: Duration::from_millis(10) };
+    assert_eq!(scene.bounds(&trace).unwrap(), [bounds]);
+    let cut = scene.resolve(plan(100, 50)).unwrap_err().to_string();
+    assert!(cut.contains("no such prompt ratio"), "{cut}");
+    assert!(scene.annotate(&Bench::elastic().trace).is_err(), "prompts of another length");
+}
+
 #[test]
 fn the_same_seed_draws_the_same_plans_and_another_seed_others() {
     let bench = Bench::random(3, 50);

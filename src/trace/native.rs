@@ -96,9 +96,10 @@ impl Trace {
         .expect("a string takes any text");
         let (own, cells) = stated(request.slo);
         for (form, _) in forms.iter().enumerate().filter(|(_, present)| **present) {
-            match form == own {
-                true => text.extend(cells.iter().flat_map(|cell| [",", cell])),
-                false => text.extend(FORMS[form].iter().map(|_| ",")),
+            if form == own {
+                text.extend(cells.iter().flat_map(|cell| [",", cell]));
+            } else {
+                text.extend(FORMS[form].iter().map(|_| ","));
             }
         }
         text.push('\n');
