@@ -66,6 +66,21 @@ pub(super) fn of_method(method: &str) -> RGBColor {
     )
 }
 
+/// The colour of a family of sub-models: that of the method of the study that serves it.
+pub(super) fn of_family(family: &str) -> RGBColor {
+    of_method(match family {
+        "width" => "elastic-profile",
+        "width-lora" => "elastilm",
+        "width-relayout" => "lpruner",
+        "layer-merge" => "laco",
+        "layer-influence" => "shortgpt",
+        "attn-drop" => "attndrop",
+        "contextual" => "lg2-cs",
+        "zoo" => "pfs",
+        other => other,
+    })
+}
+
 /// From fast (light) to slow (dark): `ColorBrewer`'s `YlOrRd`.
 pub(super) fn of_time() -> DerivedColorMap<RGBColor> {
     DerivedColorMap::new(&[

@@ -2,19 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use plotters::prelude::{PathElement, Rectangle};
-use plotters::style::Color;
-use plotters::style::text_anchor::{HPos, VPos};
-
-use super::canvas::{Area, Drawn, LABEL, Sheet, TICK, write_text};
-use super::colours::{self, FAINT_INK, GRID};
+use super::bars::{self, Bar};
+use super::canvas::Sheet;
+use super::colours;
 use super::extra_figures::text_table;
 use crate::error::{Error, Result};
 
 const WIDTH_PX: u32 = 900;
-const ROW_PX: u32 = 34;
-const BELOW_PX: i32 = 44;
-const VALUE_PX: i32 = 190;
 
 /// A row of `offline-cost.csv`; columns beyond these are not drawn.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -43,6 +37,19 @@ impl Cost {
         self.part.parse().ok()
     }
 
+    fn bar(&self) -> Bar {
+        let minutes = self.seconds() / 60.0;
+        let tokens = self.tokens.filter(|&tokens| tokens > 0);
+        let tokens = tokens.map_or(String::new(), |n| format!(", {} k tokens", n.div_ceil(1000)));
+        Bar {
+            name: self.name(),
+            colour: colours::of_method("elastilm"),
+            length: minutes,
+            behind: None,
+            value: format!("{minutes:.1} min{tokens}"),
+        }
+    }
+
     /// What the bar shows: processor time, or time on the clock where that is not known.
     fn seconds(&self) -> f64 {
         self.cpu_s.unwrap_or(self.wall_s)
@@ -68,9 +75,11 @@ pub(super) fn draw_offline_cost(tables: &[PathBuf], folder: &Path) -> Result<Str
                   per core (modelled). Provenance: measured by the commands themselves."
             .to_owned(),
         width_px: WIDTH_PX,
-        height_px: ROW_PX * costs.len() as u32 + BELOW_PX as u32,
+        height_px: bars::height_px(costs.len()),
     };
-    sheet.write(folder, "offline-cost", |area| draw(area, &costs))?;
+    let rows: Vec<Bar> = costs.iter().map(Cost::bar).collect();
+    sheet
+        .write(folder, "offline-cost", |area| bars::draw(area, &rows, "processor time, minutes"))?;
     Ok(text(&costs))
 }
 
@@ -112,50 +121,6 @@ fn read(path: &Path) -> Result<Vec<Cost>> {
     }
 }
 
-/// A step of 1, 2 or 5 times a power of ten that parts `longest` minutes into at most six.
-fn tick_minutes(longest: f64) -> f64 {
-    let power = 10_f64.powf((longest / 6.0).log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
-    steps.into_iter().find(|step| longest / step <= 6.0).unwrap_or(10.0 * power)
-}
-
-fn draw(area: &Area<'_>, costs: &[Cost]) -> Drawn {
-    let (width, height) = area.dim_in_pixel();
-    let bottom = height as i32 - BELOW_PX;
-    let names: Vec<String> = costs.iter().map(Cost::name).collect();
-    let names_px = names.iter().map(|name| LABEL.width_px(name)).max().unwrap_or(0);
-    let (left, right) = (names_px + 16, width as i32 - VALUE_PX);
-    let longest = costs.iter().map(Cost::seconds).fold(1e-9, f64::max);
-    let x = |seconds: f64| left + (seconds / longest * f64::from(right - left)).round() as i32;
-    let step = tick_minutes(longest / 60.0);
-    for tick in 0..=(longest / 60.0 / step) as u32 {
-        let minutes = f64::from(tick) * step;
-        let at = x(minutes * 60.0);
-        area.draw(&PathElement::new([(at, 0), (at, bottom)], GRID))?;
-        let style = TICK.anchored(HPos::Center, VPos::Top);
-        let decimals = usize::from(step < 1.0);
-        write_text(area, &format!("{minutes:.decimals$}"), &style, (at, bottom + 5))?;
-    }
-    let colour = colours::of_method("elastilm");
-    for (row, (cost, name)) in costs.iter().zip(&names).enumerate() {
-        let (top, end) = (row as i32 * ROW_PX as i32 + 6, (row as i32 + 1) * ROW_PX as i32 - 6);
-        let bar = [(left, top), (x(cost.seconds()), end)];
-        area.draw(&Rectangle::new(bar, colour.filled()))?;
-        let middle = i32::midpoint(top, end);
-        let style = LABEL.anchored(HPos::Right, VPos::Center);
-        write_text(area, name, &style, (left - 8, middle))?;
-        let tokens = cost.tokens.filter(|&tokens| tokens > 0);
-        let tokens = tokens.map_or(String::new(), |n| format!(", {} k tokens", n.div_ceil(1000)));
-        let value = format!("{:.1} min{tokens}", cost.seconds() / 60.0);
-        let at = (x(cost.seconds()) + 8, middle);
-        write_text(area, &value, &TICK.anchored(HPos::Left, VPos::Center), at)?;
-    }
-    area.draw(&PathElement::new([(left, 0), (left, bottom)], FAINT_INK))?;
-    let style = LABEL.anchored(HPos::Center, VPos::Top);
-    let title = "processor time, minutes";
-    write_text(area, title, &style, (i32::midpoint(left, right), bottom + 22))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,13 +148,6 @@ mod tests {
         all                 961.0  1651.5   10401                 19.0
         ");
         assert!(folder.path().join("offline-cost.png").exists());
-    }
-
-    #[test]
-    fn ticks_are_round_and_few() {
-        for (longest, step) in [(29.7, 5.0), (11.0, 2.0), (6.0, 1.0), (0.5, 0.1)] {
-            assert!((tick_minutes(longest) - step).abs() < 1e-9, "{longest}");
-        }
     }
 
     #[test]

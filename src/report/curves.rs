@@ -121,14 +121,15 @@ impl Curves {
         };
         let axes = Axes {
             x_title: match self.over {
-                Over::Levels => "level, %",
-                Over::Ratios { .. } => "prompt ratio asked for, %",
+                Over::Levels => "level, %".to_owned(),
+                Over::Ratios { .. } => "prompt ratio asked for, %".to_owned(),
             },
             y_title: "accuracy, %",
             x_ticks: match self.over {
-                Over::Levels => (2..=10).map(|tenths| f64::from(tenths * 10)).collect(),
-                Over::Ratios { .. } => (1..=10).map(|tenths| f64::from(tenths * 10)).collect(),
+                Over::Levels => line_panels::tens(2..=10),
+                Over::Ratios { .. } => line_panels::tens(1..=10),
             },
+            x_room: 0.0,
             panels_per_row: PANELS_PER_ROW,
         };
         sheet.write(out, name, |area| line_panels::draw(area, &names, &panels, &axes))?;

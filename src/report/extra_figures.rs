@@ -1,5 +1,6 @@
-//! Figures that an experiment asks for by name, beside those of its runs: accuracy over levels or
-//! prompt ratios from quality tables, layer importance, offline cost, share of the oracle.
+//! Figures that an experiment asks for by name, beside those of its runs: accuracy over levels,
+//! prompt ratios or objectives, layer importance, offline cost, memory, switching, share of the
+//! oracle.
 //!
 //! A table that is not there yet is named as absent, in the figure and in the text: what is shown
 //! never depends on guessing it.
@@ -14,6 +15,9 @@ use super::curves::{Curves, Over};
 use super::layer_bars::draw_layer_importance;
 use super::oracle_share::oracle_share;
 use super::recovery::{Tables, draw_recovery};
+use super::resident_memory::draw_memory;
+use super::standalone::{StandaloneSpec, draw_standalone};
+use super::switching::draw_switching;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::metrics::MetricsRow;
@@ -57,11 +61,35 @@ pub enum FigureSpec {
     },
     /// The share of the oracle's accuracy that each method reaches: the study's 13b.
     OracleShare {},
+    /// Accuracy within the SLO over objectives, each item asked alone: the study's 15, 4b and 18d.
+    Standalone(StandaloneSpec),
+    /// Memory with one level and with all levels resident, a figure per device: the study's 16a.
+    Memory {
+        /// What is shown.
+        of: Vec<FamiliesSpec>,
+    },
+    /// What a switch costs, a figure per device: the study's 16b.
+    Switching {
+        /// What is shown.
+        of: Vec<FamiliesSpec>,
+    },
     /// Time and tokens of each offline stage: the study's 17.
     OfflineCost {
         /// Files `offline-cost.csv`, one after the other.
         tables: Vec<PathBuf>,
     },
+}
+
+/// Families of sub-models on a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FamiliesSpec {
+    /// Folder of the device profile.
+    pub device: PathBuf,
+    /// Whose sub-models.
+    pub base_model: String,
+    /// In the order of the figure.
+    pub families: Vec<String>,
 }
 
 /// A line: a quality table and what it is called.
@@ -88,6 +116,10 @@ impl FigureSpec {
             }
             Self::LayerImportance { manifest } => vec![manifest.clone()],
             Self::OfflineCost { tables } => tables.clone(),
+            Self::Standalone(spec) => spec.inputs(),
+            Self::Memory { of } | Self::Switching { of } => {
+                of.iter().map(|entry| entry.device.join("device.toml")).collect()
+            }
             Self::OracleShare {} => Vec::new(),
         }
     }
@@ -120,6 +152,9 @@ impl FigureSpec {
                 Some(text) => Ok(text),
                 None => draw_offline_cost(tables, out),
             },
+            Self::Standalone(spec) => draw_standalone(spec, out),
+            Self::Memory { of } => of.iter().map(|spec| draw_memory(spec, out)).collect(),
+            Self::Switching { of } => of.iter().map(|spec| draw_switching(spec, out)).collect(),
             Self::OracleShare {} => {
                 let (text, csv) = oracle_share(rows);
                 write_whole(&out.join("oracle-share.csv"), csv.as_bytes())?;

@@ -39,11 +39,25 @@ pub(super) struct Panel {
 /// What the panels share.
 #[derive(Debug)]
 pub(super) struct Axes {
-    pub x_title: &'static str,
+    pub x_title: String,
     pub y_title: &'static str,
-    /// Ticks; the first and last are the ends of the axis.
-    pub x_ticks: Vec<f64>,
+    /// Ticks and what they are called.
+    pub x_ticks: Vec<(f64, String)>,
+    /// Room before the first tick and after the last, in the axis's unit.
+    pub x_room: f64,
     pub panels_per_row: usize,
+}
+
+impl Axes {
+    fn x_ends(&self) -> (f64, f64) {
+        let last = self.x_ticks.len() - 1;
+        (self.x_ticks[0].0 - self.x_room, self.x_ticks[last].0 + self.x_room)
+    }
+}
+
+/// Ticks at these tens of percent.
+pub(super) fn tens(tens: std::ops::RangeInclusive<u32>) -> Vec<(f64, String)> {
+    tens.map(|tens| (f64::from(10 * tens), (10 * tens).to_string())).collect()
 }
 
 /// Height in px that `draw` needs for the legend of `names` within `width_px`.
@@ -97,7 +111,7 @@ pub(super) fn draw(
             right: width_px as i32 - GAP_PX,
             top: HEADING_PX,
             bottom: height_px as i32 - BELOW_PX,
-            x: (axes.x_ticks[0], axes.x_ticks[axes.x_ticks.len() - 1]),
+            x: axes.x_ends(),
             y: (lo, hi),
         };
         frame.draw(panel, axes)?;
@@ -156,14 +170,13 @@ impl Frame<'_, '_> {
             write_text(self.area, &format!("{percent:.0}"), &style, (self.left - 8, y))?;
             percent += 10.0;
         }
-        for &tick in &axes.x_ticks {
-            let at = (self.x_px(tick), self.bottom + 6);
-            let style = TICK.anchored(HPos::Center, VPos::Top);
-            write_text(self.area, &format!("{tick:.0}"), &style, at)?;
+        for (tick, name) in &axes.x_ticks {
+            let at = (self.x_px(*tick), self.bottom + 6);
+            write_text(self.area, name, &TICK.anchored(HPos::Center, VPos::Top), at)?;
         }
         let below = (i32::midpoint(self.left, self.right), self.bottom + 22);
         let style = LABEL.anchored(HPos::Center, VPos::Top);
-        write_text(self.area, axes.x_title, &style, below)?;
+        write_text(self.area, &axes.x_title, &style, below)?;
         write_sideways(self.area, axes.y_title, (10, i32::midpoint(self.top, self.bottom)))
     }
 

@@ -5,6 +5,7 @@
 //! as PNG, with a font that the program carries: the same bytes on every machine.
 
 mod accuracy_bars;
+mod bars;
 mod canvas;
 mod colours;
 mod contents;
@@ -27,6 +28,9 @@ mod perfetto;
 mod quality_maps;
 mod readme;
 mod recovery;
+mod resident_memory;
+mod standalone;
+mod switching;
 
 pub use accuracy_bars::draw_e2e_bars;
 pub use contents::{FailedRun, ResultsFolder, ResultsManifest};

@@ -177,9 +177,10 @@ fn draw(rows: &[Row], out: &Path) -> Result<()> {
     ];
     let names = [UNTUNED, TUNED].map(|name| (name.to_owned(), colours::of_method(name)));
     let axes = Axes {
-        x_title: "level, %",
+        x_title: "level, %".to_owned(),
         y_title: "points of accuracy",
-        x_ticks: (2..=10).map(|tenths| f64::from(tenths * 10)).collect(),
+        x_ticks: line_panels::tens(2..=10),
+        x_room: 0.0,
         panels_per_row: panels.len(),
     };
     let items = rows.iter().map(|row| row.items).max().unwrap_or(0);
