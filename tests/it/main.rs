@@ -3,6 +3,7 @@
 mod assets;
 mod bench_files;
 mod check;
+mod docs;
 #[cfg(feature = "engine")]
 mod elastify;
 #[cfg(feature = "engine")]

@@ -1,0 +1,213 @@
+//! Every command of the README and of docs/ is tried: run where it is cheap, parsed by the program
+//! where it is not. One that no rule below names fails the test.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{pliant, skipped};
+
+/// What is done about a command that starts like this; the longest start counts.
+const RULES: [(&str, How); 19] = [
+    ("make ", How::Target),
+    ("cargo build", How::Leave("builds what the test runs")),
+    ("cp ", How::Shell),
+    ("pliant run experiments/", How::Run),
+    ("pliant report results/", How::Run),
+    ("pliant check target/curves", How::Run),
+    ("pliant trace synth", How::Run),
+    ("pliant trace show", How::Run),
+    ("pliant trace import", How::Run),
+    ("pliant trace export", How::Run),
+    ("pliant policy list", How::Run),
+    ("pliant policy describe", How::Run),
+    ("pliant policy explain", How::Run),
+    ("pliant assets list", How::Run),
+    ("pliant assets fetch", How::Parse("fetches some 340 MB")),
+    ("pliant elastify", How::Engine("measures or trains with the real model")),
+    ("pliant profile", How::Engine("measures this machine")),
+    ("pliant ask", How::Engine("answers with the real model")),
+    ("git ", How::Leave("changes the reader's own repository")),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum How {
+    /// Run in a copy of the repository's files; it must succeed.
+    Run,
+    /// Run by a shell there.
+    Shell,
+    /// Only parsed, because it …
+    Parse(&'static str),
+    /// Only parsed, and only by a program built with the engine, because it …
+    Engine(&'static str),
+    /// A target that the Makefile must have.
+    Target,
+    /// Not looked at, because it …
+    Leave(&'static str),
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The lines of the `sh` blocks of a Markdown text, continued lines joined, without comments.
+fn commands(markdown: &str) -> Vec<String> {
+    let (mut commands, mut inside, mut pending) = (Vec::new(), false, String::new());
+    for line in markdown.lines() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside && line.trim() == "```sh";
+            continue;
+        }
+        if !inside {
+            continue;
+        }
+        let command = line.split(" #").next().unwrap_or_default().trim();
+        match command.strip_suffix('\\') {
+            Some(start) => pending += start,
+            None if command.is_empty() || command.starts_with('#') => {}
+            None => commands.push(std::mem::take(&mut pending) + command),
+        }
+    }
+    commands.into_iter().map(|command| command.replace("target/release/pliant", "pliant")).collect()
+}
+
+/// The README and every page of docs/, by name, with its commands.
+fn pages() -> BTreeMap<String, Vec<String>> {
+    let mut files = vec![root().join("README.md")];
+    let entries = fs::read_dir(root().join("docs")).unwrap();
+    files.extend(entries.map(|entry| entry.unwrap().path()));
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let name = |path: &Path| path.strip_prefix(root()).unwrap().display().to_string();
+    let page = |path: PathBuf| (name(&path), commands(&fs::read_to_string(&path).unwrap()));
+    files.into_iter().map(page).collect()
+}
+
+fn rule(command: &str) -> Option<How> {
+    let fits = RULES.iter().filter(|(start, _)| command.starts_with(start));
+    fits.max_by_key(|(start, _)| start.len()).map(|(_, how)| *how)
+}
+
+/// What commands of the pages take for granted: the repository's inputs, experiments made small, one
+/// results folder, and files of the reader.
+fn workplace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    for name in ["device-profiles", "traces", "docs", "examples", "experiments"] {
+        copy(&root().join(name), &place(name));
+    }
+    for entry in fs::read_dir(place("experiments")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let small = text.replace("seeds = 20", "seeds = 2");
+        fs::write(&path, small.replace("requests = 600", "requests = 12")).unwrap();
+    }
+    fs::copy(place("experiments/paper-e2e.toml"), place("experiments/mine.toml")).unwrap();
+    let calls = "TIMESTAMP,ContextTokens,GeneratedTokens\n\
+                 2023-11-16 18:01:51.1632340,374,44\n2023-11-16 18:01:52.3000000,396,109\n";
+    fs::write(place("AzureLLMInferenceTrace_conv.csv"), calls).unwrap();
+    let lengths = "quality/smollm2-135m-instruct/structured.tokens.csv";
+    let lengths = root().join("device-profiles").join(lengths);
+    fs::copy(lengths, place("structured.tokens.csv")).unwrap();
+    pliant(folder.path()).args(["run", "experiments/paper-e2e.toml"]).assert().success();
+    folder
+}
+
+/// Files small enough to matter, folders and all.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, to).unwrap();
+        }
+    }
+}
+
+/// What is wrong with `command`, if anything.
+fn attempt(command: &str, folder: &Path) -> Option<String> {
+    let words = command.split_whitespace().skip(1);
+    let arguments: Vec<&str> = words.take_while(|word| *word != ">").collect();
+    let report = |output: std::process::Output| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (!output.status.success()).then_some(said)
+    };
+    let parse = || {
+        let parsed = pliant(folder).args(&arguments).arg("--help").output().unwrap();
+        report(parsed).or_else(|| missing_file(&arguments))
+    };
+    match rule(command) {
+        None => Some("no rule says whether it can be run".to_owned()),
+        Some(How::Run) => report(pliant(folder).args(&arguments).output().unwrap()),
+        Some(How::Shell) => {
+            let mut shell = std::process::Command::new("sh");
+            report(shell.arg("-c").arg(command).current_dir(folder).output().unwrap())
+        }
+        Some(How::Engine(_)) if !cfg!(feature = "engine") => {
+            skipped(&format!("feature engine, to parse `{command}`"));
+            None
+        }
+        Some(How::Parse(why) | How::Engine(why)) => {
+            println!("parsed, not run: `{command}` {why}");
+            parse()
+        }
+        Some(How::Target) => {
+            let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+            let known = |target: &&&str| makefile.contains(&format!(".PHONY: {target}\n"));
+            let unknown = arguments.iter().find(|target| !known(target));
+            unknown.map(|target| format!("the Makefile has no target {target}"))
+        }
+        Some(How::Leave(why)) => {
+            println!("not tried: `{command}` {why}");
+            None
+        }
+    }
+}
+
+/// The first argument that names a file of the repository which is not there.
+fn missing_file(arguments: &[&str]) -> Option<String> {
+    let ours = |argument: &&&str| {
+        let own = ["experiments/", "device-profiles/", "docs/", "examples/", "results/"];
+        own.iter().any(|folder| argument.starts_with(folder)) && !argument.contains("mine")
+    };
+    let missing = arguments.iter().filter(ours).find(|path| !root().join(path).exists());
+    missing.map(|path| format!("{path} is not there"))
+}
+
+#[test]
+fn every_command_of_the_readme_and_the_docs_works() {
+    let folder = workplace();
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for (page, commands) in pages() {
+        for command in commands {
+            count += 1;
+            if let Some(problem) = attempt(&command, folder.path()) {
+                failures.push(format!("{page}: `{command}`\n{problem}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(count > 30, "{count} commands were found");
+}
+
+#[test]
+fn every_figure_of_the_index_has_its_files() {
+    let index = fs::read_to_string(root().join("docs/figures.md")).unwrap();
+    let links = index.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let files: Vec<_> = links.map(|(path, _)| path).filter(|path| !path.contains("://")).collect();
+    assert!(files.len() > 20, "{files:?}");
+    for file in files {
+        let file = file.split('#').next().unwrap_or_default();
+        assert!(root().join("docs").join(file).exists(), "docs/figures.md links to {file}");
+    }
+}
+
+#[test]
+fn commands_are_found_in_shell_blocks_only_and_joined() {
+    let page = "a `pliant x`\n```sh\npliant run \\\n  a.toml   # note\n\n# alone\nmake test\n```\n\
+                ```toml\npliant = 1\n```\n";
+    assert_eq!(commands(page), ["pliant run a.toml", "make test"]);
+}
