@@ -89,6 +89,10 @@ pub(super) fn draw_memory(spec: &FamiliesSpec, out: &Path) -> Result<String> {
         let [one, all] = process.map(|bytes| bytes.map_or("–".to_owned(), gigabytes));
         table.push(vec![family.clone(), gigabytes(*full_bytes), gigabytes(*all_bytes), one, all]);
     }
+    let provenance = match spec.families.first() {
+        Some(family) => device.family(&spec.base_model, family)?.provenance.label(),
+        None => "no family",
+    };
     let name = format!("memory-{}", slug(&device.name));
     write_whole(&out.join(format!("{name}.csv")), csv.as_bytes())?;
     let sheet = Sheet {
@@ -96,8 +100,9 @@ pub(super) fn draw_memory(spec: &FamiliesSpec, out: &Path) -> Result<String> {
         caption: format!(
             "Weights. Dark: with the full model resident. Pale: with every level resident, by what the \
              family's levels share. In brackets: the serving process, measured, with one level and \
-             with all. The device has {:.1} GB.",
+             with all. The device has {:.1} GB. Provenance: {}.",
             device.hardware.memory_bytes as f64 / GB,
+            provenance,
         ),
         width_px: WIDTH_PX,
         height_px: bars::height_px(rows.len()),
