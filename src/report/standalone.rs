@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::outcome::Outcome;
 use crate::policy::{MethodSpec, Scene, ServiceView};
-use crate::profile::{DeviceProfile, PromptLengths, Split};
+use crate::profile::{Counted, DeviceProfile, PromptLengths, Split};
 use crate::request::{AppId, DatasetId, Request, RequestView, Slo};
 use crate::trace::Trace;
 use crate::units::{Ratio, SimTime};
@@ -146,7 +146,14 @@ pub(super) fn draw_standalone(spec: &StandaloneSpec, out: &Path) -> Result<Strin
     spec.check()?;
     let device = DeviceProfile::load(&spec.device)?;
     let scene = |method: &MethodSpec| {
-        Scene::new(&device, &spec.base_model, &spec.latency_of, &spec.quality, method)
+        Scene::new(
+            &device,
+            &spec.base_model,
+            &spec.latency_of,
+            &spec.quality,
+            Counted::default(),
+            method,
+        )
     };
     let scenes: Vec<Scene> = spec.methods.iter().map(scene).collect::<Result<_>>()?;
     let trace = spec.trace(&scenes)?;

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{pliant, skipped};
+use crate::support::{pliant, python, skipped};
 
 /// What is done about a command that starts like this; the longest start counts.
-const RULES: [(&str, How); 19] = [
+const RULES: [(&str, How); 21] = [
     ("make ", How::Target),
     ("cargo build", How::Leave("builds what the test runs")),
     ("cp ", How::Shell),
+    ("cargo run --release --example", How::Leave("is run by tests of its own")),
     ("pliant run experiments/", How::Run),
+    ("pliant run experiments/own-policy.toml", How::Python),
     ("pliant report results/", How::Run),
     ("pliant check target/curves", How::Run),
     ("pliant trace synth", How::Run),
@@ -21,7 +23,7 @@ const RULES: [(&str, How); 19] = [
     ("pliant trace export", How::Run),
     ("pliant policy list", How::Run),
     ("pliant policy describe", How::Run),
-    ("pliant policy explain", How::Run),
+    ("pliant policy explain results/own-policy", How::Python),
     ("pliant assets list", How::Run),
     ("pliant assets fetch", How::Parse("fetches some 340 MB")),
     ("pliant elastify", How::Engine("measures or trains with the real model")),
@@ -34,6 +36,8 @@ const RULES: [(&str, How); 19] = [
 enum How {
     /// Run in a copy of the repository's files; it must succeed.
     Run,
+    /// The same, where there is a Python.
+    Python,
     /// Run by a shell there.
     Shell,
     /// Only parsed, because it …
@@ -99,7 +103,7 @@ fn workplace() -> tempfile::TempDir {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         let small = text.replace("seeds = 20", "seeds = 2");
-        fs::write(&path, small.replace("requests = 600", "requests = 12")).unwrap();
+        fs::write(&path, small.replace("requests = 600", "requests = 24")).unwrap();
     }
     fs::copy(place("experiments/paper-e2e.toml"), place("experiments/mine.toml")).unwrap();
     let calls = "TIMESTAMP,ContextTokens,GeneratedTokens\n\
@@ -140,7 +144,8 @@ fn attempt(command: &str, folder: &Path) -> Option<String> {
     };
     match rule(command) {
         None => Some("no rule says whether it can be run".to_owned()),
-        Some(How::Run) => report(pliant(folder).args(&arguments).output().unwrap()),
+        Some(How::Python) if !python() => None,
+        Some(How::Run | How::Python) => report(pliant(folder).args(&arguments).output().unwrap()),
         Some(How::Shell) => {
             let mut shell = std::process::Command::new("sh");
             report(shell.arg("-c").arg(command).current_dir(folder).output().unwrap())

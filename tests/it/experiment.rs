@@ -215,7 +215,8 @@ fn an_unknown_key_is_named_with_what_is_allowed() {
         "seeds = 3",
         "seedz = 3",
         "experiment.toml, line 3: unknown field `seedz`, expected one of `description`, \
-         `first_seed`, `seeds`, `outcomes`, `quality`, `api_calls`, `trace`, `service`, `devices`, `methods`, `figures`",
+         `first_seed`, `seeds`, `outcomes`, `quality`, `api_calls`, `trace`, `service`, `devices`, `draw_profiles`, `methods`, \
+         `figures`",
     );
     assert_refused(
         "requests = 60",
