@@ -76,8 +76,11 @@ impl Policy for Frugal {
 /// If the committed profiles below `root` cannot be read.
 pub fn compare(root: &Path) -> Result<String> {
     let device = DeviceProfile::load(&root.join(DEVICE))?;
-    let method: MethodSpec = standard_methods().remove(0);
-    assert_eq!(method.policy, PolicySpec::ElasticProfile {});
+    let by_table = |method: &MethodSpec| method.policy == PolicySpec::ElasticProfile {};
+    let method = standard_methods()
+        .into_iter()
+        .find(by_table)
+        .ok_or_else(|| pliant::Error::new("standard methods", "none chooses by the table alone"))?;
     let quality = root.join(QUALITY);
     let scene = Scene::new(&device, MODEL, MODEL, &quality, Counted::First, &method)?;
     // Items of the replay half that every plan has an answer to, of datasets that have any.

@@ -28,7 +28,7 @@ pub fn run(command: Command) -> Result<()> {
     match command {
         Command::TrainDecision(args) => run_train(args),
         Command::Decide(args) => run_decide(args),
-        Command::Profile(args) => run_profile(args),
+        Command::Profile(args) => run_profile(&args),
         Command::Label(args) => run_label(&args),
         Command::TrainScore(args) => run_train_score(&args),
         Command::Compare(args) => run_compare(&args),

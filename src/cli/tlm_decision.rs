@@ -112,7 +112,7 @@ pub struct ProfileArgs {
 }
 
 /// Times the decision-head and, where one was trained, the score-head.
-pub fn run_profile(args: ProfileArgs) -> Result<()> {
+pub fn run_profile(args: &ProfileArgs) -> Result<()> {
     let model = args.engine.open("width", EngineOptions::default())?;
     let runtime = Runtime::loaded()?;
     let data = args.data.paths();

@@ -94,10 +94,9 @@ fn lengths_of_an_agent_app_s_items_without_answers_change_nothing_but_a_note() {
     let (before, after) = (folder.path().join("before"), folder.path().join("after"));
     simulate(&experiment, &before, 1);
     let TraceSource::Synth(source) = &mut experiment.spec.trace else { panic!("synthesised") };
-    let rows: String =
-        (0..9).map(|item| format!("api-calling,{item},9,9,9,9,9,9,9,9,9,9\n")).collect();
-    let text = fs::read_to_string(&source.items).unwrap();
-    fs::write(&source.items, text + &rows).unwrap();
+    let mut text = fs::read_to_string(&source.items).unwrap();
+    text.extend((0..9).map(|item| format!("api-calling,{item},9,9,9,9,9,9,9,9,9,9\n")));
+    fs::write(&source.items, text).unwrap();
     simulate(&experiment, &after, 1);
     let notes = |out: &Path| {
         let manifest = fs::read_to_string(out.join("manifest.toml")).unwrap();

@@ -85,7 +85,7 @@ fn an_experiment_file_is_explained_without_having_been_run() {
     // 50 ms · level an output token, 1 ms to decide, 0.01 ms a token to cut, 0.5 ms to switch: of 390
     // tokens 312 take 1 + 3.9 + 0.5 + 1248 = 1253.4 ms.
     let arguments = ["policy", "explain", "experiment.toml", "--request", "1"];
-    command.args(arguments).assert().success().stderr_eq("").stdout_eq(str![[r#"
+    command.args(arguments).assert().success().stderr_eq("").stdout_eq(str![[r"
 experiment: elastic-profile (elastic-profile) on bench, alpha 0, seed 0
 latencies of large, answers of tiny; latency modelled, answers of unknown origin
 
@@ -115,7 +115,7 @@ happened   TTFT 1409.4 ms = 0.0 wait + 1.0 decide + 3.9 compress + 0.5 switch + 
 oracle     ⟨level 20 %, prompt 80 %⟩: predicted in time, and right
 hindsight  2 of 30 candidates answer rightly in time, the wait included
 
-"#]]);
+"]]);
     assert!(!folder.path().join("results").exists());
 }
 

@@ -9,7 +9,7 @@ use crate::support::pliant;
 #[test]
 fn list_shows_what_each_method_is_made_of() {
     let command = pliant(Path::new(".")).args(["policy", "list"]);
-    command.assert().success().stdout_eq(str![[r#"
+    command.assert().success().stdout_eq(str![[r"
  method                     latencies of          answers of                 compressor  policy
  elastic-profile            width                 width                      structured  elastic-profile
  full                       width                 width                      none        full
@@ -77,7 +77,7 @@ elastilm
   rule: the decision-head's answer to the request's own prompt: of plans whose predicted TTFT and TPOT meet the objective, the one most probably answered rightly (soft), or the plan it names for the objective (hard); a decision that would miss the objective gives way to a random plan that meets it; none feasible: the smallest predicted relative excess
   sees: latency profile, resident level, and the request's prompt through the TLM
 
-"#]]);
+"]]);
 }
 
 #[test]
