@@ -47,6 +47,8 @@ pub mod report;
 
 pub mod experiment;
 
+pub mod search;
+
 pub mod check;
 
 #[cfg(feature = "engine")]

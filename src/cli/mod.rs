@@ -11,6 +11,7 @@ use pliant::Result;
 #[cfg(feature = "engine")]
 mod ask;
 mod assets;
+mod bar;
 mod check;
 #[cfg(feature = "engine")]
 mod data_args;
@@ -22,11 +23,14 @@ mod engine_args;
 mod engine_runs;
 mod explain;
 mod output;
+mod peak;
 mod policy;
 #[cfg(feature = "engine")]
 mod profile;
 mod report;
 mod run;
+mod search_args;
+mod sweep;
 #[cfg(feature = "engine")]
 mod tlm;
 #[cfg(feature = "engine")]
@@ -47,6 +51,10 @@ struct Cli {
 enum Command {
     /// Replay an experiment's traces and write its tables and figures
     Run(run::Args),
+    /// Replay an experiment over values of any of its numbers
+    Sweep(sweep::Args),
+    /// Find the largest arrival rate at which each method keeps an attainment
+    Peak(peak::Args),
     /// Make, convert or show request traces
     Trace(trace::Args),
     /// Redraw the tables and figures of a results folder
@@ -82,6 +90,8 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(args),
+        Command::Sweep(args) => sweep::run(args),
+        Command::Peak(args) => peak::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Report(args) => report::run(&args),
         Command::Check(args) => check::run(&args),

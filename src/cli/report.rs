@@ -8,8 +8,8 @@ use clap::ValueEnum;
 use pliant::files::write_whole;
 use pliant::metrics::{StoredRun, read_metrics_csv};
 use pliant::report::{
-    Class, GoodputRow, ResultsFolder, goodput, goodput_csv, redraw, report_html, report_junit,
-    report_markdown, summary_markdown, trace_events, with_results,
+    Class, GoodputRow, ResultsFolder, goodput, goodput_csv, redraw, redraw_sweep, report_html,
+    report_junit, report_markdown, summary_markdown, trace_events, with_results,
 };
 use pliant::{Error, Result};
 
@@ -17,7 +17,7 @@ use super::output::print_line;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Results folder, with metrics.csv and manifest.toml
+    /// Results folder, with metrics.csv and manifest.toml; of a sweep, with sweep.csv
     dir: PathBuf,
     /// What to make of it
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -87,6 +87,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn redrawn(dir: &Path, readme: Option<&Path>) -> Result<String> {
+    if readme.is_none() && dir.join("sweep.csv").is_file() {
+        return redraw_sweep(dir);
+    }
     let table = redraw(dir)?;
     if let Some(readme) = readme {
         let rows = read_metrics_csv(&dir.join("metrics.csv"))?;

@@ -1,12 +1,9 @@
 //! `pliant run`: replay an experiment, print its table, draw its figures.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
 
 #[cfg(not(feature = "engine"))]
 use pliant::Error;
@@ -14,12 +11,13 @@ use pliant::Result;
 #[cfg(feature = "engine")]
 use pliant::experiment::Measured;
 use pliant::experiment::{
-    Backend, Experiment, PredictionErrors, Progress, RatioSummary, Results, RunOptions,
-    run as run_experiment,
+    Backend, Experiment, PredictionErrors, RatioSummary, Results, RunOptions, run as run_experiment,
 };
 #[cfg(feature = "engine")]
 use pliant::prompt::DataPaths;
 use pliant::report::redraw;
+
+use super::bar::Bar;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -62,7 +60,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     experiment.spec.service.ideal_isolation |= args.ideal_isolation;
     let out = args.out.unwrap_or_else(|| Path::new("results").join(&experiment.name));
-    let bar = Bar::new();
+    let bar = Bar::new("requests");
     let options = RunOptions { out: &out, threads: args.threads, progress: &bar };
     let results = match args.executor {
         ExecutorKind::CostModel => run_experiment(&experiment, Backend::CostModel, &options)?,
@@ -71,7 +69,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         #[cfg(not(feature = "engine"))]
         ExecutorKind::Engine => return Err(no_engine()),
     };
-    bar.0.finish_and_clear();
+    bar.clear();
     print_results(&results, &out, args.json)?;
     for failure in &results.failures {
         eprintln!("pliant: {failure}");
@@ -125,29 +123,4 @@ fn describe_predictions(errors: &PredictionErrors) -> String {
         None => format!("{name}: nothing to compare\n"),
     };
     line("unqueued TTFT", errors.ttft()) + &line("TPOT", errors.tpot())
-}
-
-/// A progress bar on a terminal, nothing in a pipe.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new() -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self(ProgressBar::hidden());
-        }
-        let style = "{bar:40} {human_pos}/{human_len} requests, {eta} left";
-        let style = ProgressStyle::with_template(style).expect("the template is sound");
-        Self(ProgressBar::new(0).with_style(style))
-    }
-}
-
-impl Progress for Bar {
-    fn start(&self, requests: u64) {
-        self.0.set_length(requests);
-        self.0.enable_steady_tick(Duration::from_millis(200));
-    }
-
-    fn advance(&self) {
-        self.0.inc(1);
-    }
 }

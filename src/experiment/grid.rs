@@ -11,8 +11,10 @@ use crate::error::{Error, Result};
 use crate::metrics::CellLabel;
 use crate::policy::{MethodSpec, Scene};
 use crate::profile::DeviceProfile;
-use crate::trace::{APPS, ItemPool, StandIn, Trace, stand_ins, synthesize};
+use crate::trace::{APPS, ItemPool, StandIn, SynthSpec, Trace, stand_ins, synthesize};
 use crate::units::Ratio;
+
+const MS_PER_HOUR: f64 = 3.6e6;
 
 /// Everything that runs share, read and checked.
 #[derive(Debug)]
@@ -21,10 +23,11 @@ pub struct Grid {
     pub cells: Vec<Cell>,
     /// Seeds of the replications.
     pub seeds: Vec<u64>,
-    /// How many items synthesised traces draw from, by dataset.
-    pub items: BTreeMap<String, usize>,
     /// What a reader should know of the traces, a sentence each.
     pub notes: Vec<String>,
+    source: TraceSource,
+    /// What synthesised traces draw from.
+    pools: Vec<ItemPool>,
     /// `[skew][seed]`, or `[0]` for all seeds alike.
     traces: Vec<Vec<Trace>>,
 }
@@ -36,6 +39,8 @@ pub struct Cell {
     pub label: CellLabel,
     /// Times and answers.
     pub scene: Scene,
+    /// Place of the device among the experiment's.
+    pub device: usize,
     /// Place of the skew.
     skew: usize,
 }
@@ -58,34 +63,57 @@ impl Grid {
         let seeds: Vec<u64> = experiment.seeds().collect();
         let stages = stages(spec)?;
         let mut notes = Vec::new();
-        let (traces, items) = match &spec.trace {
-            TraceSource::None {} => (Vec::new(), BTreeMap::new()),
+        let (traces, pools) = match &spec.trace {
+            TraceSource::None {} => (Vec::new(), Vec::new()),
             TraceSource::File(file) => {
                 let mut trace = Trace::read(&file.path)?;
                 trace.scale_time(file.time_scale)?;
-                (vec![vec![trace]], BTreeMap::new())
+                (vec![vec![trace]], Vec::new())
             }
             TraceSource::Synth(synth) => {
                 let pools = shortened_pools(&synth.items, whole_prompt(spec))?;
                 let pools = answered(measured(pools, &stages, &mut notes), &stages)?;
                 notes.extend(stand_ins(&pools).iter().map(StandIn::to_string));
-                let items = pools.iter().map(|pool| (pool.dataset.clone(), pool.items.len()));
-                (synthesized(synth, &seeds, &pools)?, items.collect())
+                (synthesized(synth, &seeds, &pools)?, pools)
             }
         };
         let mut cells = Vec::new();
-        for of_device in stages.chunks(spec.methods.len().max(1)) {
+        for (device, of_device) in stages.chunks(spec.methods.len().max(1)).enumerate() {
             for (skew, &alpha) in spec.trace.alphas().iter().enumerate() {
-                cells.extend(of_device.iter().map(|stage| stage.cell(skew, alpha)));
+                cells.extend(of_device.iter().map(|stage| stage.cell(device, skew, alpha)));
             }
         }
-        Ok(Self { cells, seeds, items, notes, traces })
+        Ok(Self { cells, seeds, notes, source: spec.trace.clone(), pools, traces })
+    }
+
+    /// How many items synthesised traces draw from, by dataset.
+    pub fn item_counts(&self) -> BTreeMap<String, usize> {
+        self.pools.iter().map(|pool| (pool.dataset.clone(), pool.items.len())).collect()
     }
 
     /// The trace of `cell` under the seed at `nth`.
     pub fn trace(&self, cell: &Cell, nth: usize) -> &Trace {
         let of_skew = &self.traces[cell.skew];
         of_skew.get(nth).unwrap_or(&of_skew[0])
+    }
+
+    /// The same requests as [`trace`](Self::trace)'s, arriving at a mean rate of `per_hour`: a
+    /// synthesised trace is drawn from the same random streams, a file's times are scaled.
+    ///
+    /// # Errors
+    /// If the rate is out of range, or a file's requests have no rate.
+    pub fn trace_at(&self, cell: &Cell, nth: usize, per_hour: f64) -> Result<Trace> {
+        if let TraceSource::Synth(source) = &self.source {
+            let spec = source.spec(cell.label.alpha, self.seeds[nth]);
+            return synthesize(&SynthSpec { arrivals_per_hour: per_hour, ..spec }, &self.pools);
+        }
+        let mut trace = self.trace(cell, nth).clone();
+        let gap_ms = trace.summary().mean_gap_ms.filter(|&gap| gap > 0.0);
+        let gap_ms = gap_ms.ok_or_else(|| {
+            Error::new("trace", "has no rate").allowed("requests at two instants or more")
+        })?;
+        trace.scale_time(MS_PER_HOUR / gap_ms / per_hour)?;
+        Ok(trace)
     }
 
     /// Requests over all runs.
@@ -101,19 +129,19 @@ impl Grid {
 }
 
 impl Stage<'_> {
-    fn cell(&self, skew: usize, alpha: f64) -> Cell {
-        let Self { spec, device, scene } = self;
+    fn cell(&self, device: usize, skew: usize, alpha: f64) -> Cell {
+        let Self { spec, device: name, scene } = self;
         let latency = scene.latency_provenance().label();
         let answers = scene.answers().manifest().map_or("of unknown origin", |_| "measured");
         let label = CellLabel {
             method: scene.method().name.clone(),
             alpha,
-            device: device.clone(),
+            device: name.clone(),
             latency_of: spec.latency_of.clone(),
             base_model: spec.base_model.clone(),
             provenance: format!("latency {latency}, answers {answers}"),
         };
-        Cell { label, scene: scene.clone(), skew }
+        Cell { label, scene: scene.clone(), device, skew }
     }
 }
 

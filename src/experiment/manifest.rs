@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{Experiment, TraceSource};
+use super::spec::{DeviceSpec, Experiment, ExperimentSpec, TraceSource};
 use crate::digest::sha256_file;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::origin::Commit;
-use crate::policy::PolicySpec;
+use crate::policy::{MethodSpec, PolicySpec};
 use crate::profile::{REFERENCE_FAMILY, Split};
 use crate::report::{FigureInputs, FigureSpec, LatencyInput, QualityInput};
 use crate::sim::ServiceOptions;
@@ -114,28 +114,34 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
     files.extend(spec.figures.iter().flat_map(FigureSpec::inputs));
     for device in &spec.devices {
         files.insert(device.dir.join("device.toml"));
-        let answers = spec.quality.join(&device.base_model);
-        for method in &spec.methods {
-            let table = method.quality_family();
-            for ending in ["csv", "prob.csv", "sum.csv", "top5.csv", "manifest.json"] {
-                files.insert(answers.join(format!("{table}.{ending}")));
-            }
-            if let Some(compressor) = &method.compressor {
-                files.insert(answers.join(format!("{compressor}.tokens.csv")));
-            }
-            if let Some(decisions) = method.policy.decisions() {
-                for ending in ["decisions.csv", "decisions.json"] {
-                    files.insert(answers.join(format!("{decisions}.{ending}")));
-                }
-            }
-            if let PolicySpec::External(external) = &method.policy {
-                files.extend(external.command.iter().skip(1).map(PathBuf::from));
-            }
-        }
+        files.extend(spec.methods.iter().flat_map(|method| answer_files(spec, device, method)));
     }
     // A quality table's twins and manifest and a figure's inputs are optional, and arguments of a
     // program need not be files; whatever else was missing is an error by now.
     files.retain(|path| path.is_file());
+    files
+}
+
+/// The files that `method` reads beside the device profile, there or not.
+pub(crate) fn answer_files(
+    spec: &ExperimentSpec,
+    device: &DeviceSpec,
+    method: &MethodSpec,
+) -> Vec<PathBuf> {
+    let answers = spec.quality.join(&device.base_model);
+    let table = method.quality_family();
+    let endings = ["csv", "prob.csv", "sum.csv", "top5.csv", "manifest.json"];
+    let mut files = endings.map(|ending| answers.join(format!("{table}.{ending}"))).to_vec();
+    if let Some(compressor) = &method.compressor {
+        files.push(answers.join(format!("{compressor}.tokens.csv")));
+    }
+    if let Some(decisions) = method.policy.decisions() {
+        let endings = ["decisions.csv", "decisions.json"];
+        files.extend(endings.map(|ending| answers.join(format!("{decisions}.{ending}"))));
+    }
+    if let PolicySpec::External(external) = &method.policy {
+        files.extend(external.command.iter().map(PathBuf::from));
+    }
     files
 }
 

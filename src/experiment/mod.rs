@@ -27,10 +27,14 @@ mod spec;
 pub use explain::{Which, explain};
 pub use explanation::{ExplainWarning, Explanation, Happened, Source};
 pub use failures::Failure;
+pub(crate) use failures::{RunResult, Tolerance};
+pub(crate) use grid::{Cell, Grid};
 pub use items::item_pools;
 pub use manifest::Manifest;
+pub(crate) use manifest::answer_files;
 pub use predictions::{Compared, PredictionErrors, RatioSummary};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
+pub(crate) use runner::{simulate_run, without_failed};
 pub use spec::{
     DeviceSpec, Experiment, ExperimentSpec, FileSource, KeptOutcomes, SynthSource, TraceSource,
 };

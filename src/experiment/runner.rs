@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Mutex;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::failures::{Failure, write_failures_csv};
+use super::failures::{Failure, RunResult, Tolerance, write_failures_csv};
 use super::grid::{Cell, Grid};
 use super::manifest::Manifest;
 use super::predictions::{Compared, PredictionErrors};
@@ -21,9 +20,9 @@ use crate::metrics::{
     write_paired_csv, write_seeds_csv,
 };
 use crate::outcome::Outcome;
-use crate::policy::{LiveHead, Scene};
+use crate::policy::{LiveHead, Policy, Scene};
 use crate::request::{Request, Slo};
-use crate::sim::{self, OutcomeSink};
+use crate::sim::{self, OutcomeSink, ServiceOptions};
 use crate::trace::Trace;
 
 /// Who answers and, where the method asks a decision-head, who decides, in one real run.
@@ -69,11 +68,11 @@ pub struct RunOptions<'a> {
     pub progress: &'a dyn Progress,
 }
 
-/// Is told how far an experiment is.
+/// Is told how far an experiment is, in requests, or a search, in what it counts.
 pub trait Progress: Sync {
-    /// `requests` are to be served, over all runs.
-    fn start(&self, requests: u64);
-    /// One more was served.
+    /// `steps` are to be done, over all runs.
+    fn start(&self, steps: u64);
+    /// One more was done.
     fn advance(&self);
 }
 
@@ -82,7 +81,7 @@ pub trait Progress: Sync {
 pub struct Silent;
 
 impl Progress for Silent {
-    fn start(&self, _requests: u64) {}
+    fn start(&self, _steps: u64) {}
     fn advance(&self) {}
 }
 
@@ -117,8 +116,8 @@ pub fn run(
     let mut grid = threads.install(|| Grid::of(experiment))?;
     prepare_folder(options.out)?;
     options.progress.start(grid.requests());
-    let failed = Mutex::new(BTreeSet::new());
-    let runner = Runner { grid: &grid, spec: &experiment.spec, options, failed: &failed };
+    let tolerance = Tolerance::default();
+    let runner = Runner { grid: &grid, spec: &experiment.spec, options, tolerance: &tolerance };
     let (name, runtime, runs, predictions) = match backend {
         Backend::CostModel => ("cost-model", BTreeMap::new(), runner.simulate(&threads)?, None),
         Backend::Measured(Measured { name, runtime, make }) => {
@@ -135,7 +134,7 @@ pub fn run(
     if !failures.is_empty() {
         write_failures_csv(&options.out.join("failures.csv"), &failures)?;
     }
-    Manifest::of(experiment, name, runtime, grid.items, grid.notes)?
+    Manifest::of(experiment, name, runtime, grid.item_counts(), grid.notes)?
         .save(&options.out.join("manifest.toml"))?;
     Ok(Results { rows, differences, predictions, failures })
 }
@@ -162,11 +161,8 @@ fn prepare_folder(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a run shows, or why an external policy ended it.
-type RunResult = Result<RunMeasures, Failure>;
-
 /// Takes the methods of failed runs out of `grid`; returns what the others show, cell by cell.
-fn without_failed(
+pub(crate) fn without_failed(
     grid: &mut Grid,
     runs: Vec<RunResult>,
 ) -> Result<(Vec<RunMeasures>, Vec<Failure>)> {
@@ -195,8 +191,7 @@ struct Runner<'a> {
     grid: &'a Grid,
     spec: &'a ExperimentSpec,
     options: &'a RunOptions<'a>,
-    /// Methods whose external policy ended a run: their other runs are not worth its time-outs.
-    failed: &'a Mutex<BTreeSet<String>>,
+    tolerance: &'a Tolerance,
 }
 
 impl Runner<'_> {
@@ -208,11 +203,12 @@ impl Runner<'_> {
 
     fn simulate(&self, threads: &ThreadPool) -> Result<Vec<RunResult>> {
         let simulate = |(cell, nth): (&Cell, usize)| {
-            if let Some(failure) = self.given_up(cell, nth) {
+            if let Some(failure) = self.tolerance.given_up(cell, self.grid.seeds[nth]) {
                 return Ok(Err(failure));
             }
             let mut executor = cell.scene.executor(self.grid.trace(cell, nth))?;
-            self.tolerate(cell, nth, self.replay(cell, nth, executor.as_mut(), None, 1024))
+            let run = self.replay(cell, nth, executor.as_mut(), None, 1024);
+            self.tolerance.tolerate(cell, self.grid.seeds[nth], run)
         };
         threads.install(|| self.runs().into_par_iter().map(simulate).collect())
     }
@@ -220,7 +216,7 @@ impl Runner<'_> {
     fn measure(&self, make: &mut MakeRun<'_>) -> Result<(Vec<RunResult>, PredictionErrors)> {
         let (mut runs, mut errors) = (Vec::new(), PredictionErrors::default());
         for (cell, nth) in self.runs() {
-            if let Some(failure) = self.given_up(cell, nth) {
+            if let Some(failure) = self.tolerance.given_up(cell, self.grid.seeds[nth]) {
                 runs.push(Err(failure));
                 continue;
             }
@@ -230,34 +226,14 @@ impl Runner<'_> {
             let mut predicted = cell.scene.executor(trace)?;
             let path = self.options.out.join("predictions").join(self.grid.file_name(cell, nth));
             let mut both = Compared::create(measured.as_mut(), predicted.as_mut(), &path)?;
-            let run = self.tolerate(cell, nth, self.replay(cell, nth, &mut both, head, 1))?;
+            let run = self.replay(cell, nth, &mut both, head, 1);
+            let run = self.tolerance.tolerate(cell, self.grid.seeds[nth], run)?;
             if run.is_ok() {
                 errors.extend(both.finish()?);
             }
             runs.push(run);
         }
         Ok((runs, errors))
-    }
-
-    fn given_up(&self, cell: &Cell, nth: usize) -> Option<Failure> {
-        let error = Error::new("not run", "another run of the method failed");
-        let failure = || Failure::new(&cell.label, self.grid.seeds[nth], &error);
-        self.failed().contains(&cell.label.method).then(failure)
-    }
-
-    fn failed(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.failed.lock().expect("nobody panics while holding names")
-    }
-
-    /// An external policy is not ours: what ends its run is no reason to lose the others.
-    fn tolerate(&self, cell: &Cell, nth: usize, run: Result<RunMeasures>) -> Result<RunResult> {
-        match run {
-            Err(error) if cell.scene.method().policy.is_external() => {
-                self.failed().insert(cell.label.method.clone());
-                Ok(Err(Failure::new(&cell.label, self.grid.seeds[nth], &error)))
-            }
-            run => run.map(Ok),
-        }
     }
 
     /// One run.
@@ -270,9 +246,8 @@ impl Runner<'_> {
         rows_per_flush: u32,
     ) -> Result<RunMeasures> {
         let trace = self.grid.trace(cell, nth);
-        let bounds = cell.scene.bounds(trace)?;
         let seed = self.grid.seeds[nth];
-        let mut policy = match head {
+        let policy = match head {
             Some(head) => cell.scene.live_policy(trace, seed, head)?,
             None => cell.scene.policy(trace, seed)?,
         };
@@ -283,11 +258,8 @@ impl Runner<'_> {
         };
         let path = self.options.out.join("outcomes").join(self.grid.file_name(cell, nth));
         let file = kept.then(|| OutcomeCsv::create(&path, trace, rows_per_flush)).transpose()?;
-        let mut recorder =
-            Recorder { tally: Tally::default(), file, progress: self.options.progress };
-        let service = &self.spec.service;
-        sim::replay(&trace.requests, &bounds, policy.as_mut(), executor, service, &mut recorder)?;
-        Ok(RunMeasures { fallbacks: policy.fallbacks(), ..recorder.finish()? })
+        let recorder = Recorder { tally: Tally::default(), file, progress: self.options.progress };
+        served(&cell.scene, trace, policy, executor, self.spec.service, recorder)
     }
 }
 
@@ -300,6 +272,32 @@ fn refuse_energy(trace: &Trace) -> Result<()> {
             .found("an objective on energy")
             .allowed("objectives on time, or --executor cost-model"))
     })
+}
+
+/// What `scene` shows on `trace` under `seed` on the cost model; outcomes are not kept.
+pub(crate) fn simulate_run(
+    scene: &Scene,
+    trace: &Trace,
+    seed: u64,
+    service: ServiceOptions,
+) -> Result<RunMeasures> {
+    let policy = scene.policy(trace, seed)?;
+    let mut executor = scene.executor(trace)?;
+    let recorder = Recorder { tally: Tally::default(), file: None, progress: &Silent };
+    served(scene, trace, policy, executor.as_mut(), service, recorder)
+}
+
+fn served(
+    scene: &Scene,
+    trace: &Trace,
+    mut policy: Box<dyn Policy>,
+    executor: &mut dyn Executor,
+    service: ServiceOptions,
+    mut recorder: Recorder<'_>,
+) -> Result<RunMeasures> {
+    let bounds = scene.bounds(trace)?;
+    sim::replay(&trace.requests, &bounds, policy.as_mut(), executor, &service, &mut recorder)?;
+    Ok(RunMeasures { fallbacks: policy.fallbacks(), ..recorder.finish()? })
 }
 
 /// Counts, writes and tells.

@@ -218,6 +218,16 @@ impl Experiment {
         Ok(experiment)
     }
 
+    /// The experiment with `spec` in place of what its file states.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), the file aside.
+    pub fn with(&self, spec: ExperimentSpec) -> Result<Self> {
+        let experiment = Self { spec, ..self.clone() };
+        experiment.check()?;
+        Ok(experiment)
+    }
+
     /// Seeds of the replications, in order.
     pub fn seeds(&self) -> impl Iterator<Item = u64> + use<> {
         let first = self.spec.first_seed;
@@ -259,7 +269,8 @@ impl Experiment {
     }
 
     /// Whether nothing is replayed.
-    fn is_figures_alone(&self) -> bool {
+    #[must_use]
+    pub fn is_figures_alone(&self) -> bool {
         let ExperimentSpec { figures, methods, devices, trace, .. } = &self.spec;
         let runs = !methods.is_empty() || !devices.is_empty() || *trace != TraceSource::default();
         !figures.is_empty() && !runs

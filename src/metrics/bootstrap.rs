@@ -22,11 +22,17 @@ const BOOTSTRAP_SEED: u64 = 0;
 /// what was seen and needs no normality.
 #[must_use]
 pub fn bootstrap_mean_95(values: &[f64]) -> Option<Interval> {
+    bootstrap_95(values, average)
+}
+
+/// The 95 % percentile interval of a `statistic` of `values`; `None` below two of them.
+#[must_use]
+pub fn bootstrap_95<T: Copy>(values: &[T], statistic: impl Fn(&[T]) -> f64) -> Option<Interval> {
     if values.len() < 2 {
         return None;
     }
-    let mut means = resampled(values, average);
-    Some(Interval { lo: quantile(&mut means, 0.025)?, hi: quantile(&mut means, 0.975)? })
+    let mut resampled = resampled(values, statistic);
+    Some(Interval { lo: quantile(&mut resampled, 0.025)?, hi: quantile(&mut resampled, 0.975)? })
 }
 
 /// The 95 % BCa interval of the mean of `values`; `None` below two of them.
@@ -63,9 +69,9 @@ fn average(values: &[f64]) -> f64 {
 }
 
 /// `statistic` of each of [`RESAMPLES`] resamples of `values`.
-fn resampled(values: &[f64], statistic: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+fn resampled<T: Copy>(values: &[T], statistic: impl Fn(&[T]) -> f64) -> Vec<f64> {
     let mut random = rng::stream(BOOTSTRAP_SEED, "metrics/bootstrap");
-    let mut resample = vec![0.0; values.len()];
+    let mut resample = values.to_vec();
     let mut draw = || {
         resample.fill_with(|| values[random.random_range(0..values.len())]);
         statistic(&resample)

@@ -1,5 +1,7 @@
 //! Measures of one replication: one pass over its outcomes.
 
+use serde::{Deserialize, Serialize};
+
 use super::statistics::quantile;
 use crate::outcome::Outcome;
 use crate::units::{Level, millis};
@@ -7,7 +9,8 @@ use crate::units::{Level, millis};
 /// What one replication shows. Shares are in [0, 1], times in ms.
 ///
 /// Every request that arrived counts: the simulator serves them all, however late.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RunMeasures {
     /// Requests that arrived.
     pub requests: usize,
@@ -26,7 +29,8 @@ pub struct RunMeasures {
     /// How often the level changed from one request to the next.
     pub switches: usize,
     /// Whether each request was answered correctly with every bound met, in order of their ids;
-    /// `None` where the answer could not be judged.
+    /// `None` where the answer could not be judged. In files a text: `1`, `0`, `-` for `None`.
+    #[serde(with = "letters")]
     pub answers: Vec<Option<bool>>,
     /// Decisions that a run-time check put aside; absent for a policy without one.
     pub fallbacks: Option<usize>,
@@ -41,6 +45,28 @@ impl RunMeasures {
             tally.record(outcome);
         }
         tally.finish()
+    }
+}
+
+/// Answers as a text of one letter each.
+mod letters {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub fn serialize<S: Serializer>(answers: &[Option<bool>], to: S) -> Result<S::Ok, S::Error> {
+        let letter =
+            |answer: &Option<bool>| answer.map_or('-', |right| if right { '1' } else { '0' });
+        to.serialize_str(&answers.iter().map(letter).collect::<String>())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Option<bool>>, D::Error> {
+        let answer = |letter| match letter {
+            '1' => Ok(Some(true)),
+            '0' => Ok(Some(false)),
+            '-' => Ok(None),
+            _ => Err(D::Error::custom("an answer is 1, 0 or -")),
+        };
+        String::deserialize(from)?.chars().map(answer).collect()
     }
 }
 

@@ -18,12 +18,13 @@ mod hypothesis;
 mod measures;
 mod outcome_csv;
 mod row;
+mod search_rows;
 mod seed_row;
 mod statistics;
 mod stored_run;
 mod table;
 
-pub use bootstrap::{bca_mean_95, bootstrap_mean_95};
+pub use bootstrap::{bca_mean_95, bootstrap_95, bootstrap_mean_95};
 pub use detectable::{Sureness, detectable_mean, detectable_share};
 pub use estimate::{Estimate, wilson_95};
 pub use hypothesis::{Discordance, TEstimate, holm};
@@ -31,11 +32,12 @@ pub use measures::{RunMeasures, Tally};
 pub use outcome_csv::OutcomeCsv;
 pub(crate) use outcome_csv::exact_ms;
 pub use row::{CellLabel, MetricsRow, PairedRow};
+pub use search_rows::{PeakRow, Reach, SweepRow, SweepTable};
 pub use seed_row::SeedRow;
 pub use statistics::{Interval, deviation, mean, quantile};
 pub use stored_run::StoredRun;
 pub(crate) use table::read_rows;
 pub use table::{
-    read_metrics_csv, read_paired_csv, read_seeds_csv, write_metrics_csv, write_paired_csv,
-    write_seeds_csv,
+    read_metrics_csv, read_paired_csv, read_seeds_csv, read_sweep_csv, write_metrics_csv,
+    write_paired_csv, write_peak_csv, write_seeds_csv, write_sweep_csv,
 };

@@ -3,10 +3,12 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use csv::StringRecord;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::row::{MetricsRow, PairedRow};
+use super::search_rows::{PeakRow, SweepRow, SweepTable};
 use super::seed_row::SeedRow;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
@@ -84,6 +86,27 @@ const PAIRED_COLUMNS: &[&str] = &[
     "provenance",
 ];
 
+const PEAK_COLUMNS: &[&str] = &[
+    "method",
+    "alpha",
+    "device",
+    "latency_of",
+    "base_model",
+    "attainment",
+    "peak_per_hour",
+    "peak_per_hour_lo",
+    "peak_per_hour_hi",
+    "reach",
+    "again_per_hour",
+    "from_per_hour",
+    "to_per_hour",
+    "attainment_at_from",
+    "attainment_at_to",
+    "provenance",
+    "replications",
+    "requests",
+];
+
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 const DIFFERENCE: RangeInclusive<f64> = -1.0..=1.0;
 const COUNT_OR_TIME: RangeInclusive<f64> = 0.0..=f64::MAX;
@@ -102,35 +125,83 @@ pub fn write_metrics_csv(path: &Path, rows: &[MetricsRow]) -> Result<()> {
 /// # Errors
 /// If the file cannot be read, its columns differ, or a value is not a number in its range.
 pub fn read_metrics_csv(path: &Path) -> Result<Vec<MetricsRow>> {
-    read_checked(path, METRICS_COLUMNS, |row: &MetricsRow| {
-        vec![
-            ("alpha", Some(row.alpha), ANY),
-            ("accuracy", row.accuracy, SHARE),
-            ("accuracy_lo", row.accuracy_lo, SHARE),
-            ("accuracy_hi", row.accuracy_hi, SHARE),
-            ("accuracy_at_slo", row.accuracy_at_slo, SHARE),
-            ("accuracy_at_slo_lo", row.accuracy_at_slo_lo, SHARE),
-            ("accuracy_at_slo_hi", row.accuracy_at_slo_hi, SHARE),
-            ("attainment", row.attainment, SHARE),
-            ("attainment_lo", row.attainment_lo, SHARE),
-            ("attainment_hi", row.attainment_hi, SHARE),
-            ("ttft_ms_p50", row.ttft_ms_p50, COUNT_OR_TIME),
-            ("ttft_ms_p50_lo", row.ttft_ms_p50_lo, COUNT_OR_TIME),
-            ("ttft_ms_p50_hi", row.ttft_ms_p50_hi, COUNT_OR_TIME),
-            ("ttft_ms_p95", row.ttft_ms_p95, COUNT_OR_TIME),
-            ("ttft_ms_p95_lo", row.ttft_ms_p95_lo, COUNT_OR_TIME),
-            ("ttft_ms_p95_hi", row.ttft_ms_p95_hi, COUNT_OR_TIME),
-            ("tpot_ms_p50", row.tpot_ms_p50, COUNT_OR_TIME),
-            ("tpot_ms_p50_lo", row.tpot_ms_p50_lo, COUNT_OR_TIME),
-            ("tpot_ms_p50_hi", row.tpot_ms_p50_hi, COUNT_OR_TIME),
-            ("switches", row.switches, COUNT_OR_TIME),
-            ("switches_lo", row.switches_lo, COUNT_OR_TIME),
-            ("switches_hi", row.switches_hi, COUNT_OR_TIME),
-            ("fallbacks", row.fallbacks, COUNT_OR_TIME),
-            ("fallbacks_lo", row.fallbacks_lo, COUNT_OR_TIME),
-            ("fallbacks_hi", row.fallbacks_hi, COUNT_OR_TIME),
-        ]
-    })
+    read_checked(path, METRICS_COLUMNS, bounded_metrics)
+}
+
+fn bounded_metrics(row: &MetricsRow) -> Vec<Bounded> {
+    vec![
+        ("alpha", Some(row.alpha), ANY),
+        ("accuracy", row.accuracy, SHARE),
+        ("accuracy_lo", row.accuracy_lo, SHARE),
+        ("accuracy_hi", row.accuracy_hi, SHARE),
+        ("accuracy_at_slo", row.accuracy_at_slo, SHARE),
+        ("accuracy_at_slo_lo", row.accuracy_at_slo_lo, SHARE),
+        ("accuracy_at_slo_hi", row.accuracy_at_slo_hi, SHARE),
+        ("attainment", row.attainment, SHARE),
+        ("attainment_lo", row.attainment_lo, SHARE),
+        ("attainment_hi", row.attainment_hi, SHARE),
+        ("ttft_ms_p50", row.ttft_ms_p50, COUNT_OR_TIME),
+        ("ttft_ms_p50_lo", row.ttft_ms_p50_lo, COUNT_OR_TIME),
+        ("ttft_ms_p50_hi", row.ttft_ms_p50_hi, COUNT_OR_TIME),
+        ("ttft_ms_p95", row.ttft_ms_p95, COUNT_OR_TIME),
+        ("ttft_ms_p95_lo", row.ttft_ms_p95_lo, COUNT_OR_TIME),
+        ("ttft_ms_p95_hi", row.ttft_ms_p95_hi, COUNT_OR_TIME),
+        ("tpot_ms_p50", row.tpot_ms_p50, COUNT_OR_TIME),
+        ("tpot_ms_p50_lo", row.tpot_ms_p50_lo, COUNT_OR_TIME),
+        ("tpot_ms_p50_hi", row.tpot_ms_p50_hi, COUNT_OR_TIME),
+        ("switches", row.switches, COUNT_OR_TIME),
+        ("switches_lo", row.switches_lo, COUNT_OR_TIME),
+        ("switches_hi", row.switches_hi, COUNT_OR_TIME),
+        ("fallbacks", row.fallbacks, COUNT_OR_TIME),
+        ("fallbacks_lo", row.fallbacks_lo, COUNT_OR_TIME),
+        ("fallbacks_hi", row.fallbacks_hi, COUNT_OR_TIME),
+    ]
+}
+
+/// Writes `sweep.csv` to `path`: columns named after `keys`, then those of `metrics.csv`.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_sweep_csv(path: &Path, keys: &[&str], rows: &[SweepRow]) -> Result<()> {
+    let columns = [keys, METRICS_COLUMNS].concat();
+    let cells: Vec<_> = rows.iter().map(|SweepRow { settings, row }| (settings, row)).collect();
+    write_rows(path, &columns, &cells)
+}
+
+/// Reads what [`write_sweep_csv`] wrote.
+///
+/// # Errors
+/// As [`read_metrics_csv`].
+pub fn read_sweep_csv(path: &Path) -> Result<SweepTable> {
+    let mut keys: Vec<String> = Vec::new();
+    let lines = read_lines_after::<MetricsRow>(path, |header| {
+        let is_key = |name: &&str| !METRICS_COLUMNS.contains(name);
+        keys = header.iter().take_while(is_key).map(str::to_owned).collect();
+        let columns = keys.iter().map(String::as_str).chain(METRICS_COLUMNS.iter().copied());
+        check_header(path, header, &columns.collect::<Vec<_>>()).map(|()| keys.len())
+    })?;
+    let number = |line: u64, (key, cell): (&String, &String)| {
+        let number = cell.parse().ok().filter(|number: &f64| number.is_finite());
+        number.ok_or_else(|| {
+            let place = format!("line {line}, column \"{key}\"");
+            Error::file(path, "bad value").at(place).found(cell).allowed("a number")
+        })
+    };
+    let mut rows = Vec::new();
+    for (line, cells, row) in lines {
+        check_row(path, line, bounded_metrics(&row))?;
+        let settings = keys.iter().zip(&cells).map(|pair| number(line, pair));
+        rows.push(SweepRow { settings: settings.collect::<Result<_>>()?, row });
+    }
+    Ok(SweepTable { keys, rows })
+}
+
+/// Writes `rows` to `path`, one line each after the header.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_peak_csv(path: &Path, rows: &[PeakRow]) -> Result<()> {
+    write_rows(path, PEAK_COLUMNS, rows)
 }
 
 /// Writes `rows` to `path`, one line each after the header.
@@ -210,42 +281,64 @@ fn read_checked<T: DeserializeOwned>(
     columns: &[&str],
     bounded: impl Fn(&T) -> Vec<Bounded>,
 ) -> Result<Vec<T>> {
-    let check_header = |header: &csv::StringRecord| {
-        if header.iter().eq(columns.iter().copied()) {
-            return Ok(());
-        }
-        Err(Error::file(path, "wrong columns")
-            .at("line 1")
-            .found(header.iter().collect::<Vec<_>>().join(","))
-            .allowed(columns.join(",")))
-    };
-    let mut rows = Vec::new();
-    for (line, row) in read_lines::<T>(path, check_header)? {
-        for (column, value, range) in bounded(&row) {
-            check(path, line, column, value, &range)?;
-        }
-        rows.push(row);
+    let rows = read_lines::<T>(path, |header| check_header(path, header, columns))?;
+    for (line, row) in &rows {
+        check_row(path, *line, bounded(row))?;
     }
-    Ok(rows)
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+fn check_header(path: &Path, header: &StringRecord, columns: &[&str]) -> Result<()> {
+    if header.iter().eq(columns.iter().copied()) {
+        return Ok(());
+    }
+    Err(Error::file(path, "wrong columns")
+        .at("line 1")
+        .found(header.iter().collect::<Vec<_>>().join(","))
+        .allowed(columns.join(",")))
+}
+
+fn check_row(path: &Path, line: u64, bounded: Vec<Bounded>) -> Result<()> {
+    bounded
+        .into_iter()
+        .try_for_each(|(column, value, range)| check(path, line, column, value, &range))
 }
 
 /// The rows of the CSV file `path`, each with its line, once its header is found good.
 pub(super) fn read_lines<T: DeserializeOwned>(
     path: &Path,
-    check_header: impl FnOnce(&csv::StringRecord) -> Result<()>,
+    check_header: impl FnOnce(&StringRecord) -> Result<()>,
 ) -> Result<Vec<(u64, T)>> {
+    let rows = read_lines_after(path, |header| check_header(header).map(|()| 0))?;
+    Ok(rows.into_iter().map(|(line, _, row)| (line, row)).collect())
+}
+
+/// The same for rows that come after some columns, as many as `leading` counts, whose cells are
+/// texts.
+fn read_lines_after<T: DeserializeOwned>(
+    path: &Path,
+    leading: impl FnOnce(&StringRecord) -> Result<usize>,
+) -> Result<Vec<(u64, Vec<String>, T)>> {
     let text = std::fs::read(path).map_err(|source| Error::io(path, "cannot read", source))?;
     let mut reader = csv::Reader::from_reader(text.as_slice());
     let header = reader.headers().map_err(|error| csv_error(path, &error))?.clone();
-    check_header(&header)?;
+    let leading = leading(&header)?;
+    let own = |record: &StringRecord| {
+        let mut rest: StringRecord = record.iter().skip(leading).collect();
+        rest.set_position(record.position().cloned());
+        rest
+    };
+    let header = own(&header);
     let mut rows = Vec::new();
     for record in reader.into_records() {
         let record = record.map_err(|error| csv_error(path, &error))?;
         let line = record.position().map_or(0, csv::Position::line);
+        let cells = record.iter().take(leading).map(str::to_owned).collect();
+        let record = own(&record);
         let row = record
             .deserialize(Some(&header))
             .map_err(|error| cell_error(path, &header, &record, &error))?;
-        rows.push((line, row));
+        rows.push((line, cells, row));
     }
     Ok(rows)
 }

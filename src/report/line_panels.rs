@@ -1,6 +1,6 @@
 //! Panels of lines with intervals, one legend for all.
 
-use plotters::prelude::{Circle, PathElement, Rectangle};
+use plotters::prelude::{Circle, PathElement, Polygon, Rectangle};
 use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{Color, RGBColor};
 
@@ -83,12 +83,32 @@ fn legend_lines(names: &[(String, RGBColor)], width_px: i32) -> Vec<Vec<Entry<'_
     lines
 }
 
-/// Fills `area` with the legend of `names` and the `panels`.
+/// Fills `area` with the legend of `names` and the `panels`; intervals are whiskers.
 pub(super) fn draw(
     area: &Area<'_>,
     names: &[(String, RGBColor)],
     panels: &[Panel],
     axes: &Axes,
+) -> Drawn {
+    draw_panels(area, names, panels, axes, false)
+}
+
+/// The same with intervals as bands, for axes on which every place has a meaning.
+pub(super) fn draw_with_bands(
+    area: &Area<'_>,
+    names: &[(String, RGBColor)],
+    panels: &[Panel],
+    axes: &Axes,
+) -> Drawn {
+    draw_panels(area, names, panels, axes, true)
+}
+
+fn draw_panels(
+    area: &Area<'_>,
+    names: &[(String, RGBColor)],
+    panels: &[Panel],
+    axes: &Axes,
+    bands: bool,
 ) -> Drawn {
     let width_px = area.dim_in_pixel().0 as i32;
     let lines = legend_lines(names, width_px);
@@ -113,6 +133,7 @@ pub(super) fn draw(
             bottom: height_px as i32 - BELOW_PX,
             x: axes.x_ends(),
             y: (lo, hi),
+            bands,
         };
         frame.draw(panel, axes)?;
     }
@@ -135,6 +156,7 @@ struct Frame<'a, 'b> {
     bottom: i32,
     x: (f64, f64),
     y: (f64, f64),
+    bands: bool,
 }
 
 impl Frame<'_, '_> {
@@ -155,7 +177,7 @@ impl Frame<'_, '_> {
         // Lines of one place side by side, so that their intervals can be told apart.
         let shift = |nth: usize| 3 * nth as i32 - 3 * (panel.lines.len() as i32 - 1) / 2;
         for (nth, line) in panel.lines.iter().enumerate() {
-            self.draw_line(line, shift(nth))?;
+            self.draw_line(line, if self.bands { 0 } else { shift(nth) })?;
         }
         Ok(())
     }
@@ -182,10 +204,18 @@ impl Frame<'_, '_> {
 
     fn draw_line(&self, line: &Line, shift: i32) -> Drawn {
         let at = |point: &Point| (self.x_px(point.x) + shift, self.y_px(point.y));
-        for point in &line.points {
-            let x = self.x_px(point.x) + shift;
-            let whisker = [(x, self.y_px(point.hi)), (x, self.y_px(point.lo))];
-            self.area.draw(&PathElement::new(whisker, line.colour.mix(0.55)))?;
+        if self.bands {
+            let end = |point: &Point, y: f64| (self.x_px(point.x), self.y_px(y));
+            let upper = line.points.iter().map(|point| end(point, point.hi));
+            let lower = line.points.iter().rev().map(|point| end(point, point.lo));
+            let band: Vec<_> = upper.chain(lower).collect();
+            self.area.draw(&Polygon::new(band, line.colour.mix(0.25)))?;
+        } else {
+            for point in &line.points {
+                let x = self.x_px(point.x) + shift;
+                let whisker = [(x, self.y_px(point.hi)), (x, self.y_px(point.lo))];
+                self.area.draw(&PathElement::new(whisker, line.colour.mix(0.55)))?;
+            }
         }
         let path: Vec<_> = line.points.iter().map(at).collect();
         self.area.draw(&PathElement::new(path, line.colour.stroke_width(2)))?;

@@ -145,7 +145,7 @@ pub(super) fn groups<'a, R, K: PartialEq>(
     groups
 }
 
-fn with_interval(row: &MetricsRow) -> String {
+pub(super) fn with_interval(row: &MetricsRow) -> String {
     let value = percent(row.accuracy_at_slo);
     match row.accuracy_at_slo_interval() {
         Some(interval) => {
@@ -173,7 +173,7 @@ pub(super) fn markdown_table() -> Table {
     table
 }
 
-fn terminal_table() -> Table {
+pub(super) fn terminal_table() -> Table {
     let mut table = Table::new();
     let style = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
     table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);

@@ -24,12 +24,14 @@ mod line_panels;
 mod markdown;
 mod metrics_table;
 mod oracle_share;
+mod peak_table;
 mod perfetto;
 mod quality_maps;
 mod readme;
 mod recovery;
 mod resident_memory;
 mod standalone;
+mod sweep_lines;
 mod switching;
 
 pub use accuracy_bars::draw_e2e_bars;
@@ -44,9 +46,11 @@ pub use latency_maps::draw_latency_heatmaps;
 pub use markdown::report_markdown;
 pub use metrics_table::{differences_markdown, differences_table, metrics_table, summary_markdown};
 pub(crate) use metrics_table::{percent, time};
+pub use peak_table::peak_table;
 pub use perfetto::trace_events;
 pub use quality_maps::draw_quality_maps;
 pub use readme::with_results;
+pub use sweep_lines::redraw_sweep;
 
 #[cfg(test)]
 mod testing;

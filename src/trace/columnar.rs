@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Trace;
+use crate::digest;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::request::{AppId, DatasetId, Limit, Request, Slo};
@@ -94,6 +95,21 @@ impl Trace {
         let checksum = Sha256::digest(&bytes);
         bytes.extend(checksum);
         files::write_whole(path, &bytes)
+    }
+
+    /// SHA-256 of all that a replay sees: names and requests, and not how the trace was made.
+    ///
+    /// # Panics
+    /// Never: names are plain text.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let names =
+            serde_json::to_vec(&(&self.apps, &self.datasets)).expect("names are plain text");
+        let mut hash = Sha256::new_with_prefix(names);
+        for cell in self.requests.iter().flat_map(cells) {
+            hash.update(cell.to_le_bytes());
+        }
+        digest::finish(hash)
     }
 
     /// Reads the columnar file `path`.

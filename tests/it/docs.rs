@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use crate::support::{pliant, python, skipped};
 
 /// What is done about a command that starts like this; the longest start counts.
-const RULES: [(&str, How); 21] = [
+const RULES: [(&str, How); 23] = [
     ("make ", How::Target),
     ("cargo build", How::Leave("builds what the test runs")),
     ("cp ", How::Shell),
     ("cargo run --release --example", How::Leave("is run by tests of its own")),
     ("pliant run experiments/", How::Run),
     ("pliant run experiments/own-policy.toml", How::Python),
+    ("pliant sweep experiments/", How::Run),
+    ("pliant peak experiments/", How::Run),
     ("pliant report results/", How::Run),
     ("pliant check target/curves", How::Run),
     ("pliant trace synth", How::Run),
@@ -145,7 +147,10 @@ fn attempt(command: &str, folder: &Path) -> Option<String> {
     match rule(command) {
         None => Some("no rule says whether it can be run".to_owned()),
         Some(How::Python) if !python() => None,
-        Some(How::Run | How::Python) => report(pliant(folder).args(&arguments).output().unwrap()),
+        Some(How::Run | How::Python) => {
+            let cache = folder.join("cache");
+            report(pliant(folder).args(&arguments).env("PLIANT_CACHE", cache).output().unwrap())
+        }
         Some(How::Shell) => {
             let mut shell = std::process::Command::new("sh");
             report(shell.arg("-c").arg(command).current_dir(folder).output().unwrap())

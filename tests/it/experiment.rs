@@ -10,23 +10,12 @@ use pliant::experiment::{
 use pliant::profile::Split;
 
 use crate::bench_files::{self, EXPERIMENT};
-use crate::support::pliant;
+use crate::support::{bench_experiment, pliant};
 
 fn bench() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     bench_files::write(folder.path());
     folder
-}
-
-/// The bench's experiment with paths that do not depend on where the tests run.
-fn experiment(folder: &Path) -> Experiment {
-    let mut experiment = Experiment::load(&folder.join("experiment.toml")).unwrap();
-    let spec = &mut experiment.spec;
-    spec.quality = folder.join(&spec.quality);
-    spec.devices[0].dir = folder.join(&spec.devices[0].dir);
-    let TraceSource::Synth(source) = &mut spec.trace else { panic!("a synthesised trace") };
-    source.items = folder.join(&source.items);
-    experiment
 }
 
 fn simulate(experiment: &Experiment, out: &Path, threads: usize) -> Results {
@@ -55,7 +44,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn the_same_experiment_gives_the_same_bytes_on_one_and_four_threads() {
     let folder = bench();
-    let experiment = experiment(folder.path());
+    let experiment = bench_experiment(folder.path());
     let out = |name: &str| folder.path().join(name);
     simulate(&experiment, &out("one"), 1);
     simulate(&experiment, &out("four"), 4);
@@ -76,7 +65,7 @@ fn items_without_an_answer_under_some_plan_are_not_drawn() {
     let broken = row.rsplit_once(',').unwrap().0.to_owned() + ",";
     fs::write(&table, text.replace(row, &broken)).unwrap();
     let out = folder.path().join("out");
-    simulate(&experiment(folder.path()), &out, 1);
+    simulate(&bench_experiment(folder.path()), &out, 1);
     for (path, bytes) in files(&out.join("outcomes")) {
         let drawn = String::from_utf8(bytes).unwrap();
         assert!(!drawn.contains(",sciq,2,"), "{}", path.display());
@@ -90,7 +79,7 @@ fn items_without_an_answer_under_some_plan_are_not_drawn() {
 #[test]
 fn lengths_of_an_agent_app_s_items_without_answers_change_nothing_but_a_note() {
     let folder = bench();
-    let mut experiment = experiment(folder.path());
+    let mut experiment = bench_experiment(folder.path());
     let (before, after) = (folder.path().join("before"), folder.path().join("after"));
     simulate(&experiment, &before, 1);
     let TraceSource::Synth(source) = &mut experiment.spec.trace else { panic!("synthesised") };
@@ -117,7 +106,7 @@ fn lengths_of_an_agent_app_s_items_without_answers_change_nothing_but_a_note() {
 #[test]
 fn another_first_seed_gives_other_results() {
     let folder = bench();
-    let mut experiment = experiment(folder.path());
+    let mut experiment = bench_experiment(folder.path());
     let first = simulate(&experiment, &folder.path().join("a"), 1);
     experiment.spec.first_seed = 3;
     assert_ne!(first, simulate(&experiment, &folder.path().join("b"), 1));
@@ -126,7 +115,7 @@ fn another_first_seed_gives_other_results() {
 #[test]
 fn without_queueing_the_oracle_is_at_least_as_good_as_every_method_under_every_seed() {
     let folder = bench();
-    let mut experiment = experiment(folder.path());
+    let mut experiment = bench_experiment(folder.path());
     experiment.spec.service.ideal_isolation = true;
     experiment.spec.methods.rotate_right(1);
     let results = simulate(&experiment, &folder.path().join("out"), 0);
@@ -140,7 +129,7 @@ fn without_queueing_the_oracle_is_at_least_as_good_as_every_method_under_every_s
 #[test]
 fn a_measured_run_puts_each_prediction_beside_its_measurement() {
     let folder = bench();
-    let experiment = experiment(folder.path());
+    let experiment = bench_experiment(folder.path());
     let out = folder.path().join("measured");
     let runtime = BTreeMap::from([("threads".to_owned(), "2".to_owned())]);
     // The cost model stands in for an engine that takes exactly as long as predicted.

@@ -18,6 +18,7 @@ mod prompt;
 mod queueing;
 mod readme;
 mod report;
+mod search;
 mod support;
 mod trace;
 mod trace_import;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use pliant::experiment::{Experiment, TraceSource};
 use snapbox::cmd::Command;
 
 /// `pliant` with `folder` as its working directory, so that messages name short paths.
@@ -43,4 +44,15 @@ pub fn python() -> bool {
         skipped("python3");
     }
     found
+}
+
+/// The bench's experiment with paths that do not depend on where the tests run.
+pub fn bench_experiment(folder: &Path) -> Experiment {
+    let mut experiment = Experiment::load(&folder.join("experiment.toml")).unwrap();
+    let spec = &mut experiment.spec;
+    spec.quality = folder.join(&spec.quality);
+    spec.devices[0].dir = folder.join(&spec.devices[0].dir);
+    let TraceSource::Synth(source) = &mut spec.trace else { panic!("a synthesised trace") };
+    source.items = folder.join(&source.items);
+    experiment
 }

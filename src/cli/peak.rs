@@ -1,0 +1,56 @@
+//! `pliant peak`: the largest load that each method carries.
+
+use std::process::ExitCode;
+
+use pliant::Result;
+use pliant::experiment::Experiment;
+use pliant::report::peak_table;
+use pliant::search::{PeakSpec, SearchOptions, peak};
+
+use super::bar::Bar;
+use super::output::print_line;
+use super::search_args::{SearchArgs, describe_counts};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    search: SearchArgs,
+    /// A method of the experiment; may be repeated [default: all]
+    #[arg(long, value_name = "NAME")]
+    method: Vec<String>,
+    /// Share of requests that must meet every bound
+    #[arg(long, value_name = "SHARE", default_value_t = PeakSpec::default().attainment)]
+    attainment: f64,
+    /// Smallest rate, in requests an hour
+    #[arg(long, value_name = "RATE", default_value_t = PeakSpec::default().from)]
+    from: f64,
+    /// Largest rate, in requests an hour
+    #[arg(long, value_name = "RATE", default_value_t = PeakSpec::default().to)]
+    to: f64,
+    /// How narrowly rates are bracketed, as a share of them
+    #[arg(long, value_name = "SHARE", default_value_t = PeakSpec::default().precision)]
+    precision: f64,
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    let Args { search, method: methods, attainment, from, to, precision } = args;
+    let experiment = Experiment::load(&search.experiment)?;
+    let out = search.out(&experiment, "peak");
+    let cache = search.run_cache()?;
+    let bar = Bar::new("peaks");
+    let spec = PeakSpec { methods, attainment, from, to, precision };
+    let options =
+        SearchOptions { out: &out, threads: search.threads, progress: &bar, cache: &cache };
+    let found = peak(&experiment, &spec, &options)?;
+    bar.clear();
+    if search.json {
+        print_line(serde_json::to_string_pretty(&found.rows).expect("rows are plain values"))?;
+    } else {
+        print_line(peak_table(&found.rows).trim_end())?;
+        print_line(format!("\nwritten to {}: {}", out.display(), describe_counts(&cache)))?;
+    }
+    for failure in &found.failures {
+        eprintln!("pliant: method {}, {failure}", failure.method);
+    }
+    Ok(if found.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

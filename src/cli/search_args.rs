@@ -1,0 +1,58 @@
+//! What `pliant sweep` and `pliant peak` share.
+
+use std::path::{Path, PathBuf};
+
+use pliant::assets::Store;
+use pliant::digest::sha256_file;
+use pliant::experiment::Experiment;
+use pliant::search::RunCache;
+use pliant::{Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub struct SearchArgs {
+    /// The experiment file
+    pub experiment: PathBuf,
+    /// Results folder [default: results/<name of the experiment file>-<name of the command>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Threads; 0 is one per core
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Folder of finished runs [default: `runs` in the user's cache, or in `PLIANT_CACHE`]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Repeat every run, and keep none
+    #[arg(long, conflicts_with = "cache")]
+    pub no_cache: bool,
+    /// Print the rows as JSON and draw nothing
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl SearchArgs {
+    /// The results folder of `experiment` under `command`.
+    pub fn out(&self, experiment: &Experiment, command: &str) -> PathBuf {
+        let default = || Path::new("results").join(format!("{}-{command}", experiment.name));
+        self.out.clone().unwrap_or_else(default)
+    }
+
+    /// Finished runs of this very build.
+    pub fn run_cache(&self) -> Result<RunCache> {
+        if self.no_cache {
+            return Ok(RunCache::none());
+        }
+        let folder = match &self.cache {
+            Some(folder) => folder.clone(),
+            None => Store::of_user()?.root().join("runs"),
+        };
+        let program = std::env::current_exe()
+            .map_err(|error| Error::new("pliant", "cannot find itself").caused_by(error))?;
+        Ok(RunCache::new(folder, sha256_file(&program)?))
+    }
+}
+
+/// `12 runs, 30 more from the cache`
+pub fn describe_counts(cache: &RunCache) -> String {
+    let counts = cache.counts();
+    format!("{} runs, {} more from the cache", counts.executed, counts.recalled)
+}

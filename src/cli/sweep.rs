@@ -1,0 +1,59 @@
+//! `pliant sweep`: an experiment over any of its numbers.
+
+use std::process::ExitCode;
+
+use pliant::Result;
+use pliant::experiment::Experiment;
+use pliant::metrics::SweepRow;
+use pliant::report::redraw_sweep;
+use pliant::search::{Combine, SearchOptions, SweepSpec, Swept, sweep};
+
+use super::bar::Bar;
+use super::output::print_line;
+use super::search_args::{SearchArgs, describe_counts};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    search: SearchArgs,
+    /// A number of the experiment file and its values: KEY=V1,V2,… or KEY=from:to:step, KEY being a
+    /// dotted path such as `trace.arrivals_per_hour` or `methods.elastilm.margin`; may be repeated
+    #[arg(long, value_name = "KEY=VALUES", required = true)]
+    set: Vec<Swept>,
+    /// Take the keys' values side by side, and not each with each
+    #[arg(long)]
+    list: bool,
+}
+
+pub fn run(args: Args) -> Result<ExitCode> {
+    let experiment = Experiment::load(&args.search.experiment)?;
+    let out = args.search.out(&experiment, "sweep");
+    let cache = args.search.run_cache()?;
+    let bar = Bar::new("runs");
+    let combine = if args.list { Combine::List } else { Combine::Grid };
+    let spec = SweepSpec { combine, set: args.set };
+    let options =
+        SearchOptions { out: &out, threads: args.search.threads, progress: &bar, cache: &cache };
+    let found = sweep(&experiment, &spec, &options)?;
+    bar.clear();
+    if args.search.json {
+        let rows: Vec<_> = found.rows.iter().map(|row| json(&spec, row)).collect();
+        print_line(serde_json::to_string_pretty(&rows).expect("rows are plain values"))?;
+    } else {
+        print_line(redraw_sweep(&out)?.trim_end())?;
+        print_line(format!("\nwritten to {}: {}", out.display(), describe_counts(&cache)))?;
+    }
+    for (settings, failure) in &found.failures {
+        eprintln!("pliant: {settings}, method {}, {failure}", failure.method);
+    }
+    Ok(if found.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The settings under `set`, beside the measures.
+fn json(spec: &SweepSpec, SweepRow { settings, row }: &SweepRow) -> serde_json::Value {
+    let keys = spec.set.iter().map(|swept| swept.key.clone());
+    let set: serde_json::Map<_, _> = keys.zip(settings.iter().map(|&value| value.into())).collect();
+    let mut object = serde_json::to_value(row).expect("rows are plain values");
+    object["set"] = set.into();
+    object
+}

@@ -1,0 +1,130 @@
+//! Peak rates as a table.
+
+use std::fmt::Write as _;
+
+use comfy_table::CellAlignment;
+
+use super::metrics_table::{groups, percent, terminal_table};
+use crate::metrics::{PeakRow, Reach};
+
+/// One table per device, latency model and base model, each under a line that names them, the
+/// attainment that is kept and the provenance of the numbers.
+#[must_use]
+pub fn peak_table(rows: &[PeakRow]) -> String {
+    let scene = |row: &PeakRow| {
+        let PeakRow { device, latency_of, base_model, provenance, .. } = row;
+        [device, latency_of, base_model, provenance].map(String::clone)
+    };
+    let mut text = String::new();
+    for rows in groups(rows, scene) {
+        let first = rows[0];
+        let mut table = terminal_table();
+        let at = |rate: f64| format!("attainment %\nat {rate}");
+        table.set_header([
+            "α".to_owned(),
+            "method".to_owned(),
+            "peak,\nrequests/h".to_owned(),
+            "95 % interval".to_owned(),
+            at(first.from_per_hour),
+            at(first.to_per_hour),
+            "kept again\nfrom".to_owned(),
+        ]);
+        for row in &rows {
+            table.add_row([
+                row.alpha.to_string(),
+                row.method.clone(),
+                peak(row),
+                interval(row),
+                percent(Some(row.attainment_at_from)),
+                percent(Some(row.attainment_at_to)),
+                row.again_per_hour.map_or_else(String::new, rate),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(2) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let PeakRow { device, latency_of, base_model, provenance, attainment, .. } = first;
+        let PeakRow { replications, requests, .. } = first;
+        writeln!(
+            text,
+            "{device}: largest rate with attainment of {} % or more; latencies of {latency_of}, \
+             answers of {base_model} ({provenance}; {replications} seeds of {requests} requests)\n\n\
+             {table}\n",
+            percent(Some(*attainment)),
+        )
+        .expect("a string can always grow");
+    }
+    text
+}
+
+fn peak(row: &PeakRow) -> String {
+    match (row.peak_per_hour, row.reach) {
+        (Some(peak), _) => rate(peak),
+        (None, Reach::Below) => format!("below {}", row.from_per_hour),
+        (None, _) => format!("beyond {}", row.to_per_hour),
+    }
+}
+
+/// Open ends are named; a single seed has none.
+fn interval(row: &PeakRow) -> String {
+    if row.replications < 2 {
+        return String::new();
+    }
+    let lo = row.peak_per_hour_lo.map_or_else(|| format!("below {}", row.from_per_hour), rate);
+    let hi = row.peak_per_hour_hi.map_or_else(|| format!("beyond {}", row.to_per_hour), rate);
+    format!("{lo} – {hi}")
+}
+
+/// Three digits.
+fn rate(rate: f64) -> String {
+    let decimals = (2.0 - rate.abs().log10().floor()).clamp(0.0, 3.0) as usize;
+    format!("{rate:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(method: &str, peak: Option<f64>, reach: Reach) -> PeakRow {
+        PeakRow {
+            method: method.to_owned(),
+            alpha: 0.0,
+            device: "phone".to_owned(),
+            latency_of: "large".to_owned(),
+            base_model: "small".to_owned(),
+            attainment: 0.9,
+            peak_per_hour: peak,
+            peak_per_hour_lo: peak.map(|peak| 0.9 * peak),
+            peak_per_hour_hi: Some(peak.map_or(1.0, |peak| 1.1 * peak)),
+            reach,
+            again_per_hour: None,
+            from_per_hour: 1.0,
+            to_per_hour: 1024.0,
+            attainment_at_from: 0.95,
+            attainment_at_to: 0.125,
+            provenance: "latency modelled, answers measured".to_owned(),
+            replications: 20,
+            requests: 600,
+        }
+    }
+
+    #[test]
+    fn peaks_have_three_digits_and_open_ends_are_named() {
+        insta::assert_snapshot!(peak_table(&[
+            row("elastic-profile", Some(123.456), Reach::Within),
+            row("full", None, Reach::Below),
+            PeakRow {
+                again_per_hour: Some(64.0),
+                peak_per_hour_lo: None,
+                ..row("lpruner", Some(1.234), Reach::Within)
+            },
+            PeakRow {
+                peak_per_hour_lo: Some(900.0),
+                peak_per_hour_hi: None,
+                ..row("oracle", None, Reach::Beyond)
+            },
+            PeakRow { replications: 1, ..row("once", Some(12.0), Reach::Within) },
+        ]));
+        assert_eq!(peak_table(&[]), "");
+    }
+}

@@ -1,0 +1,234 @@
+//! A sweep over one key: the headline measure over its values, a line per method, a panel per
+//! device and skew; and any sweep as a table.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::canvas::Sheet;
+use super::colours;
+use super::line_panels::{self, Axes, Line, Panel, Point};
+use super::metrics_table::{groups, terminal_table, with_interval};
+use crate::error::Result;
+use crate::metrics::{MetricsRow, SweepRow, SweepTable, read_sweep_csv};
+
+const WIDTH_PX: u32 = 1120;
+const PANEL_PX: u32 = 300;
+const PANELS_PER_ROW: usize = 3;
+/// Most ticks of an axis.
+const TICKS: usize = 8;
+/// From this ratio of the largest value to the smallest the axis is logarithmic.
+const LOGARITHMIC: f64 = 30.0;
+
+/// Draws `sweep.svg` and `sweep.png` of the results folder `folder` into it, if one key was swept,
+/// and returns its table. Reads `sweep.csv` alone.
+///
+/// # Errors
+/// If the file is missing or bad, or the figure cannot be written.
+pub fn redraw_sweep(folder: &Path) -> Result<String> {
+    let sweep = read_sweep_csv(&folder.join("sweep.csv"))?;
+    if sweep.keys.len() == 1 && !sweep.rows.is_empty() {
+        draw(&sweep, folder)?;
+    }
+    Ok(table(&sweep))
+}
+
+/// What a panel, and a table, is about.
+fn scene(row: &SweepRow) -> (&str, &str, &str, u64) {
+    let MetricsRow { device, latency_of, base_model, alpha, .. } = &row.row;
+    (device, latency_of, base_model, alpha.to_bits())
+}
+
+fn draw(sweep: &SweepTable, folder: &Path) -> Result<()> {
+    let scale = Scale::of(sweep.rows.iter().map(|row| row.settings[0]));
+    let methods = groups(&sweep.rows, |row| &row.row.method);
+    let names: Vec<_> = methods
+        .iter()
+        .map(|rows| (rows[0].row.method.clone(), colours::of_method(&rows[0].row.method)))
+        .collect();
+    let panels: Vec<Panel> =
+        groups(&sweep.rows, scene).iter().map(|rows| panel(rows, &scale)).collect();
+    let axes = Axes {
+        x_title: sweep.keys[0].clone(),
+        y_title: "accuracy@SLO, %",
+        x_ticks: scale.ticks(),
+        x_room: if scale.values.len() > 1 { 0.0 } else { 1.0 },
+        panels_per_row: PANELS_PER_ROW.min(panels.len()),
+    };
+    let rows = panels.len().div_ceil(PANELS_PER_ROW) as u32;
+    let sheet = Sheet {
+        title: format!("Accuracy within the SLO over {}", sweep.keys[0]),
+        caption: caption(sweep),
+        width_px: WIDTH_PX,
+        height_px: line_panels::legend_px(&names, WIDTH_PX as i32 - 48) + rows * PANEL_PX,
+    };
+    sheet.write(folder, "sweep", |area| line_panels::draw_with_bands(area, &names, &panels, &axes))
+}
+
+fn panel(rows: &[&SweepRow], scale: &Scale) -> Panel {
+    let point = |row: &&SweepRow| {
+        let share = row.row.accuracy_at_slo?;
+        let (lo, hi) = row
+            .row
+            .accuracy_at_slo_interval()
+            .map_or((share, share), |interval| (interval.lo, interval.hi));
+        let [y, lo, hi] = [share, lo, hi].map(|share| 100.0 * share);
+        Some(Point { x: scale.place(row.settings[0]), y, lo, hi })
+    };
+    let line = |rows: &Vec<&SweepRow>| {
+        let mut points: Vec<Point> = rows.iter().filter_map(point).collect();
+        points.sort_by(|a, b| a.x.total_cmp(&b.x));
+        Line { colour: colours::of_method(&rows[0].row.method), points }
+    };
+    let of_method = groups(rows, |row| &row.row.method);
+    let of_method: Vec<Vec<&SweepRow>> =
+        of_method.into_iter().map(|rows| rows.into_iter().copied().collect()).collect();
+    Panel {
+        heading: format!("{}, α = {}", rows[0].row.device, rows[0].row.alpha),
+        lines: of_method.iter().map(line).collect(),
+    }
+}
+
+fn caption(sweep: &SweepTable) -> String {
+    let provenances = groups(&sweep.rows, |row| (&row.row.device, &row.row.provenance));
+    let provenances = provenances.iter().map(|rows| {
+        let MetricsRow { device, latency_of, base_model, provenance, .. } = &rows[0].row;
+        format!("{device}: latencies of {latency_of}, answers of {base_model}, {provenance}")
+    });
+    format!(
+        "Share of requests answered rightly with every bound met; mean and 95 % bootstrap interval \
+         over seeds ({}). {}.",
+        counts(&sweep.rows.iter().collect::<Vec<_>>()),
+        provenances.collect::<Vec<_>>().join("; ")
+    )
+}
+
+/// How many seeds and requests are behind a mean; a sweep may go over either.
+fn counts(rows: &[&SweepRow]) -> String {
+    let range = |count: fn(&MetricsRow) -> usize| {
+        let counts = rows.iter().map(|row| count(&row.row));
+        match (counts.clone().min(), counts.max()) {
+            (Some(min), Some(max)) if min < max => format!("{min} to {max}"),
+            (min, _) => min.unwrap_or(0).to_string(),
+        }
+    };
+    format!(
+        "{} seeds, {} requests a mean",
+        range(|row| row.replications),
+        range(|row| row.requests)
+    )
+}
+
+/// Where values stand on the axis.
+struct Scale {
+    values: Vec<f64>,
+    logarithmic: bool,
+}
+
+impl Scale {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        values.dedup();
+        let (first, last) = (values[0], values[values.len() - 1]);
+        Self { logarithmic: first > 0.0 && last / first >= LOGARITHMIC, values }
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        if self.logarithmic { value.log10() } else { value }
+    }
+
+    /// Values with their names, the first and last among them.
+    fn ticks(&self) -> Vec<(f64, String)> {
+        let step = (self.values.len() - 1).div_ceil(TICKS).max(1);
+        let last = self.values[self.values.len() - 1];
+        let before = self.values.iter().step_by(step).filter(|&&value| value < last);
+        let ticks = before.chain([&last]);
+        ticks.map(|&value| (self.place(value), value.to_string())).collect()
+    }
+}
+
+/// Accuracy@SLO in percent with its interval: a table per device and skew, a row per method, a
+/// column per point.
+fn table(sweep: &SweepTable) -> String {
+    let mut text = String::new();
+    for rows in groups(&sweep.rows, scene) {
+        let MetricsRow { device, latency_of, base_model, provenance, alpha, .. } = &rows[0].row;
+        let points =
+            groups(&rows, |row| row.settings.iter().map(|s| s.to_bits()).collect::<Vec<_>>());
+        let heading = |rows: &Vec<&&SweepRow>| {
+            let values = rows[0].settings.iter().map(f64::to_string);
+            values.collect::<Vec<_>>().join(", ")
+        };
+        let mut table = terminal_table();
+        table.set_header(std::iter::once(sweep.keys.join(", ")).chain(points.iter().map(heading)));
+        for of_method in groups(&rows, |row| &row.row.method) {
+            let cell = |point: &Vec<&&SweepRow>| {
+                let row = of_method.iter().find(|row| row.settings == point[0].settings);
+                row.map_or_else(String::new, |row| with_interval(&row.row).replacen(" (", "\n(", 1))
+            };
+            let name = of_method[0].row.method.clone();
+            table.add_row(std::iter::once(name).chain(points.iter().map(cell)));
+        }
+        writeln!(
+            text,
+            "{device}, α = {alpha}: accuracy@SLO %, latencies of {latency_of}, answers of \
+             {base_model} ({provenance}; {}, below each its 95 % interval)\n\n{table}\n",
+            counts(&rows)
+        )
+        .expect("a string can always grow");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{CellLabel, RunMeasures, write_sweep_csv};
+
+    fn row(method: &str, value: f64, share: f64) -> SweepRow {
+        let label = CellLabel {
+            method: method.to_owned(),
+            alpha: 0.25,
+            device: "phone".to_owned(),
+            latency_of: "large".to_owned(),
+            base_model: "small".to_owned(),
+            provenance: "latency modelled, answers measured".to_owned(),
+        };
+        let run = |share| RunMeasures { accuracy_at_slo: Some(share), ..RunMeasures::default() };
+        let row = MetricsRow::of(&label, &[run(share), run(share + 0.1)]);
+        SweepRow { settings: vec![value], row }
+    }
+
+    #[test]
+    fn a_sweep_over_one_key_is_drawn_and_printed_from_its_file_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = [
+            row("full", 1.0, 0.5),
+            row("oracle", 1.0, 0.8),
+            row("full", 50.0, 0.25),
+            row("oracle", 50.0, 0.75),
+        ];
+        let path = folder.path().join("sweep.csv");
+        write_sweep_csv(&path, &["trace.arrivals_per_hour"], &rows).unwrap();
+        insta::assert_snapshot!(redraw_sweep(folder.path()).unwrap());
+        let svg = std::fs::read_to_string(folder.path().join("sweep.svg")).unwrap();
+        assert!(svg.contains("trace.arrivals_per_hour") && svg.contains("latency modelled"));
+        let first = std::fs::read(folder.path().join("sweep.png")).unwrap();
+        redraw_sweep(folder.path()).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("sweep.png")).unwrap(), first);
+    }
+
+    #[test]
+    fn an_axis_shows_its_ends_and_few_values_between_them() {
+        let ticks = |values: &[f64]| {
+            let ticks = Scale::of(values.iter().copied()).ticks();
+            ticks.into_iter().map(|(_, name)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(ticks(&[0.2, 0.1, 0.3]), ["0.1", "0.2", "0.3"]);
+        assert_eq!(ticks(&[0.5, 5.0, 500.0]), ["0.5", "5", "500"], "logarithmic");
+        assert_eq!(ticks(&[3.0]), ["3"]);
+        let many: Vec<f64> = (0..100).map(f64::from).collect();
+        assert_eq!(ticks(&many).last().unwrap(), "99");
+        assert!(ticks(&many).len() <= TICKS + 1);
+    }
+}

@@ -1,0 +1,143 @@
+//! Runs of a search: replayed or recalled, one at a time, whoever asks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rayon::ThreadPool;
+use serde::Serialize;
+
+use super::cache::RunCache;
+use crate::digest::{sha256, sha256_file};
+use crate::error::{Error, Result};
+use crate::experiment::{
+    Cell, Experiment, ExperimentSpec, Grid, Progress, RunResult, Tolerance, answer_files,
+    simulate_run,
+};
+use crate::policy::{Bill, MethodSpec, PolicySpec};
+use crate::sim::ServiceOptions;
+use crate::trace::Trace;
+
+/// How a search is run. Nothing here changes a result.
+#[expect(missing_debug_implementations, reason = "holds a trait object of the command line")]
+pub struct SearchOptions<'a> {
+    /// The results folder.
+    pub out: &'a Path,
+    /// How many threads; 0 is one per core.
+    pub threads: usize,
+    /// Who is told how far it is.
+    pub progress: &'a dyn Progress,
+    /// Finished runs.
+    pub cache: &'a RunCache,
+}
+
+impl SearchOptions<'_> {
+    /// The threads that the runs share.
+    pub(super) fn pool(&self) -> Result<ThreadPool> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .build()
+            .map_err(|error| Error::new("threads", "cannot be started").caused_by(error))
+    }
+}
+
+/// Everything that the result of one run depends on, the program aside.
+#[derive(Debug, Serialize)]
+struct Inputs<'a> {
+    method: &'a MethodSpec,
+    latency_of: &'a str,
+    base_model: &'a str,
+    /// Of the device profile and the files that the method reads.
+    files: &'a str,
+    service: ServiceOptions,
+    trace: String,
+    seed: u64,
+}
+
+/// The runs of one grid.
+#[derive(Debug)]
+pub(super) struct Runs<'a> {
+    pub grid: &'a Grid,
+    service: ServiceOptions,
+    cache: &'a RunCache,
+    tolerance: Tolerance,
+    /// By the device's place and the method's name: the hash of their files, where runs are kept.
+    files: BTreeMap<(usize, &'a str), String>,
+}
+
+impl<'a> Runs<'a> {
+    /// # Errors
+    /// If an input file cannot be read.
+    pub fn new(experiment: &'a Experiment, grid: &'a Grid, cache: &'a RunCache) -> Result<Self> {
+        let spec = &experiment.spec;
+        let mut files = BTreeMap::new();
+        for (place, method) in (0..spec.devices.len())
+            .flat_map(|place| spec.methods.iter().map(move |method| (place, method)))
+            .filter(|(_, method)| cache.keeps() && is_repeatable(method))
+        {
+            files.insert((place, method.name.as_str()), files_hash(spec, place, method)?);
+        }
+        let tolerance = Tolerance::default();
+        Ok(Self { grid, service: spec.service, cache, tolerance, files })
+    }
+
+    /// What `cell` shows on `trace` under the seed at `nth`.
+    ///
+    /// # Errors
+    /// If a run fails that no external policy ended, or its measures cannot be kept.
+    pub fn measures(&self, cell: &Cell, nth: usize, trace: &Trace) -> Result<RunResult> {
+        let seed = self.grid.seeds[nth];
+        if let Some(failure) = self.tolerance.given_up(cell, seed) {
+            return Ok(Err(failure));
+        }
+        let method = cell.scene.method();
+        let files = self.files.get(&(cell.device, method.name.as_str()));
+        let inputs = files.map(|files| Inputs {
+            method,
+            latency_of: &cell.label.latency_of,
+            base_model: &cell.label.base_model,
+            files,
+            service: self.service,
+            trace: trace.digest(),
+            seed,
+        });
+        let run = || simulate_run(&cell.scene, trace, seed, self.service);
+        self.tolerance.tolerate(cell, seed, self.cache.measures(inputs.as_ref(), run))
+    }
+}
+
+/// Whether two runs of the same inputs give the same measures: times that were really taken do not.
+fn is_repeatable(method: &MethodSpec) -> bool {
+    match &method.policy {
+        PolicySpec::External(external) => external.bill != Bill::Measured,
+        _ => true,
+    }
+}
+
+/// The hash of the paths and contents of what `method` reads on the device at `place`.
+fn files_hash(spec: &ExperimentSpec, place: usize, method: &MethodSpec) -> Result<String> {
+    let device = &spec.devices[place];
+    let mut files = answer_files(spec, device, method);
+    files.push(device.dir.join("device.toml"));
+    let mut hashes = BTreeMap::new();
+    for path in files.into_iter().filter(|path| path.is_file()) {
+        hashes.insert(path.display().to_string(), sha256_file(&path)?);
+    }
+    Ok(sha256(&serde_json::to_vec(&hashes).expect("hashes are plain data")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_were_really_taken_are_not_kept() {
+        let method = |policy: &str| -> MethodSpec {
+            toml::from_str(&format!("name = 'a'\nfamily = 'width'\npolicy = {{ {policy} }}"))
+                .unwrap()
+        };
+        let external = "kind = 'external', command = ['python3', 'mine.py']";
+        assert!(is_repeatable(&method("kind = 'oracle'")));
+        assert!(is_repeatable(&method(external)));
+        assert!(!is_repeatable(&method(&format!("{external}, bill = 'measured'"))));
+    }
+}

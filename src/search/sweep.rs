@@ -1,0 +1,151 @@
+//! Sweeps: an experiment run at every point of a grid or list of settings.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use rayon::prelude::*;
+use serde::Serialize;
+use toml::Value;
+
+use super::keys::with_settings;
+use super::runs::{Runs, SearchOptions};
+use super::settings::{Combine, Swept, points};
+use crate::error::{Error, Result};
+use crate::experiment::{Cell, Experiment, Failure, Grid, Manifest, RunResult, without_failed};
+use crate::files;
+use crate::metrics::{MetricsRow, SweepRow, write_sweep_csv};
+
+/// What a sweep goes over.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SweepSpec {
+    /// How the keys are combined.
+    pub combine: Combine,
+    /// Keys and their values.
+    pub set: Vec<Swept>,
+}
+
+/// What a sweep shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sweeps {
+    /// A row per point and cell, point by point.
+    pub rows: Vec<SweepRow>,
+    /// Runs that an external policy ended, with the settings of their point; that method has no
+    /// rows at that point.
+    pub failures: Vec<(String, Failure)>,
+}
+
+/// Runs `experiment` at every point of `spec` on the cost model and writes `sweep.csv` and
+/// `manifest.toml` into the results folder.
+///
+/// Settings are checked before anything runs. Finished runs are kept as they come.
+///
+/// # Errors
+/// If a key, a value or an input is wrong, the folder cannot be written, or no method runs to its
+/// end at some point. There is no manifest then.
+///
+/// # Panics
+/// Never: a sweep has a point.
+pub fn sweep(
+    experiment: &Experiment,
+    spec: &SweepSpec,
+    options: &SearchOptions<'_>,
+) -> Result<Sweeps> {
+    check_replays(experiment)?;
+    let keys: Vec<&str> = spec.set.iter().map(|swept| swept.key.as_str()).collect();
+    let settings = points(&spec.set, spec.combine)?;
+    let set = |values: &Vec<f64>| {
+        with_settings(experiment, keys.iter().copied().zip(values.iter().copied()))
+    };
+    let experiments: Vec<Experiment> = settings.iter().map(set).collect::<Result<_>>()?;
+    let threads = options.pool()?;
+    forget(options, &["sweep.csv", "manifest.toml"])?;
+    options.progress.start(experiments.iter().map(runs_of).sum());
+    let (mut rows, mut failures, mut grid) = (Vec::new(), Vec::new(), None);
+    for (values, experiment) in settings.iter().zip(&experiments) {
+        let shown = threads.install(|| point(experiment, options))?;
+        let row = |row| SweepRow { settings: values.clone(), row };
+        rows.extend(shown.rows.into_iter().map(row));
+        grid = Some(shown.grid);
+        let named = keys.iter().zip(values).map(|(key, value)| format!("{key} {value}"));
+        let named = named.collect::<Vec<_>>().join(", ");
+        failures.extend(shown.failures.into_iter().map(|failure| (named.clone(), failure)));
+    }
+    write_sweep_csv(&options.out.join("sweep.csv"), &keys, &rows)?;
+    let grid = grid.expect("a sweep has a point");
+    write_manifest(experiment, options, &grid, ("sweep", spec))?;
+    Ok(Sweeps { rows, failures })
+}
+
+/// What one point shows.
+struct Point {
+    rows: Vec<MetricsRow>,
+    failures: Vec<Failure>,
+    grid: Grid,
+}
+
+fn point(experiment: &Experiment, options: &SearchOptions<'_>) -> Result<Point> {
+    let mut grid = Grid::of(experiment)?;
+    let runs = Runs::new(experiment, &grid, options.cache)?;
+    let places: Vec<(&Cell, usize)> = grid
+        .cells
+        .iter()
+        .flat_map(|cell| (0..grid.seeds.len()).map(move |nth| (cell, nth)))
+        .collect();
+    let run = |(cell, nth): (&Cell, usize)| {
+        let run = runs.measures(cell, nth, grid.trace(cell, nth));
+        options.progress.advance();
+        run
+    };
+    let results: Vec<RunResult> = places.into_par_iter().map(run).collect::<Result<_>>()?;
+    let (measures, failures) = without_failed(&mut grid, results)?;
+    let cells = grid.cells.iter().zip(measures.chunks(grid.seeds.len()));
+    let rows = cells.map(|(cell, runs)| MetricsRow::of(&cell.label, runs)).collect();
+    Ok(Point { rows, failures, grid })
+}
+
+/// How many runs `experiment` has.
+fn runs_of(experiment: &Experiment) -> u64 {
+    let spec = &experiment.spec;
+    let cells = spec.devices.len() * spec.methods.len() * spec.trace.alphas().len();
+    cells as u64 * u64::from(spec.seeds)
+}
+
+/// Refuses an experiment of figures alone.
+pub(super) fn check_replays(experiment: &Experiment) -> Result<()> {
+    if experiment.is_figures_alone() {
+        return Err(Error::file(&experiment.path, "replays nothing").allowed("a trace and methods"));
+    }
+    Ok(())
+}
+
+/// Takes `names` out of the results folder, so that what is there later is of this search.
+pub(super) fn forget(options: &SearchOptions<'_>, names: &[&str]) -> Result<()> {
+    for path in names.iter().map(|name| options.out.join(name)) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(&path, "cannot remove", error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes `manifest.toml`: the experiment's own, with what the traces of `grid` draw from, and what
+/// was searched under its name.
+pub(super) fn write_manifest(
+    experiment: &Experiment,
+    options: &SearchOptions<'_>,
+    grid: &Grid,
+    (name, searched): (&str, &impl Serialize),
+) -> Result<()> {
+    let path = options.out.join("manifest.toml");
+    let (runtime, items, notes) = (BTreeMap::new(), grid.item_counts(), grid.notes.clone());
+    let manifest = Manifest::of(experiment, "cost-model", runtime, items, notes)?;
+    let wrong = |cause| Error::file(&path, "cannot be written as TOML").caused_by(cause);
+    let mut table = toml::Table::try_from(&manifest).map_err(wrong)?;
+    table.remove("figures");
+    table.insert(name.to_owned(), Value::try_from(searched).map_err(wrong)?);
+    let text = toml::to_string(&table).map_err(wrong)?;
+    files::write_whole(&path, text.as_bytes())
+}
