@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use pliant::Result;
 
@@ -30,6 +30,7 @@ mod profile;
 mod report;
 mod run;
 mod search_args;
+mod shell;
 mod sweep;
 #[cfg(feature = "engine")]
 mod tlm;
@@ -65,6 +66,10 @@ enum Command {
     Assets(assets::Args),
     /// List or describe methods, explain a decision
     Policy(policy::Args),
+    /// Print a script that completes commands and options in a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    Man(shell::ManArgs),
     /// Make a model elastic: importance, order, allocation
     #[cfg(feature = "engine")]
     Elastify(Box<elastify::Args>),
@@ -97,6 +102,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Check(args) => check::run(&args),
         Command::Assets(args) => assets::run(args),
         Command::Policy(args) => policy::run(args),
+        Command::Completions(args) => shell::completions(&args, Cli::command()),
+        Command::Man(args) => shell::man(&args, Cli::command()),
         #[cfg(feature = "engine")]
         Command::Elastify(args) => elastify::run(*args),
         #[cfg(feature = "engine")]

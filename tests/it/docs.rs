@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{pliant, python, skipped};
 
 /// What is done about a command that starts like this; the longest start counts.
-const RULES: [(&str, How); 23] = [
+const RULES: [(&str, How); 25] = [
     ("make ", How::Target),
     ("cargo build", How::Leave("builds what the test runs")),
     ("cp ", How::Shell),
@@ -26,6 +26,8 @@ const RULES: [(&str, How); 23] = [
     ("pliant policy list", How::Run),
     ("pliant policy describe", How::Run),
     ("pliant policy explain results/own-policy", How::Python),
+    ("pliant completions", How::Run),
+    ("pliant man", How::Run),
     ("pliant assets list", How::Run),
     ("pliant assets fetch", How::Parse("fetches some 340 MB")),
     ("pliant elastify", How::Engine("measures or trains with the real model")),

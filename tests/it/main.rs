@@ -19,6 +19,7 @@ mod queueing;
 mod readme;
 mod report;
 mod search;
+mod shell;
 mod support;
 mod trace;
 mod trace_import;
