@@ -1,8 +1,12 @@
 //! Everything that is fixed for one (device, base model, method): times, answers, lengths.
 
+mod inputs;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use inputs::{by_row, check_manifest, load_decisions};
 
 use super::Policy;
 use super::costs::{Candidate, Costs, Forecast, Surroundings, decode_context};
@@ -21,7 +25,7 @@ use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::profile::{
     Compressing, Counted, Decision, Decisions, DeviceProfile, LevelLatency, Power, PromptLengths,
-    Provenance, QualityManifest, QualityTable, RowId, Split,
+    Provenance, QualityTable, RowId, Split,
 };
 use crate::request::{Bounds, FullCost, Request, RequestView, Slo};
 use crate::trace::Trace;
@@ -439,67 +443,6 @@ impl Scene {
 
 fn list(levels: impl Iterator<Item = Level>) -> String {
     levels.map(|level| level.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-fn check_manifest(
-    dir: &Path,
-    base_model: &str,
-    method: &MethodSpec,
-    table: &QualityTable,
-) -> Result<()> {
-    let Some(manifest) = table.manifest() else { return Ok(()) };
-    let path = QualityManifest::path(dir, method.quality_family());
-    let refuse = |key: &str, found: &str, allowed: &str| {
-        Err(Error::file(&path, "not the answers of this method")
-            .at(format!("key {key:?}"))
-            .found(found)
-            .allowed(allowed))
-    };
-    if manifest.base_model != base_model {
-        return refuse("base_model", &manifest.base_model, base_model);
-    }
-    match &method.compressor {
-        Some(compressor) if *compressor != manifest.compressor => {
-            refuse("compressor", &manifest.compressor, compressor)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn load_decisions(
-    dir: &Path,
-    name: &str,
-    method: &MethodSpec,
-    device: &DeviceProfile,
-) -> Result<Decisions> {
-    let decisions = Decisions::load(dir, name)?;
-    let path = dir.join(format!("{name}.decisions.json"));
-    let made_for = &decisions.manifest;
-    let refuse = |key: &str, found: &str, allowed: &str| {
-        Err(Error::file(&path, "not decisions of this method")
-            .at(format!("key {key:?}"))
-            .found(found)
-            .allowed(allowed))
-    };
-    if method.compressor.as_ref() != Some(&made_for.compressor) {
-        let own = method.compressor.as_deref().unwrap_or("no compressor");
-        return refuse("compressor", &made_for.compressor, own);
-    }
-    match &made_for.device {
-        Some(labelled) if *labelled != device.name => refuse("device", labelled, &device.name),
-        _ => Ok(decisions),
-    }
-}
-
-/// The decisions by row of `table`.
-fn by_row(table: &QualityTable, decisions: &Decisions) -> Vec<Option<Decision>> {
-    let mut known = vec![None; table.rows()];
-    for dataset in table.datasets() {
-        for (item, row) in table.items(dataset) {
-            known[row.index()] = decisions.of(dataset, item).cloned();
-        }
-    }
-    known
 }
 
 /// Plans with at least one measured answer; only full prompts without a compressor.

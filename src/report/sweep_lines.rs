@@ -183,19 +183,12 @@ fn table(sweep: &SweepTable) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CellLabel, RunMeasures, write_sweep_csv};
+    use crate::metrics::{RunMeasures, write_sweep_csv};
+    use crate::report::testing::label;
 
     fn row(method: &str, value: f64, share: f64) -> SweepRow {
-        let label = CellLabel {
-            method: method.to_owned(),
-            alpha: 0.25,
-            device: "phone".to_owned(),
-            latency_of: "large".to_owned(),
-            base_model: "small".to_owned(),
-            provenance: "latency modelled, answers measured".to_owned(),
-        };
         let run = |share| RunMeasures { accuracy_at_slo: Some(share), ..RunMeasures::default() };
-        let row = MetricsRow::of(&label, &[run(share), run(share + 0.1)]);
+        let row = MetricsRow::of(&label(method), &[run(share), run(share + 0.1)]);
         SweepRow { settings: vec![value], row }
     }
 

@@ -1,0 +1,70 @@
+//! What a scene is made from: whether answers and decisions are those of its method.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::policy::method::MethodSpec;
+use crate::profile::{Decision, Decisions, DeviceProfile, QualityManifest, QualityTable};
+
+/// Refuses answers of another base model or compressor than the method's.
+pub(super) fn check_manifest(
+    dir: &Path,
+    base_model: &str,
+    method: &MethodSpec,
+    table: &QualityTable,
+) -> Result<()> {
+    let Some(manifest) = table.manifest() else { return Ok(()) };
+    let path = QualityManifest::path(dir, method.quality_family());
+    let refuse = |key: &str, found: &str, allowed: &str| {
+        Err(Error::file(&path, "not the answers of this method")
+            .at(format!("key {key:?}"))
+            .found(found)
+            .allowed(allowed))
+    };
+    if manifest.base_model != base_model {
+        return refuse("base_model", &manifest.base_model, base_model);
+    }
+    match &method.compressor {
+        Some(compressor) if *compressor != manifest.compressor => {
+            refuse("compressor", &manifest.compressor, compressor)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Decisions `name` in `dir`, made for the compressor of `method` and for `device`.
+pub(super) fn load_decisions(
+    dir: &Path,
+    name: &str,
+    method: &MethodSpec,
+    device: &DeviceProfile,
+) -> Result<Decisions> {
+    let decisions = Decisions::load(dir, name)?;
+    let path = dir.join(format!("{name}.decisions.json"));
+    let made_for = &decisions.manifest;
+    let refuse = |key: &str, found: &str, allowed: &str| {
+        Err(Error::file(&path, "not decisions of this method")
+            .at(format!("key {key:?}"))
+            .found(found)
+            .allowed(allowed))
+    };
+    if method.compressor.as_ref() != Some(&made_for.compressor) {
+        let own = method.compressor.as_deref().unwrap_or("no compressor");
+        return refuse("compressor", &made_for.compressor, own);
+    }
+    match &made_for.device {
+        Some(labelled) if *labelled != device.name => refuse("device", labelled, &device.name),
+        _ => Ok(decisions),
+    }
+}
+
+/// The decisions by row of `table`.
+pub(super) fn by_row(table: &QualityTable, decisions: &Decisions) -> Vec<Option<Decision>> {
+    let mut known = vec![None; table.rows()];
+    for dataset in table.datasets() {
+        for (item, row) in table.items(dataset) {
+            known[row.index()] = decisions.of(dataset, item).cloned();
+        }
+    }
+    known
+}
