@@ -127,7 +127,7 @@ pub fn run(
     };
     let (measures, failures) = without_failed(&mut grid, runs)?;
     let methods = experiment.spec.methods.len() - failed_methods(&failures).len();
-    let (rows, differences) = compare(&grid.cells, &measures, methods);
+    let (rows, differences) = compare(&grid, &measures, methods);
     write_metrics_csv(&options.out.join("metrics.csv"), &rows)?;
     write_seeds_csv(&options.out.join("seeds.csv"), &by_seed(&grid, &measures))?;
     write_paired_csv(&options.out.join("paired.csv"), &differences)?;
@@ -324,19 +324,20 @@ impl Recorder<'_> {
 
 /// Rows, and the first method of each (device, skew) against the `methods − 1` others.
 fn compare(
-    cells: &[Cell],
+    grid: &Grid,
     measures: &[RunMeasures],
     methods: usize,
 ) -> (Vec<MetricsRow>, Vec<PairedRow>) {
-    let seeds = (measures.len() / cells.len().max(1)).max(1);
-    let cells: Vec<_> = cells.iter().zip(measures.chunks(seeds)).collect();
+    let cells: Vec<_> = grid.cells.iter().zip(measures.chunks(grid.seeds.len())).collect();
     let rows = cells.iter().map(|(cell, runs)| MetricsRow::of(&cell.label, runs)).collect();
     let mut differences = Vec::new();
     for group in cells.chunks(methods.max(1)) {
         let (first, runs) = group[0];
+        let asked: Vec<_> =
+            (0..grid.seeds.len()).map(|nth| grid.trace(first, nth).asked()).collect();
         for (other, other_runs) in &group[1..] {
             let against = &other.label.method;
-            differences.push(PairedRow::of(&first.label, runs, against, other_runs));
+            differences.push(PairedRow::of(&first.label, runs, against, other_runs, &asked));
         }
     }
     PairedRow::adjust(&mut differences);

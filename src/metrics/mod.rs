@@ -12,6 +12,7 @@
 //! A measure that no request defines is absent: `None` here, an empty cell in a file.
 
 mod bootstrap;
+mod by_item;
 mod detectable;
 mod estimate;
 mod hypothesis;
@@ -25,6 +26,7 @@ mod stored_run;
 mod table;
 
 pub use bootstrap::{bca_mean_95, bootstrap_95, bootstrap_mean_95};
+pub use by_item::{ItemGains, ItemKey};
 pub use detectable::{Sureness, detectable_mean, detectable_share};
 pub use estimate::{Estimate, wilson_95};
 pub use hypothesis::{Discordance, TEstimate, holm};

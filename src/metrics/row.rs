@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::bca_mean_95;
+use super::by_item::{ItemGains, ItemKey};
 use super::estimate::Estimate;
 use super::hypothesis::{Discordance, holm};
 use super::measures::RunMeasures;
@@ -204,6 +205,12 @@ pub struct PairedRow {
     pub gain_lo: Option<f64>,
     /// Upper end of that interval.
     pub gain_hi: Option<f64>,
+    /// Items that the requests compared asked for.
+    pub items: usize,
+    /// Lower end of the gain's 95 % percentile bootstrap interval over items ([`ItemGains`]).
+    pub gain_items_lo: Option<f64>,
+    /// Upper end of that interval.
+    pub gain_items_hi: Option<f64>,
     /// Effect size: the gain in standard deviations of the gains of single seeds (Cohen's d of
     /// paired values); absent where these are equal.
     pub effect_dz: Option<f64>,
@@ -227,7 +234,8 @@ pub struct PairedRow {
 
 impl PairedRow {
     /// Compares the `runs` of the cell `label` with those of the method `against` in the same
-    /// cell. Both lists are in the order of the same seeds. The adjusted p-value is that of a row
+    /// cell. Both lists are in the order of the same seeds, and so is `asked`: per seed, the item
+    /// of each request in the order of the requests' ids. The adjusted p-value is that of a row
     /// alone in its file; see [`PairedRow::adjust`].
     ///
     /// # Panics
@@ -238,8 +246,10 @@ impl PairedRow {
         runs: &[RunMeasures],
         against: &str,
         against_runs: &[RunMeasures],
+        asked: &[Vec<ItemKey<'_>>],
     ) -> Self {
         assert_eq!(runs.len(), against_runs.len(), "paired methods ran under the same seeds");
+        assert_eq!(runs.len(), asked.len(), "every run has its requests");
         let gain = |(run, other): (&RunMeasures, &RunMeasures)| {
             Some(run.accuracy_at_slo? - other.accuracy_at_slo?)
         };
@@ -250,6 +260,11 @@ impl PairedRow {
             .zip(against_runs)
             .map(|(run, other)| Discordance::between(&run.answers, &other.answers))
             .fold(Discordance::default(), Discordance::and);
+        let mut by_item = ItemGains::default();
+        for (asked, (run, other)) in asked.iter().zip(runs.iter().zip(against_runs)) {
+            by_item.record(asked, &run.answers, &other.answers);
+        }
+        let over_items = by_item.interval_95();
         let effect = |deviation: f64| (deviation > 0.0).then(|| Some(mean(&gains)? / deviation));
         Self {
             method: label.method.clone(),
@@ -261,6 +276,9 @@ impl PairedRow {
             gain: mean(&gains),
             gain_lo: interval.map(|interval| interval.lo),
             gain_hi: interval.map(|interval| interval.hi),
+            items: by_item.items(),
+            gain_items_lo: over_items.map(|interval| interval.lo),
+            gain_items_hi: over_items.map(|interval| interval.hi),
             effect_dz: deviation(&gains).and_then(effect).flatten(),
             wins: gains.iter().filter(|&&gain| gain > 0.0).count(),
             replications: gains.len(),
@@ -332,7 +350,8 @@ mod tests {
     fn noise_shared_by_two_methods_cancels_in_their_difference() {
         let elastic = [run(0.3125, 0), run(0.8125, 0), run(0.5625, 0)];
         let full = [run(0.25, 0), run(0.75, 0), run(0.5, 0)];
-        let paired = PairedRow::of(&label("elastic"), &elastic, "full", &full);
+        let paired =
+            PairedRow::of(&label("elastic"), &elastic, "full", &full, &[vec![], vec![], vec![]]);
         assert_eq!(
             (paired.gain, paired.gain_lo, paired.gain_hi),
             (Some(0.0625), Some(0.0625), Some(0.0625))
@@ -355,14 +374,23 @@ mod tests {
         };
         let elastic = [0.625, 0.75, 0.875].map(|accuracy| answered(accuracy, true));
         let full = [0.5, 0.5, 0.5].map(|accuracy| answered(accuracy, false));
+        let asked = vec![vec![("piqa", 1), ("piqa", 1), ("piqa", 2), ("sciq", 2), ("sciq", 3)]; 3];
+        let compared = |against, runs: &[RunMeasures], others: &[RunMeasures]| {
+            PairedRow::of(&label("elastic"), runs, against, others, &asked[..runs.len()])
+        };
         let mut rows = [
-            PairedRow::of(&label("elastic"), &elastic, "full", &full),
-            PairedRow::of(&label("elastic"), &elastic, "same", &elastic),
-            PairedRow::of(&label("elastic"), &[run(0.5, 0)], "unjudged", &[run(0.5, 0)]),
+            compared("full", &elastic, &full),
+            compared("same", &elastic, &elastic),
+            compared("unjudged", &[run(0.5, 0)], &[run(0.5, 0)]),
         ];
         PairedRow::adjust(&mut rows);
         assert_eq!((rows[0].gain, rows[0].effect_dz), (Some(0.25), Some(2.0)));
         assert_eq!((rows[0].requests, rows[0].only_method, rows[0].only_against), (12, 9, 0));
+        assert_eq!(
+            (rows[0].items, rows[0].gain_items_lo, rows[0].gain_items_hi),
+            (3, Some(0.0), Some(1.0))
+        );
+        assert_eq!((rows[2].items, rows[2].gain_items_lo), (0, None));
         let p = rows[0].mcnemar_p.unwrap();
         assert!((p - 2.0 / 512.0).abs() < 1e-12, "{p}");
         assert_eq!(rows[0].mcnemar_p_holm, Some(2.0 * p));

@@ -75,6 +75,9 @@ const PAIRED_COLUMNS: &[&str] = &[
     "gain",
     "gain_lo",
     "gain_hi",
+    "items",
+    "gain_items_lo",
+    "gain_items_hi",
     "effect_dz",
     "wins",
     "replications",
@@ -249,6 +252,8 @@ pub fn read_paired_csv(path: &Path) -> Result<Vec<PairedRow>> {
             ("gain", row.gain, DIFFERENCE),
             ("gain_lo", row.gain_lo, DIFFERENCE),
             ("gain_hi", row.gain_hi, DIFFERENCE),
+            ("gain_items_lo", row.gain_items_lo, DIFFERENCE),
+            ("gain_items_hi", row.gain_items_hi, DIFFERENCE),
             ("effect_dz", row.effect_dz, ANY),
             ("mcnemar_p", row.mcnemar_p, SHARE),
             ("mcnemar_p_holm", row.mcnemar_p_holm, SHARE),
@@ -463,8 +468,9 @@ mod tests {
         write_seeds_csv(&path, &seeds).unwrap();
         assert_eq!(read_seeds_csv(&path).unwrap(), seeds);
         insta::assert_snapshot!("seeds", std::fs::read_to_string(&path).unwrap());
-        let pairs =
-            [PairedRow::of(&label(), &runs(), "full", &[runs()[1].clone(), runs()[0].clone()])];
+        let [worse, better] = runs();
+        let asked = vec![vec![("piqa", 0), ("piqa", 1), ("piqa", 2)]; 2];
+        let pairs = [PairedRow::of(&label(), &runs(), "full", &[better, worse], &asked)];
         write_paired_csv(&path, &pairs).unwrap();
         assert_eq!(read_paired_csv(&path).unwrap(), pairs);
         insta::assert_snapshot!("paired", std::fs::read_to_string(&path).unwrap());

@@ -58,7 +58,7 @@ pub fn differences_markdown(rows: &[PairedRow]) -> String {
 }
 
 const DIFFERENCES: &str = "gain in accuracy@SLO, points: mean over seeds, 95 % interval of the paired \
-    differences; seeds won, McNemar's exact p adjusted for all pairs";
+    differences over seeds, and over items; seeds won, McNemar's exact p adjusted for all pairs";
 
 /// Gains put into `table`, their two lines `apart`; `None` without rows.
 fn differences(rows: &[PairedRow], mut table: Table, apart: &str) -> Option<Table> {
@@ -82,19 +82,25 @@ fn differences(rows: &[PairedRow], mut table: Table, apart: &str) -> Option<Tabl
     Some(table)
 }
 
-/// `+3.4 (+2.1 – +4.7)`, and `apart` from it `20/20 seeds, p 0.012`.
+/// `+3.4 (+2.1 – +4.7)`, and `apart` from it `116 items (-1.0 – +7.8)`, and from that `20/20 seeds, p
+/// 0.012`.
 fn gain(row: &PairedRow, apart: &str) -> String {
     let Some(gain) = row.gain else { return String::new() };
-    let interval = match (row.gain_lo, row.gain_hi) {
-        (Some(lo), Some(hi)) => format!(" ({:+.1} – {:+.1})", 100.0 * lo, 100.0 * hi),
-        _ => String::new(),
+    let interval = |lo: Option<f64>, hi: Option<f64>| {
+        let (lo, hi) = (100.0 * lo?, 100.0 * hi?);
+        Some(format!(" ({lo:+.1} – {hi:+.1})"))
     };
+    let over_seeds = interval(row.gain_lo, row.gain_hi).unwrap_or_default();
+    let over_items = interval(row.gain_items_lo, row.gain_items_hi)
+        .map(|interval| format!("{} items{interval}{apart}", row.items))
+        .unwrap_or_default();
     let p = match row.mcnemar_p_holm {
         Some(p) if p < 0.001 => ", p < 0.001".to_owned(),
         Some(p) => format!(", p {p:.3}"),
         None => String::new(),
     };
-    format!("{:+.1}{interval}{apart}{}/{} seeds{p}", 100.0 * gain, row.wins, row.replications)
+    let seeds = format!("{}/{} seeds{p}", row.wins, row.replications);
+    format!("{:+.1}{over_seeds}{apart}{over_items}{seeds}", 100.0 * gain)
 }
 
 /// Accuracy@SLO in percent with its 95 % interval in Markdown, for a README: one row per skew and
@@ -272,10 +278,11 @@ mod tests {
         };
         let better = [run(Some(0.5)), run(Some(0.25))];
         let worse = [run(Some(0.25)), run(Some(0.5))];
+        let asked = vec![(0..4).map(|item| ("piqa", item)).collect(); 2];
         let pairs = [
-            PairedRow::of(&label("redmi-k60"), &better, "full", &worse),
-            PairedRow::of(&label("redmi-k60"), &better, "lpruner", &better),
-            PairedRow::of(&label("mi-14"), &better[..1], "full", &worse[..1]),
+            PairedRow::of(&label("redmi-k60"), &better, "full", &worse, &asked),
+            PairedRow::of(&label("redmi-k60"), &better, "lpruner", &better, &asked),
+            PairedRow::of(&label("mi-14"), &better[..1], "full", &worse[..1], &asked[..1]),
         ];
         insta::assert_snapshot!("differences", differences_table(&pairs));
         assert_eq!(differences_table(&[]), "");

@@ -86,6 +86,14 @@ impl Trace {
         &self.datasets[usize::from(id.0)]
     }
 
+    /// The dataset's name and the item that each request asks for, in order of the requests' ids.
+    #[must_use]
+    pub fn asked(&self) -> Vec<(&str, u32)> {
+        let mut requests: Vec<&Request> = self.requests.iter().collect();
+        requests.sort_unstable_by_key(|request| request.id);
+        requests.into_iter().map(|request| (self.dataset(request.dataset), request.item)).collect()
+    }
+
     /// The id of the app `name`, new if it is; `None` when ids have run out.
     fn app_id(&mut self, name: &str) -> Option<AppId> {
         index_of(&mut self.apps, name).map(AppId)

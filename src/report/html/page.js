@@ -102,24 +102,28 @@ function bar(row) {
     el('span', { class: 'value' }, percent(row.accuracy_at_slo), el('small', {}, interval)));
 }
 
-/** Gains as dots with intervals around a line at no difference. */
+/** Gains as dots with intervals around a line at no difference: over items, and over seeds inside them. */
 function gains(pairs) {
   $('gains-heading').textContent = `What ${pairs[0].method} gains over …`;
-  const ends = pairs.flatMap((row) => [row.gain, row.gain_lo, row.gain_hi]).filter((value) => value != null);
+  const ends = pairs.flatMap((row) => [row.gain, row.gain_lo, row.gain_hi, row.gain_items_lo, row.gain_items_hi]).filter((value) => value != null);
   const most = Math.max(0.05, ...ends.map(Math.abs)) * 1.08;
   const spot = (gain) => 0.5 + gain / (2 * most);
   const rows = pairs.map((row) => {
     const interval = range(points, row.gain_lo, row.gain_hi);
-    const label = `gain over ${row.against}: ${points(row.gain)} points (${interval || 'no interval'}), better under ${row.wins} of ${row.replications} seeds`;
+    const ofItems = range(points, row.gain_items_lo, row.gain_items_hi);
+    const label = `gain over ${row.against}: ${points(row.gain)} points (over seeds ${interval || 'no interval'}; over ${row.items} items `
+      + `${ofItems || 'no interval'}), better under ${row.wins} of ${row.replications} seeds`;
     return el('div', { class: 'row', '--c': colour(row.against) },
       el('span', { class: 'name' }, row.against),
       el('span', { class: 'track', role: 'img', 'aria-label': label, title: label }, el('span', { class: 'zero' }),
+        ofItems ? el('span', { class: 'whisker wide', '--lo': spot(row.gain_items_lo), '--hi': spot(row.gain_items_hi) }) : null,
         interval ? el('span', { class: 'whisker', '--lo': spot(row.gain_lo), '--hi': spot(row.gain_hi) }) : null,
         row.gain == null ? null : el('span', { class: 'dot', '--v': spot(row.gain) })),
-      el('span', { class: 'value' }, points(row.gain), el('small', {}, interval)));
+      el('span', { class: 'value' }, points(row.gain), el('small', {}, ofItems)));
   });
   $('gains').replaceChildren(...rows, scale([-most, 0, most].map((end) => (end ? points(end) : '0'))), el('p', { class: 'faint small' },
-    `Points of accuracy@SLO under the same seeds, 95 % BCa interval, n = ${seedCount(pairs[0].replications)}. Right of the line: better.`));
+    `Points of accuracy@SLO under the same seeds. Long whisker and numbers: 95 % interval over ${pairs[0].items} items; with ends: over `
+      + `${seedCount(pairs[0].replications)}. Right of the line: better.`));
 }
 
 // ---- Tables ----
@@ -172,6 +176,8 @@ const text = (name, field) => ({ name, value: (row) => row[field], show: (row) =
 const number = (name, field, show) => ({ name, number: true, value: (row) => row[field], show: (row) => show(row[field]) });
 const estimate = (name, field, show) => ({ name, number: true, value: (row) => row[field],
   show: (row) => [show(row[field]), range(show, row[`${field}_lo`], row[`${field}_hi`])] });
+const ends = (name, field, show) => ({ name, number: true, value: (row) => row[`${field}_lo`],
+  show: (row) => range(show, row[`${field}_lo`], row[`${field}_hi`]) });
 
 function tables() {
   const place = [number('α', 'alpha', String), text('device', 'device'), text('times of', 'latency_of'), text('answers of', 'base_model')];
@@ -184,6 +190,7 @@ function tables() {
   $('differences').hidden = !data.paired.length;
   $('differences-body').append(...sortable('differences', 'Paired differences', [
     text('method', 'method'), text('against', 'against'), ...place.slice(0, 2), estimate('gain, points', 'gain', points),
+    ends('over items', 'gain_items', points), number('items', 'items', count),
     number('effect d_z', 'effect_dz', mean), number('seeds won', 'wins', count), number('of', 'replications', count),
     number('right alone', 'only_method', count), number('other alone', 'only_against', count), number('requests', 'requests', count),
     number('p', 'mcnemar_p', chance), number('p, Holm', 'mcnemar_p_holm', chance), ...place.slice(2)], data.paired));
