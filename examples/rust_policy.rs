@@ -89,11 +89,13 @@ pub fn compare(root: &Path) -> Result<String> {
         pool.items.retain(|pooled| scene.knows(&pool.dataset, pooled.item));
     }
     pools.retain(|pool| !pool.items.is_empty());
+    let traces: Vec<Trace> = (0..SEEDS)
+        .map(|seed| synthesize(&SynthSpec { seed, ..SynthSpec::default() }, &pools))
+        .collect::<Result<_>>()?;
     let (mut own, mut built_in) = (Vec::new(), Vec::new());
-    for seed in 0..SEEDS {
-        let trace = synthesize(&SynthSpec { seed, ..SynthSpec::default() }, &pools)?;
-        own.push(run(&scene, &trace, &mut Frugal::new(&scene, &trace)?)?);
-        built_in.push(run(&scene, &trace, scene.policy(&trace, seed)?.as_mut())?);
+    for (seed, trace) in (0..SEEDS).zip(&traces) {
+        own.push(run(&scene, trace, &mut Frugal::new(&scene, trace)?)?);
+        built_in.push(run(&scene, trace, scene.policy(trace, seed)?.as_mut())?);
     }
     let label = |method: &str| CellLabel {
         method: method.to_owned(),
@@ -107,7 +109,8 @@ pub fn compare(root: &Path) -> Result<String> {
         MetricsRow::of(&label("frugal"), &own),
         MetricsRow::of(&label("elastic-profile"), &built_in),
     ];
-    let gain = PairedRow::of(&label("frugal"), &own, "elastic-profile", &built_in);
+    let asked: Vec<_> = traces.iter().map(Trace::asked).collect();
+    let gain = PairedRow::of(&label("frugal"), &own, "elastic-profile", &built_in, &asked);
     Ok(format!("{}\n{}", metrics_table(&rows), differences_table(&[gain])))
 }
 
