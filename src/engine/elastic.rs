@@ -203,6 +203,12 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Whether every level reads prompts with the full model, and differs in what it makes of them.
+    #[must_use]
+    pub fn reads_prompts_whole(&self) -> bool {
+        self.predictor.is_some()
+    }
+
     /// Bytes of what picks neurons; 0 where nothing does.
     #[must_use]
     pub fn predictor_bytes(&self) -> usize {
@@ -293,8 +299,9 @@ impl Engine {
         graph::build(index, sub_model, &self.layout, attention, context, rank, predictor)
     }
 
-    /// Makes `level` ready to run, and the full model where that reads its prompts: opens its session for `attention` unless it is open, and attaches
-    /// its adapter, if it has one, in place of another level's.
+    /// Makes `level` ready to run, and the full model where that reads its prompts: opens its session
+    /// for `attention` unless it is open, and attaches its adapter, if it has one, in place of another
+    /// level's.
     ///
     /// # Errors
     /// If the ladder has no such level, ONNX Runtime refuses the graph, or the adapter's file cannot
@@ -307,7 +314,7 @@ impl Engine {
         }
         self.adapters.attach(level)?;
         self.open_session(level, attention)?;
-        if self.predictor.is_some() && attention == Attention::Causal {
+        if self.reads_prompts_whole() && attention == Attention::Causal {
             self.open_session(Level::FULL, attention)?;
         }
         Ok(())
@@ -388,7 +395,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs `level` on `feed`, extends the KV cache, and returns the rows asked for.
+    /// Runs `level` on `feed`, extends the KV cache, and returns the rows asked for. Of an engine
+    /// that [reads prompts whole](Self::reads_prompts_whole), a forest's tokens are generated ones.
     ///
     /// # Errors
     /// If the session cannot be opened, the context is full, or inference fails.
@@ -403,12 +411,12 @@ impl Engine {
                 .allowed(format!("{} tokens", self.cache.context())));
         }
         let values = feed.logit_rows.len() * self.config().vocab;
+        let reads_prompt = feed.forest.is_none() && (feed.past == 0 || feed.tokens.len() > 1);
+        let runs = if self.reads_prompts_whole() && reads_prompt { Level::FULL } else { level };
         let out = &mut self.out;
         out.rows = feed.logit_rows.len();
         out.logits.resize(values, 0.0);
         out.log_probs.resize(values, 0.0);
-        let reads_prompt = feed.forest.is_none() && (feed.past == 0 || feed.tokens.len() > 1);
-        let runs = if self.predictor.is_some() && reads_prompt { Level::FULL } else { level };
         let key = (runs, attention, self.adapters.rank(level));
         let session = self.sessions.get_mut(&key).expect("just opened");
         let adapter = self.adapters.inputs();

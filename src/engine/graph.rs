@@ -103,8 +103,6 @@ pub struct Graph {
     pub caches: Vec<(usize, usize)>,
     /// Matrices of the adapter, in input order, after the caches.
     pub adapter: Vec<AdapterInput>,
-    /// Whether it has the input that says which tokens were generated.
-    pub marks_generated: bool,
 }
 
 /// Builds the graph of `sub_model` over weights laid out as `index` says. The KV cache holds
@@ -147,7 +145,6 @@ pub fn build(
     writer.head(&x);
     writer.adapter_inputs();
     Graph {
-        marks_generated: writer.marks_generated(),
         model: writer.graph.finish("elastic"),
         weights: writer.weights,
         caches: writer.caches,
@@ -189,9 +186,6 @@ impl Writer<'_> {
             self.graph.input("positions", ElementType::I64, &[one.clone(), sequence.clone()]);
             let mask = [one.clone(), one, sequence, Dim::Named("total_sequence")];
             self.graph.input("mask", ElementType::F32, &mask);
-        }
-        if self.marks_generated() {
-            self.generated_input();
         }
     }
 

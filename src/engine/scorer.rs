@@ -2,9 +2,11 @@
 //!
 //! Tasks whose contexts start alike share that start: it is read once, and what follows it (the
 //! rest of each context, and each option after it) is read side by side in one pass under a mask
-//! that lets a token see its own context and option only. An option's tokens count as generated: where
-//! a sub-model's decoding differs from its reading, they are decoded, and the context is read. Nothing is padded, and an option's last
-//! token is never read, since nothing is predicted from it.
+//! that lets a token see its own context and option only. Where the full model reads prompts for every
+//! level, contexts are read by it first, once for all levels, and each level then runs the options.
+//! Nothing is padded, and an option's last token is never read, since nothing is predicted from it.
+
+use std::ops::Range;
 
 use super::elastic::{Engine, Forward};
 use super::session::{Feed, Forest};
@@ -99,24 +101,90 @@ pub fn best(scores: &[f64]) -> usize {
 ///
 /// # Errors
 /// If a task is longer than the engine's context, or inference fails.
-#[expect(clippy::missing_panics_doc, reason = "every task is in exactly one group")]
 pub fn score(engine: &mut Engine, level: Level, tasks: &[&Task]) -> Result<Vec<OptionScores>> {
+    Ok(score_at(engine, &[level], tasks)?.swap_remove(0))
+}
+
+/// [`score`] with each of `levels`, in their order.
+///
+/// # Errors
+/// As [`score`].
+pub fn score_at(
+    engine: &mut Engine,
+    levels: &[Level],
+    tasks: &[&Task],
+) -> Result<Vec<Vec<OptionScores>>> {
     let mut order: Vec<usize> = (0..tasks.len()).collect();
     order.sort_by(|&a, &b| tasks[a].context.cmp(&tasks[b].context));
-    let mut scores: Vec<Option<OptionScores>> = vec![None; tasks.len()];
-    for group in groups(tasks, &order) {
-        let first = &tasks[group.members[0]].context;
-        read_prefix(engine, level, &first[..group.past()])?;
-        let room = engine.context() - group.past();
-        for pack in packs(tasks, &group, room) {
-            let pass = Pass::new(tasks, pack, group.shared);
-            let out = pass.run(engine, level, group.past())?;
-            for (&task, rows) in pack.iter().zip(&pass.rows) {
-                scores[task] = Some(rows.read(tasks[task], out));
+    let groups = groups(tasks, &order);
+    if engine.reads_prompts_whole() {
+        return score_answers(engine, levels, tasks, &groups);
+    }
+    levels.iter().map(|&level| score_whole(engine, level, tasks, &groups)).collect()
+}
+
+/// Contexts and options in one pass.
+fn score_whole(
+    engine: &mut Engine,
+    level: Level,
+    tasks: &[&Task],
+    groups: &[Group],
+) -> Result<Vec<OptionScores>> {
+    let mut scores = Scores::of(tasks);
+    for group in groups {
+        read_prefix(engine, level, &tasks[group.members[0]].context[..group.past()])?;
+        for pack in packs(tasks, group, engine.context() - group.past()) {
+            let mut pass = Pass::after(group.past(), group.shared);
+            let contexts: Vec<_> = pack.iter().map(|&task| pass.add_context(tasks[task])).collect();
+            let options: Vec<_> =
+                pack.iter().zip(&contexts).map(|(&t, at)| pass.add_options(tasks[t], at)).collect();
+            let out = pass.run(engine, level)?;
+            for (&task, (context, options)) in pack.iter().zip(contexts.iter().zip(&options)) {
+                scores.add_first(task, out, context.row);
+                scores.add_later(task, out, options);
             }
         }
     }
-    Ok(scores.into_iter().map(|scores| scores.expect("every task is in a group")).collect())
+    Ok(scores.finish())
+}
+
+/// Contexts in a pass of the full model, then options in one of each level.
+fn score_answers(
+    engine: &mut Engine,
+    levels: &[Level],
+    tasks: &[&Task],
+    groups: &[Group],
+) -> Result<Vec<Vec<OptionScores>>> {
+    let mut first = Scores::of(tasks);
+    let mut later = vec![Scores::of(tasks); levels.len()];
+    for group in groups {
+        read_prefix(engine, Level::FULL, &tasks[group.members[0]].context[..group.past()])?;
+        for pack in packs(tasks, group, engine.context() - group.past()) {
+            let mut prompts = Pass::after(group.past(), group.shared);
+            let contexts: Vec<_> =
+                pack.iter().map(|&task| prompts.add_context(tasks[task])).collect();
+            let out = prompts.run(engine, Level::FULL)?;
+            for (&task, context) in pack.iter().zip(&contexts) {
+                first.add_first(task, out, context.row);
+            }
+            let mut answers = Pass::after(prompts.end(), group.shared);
+            let options: Vec<_> = pack
+                .iter()
+                .zip(&contexts)
+                .map(|(&task, at)| answers.add_options(tasks[task], at))
+                .collect();
+            if answers.tokens.is_empty() {
+                continue;
+            }
+            for (&level, scores) in levels.iter().zip(&mut later) {
+                let out = answers.run(engine, level)?;
+                for (&task, options) in pack.iter().zip(&options) {
+                    scores.add_later(task, out, options);
+                }
+            }
+        }
+    }
+    Ok(later.iter().map(|later| first.clone().and(later).finish()).collect())
 }
 
 /// −ln p of each token of `tokens` given those before it, in nats; 0 for the first, which nothing
@@ -211,86 +279,120 @@ fn read_prefix(engine: &mut Engine, level: Level, prefix: &[u32]) -> Result<()> 
     Ok(())
 }
 
-/// Which output rows a task reads.
-struct TaskRows {
-    /// Row after the context: predicts every option's first token.
-    context: usize,
-    /// Per option, the row after its first token; later tokens follow.
-    options: Vec<usize>,
+/// Scores in the making.
+#[derive(Clone)]
+struct Scores<'a> {
+    tasks: &'a [&'a Task],
+    sums: Vec<Vec<f64>>,
 }
 
-impl TaskRows {
-    fn read(&self, task: &Task, out: &Forward) -> OptionScores {
-        let vocab = out.log_probs.len() / out.rows;
-        let log_prob =
-            |row: usize, token: u32| f64::from(out.log_probs[row * vocab + token as usize]);
-        let sum = |(option, &start): (&Vec<u32>, &usize)| {
-            let later =
-                option[1..].iter().enumerate().map(|(i, &token)| log_prob(start + i, token));
-            log_prob(self.context, option[0]) + later.sum::<f64>()
-        };
-        OptionScores {
-            sums: task.options.iter().zip(&self.options).map(sum).collect(),
-            lengths: task.options.iter().map(Vec::len).collect(),
+impl<'a> Scores<'a> {
+    fn of(tasks: &'a [&'a Task]) -> Self {
+        Self { tasks, sums: tasks.iter().map(|task| vec![0.0; task.options.len()]).collect() }
+    }
+
+    /// Adds what output row `row` of `out` says of every option's first token.
+    fn add_first(&mut self, task: usize, out: &Forward, row: usize) {
+        for (option, sum) in self.tasks[task].options.iter().zip(&mut self.sums[task]) {
+            *sum += log_prob(out, row, option[0]);
         }
+    }
+
+    /// Adds what `out` says of each option's later tokens, from the row of `starts` on.
+    fn add_later(&mut self, task: usize, out: &Forward, starts: &[usize]) {
+        let options = self.tasks[task].options.iter().zip(starts);
+        for ((option, &start), sum) in options.zip(&mut self.sums[task]) {
+            let later = option[1..].iter().enumerate();
+            *sum += later.map(|(row, &token)| log_prob(out, start + row, token)).sum::<f64>();
+        }
+    }
+
+    fn and(mut self, other: &Self) -> Self {
+        for (sum, other) in self.sums.iter_mut().flatten().zip(other.sums.iter().flatten()) {
+            *sum += other;
+        }
+        self
+    }
+
+    fn finish(self) -> Vec<OptionScores> {
+        let lengths = |task: &Task| task.options.iter().map(Vec::len).collect();
+        let tasks = self.tasks.iter().zip(self.sums);
+        tasks.map(|(task, sums)| OptionScores { sums, lengths: lengths(task) }).collect()
     }
 }
 
-/// A token of a pass may see the shared start, `context`, and its own `branch` up to itself.
-struct Visible {
-    context: std::ops::Range<usize>,
-    branch: std::ops::Range<usize>,
+fn log_prob(out: &Forward, row: usize, token: u32) -> f64 {
+    let vocab = out.log_probs.len() / out.rows;
+    f64::from(out.log_probs[row * vocab + token as usize])
 }
 
-/// Several tasks side by side.
+/// Where a task's context came to lie.
+struct Context {
+    /// Places in the cache of what follows the shared start.
+    places: Range<usize>,
+    /// Output row of its last token, which predicts every option's first.
+    row: usize,
+}
+
+/// What a token may see beside the shared start: these places of the cache.
+struct Visible {
+    context: Range<usize>,
+    /// Of its own option, up to itself.
+    branch: Range<usize>,
+}
+
+/// Contexts and options side by side.
 struct Pass {
+    past: usize,
     shared: usize,
     tokens: Vec<i64>,
     positions: Vec<i64>,
-    generated: Vec<i64>,
     visible: Vec<Visible>,
     logit_rows: Vec<i64>,
-    rows: Vec<TaskRows>,
 }
 
 impl Pass {
-    fn new(tasks: &[&Task], pack: &[usize], shared: usize) -> Self {
-        let mut pass = Self {
+    /// A pass after `past` tokens in the cache, `shared` of which every task begins with.
+    fn after(past: usize, shared: usize) -> Self {
+        Self {
+            past,
             shared,
             tokens: Vec::new(),
             positions: Vec::new(),
-            generated: Vec::new(),
             visible: Vec::new(),
             logit_rows: Vec::new(),
-            rows: Vec::new(),
-        };
-        for &task in pack {
-            pass.add(tasks[task]);
         }
-        pass
     }
 
-    fn add(&mut self, task: &Task) {
-        let start = self.tokens.len();
+    /// The place in the cache after all its tokens.
+    fn end(&self) -> usize {
+        self.past + self.tokens.len()
+    }
+
+    fn add_context(&mut self, task: &Task) -> Context {
+        let start = self.end();
         self.branch(&task.context[self.shared..], self.shared, start..start);
-        let context = start..self.tokens.len();
-        self.generated.resize(context.end, 0);
-        let context_row = self.logit_row(context.end - 1);
-        let mut options = Vec::with_capacity(task.options.len());
+        Context { places: start..self.end(), row: self.logit_row(self.tokens.len() - 1) }
+    }
+
+    /// Adds the options of `task`, all but their last tokens; returns the output row after each
+    /// one's first token, which later tokens follow.
+    fn add_options(&mut self, task: &Task, context: &Context) -> Vec<usize> {
+        let mut rows = Vec::with_capacity(task.options.len());
         for option in &task.options {
             let first = self.tokens.len();
-            options.push(self.logit_rows.len());
-            self.branch(&option[..option.len() - 1], task.context.len(), context.clone());
+            rows.push(self.logit_rows.len());
+            let places = context.places.clone();
+            self.branch(&option[..option.len() - 1], task.context.len(), places);
             for token in first..self.tokens.len() {
                 self.logit_row(token);
             }
         }
-        self.generated.resize(self.tokens.len(), 1);
-        self.rows.push(TaskRows { context: context_row, options });
+        rows
     }
 
-    fn branch(&mut self, tokens: &[u32], position: usize, context: std::ops::Range<usize>) {
-        let start = self.tokens.len();
+    fn branch(&mut self, tokens: &[u32], position: usize, context: Range<usize>) {
+        let start = self.end();
         for (i, &token) in tokens.iter().enumerate() {
             self.tokens.push(i64::from(token));
             self.positions.push((position + i) as i64);
@@ -303,24 +405,19 @@ impl Pass {
         self.logit_rows.len() - 1
     }
 
-    fn run<'e>(&self, engine: &'e mut Engine, level: Level, past: usize) -> Result<&'e Forward> {
-        let total = past + self.tokens.len();
+    fn run<'e>(&self, engine: &'e mut Engine, level: Level) -> Result<&'e Forward> {
+        let total = self.end();
         let mut mask = vec![FORBIDDEN; self.tokens.len() * total];
         for (row, visible) in mask.chunks_exact_mut(total).zip(&self.visible) {
-            let (cached, rest) = row.split_at_mut(past);
-            cached[..self.shared].fill(0.0);
-            rest[visible.context.clone()].fill(0.0);
-            rest[visible.branch.clone()].fill(0.0);
+            row[..self.shared].fill(0.0);
+            row[visible.context.clone()].fill(0.0);
+            row[visible.branch.clone()].fill(0.0);
         }
         let feed = Feed {
             tokens: &self.tokens,
-            past,
+            past: self.past,
             logit_rows: &self.logit_rows,
-            forest: Some(Forest {
-                positions: &self.positions,
-                mask: &mask,
-                generated: &self.generated,
-            }),
+            forest: Some(Forest { positions: &self.positions, mask: &mask }),
         };
         engine.forward(level, &feed)
     }

@@ -146,9 +146,6 @@ pub struct Forest<'a> {
     pub positions: &'a [i64],
     /// `[tokens, past + tokens]`, added to the attention scores.
     pub mask: &'a [f32],
-    /// For each token, 1 if it is part of an answer, 0 if of a prompt: of sub-models that read
-    /// prompts otherwise than their own words.
-    pub generated: &'a [i64],
 }
 
 /// A sub-model ready to run.
@@ -156,7 +153,6 @@ pub struct Forest<'a> {
 pub struct LevelSession {
     session: Session,
     caches: Vec<(usize, usize)>,
-    marks_generated: bool,
     inputs: Vec<CString>,
     outputs: Vec<CString>,
     // Keeps the weights' views alive as long as the session reads them.
@@ -193,8 +189,7 @@ impl LevelSession {
             Error::file(&path, "ONNX Runtime refuses the graph").caused_by(error)
         })?;
         let (inputs, outputs) = names(graph, attention);
-        let (caches, marks_generated) = (graph.caches.clone(), graph.marks_generated);
-        Ok(Self { session, caches, marks_generated, inputs, outputs, _weights: kept })
+        Ok(Self { session, caches: graph.caches.clone(), inputs, outputs, _weights: kept })
     }
 
     /// Runs the sub-model with the inputs of its `adapter`, extends `cache`, and writes `[logit_rows, vocab]` values each to
@@ -225,14 +220,10 @@ impl LevelSession {
                 TensorView::new(&raw const lengths[0], &[1])?,
                 TensorView::new(&raw const lengths[1], &[1])?,
             ];
-            if let Some(Forest { positions, mask, generated }) = feed.forest {
+            if let Some(Forest { positions, mask }) = feed.forest {
                 assert_eq!((positions.len(), mask.len()), (count, count * total));
-                assert_eq!(generated.len(), count);
                 values.push(TensorView::new(positions.as_ptr(), &[1, count])?);
                 values.push(TensorView::new(mask.as_ptr(), &[1, 1, count, total])?);
-                if self.marks_generated {
-                    values.push(TensorView::new(generated.as_ptr(), &[count, 1])?);
-                }
             }
             let shape = [feed.logit_rows.len(), vocab];
             let results = [
@@ -304,9 +295,6 @@ fn names(graph: &Graph, attention: Attention) -> (Vec<CString>, Vec<CString>) {
     let mut inputs: Vec<CString> = ["tokens", "logit_rows", "last", "total"].map(c_string).to_vec();
     if attention == Attention::Forest {
         inputs.extend(["positions", "mask"].map(c_string));
-    }
-    if graph.marks_generated {
-        inputs.push(c_string("generated"));
     }
     let mut outputs: Vec<CString> = ["logits", "log_probs"].map(c_string).to_vec();
     for &slot in &graph.caches {

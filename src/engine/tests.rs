@@ -129,7 +129,7 @@ fn continuations_side_by_side_equal_each_on_its_own() {
     engine.forward(level, &prefix).unwrap();
     let (o, x) = (0.0, f32::MIN / 2.0);
     let mask = [o, o, o, o, x, x, o, o, o, o, o, x, o, o, o, x, x, o];
-    let forest = Some(Forest { positions: &[3, 4, 3], mask: &mask, generated: &[1; 3] });
+    let forest = Some(Forest { positions: &[3, 4, 3], mask: &mask });
     let feed = Feed { tokens: &[9, 26, 7], past: 3, logit_rows: &[1, 2], forest };
     let both = engine.forward(level, &feed).unwrap().logits.clone();
     assert_close(&both, &[a, b].concat());
@@ -225,7 +225,7 @@ fn an_adapter_serves_decoding_and_continuations_side_by_side() {
     assert_close(&engine.forward(level, &step).unwrap().logits, &last_row(&[3, 14, 15, 9]));
     let (o, x) = (0.0, f32::MIN / 2.0);
     let mask = [o, o, o, o, x, x, o, o, o, o, o, x, o, o, o, x, x, o];
-    let forest = Some(Forest { positions: &[3, 4, 3], mask: &mask, generated: &[1; 3] });
+    let forest = Some(Forest { positions: &[3, 4, 3], mask: &mask });
     let feed = Feed { tokens: &[9, 26, 7], past: 3, logit_rows: &[1, 2], forest };
     let both = engine.forward(level, &feed).unwrap().logits.clone();
     assert_close(&both, &[last_row(&[3, 14, 15, 9, 26]), last_row(&[3, 14, 15, 7])].concat());

@@ -1,7 +1,7 @@
 //! Quality tables: does each sub-model answer each item right, at each prompt ratio?
 //!
-//! Rows are measured level by level in batches of items. The prompts of a batch at all ratios are
-//! scored together, so that a start they share is read once; ratios that leave an item the same
+//! Rows are measured level by level in batches of items, or at all levels together where these read
+//! prompts alike. The prompts of a batch at all ratios are scored together, so that a start they share is read once; ratios that leave an item the same
 //! tokens are scored once and written to each of their columns.
 
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ pub struct QualityPlan {
 pub struct QualityProgress<'a> {
     /// Dataset being measured.
     pub dataset: &'a str,
-    /// Level being measured.
+    /// Level being measured; of several measured together, the first.
     pub level: Level,
     /// Rows there already, from earlier runs too.
     pub done: usize,
@@ -83,18 +83,27 @@ pub fn measure(
         prompted.push(cut_prompts(model, dataset, plan)?);
     }
     write_lengths(datasets, &prompted, plan, folder)?;
-    for &level in &plan.levels {
+    let together = if model.engine.reads_prompts_whole() { plan.levels.len().max(1) } else { 1 };
+    for levels in plan.levels.chunks(together) {
         for (dataset, prompted) in datasets.iter().zip(&prompted) {
+            let name = dataset.name.as_str();
+            let lacks = |log: &QualityLog, entry: &Prompted<'_>, level| {
+                !log.contains(name, entry.item.id, level)
+            };
             let missing: Vec<&Prompted<'_>> = prompted
                 .iter()
-                .filter(|entry| !log.contains(&dataset.name, entry.item.id, level))
+                .filter(|entry| levels.iter().any(|&level| lacks(&log, entry, level)))
                 .collect();
             for batch in missing.chunks(BATCH_ITEMS) {
-                for (entry, cells) in batch.iter().zip(score_batch(model, level, batch, plan)?) {
-                    log.append(&dataset.name, entry.item.id, level, &cells)?;
+                for (&level, rows) in levels.iter().zip(score_batch(model, levels, batch, plan)?) {
+                    for (entry, cells) in batch.iter().zip(rows) {
+                        if lacks(&log, entry, level) {
+                            log.append(name, entry.item.id, level, &cells)?;
+                            done += 1;
+                        }
+                    }
                 }
-                done += batch.len();
-                report(QualityProgress { dataset: &dataset.name, level, done, planned });
+                report(QualityProgress { dataset: name, level: levels[0], done, planned });
             }
         }
     }
@@ -173,12 +182,13 @@ fn write_lengths(
 
 type Cells = [Option<Cell>; PROMPT_RATIOS.len()];
 
+/// The rows of `batch` at each of `levels`.
 fn score_batch(
     model: &mut ElasticModel,
-    level: Level,
+    levels: &[Level],
     batch: &[&Prompted<'_>],
     plan: &QualityPlan,
-) -> Result<Vec<Cells>> {
+) -> Result<Vec<Vec<Cells>>> {
     let tasks: Vec<Task> = batch
         .iter()
         .flat_map(|entry| {
@@ -188,14 +198,18 @@ fn score_batch(
                 .map(|context| Task { context: context.clone(), options: entry.options.clone() })
         })
         .collect();
-    let scores = scorer::score(&mut model.engine, level, &tasks.iter().collect::<Vec<_>>())?;
-    let mut rest = scores.as_slice();
+    let scores = scorer::score_at(&mut model.engine, levels, &tasks.iter().collect::<Vec<_>>())?;
+    Ok(scores.iter().map(|scores| rows(batch, scores, plan)).collect())
+}
+
+fn rows(batch: &[&Prompted<'_>], scores: &[OptionScores], plan: &QualityPlan) -> Vec<Cells> {
+    let mut rest = scores;
     let rows = batch.iter().map(|entry| {
         let (own, after) = rest.split_at(entry.contexts.len());
         rest = after;
         row(entry, own, plan)
     });
-    Ok(rows.collect())
+    rows.collect()
 }
 
 fn row(entry: &Prompted<'_>, scores: &[OptionScores], plan: &QualityPlan) -> Cells {

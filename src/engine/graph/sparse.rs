@@ -3,34 +3,17 @@
 //! In serving one token comes at a time: its neurons' rows of gate, up and down are gathered into
 //! small matrices. A gathered row is read, written and read again, so that with more than a third of
 //! the neurons it is faster to run all of them and put the activations of those not picked to zero,
-//! which is the same function. In scoring, many tokens come side by side, each with neurons of its
-//! own, and all neurons run. Only tokens that the model generated are sparse: input `generated` i64
-//! `[S, 1]` is 0 for those of a prompt.
+//! which is the same function. In scoring, tokens of many answers come side by side, each with neurons
+//! of its own, and all neurons run. Prompts are never read by such a graph.
 
 use super::{Attention, TRANSPOSED, Writer};
-use crate::engine::onnx::{Attribute, CONTRIB, Dim, ElementType, STANDARD};
+use crate::engine::onnx::{Attribute, CONTRIB, STANDARD};
 use crate::engine::predictor::Part;
-
-/// `TensorProto.BOOL`.
-const BOOL: i64 = 9;
 
 /// What a gathered row costs, in rows that are only read.
 const GATHERING_COSTS: usize = 3;
 
 impl Writer<'_> {
-    /// Whether tokens come side by side, some of a prompt and some generated.
-    pub(super) fn marks_generated(&self) -> bool {
-        self.predictor.is_some() && self.attention == Attention::Forest
-    }
-
-    /// The input that says which tokens were generated.
-    pub(super) fn generated_input(&mut self) {
-        let dims = [Dim::Named("sequence"), Dim::Fixed(1)];
-        self.graph.input("generated", ElementType::I64, &dims);
-        let to = [("to", Attribute::Int(BOOL))];
-        self.graph.node_into(STANDARD, "Cast", &["generated"], &["is_generated"], &to);
-    }
-
     /// `x` plus the sum over the `kept` neurons that the predictor of rank `rank` picks.
     pub(super) fn sparse_mlp(&mut self, layer: usize, kept: usize, rank: usize, x: &str) -> String {
         let normed = self.norm(&format!("{layer}.mlp_norm"), x);
@@ -78,13 +61,7 @@ impl Writer<'_> {
         let zeros = self.graph.node(STANDARD, "Sub", &[&product, &product], &[]);
         let inputs = [zeros.as_str(), picked, &kept];
         let sparse = self.graph.node(STANDARD, "ScatterElements", &inputs, &columns);
-        let product = if self.marks_generated() {
-            let inputs = ["is_generated", &sparse, &product];
-            self.graph.node(STANDARD, "Where", &inputs, &[])
-        } else {
-            sparse
-        };
-        self.graph.node(STANDARD, "Gemm", &[&product, &down, x], &[])
+        self.graph.node(STANDARD, "Gemm", &[&sparse, &down, x], &[])
     }
 
     fn all_neurons(&mut self, layer: usize) -> [String; 3] {

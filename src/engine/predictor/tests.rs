@@ -7,7 +7,7 @@ use crate::assets::{Package, main_file};
 use crate::engine::generate::generate;
 use crate::engine::model::{DenseModel, LayerShape, SubModel};
 use crate::engine::reference::{dot, forward, forward_choosing, identity_order, random_model};
-use crate::engine::scorer::{Task, score};
+use crate::engine::scorer::{Task, score, score_at};
 use crate::engine::session::{Feed, Runtime};
 use crate::engine::weights::Weights;
 use crate::engine::{Engine, EngineOptions, WeightLayout};
@@ -68,6 +68,14 @@ fn engine(folder: &Path, model: &DenseModel, predictor: Predictor) -> Engine {
     let options = EngineOptions { layout: WeightLayout::Chunked, context: 32 };
     let ladder = [half(&model.config), SubModel::full(&model.config)];
     Engine::with_predictor(runtime, weights, predictor, &ladder, options).unwrap()
+}
+
+/// The full model without a predictor.
+fn dense_engine(folder: &Path, model: &DenseModel) -> Engine {
+    let weights = Weights::create(folder, model, &identity_order(&model.config), 32).unwrap();
+    let options = EngineOptions { layout: WeightLayout::Chunked, context: 32 };
+    let full = SubModel::full(&model.config);
+    Engine::new(Runtime::loaded().unwrap(), weights, &[full], options).unwrap()
 }
 
 /// Logits of the reference after every token of `tokens`, of which the first `prompt` are read whole.
@@ -133,10 +141,7 @@ fn with_all_neurons_it_is_the_dense_model_exactly() {
     let config = &model.config;
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut contextual = engine(folder.path(), &model, random(config, 4, 2));
-    let weights = Weights::create(other.path(), &model, &identity_order(config), 32).unwrap();
-    let options = EngineOptions { layout: WeightLayout::Chunked, context: 32 };
-    let full = SubModel::full(config);
-    let mut dense = Engine::new(Runtime::loaded().unwrap(), weights, &[full], options).unwrap();
+    let mut dense = dense_engine(other.path(), &model);
     let found = step_by_step(&mut contextual, Level::FULL);
     assert_eq!(found, step_by_step(&mut dense, Level::FULL));
     assert_eq!(contextual.predictor_bytes(), 3 * 4 * (32 * 4 + 4 * 96 + 96));
@@ -147,7 +152,7 @@ fn with_all_neurons_it_is_the_dense_model_exactly() {
 fn options_side_by_side_score_as_they_would_token_by_token() {
     let model = random_model(23);
     let predictor = random(&model.config, 4, 3);
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut engine = engine(folder.path(), &model, predictor.clone());
     let task = |context: &[u32], options: &[&[u32]]| Task {
         context: context.to_vec(),
@@ -158,8 +163,14 @@ fn options_side_by_side_score_as_they_would_token_by_token() {
         task(&[1, 2, 3, 9], &[&[6, 6], &[7, 40, 2, 13]]),
     ];
     let tasks: Vec<&Task> = tasks.iter().collect();
-    for (task, scores) in tasks.iter().zip(score(&mut engine, Level::percent(50), &tasks).unwrap())
-    {
+    let levels = [Level::percent(50), Level::FULL];
+    let [sparse, whole] = score_at(&mut engine, &levels, &tasks).unwrap().try_into().unwrap();
+    let mut dense = dense_engine(other.path(), &model);
+    for (found, expected) in whole.iter().zip(score(&mut dense, Level::FULL, &tasks).unwrap()) {
+        let pairs = found.sums.iter().zip(&expected.sums);
+        assert!(pairs.clone().all(|(a, b)| (a - b).abs() < 1e-4), "{found:?} is not {expected:?}");
+    }
+    for (task, scores) in tasks.iter().zip(sparse) {
         for (option, &sum) in task.options.iter().zip(&scores.sums) {
             let tokens: Vec<i64> =
                 task.context.iter().chain(option).map(|&token| i64::from(token)).collect();
