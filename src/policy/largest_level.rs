@@ -1,12 +1,13 @@
-//! The largest sub-model that fits, on the full prompt: `pfs`, `lpruner`, `layer-removal`, `laco`,
-//! `shortgpt` and `attndrop`.
+//! The largest sub-model that fits: `pfs`, `lpruner`, `layer-removal`, `laco`, `shortgpt` and
+//! `attndrop`.
 //!
 //! Knows the latency profile, the lengths of the request at hand and the resident level. Among
-//! full-prompt candidates whose unqueued forecast meets both bounds it takes the largest level; if
-//! none is feasible: the level that misses by the smallest share. The methods are this one rule
-//! over different families: separately trained models, width-pruned weights that are re-laid out
-//! at each switch, whole layers skipped or merged, attention skipped first. By nominal size, or as
-//! published ([`size_rule`](super::size_rule)), it looks at no latency at all.
+//! candidates whose unqueued forecast meets both bounds it takes the largest level, then the largest
+//! prompt ratio; if none is feasible: the one that misses by the smallest share. The study's methods
+//! have no compressor, so the prompt is full; given one, they are fairer opponents (`+prompt`). They are
+//! this one rule over different families: separately trained models, width-pruned weights that are
+//! re-laid out at each switch, whole layers skipped or merged, attention skipped first. By nominal
+//! size, or as published ([`size_rule`](super::size_rule)), it looks at no latency and cuts no prompt.
 
 use super::choice::Forecaster;
 use super::costs::Candidate;
@@ -22,16 +23,15 @@ use crate::units::{Level, Ratio};
 #[derive(Debug)]
 pub(super) struct LargestLevel {
     forecaster: Forecaster,
-    /// Full-prompt candidates, largest level first.
+    /// Candidates, largest level and fullest prompt first.
     ladder: Vec<Candidate>,
     pick: Pick,
 }
 
 impl LargestLevel {
-    /// Picks the full-prompt candidates of `scene`.
+    /// Chooses among all candidates of `scene`.
     pub(super) fn new(scene: Scene, facts: Annotations, pick: Pick) -> Self {
-        let full_prompt = |candidate: &&Candidate| candidate.plan.prompt_ratio == Ratio::ONE;
-        let ladder = scene.candidates().iter().rev().filter(full_prompt).copied().collect();
+        let ladder = scene.candidates().iter().rev().copied().collect();
         Self { forecaster: Forecaster { scene, facts }, ladder, pick }
     }
 }
@@ -72,6 +72,18 @@ mod tests {
         let half = Some(Level::percent(50));
         assert_eq!(bench.ask(&mut *policy, &bench.request(103, 10), half), plan(50, 100));
         assert_eq!(bench.ask(&mut *policy, &bench.request(104, 10), half), plan(100, 100));
+    }
+
+    #[test]
+    fn with_a_compressor_the_prompt_gives_way_before_the_level() {
+        let bench = Bench::elastic();
+        let mut policy = bench.policy_of(PolicySpec::Lpruner(SizeSpec::default()));
+        let mut ask = |ttft, tpot| bench.ask(&mut *policy, &bench.request(ttft, tpot), None);
+        assert_eq!(ask(100, 10), plan(100, 100));
+        // Both ⟨100 %, 50 %⟩ and ⟨50 %, 100 %⟩ take 50 ms.
+        assert_eq!(ask(50, 10), plan(100, 50));
+        assert_eq!(ask(50, 9), plan(50, 100));
+        assert_eq!(ask(49, 10), plan(50, 50));
     }
 
     #[test]

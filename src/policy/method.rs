@@ -198,18 +198,14 @@ impl PolicySpec {
         matches!(self, Self::External(_))
     }
 
-    /// Whether it may choose a prompt ratio below 100 %.
+    /// Whether it may choose a prompt ratio below 100 %, given a compressor.
     #[must_use]
     pub fn cuts_prompts(&self) -> bool {
-        matches!(
-            self,
-            Self::ElasticProfile {}
-                | Self::RandomFeasible {}
-                | Self::Oracle {}
-                | Self::Elastilm { .. }
-                | Self::Lg2Cs(_)
-                | Self::External(_)
-        )
+        match self {
+            Self::Full {} => false,
+            Self::Lg2Cs(_) => true,
+            _ => self.size().is_none_or(|size| !size.is_nominal()),
+        }
     }
 
     /// The policy in words.
@@ -288,17 +284,19 @@ impl PolicySpec {
     fn profile_rule(&self) -> &'static str {
         match self {
             Self::Pfs(_) => {
-                "full prompt; the largest of separately trained models whose predicted TTFT, \
-                 swapping it in included, and TPOT meet the objective; none feasible: the smallest \
-                 predicted relative excess"
+                "the largest of separately trained models whose predicted TTFT, swapping it in \
+                 included, and TPOT meet the objective on the full prompt, or with a compressor on as \
+                 much of it as fits; none feasible: the smallest predicted relative excess"
             }
             Self::Lpruner(_) => {
-                "full prompt; the largest level whose predicted TTFT, re-layout included, and TPOT \
-                 meet the objective; none feasible: the smallest predicted relative excess"
+                "the largest level whose predicted TTFT, re-layout included, and TPOT meet the \
+                 objective on the full prompt, or with a compressor on as much of it as fits; none \
+                 feasible: the smallest predicted relative excess"
             }
             Self::Laco(_) => {
-                "full prompt; the most layers, merged ones swapped in, whose predicted TTFT and \
-                 TPOT meet the objective; none feasible: the smallest predicted relative excess"
+                "the most layers, merged ones swapped in, whose predicted TTFT and TPOT meet the \
+                 objective on the full prompt, or with a compressor on as much of it as fits; none \
+                 feasible: the smallest predicted relative excess"
             }
             Self::Lg2Cs(_) => {
                 "among plans whose predicted TTFT, compressing included, and TPOT meet the \
@@ -306,19 +304,21 @@ impl PolicySpec {
                  feasible: the smallest predicted relative excess"
             }
             Self::Attndrop(_) => {
-                "full prompt; the most sub-layers, attention given up before MLPs, whose predicted \
-                 TTFT and TPOT meet the objective; none feasible: the smallest predicted relative \
-                 excess"
+                "the most sub-layers, attention given up before MLPs, whose predicted TTFT and TPOT \
+                 meet the objective on the full prompt, or with a compressor on as much of it as \
+                 fits; none feasible: the smallest predicted relative excess"
             }
             _ => {
-                "full prompt; the most layers whose predicted TTFT and TPOT meet the objective; \
-                 none feasible: the smallest predicted relative excess"
+                "the most layers whose predicted TTFT and TPOT meet the objective on the full prompt, \
+                 or with a compressor on as much of it as fits; none feasible: the smallest predicted \
+                 relative excess"
             }
         }
     }
 }
 
-/// The methods of the study's comparison that exist so far, in the order of its tables.
+/// The methods of the study's comparison, in the order of its tables, and fairer forms of its baselines:
+/// with the elastic method's own compressor (`+prompt`).
 #[must_use]
 pub fn standard_methods() -> Vec<MethodSpec> {
     let size = SizeSpec::default();
@@ -326,19 +326,30 @@ pub fn standard_methods() -> Vec<MethodSpec> {
         name: policy.kind().into(),
         family: family.into(),
         quality_family: answers.map(Into::into),
-        compressor: policy.cuts_prompts().then(|| "structured".into()),
+        compressor: None,
         margin: None,
         whole_prompt: None,
         policy,
     };
+    let structured = |policy| MethodSpec {
+        compressor: Some("structured".into()),
+        ..method(policy, "width", None)
+    };
+    let and_prompt = |policy: PolicySpec, family: &str, answers: &str| MethodSpec {
+        name: format!("{}+prompt", policy.kind()),
+        compressor: Some(SCORE_HEAD.into()),
+        ..method(policy, family, Some(answers))
+    };
     vec![
-        method(PolicySpec::ElasticProfile {}, "width", None),
+        structured(PolicySpec::ElasticProfile {}),
         method(PolicySpec::Full {}, "width", None),
-        method(PolicySpec::RandomFeasible {}, "width", None),
-        method(PolicySpec::Oracle {}, "width", None),
+        structured(PolicySpec::RandomFeasible {}),
+        structured(PolicySpec::Oracle {}),
         method(PolicySpec::Pfs(size), "zoo", Some("width")),
         method(PolicySpec::Lpruner(size), "width-relayout", Some("width")),
+        and_prompt(PolicySpec::Lpruner(size), "width-relayout", "width-score-head"),
         method(PolicySpec::LayerRemoval(size), "layer-removal", None),
+        and_prompt(PolicySpec::LayerRemoval(size), "layer-removal", "layer-removal-score-head"),
         MethodSpec {
             name: "layer-removal-greedy".into(),
             ..method(PolicySpec::LayerRemoval(size), "layer-removal-greedy", None)

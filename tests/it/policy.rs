@@ -17,7 +17,9 @@ fn list_shows_what_each_method_is_made_of() {
  oracle                     width                 width                      structured  oracle
  pfs                        zoo                   width                      none        pfs
  lpruner                    width-relayout        width                      none        lpruner
+ lpruner+prompt             width-relayout        width-score-head           score-head  lpruner
  layer-removal              layer-removal         layer-removal              none        layer-removal
+ layer-removal+prompt       layer-removal         layer-removal-score-head   score-head  layer-removal
  layer-removal-greedy       layer-removal-greedy  layer-removal-greedy       none        layer-removal
  laco                       layer-merge           layer-merge                none        laco
  shortgpt                   layer-influence       layer-influence            none        shortgpt
@@ -46,27 +48,27 @@ oracle
   sees: latency profile, resident level, and the right answers to every item
 
 pfs
-  rule: full prompt; the largest of separately trained models whose predicted TTFT, swapping it in included, and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  rule: the largest of separately trained models whose predicted TTFT, swapping it in included, and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
   sees: latency profile, resident level
 
 lpruner
-  rule: full prompt; the largest level whose predicted TTFT, re-layout included, and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  rule: the largest level whose predicted TTFT, re-layout included, and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
   sees: latency profile, resident level
 
 layer-removal
-  rule: full prompt; the most layers whose predicted TTFT and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  rule: the most layers whose predicted TTFT and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
   sees: latency profile, resident level
 
 laco
-  rule: full prompt; the most layers, merged ones swapped in, whose predicted TTFT and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  rule: the most layers, merged ones swapped in, whose predicted TTFT and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
   sees: latency profile, resident level
 
 shortgpt
-  rule: full prompt; the most layers whose predicted TTFT and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  rule: the most layers whose predicted TTFT and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
   sees: latency profile, resident level
 
 attndrop
-  rule: full prompt; the most sub-layers, attention given up before MLPs, whose predicted TTFT and TPOT meet the objective; none feasible: the smallest predicted relative excess
+  rule: the most sub-layers, attention given up before MLPs, whose predicted TTFT and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
   sees: latency profile, resident level
 
 lg2-cs
@@ -86,7 +88,7 @@ fn describe_says_the_rule_and_how_to_write_the_method_down() {
     command.assert().success().stdout_eq(str![[r#"
 lpruner
 
-rule: full prompt; the largest level whose predicted TTFT, re-layout included, and TPOT meet the objective; none feasible: the smallest predicted relative excess
+rule: the largest level whose predicted TTFT, re-layout included, and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
 sees: latency profile, resident level
 
 [[methods]]
@@ -105,7 +107,7 @@ fn every_method_is_in_the_json_with_its_rule() {
     let output = pliant(Path::new(".")).args(["policy", "list", "--json"]).assert().success();
     let methods: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
     let methods = methods.as_array().unwrap();
-    assert_eq!(methods.len(), 17);
+    assert_eq!(methods.len(), 19);
     assert!(methods.iter().all(|method| method["rule"].is_string() && method["sees"].is_string()));
 }
 
@@ -113,7 +115,7 @@ fn every_method_is_in_the_json_with_its_rule() {
 fn a_name_that_is_no_method_is_refused_with_those_that_are() {
     let command = pliant(Path::new(".")).args(["policy", "describe", "best"]);
     command.assert().code(2).stderr_eq(str![[r"
-pliant: argument METHOD: no such method; found best; allowed: elastic-profile, full, random-feasible, oracle, pfs, lpruner, layer-removal, layer-removal-greedy, laco, shortgpt, attndrop, lg2-cs, elastilm, elastilm-no-reorder, elastilm-no-lora, elastilm-no-score-head, elastilm-no-decision-head
+pliant: argument METHOD: no such method; found best; allowed: elastic-profile, full, random-feasible, oracle, pfs, lpruner, lpruner+prompt, layer-removal, layer-removal+prompt, layer-removal-greedy, laco, shortgpt, attndrop, lg2-cs, elastilm, elastilm-no-reorder, elastilm-no-lora, elastilm-no-score-head, elastilm-no-decision-head
 
 "]]);
 }
