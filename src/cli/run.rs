@@ -11,7 +11,8 @@ use pliant::Result;
 #[cfg(feature = "engine")]
 use pliant::experiment::Measured;
 use pliant::experiment::{
-    Backend, Experiment, PredictionErrors, RatioSummary, Results, RunOptions, run as run_experiment,
+    AnswerCount, Backend, Experiment, PredictionErrors, RatioSummary, Results, RunOptions,
+    run as run_experiment,
 };
 #[cfg(feature = "engine")]
 use pliant::prompt::DataPaths;
@@ -122,5 +123,7 @@ fn describe_predictions(errors: &PredictionErrors) -> String {
         ),
         None => format!("{name}: nothing to compare\n"),
     };
-    line("unqueued TTFT", errors.ttft()) + &line("TPOT", errors.tpot())
+    let AnswerCount { requests, alike } = errors.answers();
+    let answers = format!("answers: {alike} of {requests} as in the quality tables\n");
+    line("unqueued TTFT", errors.ttft()) + &line("TPOT", errors.tpot()) + &answers
 }

@@ -32,7 +32,7 @@ pub(crate) use grid::{Cell, Grid};
 pub use items::item_pools;
 pub use manifest::Manifest;
 pub(crate) use manifest::answer_files;
-pub use predictions::{Compared, PredictionErrors, RatioSummary};
+pub use predictions::{AnswerCount, Compared, PredictionErrors, RatioSummary};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
 pub(crate) use runner::{simulate_run, without_failed};
 pub use spec::{

@@ -30,11 +30,23 @@ pub struct Compared<'a> {
     errors: PredictionErrors,
 }
 
-/// Measured / predicted of every request: 1 is a perfect prediction.
+/// Measured / predicted times of every request, where 1 is a perfect prediction, and how many answers
+/// were those foretold.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PredictionErrors {
     ttft: Vec<f64>,
     tpot: Vec<f64>,
+    answers: AnswerCount,
+}
+
+/// Answers that were both foretold and given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct AnswerCount {
+    /// Requests compared.
+    pub requests: usize,
+    /// Those right where the quality table says right, wrong where it says wrong, and after a prompt
+    /// of the length that it had there.
+    pub alike: usize,
 }
 
 /// Quantiles of measured / predicted.
@@ -81,17 +93,22 @@ impl Executor for Compared<'_> {
         let measured = self.measured.execute(request, plan)?;
         let row = row(request, *plan, &predicted, &measured).expect("a string can always grow");
         self.file.append(&row)?;
-        self.errors.note(request, &predicted, &measured);
+        self.errors.note(request.output_tokens, &predicted, &measured);
         Ok(measured)
     }
 }
 
 impl PredictionErrors {
-    fn note(&mut self, request: &Request, predicted: &Execution, measured: &Execution) {
+    fn note(&mut self, output_tokens: u32, predicted: &Execution, measured: &Execution) {
         let ttft = [predicted, measured].map(Execution::until_first_token);
         self.ttft.extend(ratio(ttft));
-        if request.output_tokens > 1 {
+        if output_tokens > 1 {
             self.tpot.extend(ratio([predicted.decode, measured.decode]));
+        }
+        if let (Some(foretold), Some(given)) = (predicted.correct, measured.correct) {
+            self.answers.requests += 1;
+            let alike = foretold == given && predicted.kept_tokens == measured.kept_tokens;
+            self.answers.alike += usize::from(alike);
         }
     }
 
@@ -99,6 +116,14 @@ impl PredictionErrors {
     pub fn extend(&mut self, other: Self) {
         self.ttft.extend(other.ttft);
         self.tpot.extend(other.tpot);
+        self.answers.requests += other.answers.requests;
+        self.answers.alike += other.answers.alike;
+    }
+
+    /// How many answers were those of the quality table.
+    #[must_use]
+    pub fn answers(&self) -> AnswerCount {
+        self.answers
     }
 
     /// Measured / predicted unqueued TTFT; `None` without requests.
@@ -194,9 +219,24 @@ mod tests {
         let execution = compared.execute(&request, &Plan::FULL).unwrap();
         assert_eq!(execution.prefill, Duration::from_millis(11), "what is measured counts");
         let errors = compared.finish().unwrap();
-        assert_eq!(errors, PredictionErrors { ttft: vec![1.2], tpot: vec![0.8] });
+        let answers = AnswerCount::default();
+        assert_eq!(errors, PredictionErrors { ttft: vec![1.2], tpot: vec![0.8], answers });
         assert_eq!(errors.ttft().unwrap().requests, 1);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().nth(1), Some("3,100,1,100,80,80,10,12,5,4,,1"));
+    }
+
+    #[test]
+    fn an_answer_is_as_foretold_if_judgement_and_prompt_length_are() {
+        let mut errors = PredictionErrors::default();
+        let right = execution(1, 1, Some(true));
+        let after_more = Execution { kept_tokens: 81, ..right };
+        for measured in [right, execution(2, 2, Some(false)), after_more, execution(1, 1, None)] {
+            errors.note(3, &right, &measured);
+        }
+        assert_eq!(errors.answers(), AnswerCount { requests: 3, alike: 1 });
+        let twice = errors.clone();
+        errors.extend(twice);
+        assert_eq!(errors.answers(), AnswerCount { requests: 6, alike: 2 });
     }
 }
