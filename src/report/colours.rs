@@ -14,7 +14,7 @@ pub(super) const EMPTY: RGBColor = RGBColor(0xF4, 0xF5, 0xF7);
 
 /// Colours of the methods: Okabe and Ito's and Tol's, told apart by colour-blind readers. The
 /// elastic method has the warm one; the oracle, which no service can be, is grey.
-const METHODS: [(&str, RGBColor); 29] = [
+const METHODS: [(&str, RGBColor); 31] = [
     ("elastic-profile", RGBColor(0xD5, 0x5E, 0x00)),
     ("full", RGBColor(0x56, 0xB4, 0xE9)),
     ("random-feasible", RGBColor(0xE6, 0xB8, 0x00)),
@@ -33,6 +33,9 @@ const METHODS: [(&str, RGBColor); 29] = [
     ("elastilm-no-score-head", RGBColor(0x1B, 0x78, 0x37)),
     ("elastilm-no-decision-head", RGBColor(0xBF, 0x81, 0x2D)),
     ("elastilm-hard", RGBColor(0xF4, 0x8F, 0x7A)),
+    // Baselines with a compressor: brighter.
+    ("lpruner+prompt", RGBColor(0x2F, 0xD1, 0xA0)),
+    ("layer-removal+prompt", RGBColor(0xEE, 0x8F, 0xC4)),
     // Baselines sized by formula 1, and as published: paler and darker than as described.
     ("lpruner-nominal", RGBColor(0x7F, 0xCE, 0xB5)),
     ("lpruner-published", RGBColor(0x00, 0x5A, 0x42)),
