@@ -120,6 +120,17 @@ impl Bounds {
         }
     }
 
+    /// What is left of them once a request has `waited`; waiting draws no energy that counts.
+    #[must_use]
+    pub fn after(self, waited: Duration) -> Self {
+        let left = |bound: Duration| bound.saturating_sub(waited);
+        match self {
+            Self::Latency { ttft, tpot } => Self::Latency { ttft: left(ttft), tpot },
+            Self::EndToEnd(bound) => Self::EndToEnd(left(bound)),
+            Self::Energy(bound) => Self::Energy(bound),
+        }
+    }
+
     /// The time from arrival after which a first token is surely late; `None` if it never is.
     #[must_use]
     pub fn first_token_due(self) -> Option<Duration> {
@@ -175,6 +186,12 @@ impl<'a> RequestView<'a> {
     #[must_use]
     pub fn new(request: &'a Request, bounds: Bounds) -> Self {
         Self { request, bounds }
+    }
+
+    /// The same request under other bounds.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
     }
 
     /// The request's number, unique within its trace.
@@ -261,6 +278,17 @@ mod tests {
         for limit in [Limit::Share(Ratio::ONE), Limit::Absolute(joule)] {
             assert_eq!(Slo::Energy(limit).resolve(&unmetered), None);
         }
+    }
+
+    #[test]
+    fn a_wait_is_taken_off_what_counts_from_arrival() {
+        let ms = Duration::from_millis;
+        let pair = Bounds::Latency { ttft: ms(100), tpot: ms(9) };
+        assert_eq!(pair.after(ms(30)), Bounds::Latency { ttft: ms(70), tpot: ms(9) });
+        assert_eq!(pair.after(ms(130)), Bounds::Latency { ttft: ms(0), tpot: ms(9) });
+        assert_eq!(Bounds::EndToEnd(ms(100)).after(ms(30)), Bounds::EndToEnd(ms(70)));
+        let energy = Bounds::Energy(FULL.energy().unwrap());
+        assert_eq!(energy.after(ms(30)), energy);
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub struct Alternative {
     pub e2e_ms: f64,
     /// Predicted, where the device's power is known.
     pub energy_mj: Option<f64>,
-    /// Whether the prediction meets the objective and leaves the method's margin of it.
+    /// Whether the prediction meets the objective as the method's policy sees it: less its margin, and
+    /// less the wait if it counts that.
     pub feasible: bool,
     /// Share of the dataset's estimate items that it answers rightly.
     pub expected_accuracy: Option<f64>,
@@ -74,8 +75,9 @@ impl Scene {
         let (facts, bounds) = (forecaster.facts(request), request.bounds());
         // Waiting draws nothing that counts.
         let waited = if let Bounds::Energy(_) = bounds { Duration::ZERO } else { waited };
+        let seen = if self.method().counts_wait { bounds.after(waited) } else { bounds };
         let feasible: Vec<Plan> = forecaster
-            .feasible(self.candidates().iter(), facts, resident, bounds)
+            .feasible(self.candidates().iter(), facts, resident, seen)
             .map(|(candidate, _)| candidate.plan)
             .collect();
         let mut hindsight: Option<(Duration, Plan)> = None;
@@ -102,7 +104,7 @@ impl Scene {
         let candidates = self.candidates().iter().map(&mut alternative).collect();
         Alternatives {
             candidates,
-            oracle: lightest_right(&forecaster, facts, resident, bounds),
+            oracle: lightest_right(&forecaster, facts, resident, seen),
             hindsight: hindsight.map(|(_, plan)| plan),
             head_plan: self.head_plan(request, facts),
         }

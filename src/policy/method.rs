@@ -27,6 +27,10 @@ pub struct MethodSpec {
     /// absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<Ratio>,
+    /// Whether the time that a request has waited is taken off its bounds before a plan is chosen, for
+    /// services under load.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counts_wait: bool,
     /// Prompts come already shortened: what the quality table's compressor keeps at this ratio is
     /// the whole prompt. Absent: nothing was cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +74,9 @@ pub enum PolicySpec {
     External(ExternalSpec),
 }
 
+/// What a method may not have whose policy looks at no bounds.
+const NO_FORECAST: &str = "no such key: the policy asks no forecast of ours";
+
 /// A policy in words, for `pliant policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Description {
@@ -104,15 +111,16 @@ impl MethodSpec {
                 let error = Error::new(format!("method {}", self.name), problem);
                 Err(error.at("key \"margin\"").found(margin).allowed(allowed))
             };
-            if matches!(self.policy, PolicySpec::Full {} | PolicySpec::External(_)) {
-                return wrong(
-                    "needs no margin",
-                    "no such key: the policy asks no forecast of ours",
-                );
+            if !self.policy.forecasts() {
+                return wrong("needs no margin", NO_FORECAST);
             }
             if margin == Ratio::ONE {
                 return wrong("margin leaves no time", "a share below 1");
             }
+        }
+        if self.counts_wait && !self.policy.forecasts() {
+            let error = Error::new(format!("method {}", self.name), "has no bounds to count in");
+            return Err(error.at("key \"counts_wait\"").found("true").allowed(NO_FORECAST));
         }
         if let Some(whole) = self.whole_prompt {
             let wrong = |problem, allowed| {
@@ -181,6 +189,11 @@ impl PolicySpec {
             Self::LayerRemoval(_) | Self::Shortgpt(_) => Departure::OneLayerLost,
             _ => Departure::None,
         }
+    }
+
+    /// Whether it looks at forecasts of ours, which bounds are held against.
+    fn forecasts(&self) -> bool {
+        !matches!(self, Self::Full {} | Self::External(_))
     }
 
     /// The name of the decisions that it follows, if it follows any.
@@ -328,6 +341,7 @@ pub fn standard_methods() -> Vec<MethodSpec> {
         quality_family: answers.map(Into::into),
         compressor: None,
         margin: None,
+        counts_wait: false,
         whole_prompt: None,
         policy,
     };
@@ -376,6 +390,7 @@ fn elastilm_methods() -> [MethodSpec; 5] {
         quality_family: Some(format!("{family}-{compressor}")),
         compressor: Some(compressor.into()),
         margin: None,
+        counts_wait: false,
         whole_prompt: None,
         policy: PolicySpec::Elastilm { decisions: format!("{family}-{compressor}") },
     };
@@ -407,6 +422,20 @@ mod tests {
         assert!(none.contains("method a, key \"margin\": needs no margin"), "{none}");
         let all = method("oracle", "1.0").check().unwrap_err().to_string();
         assert!(all.contains("leaves no time"), "{all}");
+    }
+
+    #[test]
+    fn a_wait_is_counted_by_policies_that_forecast() {
+        let method = |kind: &str| -> MethodSpec {
+            let policy = format!("policy = {{ kind = '{kind}' }}");
+            toml::from_str(&format!("name = 'a'\nfamily = 'width'\ncounts_wait = true\n{policy}"))
+                .unwrap()
+        };
+        method("lpruner").check().unwrap();
+        insta::assert_snapshot!(
+            method("full").check().unwrap_err(),
+            @r#"method a, key "counts_wait": has no bounds to count in; found true; allowed: no such key: the policy asks no forecast of ours"#
+        );
     }
 
     #[test]

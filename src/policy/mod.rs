@@ -28,6 +28,7 @@ mod alternatives;
 mod choice;
 pub mod contract;
 mod costs;
+mod counts_wait;
 mod elastic_profile;
 mod elastilm;
 mod external;

@@ -10,6 +10,7 @@ use inputs::{by_row, check_manifest, load_decisions};
 
 use super::Policy;
 use super::costs::{Candidate, Costs, Forecast, Surroundings, decode_context};
+use super::counts_wait::CountsWait;
 use super::elastic_profile::ElasticProfile;
 use super::elastilm::{Elastilm, LiveHead};
 use super::external::External;
@@ -257,7 +258,7 @@ impl Scene {
         head: Option<Box<dyn LiveHead>>,
     ) -> Result<Box<dyn Policy>> {
         let (scene, facts) = (self.clone(), self.annotate(trace)?);
-        Ok(match &self.0.method.policy {
+        let policy: Box<dyn Policy> = match &self.0.method.policy {
             PolicySpec::ElasticProfile {} => Box::new(ElasticProfile::new(scene, facts, trace)?),
             PolicySpec::Full {} => Box::new(Full),
             PolicySpec::RandomFeasible {} => Box::new(RandomFeasible::new(scene, facts, seed)),
@@ -276,7 +277,8 @@ impl Scene {
                 let pick = size.pick(self.0.method.policy.departure());
                 Box::new(LargestLevel::new(scene, facts, pick))
             }
-        })
+        };
+        Ok(if self.0.method.counts_wait { Box::new(CountsWait(policy)) } else { policy })
     }
 
     /// The objective as shares of the base model's unqueued TTFT and TPOT on the full prompt: as
