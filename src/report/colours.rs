@@ -14,8 +14,9 @@ pub(super) const EMPTY: RGBColor = RGBColor(0xF4, 0xF5, 0xF7);
 
 /// Colours of the methods: Okabe and Ito's and Tol's, told apart by colour-blind readers. The
 /// elastic method has the warm one; the oracle, which no service can be, is grey.
-const METHODS: [(&str, RGBColor); 31] = [
+const METHODS: [(&str, RGBColor); 30] = [
     ("elastic-profile", RGBColor(0xD5, 0x5E, 0x00)),
+    ("elastic-profile+lora", RGBColor(0x12, 0x78, 0x38)),
     ("full", RGBColor(0x56, 0xB4, 0xE9)),
     ("random-feasible", RGBColor(0xE6, 0xB8, 0x00)),
     ("lpruner", RGBColor(0x00, 0x9E, 0x73)),
@@ -33,9 +34,6 @@ const METHODS: [(&str, RGBColor); 31] = [
     ("elastilm-no-score-head", RGBColor(0x1B, 0x78, 0x37)),
     ("elastilm-no-decision-head", RGBColor(0xBF, 0x81, 0x2D)),
     ("elastilm-hard", RGBColor(0xF4, 0x8F, 0x7A)),
-    // Baselines with a compressor: brighter.
-    ("lpruner+prompt", RGBColor(0x2F, 0xD1, 0xA0)),
-    ("layer-removal+prompt", RGBColor(0xEE, 0x8F, 0xC4)),
     // Baselines sized by formula 1, and as published: paler and darker than as described.
     ("lpruner-nominal", RGBColor(0x7F, 0xCE, 0xB5)),
     ("lpruner-published", RGBColor(0x00, 0x5A, 0x42)),
@@ -62,16 +60,23 @@ const OTHERS: [RGBColor; 5] = [
     RGBColor(0x77, 0xAA, 0xDD),
 ];
 
-/// The colour of `method`, the same in every figure.
+/// The colour of `method`, the same in every figure. A method that is another one and something more,
+/// `BASE+MORE`, has that one's colour, paler.
 pub(super) fn of_method(method: &str) -> RGBColor {
-    let named = METHODS.iter().find(|(name, _)| *name == method);
-    named.map_or_else(
-        || {
-            let sum: usize = method.bytes().map(usize::from).sum();
-            OTHERS[sum % OTHERS.len()]
-        },
-        |(_, colour)| *colour,
-    )
+    if let Some((_, colour)) = METHODS.iter().find(|(name, _)| *name == method) {
+        return *colour;
+    }
+    if let Some((base, _)) = method.rsplit_once('+') {
+        return paler(of_method(base));
+    }
+    let sum: usize = method.bytes().map(usize::from).sum();
+    OTHERS[sum % OTHERS.len()]
+}
+
+/// Two fifths of the way to white.
+fn paler(RGBColor(red, green, blue): RGBColor) -> RGBColor {
+    let mixed = |part: u8| part + (u8::MAX - part) / 5 * 2;
+    RGBColor(mixed(red), mixed(green), mixed(blue))
 }
 
 /// The colour of a family of sub-models: that of the method of the study that serves it.
@@ -131,5 +136,13 @@ mod tests {
             assert!(METHODS[..place].iter().all(|(_, other)| other != colour));
             assert!(!OTHERS.contains(colour));
         }
+    }
+
+    #[test]
+    fn a_method_and_more_is_paler() {
+        assert_eq!(of_method("full"), RGBColor(0x56, 0xB4, 0xE9));
+        // 86 + 169 / 5 · 2, 180 + 75 / 5 · 2, 233 + 22 / 5 · 2.
+        assert_eq!(of_method("full+wait"), RGBColor(152, 210, 241));
+        assert_eq!(of_method("full+wait+margin"), paler(of_method("full+wait")));
     }
 }
