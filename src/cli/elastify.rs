@@ -123,7 +123,7 @@ struct Measure {
     #[arg(long, default_value_t = 1024)]
     removal_tokens: usize,
     /// How many layers become one (layer-merge)
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     merge_layers: usize,
     /// How far below a merger the next one is tried (layer-merge)
     #[arg(long, default_value_t = 2)]

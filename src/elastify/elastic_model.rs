@@ -240,7 +240,8 @@ fn merged_layers(gguf: &Gguf, manifest: &ElasticManifest) -> Result<BTreeMap<Lev
     let mut folders = BTreeMap::new();
     for sub_model in &manifest.levels {
         let merged = manifest.merged(sub_model.level);
-        let json = serde_json::to_vec(&(sub_model, merged)).expect("layers are plain data");
+        let json = serde_json::to_vec(&("norms folded in", sub_model, merged));
+        let json = json.expect("layers are plain data");
         let folder = cache_folder(&manifest.model.model_sha256, &json)?;
         if !Weights::has_layers(&folder) {
             let model = match &model {

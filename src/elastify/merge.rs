@@ -16,7 +16,7 @@ use crate::units::Level;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MergedLayer {
-    /// The base model's layer at whose place it runs and whose norms it has.
+    /// The base model's layer at whose place it runs.
     pub place: usize,
     /// Summands, by rising layer.
     pub parts: Vec<Part>,
@@ -84,38 +84,38 @@ impl MergedLayer {
     #[must_use]
     pub fn dense(&self, model: &DenseModel) -> DenseLayer {
         let base = &model.layers[self.place];
-        let sum = |of: fn(&DenseLayer) -> &[f32]| {
-            let mut sum = vec![0.0; of(base).len()];
+        let sum = |of: &dyn Fn(&DenseLayer) -> Vec<f32>| {
+            let mut sum: Vec<f32> = Vec::new();
             for part in &self.parts {
                 let values = of(&model.layers[part.layer]);
+                sum.resize(values.len(), 0.0);
                 sum.iter_mut().zip(values).for_each(|(s, v)| *s += part.weight as f32 * v);
             }
             sum
         };
-        let bias = |of: fn(&[Vec<f32>; 3]) -> &[f32]| {
-            let mut sum = vec![0.0; base.qkv_bias.as_ref().map_or(0, |bias| of(bias).len())];
-            for part in &self.parts {
-                let values = model.layers[part.layer].qkv_bias.as_ref().map_or(&[][..], of);
-                sum.iter_mut().zip(values).for_each(|(s, v)| *s += part.weight as f32 * v);
-            }
-            sum
-        };
+        let bias =
+            |row: usize| sum(&|layer| layer.qkv_bias.as_ref().map_or(vec![], |b| b[row].clone()));
         DenseLayer {
-            attention_norm: base.attention_norm.clone(),
-            q: sum(|layer| &layer.q),
-            k: sum(|layer| &layer.k),
-            v: sum(|layer| &layer.v),
-            qkv_bias: base
-                .qkv_bias
-                .as_ref()
-                .map(|_| [bias(|b| &b[0]), bias(|b| &b[1]), bias(|b| &b[2])]),
-            o: sum(|layer| &layer.o),
-            mlp_norm: base.mlp_norm.clone(),
-            gate: sum(|layer| &layer.gate),
-            up: sum(|layer| &layer.up),
-            down: sum(|layer| &layer.down),
+            attention_norm: vec![1.0; base.attention_norm.len()],
+            q: sum(&|layer| scaled(&layer.q, &layer.attention_norm)),
+            k: sum(&|layer| scaled(&layer.k, &layer.attention_norm)),
+            v: sum(&|layer| scaled(&layer.v, &layer.attention_norm)),
+            qkv_bias: base.qkv_bias.as_ref().map(|_| [0, 1, 2].map(bias)),
+            o: sum(&|layer| layer.o.clone()),
+            mlp_norm: vec![1.0; base.mlp_norm.len()],
+            gate: sum(&|layer| scaled(&layer.gate, &layer.mlp_norm)),
+            up: sum(&|layer| scaled(&layer.up, &layer.mlp_norm)),
+            down: sum(&|layer| layer.down.clone()),
         }
     }
+}
+
+/// `weights` `[rows, norm.len()]`, each row times `norm`.
+fn scaled(weights: &[f32], norm: &[f32]) -> Vec<f32> {
+    weights
+        .chunks_exact(norm.len())
+        .flat_map(|row| row.iter().zip(norm).map(|(w, n)| w * n))
+        .collect()
 }
 
 /// `model` with `merged` in their places.
@@ -171,28 +171,42 @@ mod tests {
         let mut model = random_model_of(&random_model(0).config, false, 5);
         let copy = model.layers[0].clone();
         model.layers = vec![copy.clone(), copy.clone(), copy.clone()];
+        let same = MergedLayer::original(0).dense(&model);
         for count in 2..=3 {
             let merged = MergedLayer::of(&originals(0..count)).dense(&model);
-            assert_eq!(merged, copy, "zero difference: the others are just dropped");
+            assert_eq!(merged, same, "zero difference: the others are just dropped");
         }
     }
 
     #[test]
-    fn weights_are_summed_one_by_one_and_norms_stay_the_first_layers() {
+    fn weights_are_summed_one_by_one_with_the_norms_before_them_folded_in() {
         let model = random_model_of(&random_model(0).config, false, 7);
         let merged = MergedLayer::of(&originals(0..3));
         let layer = merged.dense(&model);
         let [a, b, c] = [0, 1, 2].map(|layer| &model.layers[layer]);
         for place in [0, 17, 100] {
-            assert!(
-                (layer.gate[place] - (b.gate[place] + c.gate[place] - a.gate[place])).abs() < 1e-6
-            );
+            let column = place % model.config.hidden;
+            let folded = |layer: &DenseLayer| layer.gate[place] * layer.mlp_norm[column];
+            assert!((layer.gate[place] - (folded(b) + folded(c) - folded(a))).abs() < 1e-6);
         }
         let bias = |layer: &DenseLayer| layer.qkv_bias.as_ref().unwrap()[2][5];
         assert!((bias(&layer) - (bias(b) + bias(c) - bias(a))).abs() < 1e-6);
-        assert_eq!((&layer.mlp_norm, &layer.attention_norm), (&a.mlp_norm, &a.attention_norm));
+        assert!(layer.mlp_norm.iter().chain(&layer.attention_norm).all(|&norm| norm == 1.0));
         let whole = merged_model(&model, &[merged]);
         assert_eq!((&whole.layers[0], &whole.layers[1]), (&layer, &model.layers[1]));
+    }
+
+    #[test]
+    fn two_merged_layers_are_the_upper_one_whatever_norms_it_has() {
+        let model = random_model(8);
+        let merged = MergedLayer::of(&originals(0..2)).dense(&model);
+        let upper = &model.layers[1];
+        assert_ne!(upper.mlp_norm, model.layers[0].mlp_norm);
+        let row = model.config.hidden;
+        for (column, norm) in upper.mlp_norm.iter().enumerate() {
+            assert_eq!(merged.gate[row + column], upper.gate[row + column] * norm);
+        }
+        assert_eq!((&merged.o, &merged.down), (&upper.o, &upper.down));
     }
 
     #[test]

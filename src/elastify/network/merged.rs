@@ -28,37 +28,47 @@ impl Network {
     }
 
     fn merged(&self, layer: &MergedLayer) -> candle_core::Result<Layer> {
-        let sum = |of: fn(&Layer) -> &Linear| self.sum(&layer.parts, of);
+        let parts = &layer.parts;
+        let attention = |of| self.sum(parts, of, Some(|layer| &layer.attention_norm));
+        let mlp = |of| self.sum(parts, of, Some(|layer| &layer.mlp_norm));
         let base = &self.layers[layer.place];
         Ok(Layer {
-            attention_norm: base.attention_norm.clone(),
-            q: sum(|layer| &layer.q)?,
-            k: sum(|layer| &layer.k)?,
-            v: sum(|layer| &layer.v)?,
-            o: sum(|layer| &layer.o)?,
-            mlp_norm: base.mlp_norm.clone(),
-            gate: sum(|layer| &layer.gate)?,
-            up: sum(|layer| &layer.up)?,
-            down: sum(|layer| &layer.down)?,
+            attention_norm: base.attention_norm.ones_like()?,
+            q: attention(|layer| &layer.q)?,
+            k: attention(|layer| &layer.k)?,
+            v: attention(|layer| &layer.v)?,
+            o: self.sum(parts, |layer| &layer.o, None)?,
+            mlp_norm: base.mlp_norm.ones_like()?,
+            gate: mlp(|layer| &layer.gate)?,
+            up: mlp(|layer| &layer.up)?,
+            down: self.sum(parts, |layer| &layer.down, None)?,
         })
     }
 
-    fn sum(&self, parts: &[Part], of: fn(&Layer) -> &Linear) -> candle_core::Result<Linear> {
-        let scaled = |part: &Part, tensor: &Tensor| match part.weight {
-            1 => Ok(tensor.clone()),
-            weight => tensor * f64::from(weight),
-        };
-        let first = of(&self.layers[parts[0].layer]);
-        let mut weight = scaled(&parts[0], &first.weight)?;
-        let mut bias = first.bias.as_ref().map(|bias| scaled(&parts[0], bias)).transpose()?;
-        for part in &parts[1..] {
-            let next = of(&self.layers[part.layer]);
-            weight = (weight + scaled(part, &next.weight)?)?;
-            bias = match (bias, &next.bias) {
-                (Some(sum), Some(next)) => Some((sum + scaled(part, next)?)?),
-                _ => None,
-            };
+    /// The sum of `parts` of what `of` picks, each with the `norm` before it folded in.
+    fn sum(
+        &self,
+        parts: &[Part],
+        of: fn(&Layer) -> &Linear,
+        norm: Option<fn(&Layer) -> &Tensor>,
+    ) -> candle_core::Result<Linear> {
+        let scaled = |part: &Part, tensor: &Tensor| tensor * f64::from(part.weight);
+        let mut sums: Option<(Tensor, Option<Tensor>)> = None;
+        for part in parts {
+            let layer = &self.layers[part.layer];
+            let Linear { weight, bias } = of(layer);
+            let folded = norm.map(|norm| weight.broadcast_mul(norm(layer))).transpose()?;
+            let weight = scaled(part, folded.as_ref().unwrap_or(weight))?;
+            let bias = bias.as_ref().map(|bias| scaled(part, bias)).transpose()?;
+            sums = Some(match sums {
+                None => (weight, bias),
+                Some((sum, Some(biases))) => {
+                    ((sum + weight)?, bias.map(|bias| biases + bias).transpose()?)
+                }
+                Some((sum, None)) => ((sum + weight)?, None),
+            });
         }
+        let (weight, bias) = sums.expect("factors of a merger add up to one");
         Ok(Linear { weight, bias })
     }
 
