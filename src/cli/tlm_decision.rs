@@ -7,6 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pliant::Result;
 use pliant::assets::{self, Package};
 use pliant::elastify::decision::hard::HardPlan;
+use pliant::elastify::decision::labels::LabelRule;
+use pliant::elastify::decision::reading::Input;
 use pliant::elastify::decision::{DecidePlan, Decider, Learnt, TrainPlan, decide, train};
 use pliant::elastify::elastic_model::manifest_folder;
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
@@ -53,6 +55,14 @@ pub struct TrainArgs {
     /// Batches at most (hard)
     #[arg(long, default_value_t = HardPlan::default().steps)]
     steps: usize,
+    /// What is learnt (hard): lightest (the lightest right plan, as the study describes it) or last
+    /// (the largest level, there the shortest prompt, as its published code does)
+    #[arg(long, default_value = "lightest", value_parser = by_name::<LabelRule>)]
+    labels: LabelRule,
+    /// What is read of a request: prompt (its own) or template (its dataset's, as the study's
+    /// published code does)
+    #[arg(long, default_value = "prompt", value_parser = by_name::<Input>)]
+    input: Input,
     /// Step size (hard)
     #[arg(long, default_value_t = HardPlan::default().rate)]
     rate: f64,
@@ -149,7 +159,13 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
         family: args.family,
         output_tokens: args.output_tokens,
         shared_layers: args.shared_layers,
-        hard: HardPlan { steps: args.steps, rate: args.rate, ..HardPlan::default() },
+        input: args.input,
+        hard: HardPlan {
+            steps: args.steps,
+            rate: args.rate,
+            labels: args.labels,
+            ..HardPlan::default()
+        },
         data: args.data.paths(),
         command: origin::command(),
     };

@@ -26,7 +26,7 @@ pub struct SharedHead(Arc<Mutex<Inner>>);
 #[derive(Debug)]
 struct Inner {
     decider: Decider,
-    /// Dataset and text by request.
+    /// By request, its dataset and what the head reads of it.
     prompts: BTreeMap<u64, (String, String)>,
     /// What the last decision took, until it is billed.
     took: Duration,
@@ -55,7 +55,8 @@ impl SharedHead {
         let mut prompts = BTreeMap::new();
         for request in &trace.requests {
             let (dataset, item) = asked(&datasets, request)?;
-            prompts.insert(request.id, (dataset.name.clone(), item.text()));
+            let text = decider.info().input.text(dataset, item);
+            prompts.insert(request.id, (dataset.name.clone(), text));
         }
         // Warm, as a resident service is.
         if let Some((dataset, text)) = prompts.values().next() {

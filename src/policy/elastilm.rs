@@ -7,7 +7,8 @@
 //! decision is checked against the objective before it is followed (the study's run-time check):
 //! one that would miss it gives way to a plan drawn evenly from those that do not, from a random
 //! stream of its own, and is counted. If none is feasible: the plan that misses by the smallest
-//! share.
+//! share. As published, a plan that would miss keeps its prompt ratio and gets the largest level that
+//! meets the objective with it.
 //!
 //! In a real run the head itself is asked as requests come, in place of its stored answers
 //! ([`LiveHead`]).
@@ -22,6 +23,7 @@ use super::choice::{Forecaster, weight};
 use super::costs::{Candidate, Forecast};
 use super::facts::Annotations;
 use super::scene::Scene;
+use super::size_rule::Reading;
 use super::{Policy, ServiceView};
 use crate::error::Result;
 use crate::plan::Plan;
@@ -45,6 +47,7 @@ pub(super) struct Elastilm {
     forecaster: Forecaster,
     head: Option<Box<dyn LiveHead>>,
     draws: ChaCha8Rng,
+    reading: Reading,
     fallbacks: usize,
     /// Whether there was a decision, until it is settled.
     last: Result<()>,
@@ -56,10 +59,12 @@ impl Elastilm {
         scene: Scene,
         facts: Annotations,
         seed: u64,
+        reading: Reading,
         head: Option<Box<dyn LiveHead>>,
     ) -> Self {
         let draws = rng::stream(seed, "policy/elastilm");
-        Self { forecaster: Forecaster { scene, facts }, head, draws, fallbacks: 0, last: Ok(()) }
+        let forecaster = Forecaster { scene, facts };
+        Self { forecaster, head, draws, reading, fallbacks: 0, last: Ok(()) }
     }
 }
 
@@ -87,6 +92,11 @@ impl Policy for Elastilm {
             return plan;
         }
         self.fallbacks += 1;
+        if self.reading == Reading::Published
+            && let Some(plan) = same_prompt(decision, &feasible, objective)
+        {
+            return plan;
+        }
         match feasible.get((share * feasible.len() as f64) as usize) {
             Some((candidate, _)) => candidate.plan,
             None => forecaster.least_late(candidates.iter(), facts, service.resident, bounds),
@@ -120,11 +130,23 @@ fn follow(
     feasible.iter().any(|(candidate, _)| candidate.plan == plan).then_some(plan)
 }
 
+/// The largest level among `feasible` plans of the prompt ratio that `decision` names.
+fn same_prompt(
+    decision: &Decision,
+    feasible: &[(&Candidate, Forecast)],
+    (ttft, tpot): (f64, f64),
+) -> Option<Plan> {
+    let ratio = decision.plan(ttft, tpot)?.prompt_ratio;
+    let plans = feasible.iter().map(|(candidate, _)| candidate.plan);
+    plans.filter(|plan| plan.prompt_ratio == ratio).max_by_key(|plan| plan.level)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
 
+    use super::super::size_rule::Reading;
     use super::super::testing::{Bench, hard, plan, soft};
     use super::LiveHead;
     use crate::error::{Error, Result};
@@ -176,6 +198,20 @@ mod tests {
         // Binomial with n = 2000 and p = 1/2: standard deviation 22.4.
         assert!(counts.values().all(|&count: &i32| (count - 1000).abs() < 90), "{counts:?}");
         assert_eq!(policy.fallbacks(), Some(2000));
+    }
+
+    #[test]
+    fn as_published_a_decision_that_is_too_late_keeps_its_prompt_and_gets_a_smaller_level() {
+        let hasty = hard(&[(60, 100, plan(100, 100)), (90, 50, plan(100, 50))]);
+        let bench = Bench::decided_as(hasty, Reading::Published);
+        let mut policy = bench.own_policy();
+        // 61 and 10 ms: ⟨100, 100⟩ takes 101, and of the plans with the whole prompt only ⟨50, 100⟩ is in time.
+        assert_eq!(bench.ask(&mut *policy, &bench.request(61, 10), None), plan(50, 100));
+        // 95 and 5 ms forbid level 100 %.
+        assert_eq!(bench.ask(&mut *policy, &bench.request(95, 5), None), plan(50, 50));
+        // 30 ms: no plan with the whole prompt is in time, ⟨50, 50⟩ is the only one at all.
+        assert_eq!(bench.ask(&mut *policy, &bench.request(30, 10), None), plan(50, 50));
+        assert_eq!(policy.fallbacks(), Some(3));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::external::ExternalSpec;
-use super::size_rule::{Departure, Reading, SizeSpec};
+use super::size_rule::{Departure, Reading, SizeSpec, is_default};
 use crate::error::{Error, Result};
 use crate::profile::{LINGUA, SCORE_HEAD};
 use crate::units::{PROMPT_RATIOS, Ratio};
@@ -55,6 +55,9 @@ pub enum PolicySpec {
     Elastilm {
         /// Name of its answers, beside the quality tables: `<decisions>.decisions.csv`.
         decisions: String,
+        /// Whose account of what happens to a decision that would miss the objective.
+        #[serde(rename = "as", default, skip_serializing_if = "is_default")]
+        reading: Reading,
     },
     /// The largest of separately trained models.
     Pfs(SizeSpec),
@@ -200,7 +203,7 @@ impl PolicySpec {
     #[must_use]
     pub fn decisions(&self) -> Option<&str> {
         match self {
-            Self::Elastilm { decisions } => Some(decisions),
+            Self::Elastilm { decisions, .. } => Some(decisions),
             _ => None,
         }
     }
@@ -249,8 +252,9 @@ impl PolicySpec {
                 rule: "the decision-head's answer to the request's own prompt: of plans whose \
                        predicted TTFT and TPOT meet the objective, the one most probably answered \
                        rightly (soft), or the plan it names for the objective (hard); a decision \
-                       that would miss the objective gives way to a random plan that meets it; \
-                       none feasible: the smallest predicted relative excess",
+                       that would miss the objective gives way to a random plan that meets it \
+                       (as published: to the largest level that does with the prompt ratio it \
+                       names); none feasible: the smallest predicted relative excess",
                 sees: "latency profile, resident level, and the request's prompt through the TLM",
             },
             Self::External(_) => Description {
@@ -392,7 +396,10 @@ fn elastilm_methods() -> [MethodSpec; 5] {
         margin: None,
         counts_wait: false,
         whole_prompt: None,
-        policy: PolicySpec::Elastilm { decisions: format!("{family}-{compressor}") },
+        policy: PolicySpec::Elastilm {
+            decisions: format!("{family}-{compressor}"),
+            reading: Reading::Described,
+        },
     };
     [
         method("elastilm", "width-lora", SCORE_HEAD),

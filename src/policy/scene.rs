@@ -263,7 +263,9 @@ impl Scene {
             PolicySpec::Full {} => Box::new(Full),
             PolicySpec::RandomFeasible {} => Box::new(RandomFeasible::new(scene, facts, seed)),
             PolicySpec::Oracle {} => Box::new(Oracle::new(scene, facts, trace)?),
-            PolicySpec::Elastilm { .. } => Box::new(Elastilm::new(scene, facts, seed, head)),
+            PolicySpec::Elastilm { reading, .. } => {
+                Box::new(Elastilm::new(scene, facts, seed, *reading, head))
+            }
             PolicySpec::External(spec) => Box::new(External::new(spec, scene, facts, trace, seed)?),
             PolicySpec::Lg2Cs(size) => {
                 Box::new(Lg2Cs::new(scene, facts, size.pick(self.0.method.policy.departure())))

@@ -48,7 +48,7 @@ pub struct SizeSpec {
     pub layers: Option<u32>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::contract::stage::{self, Parts, cell};
 pub(crate) use super::contract::stage::{DATASET, decisions_manifest, device, items, lengths};
-use super::{MethodSpec, Policy, PolicySpec, Scene, ServiceView, standard_methods};
+use super::{MethodSpec, Policy, PolicySpec, Reading, Scene, ServiceView, standard_methods};
 use crate::plan::Plan;
 use crate::profile::{
     Answer, Cell, Decision, DecisionKind, Decisions, PlanGrid, PlanProbabilities, QualityTable,
@@ -78,6 +78,11 @@ impl Bench {
 
     /// The TLM decides, having read 10 tokens at 0.1 ms each.
     pub(crate) fn decided(answer: Answer) -> Self {
+        Self::decided_as(answer, Reading::Described)
+    }
+
+    /// The same, by another account of what a decision that is too late gives way to.
+    pub(crate) fn decided_as(answer: Answer, reading: Reading) -> Self {
         let mut decisions = Decisions::new(decisions_manifest(match answer {
             Answer::Soft(_) => DecisionKind::Soft,
             Answer::Hard(_) => DecisionKind::Hard,
@@ -86,7 +91,7 @@ impl Bench {
         decisions.insert(DATASET, items(Split::Replay)[0], decision);
         let method = MethodSpec {
             name: "elastilm".into(),
-            policy: PolicySpec::Elastilm { decisions: "bench".into() },
+            policy: PolicySpec::Elastilm { decisions: "bench".into(), reading },
             ..standard_methods().remove(0)
         };
         let (device, answers, lengths) = (device(), answers(), lengths());

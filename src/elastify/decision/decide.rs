@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use super::file::{HeadFile, HeadInfo, Numbers, plan_axes};
 use super::hard::{HardHead, LEVEL, RATIO};
 use super::labels::{LEVELS, Objective, RATIOS};
-use super::reading::{Reader, unit};
+use super::reading::{Input, Reader, unit};
 use super::soft::{DatasetPart, SoftHead, TERMS};
 use crate::engine::session::Runtime;
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::profile::{
     Answer, Decision, DecisionKind, Decisions, DecisionsManifest, PlanGrid, QualityTable, Split,
     TPOT_TOKENS, TTFT_TOKENS,
 };
-use crate::prompt::{DataPaths, Dataset};
+use crate::prompt::{DataPaths, Dataset, Item};
 use crate::tlm::graph::{GraphSpec, Precision};
 use crate::tlm::head::{Head, ReadOut, Reads};
 use crate::tlm::runner::{RunInput, Runner};
@@ -81,6 +81,7 @@ impl Decider {
             device: String::new(),
             trunk_sha256: trunk.sha256().to_owned(),
             shared_layers,
+            input: Input::Prompt,
             datasets: datasets.iter().map(|dataset| dataset.name.clone()).collect(),
             trained_on: BTreeMap::new(),
             validated_on: BTreeMap::new(),
@@ -317,8 +318,9 @@ pub fn decide(
     let planned: usize = table.datasets().map(|dataset| replayed(&table, dataset).count()).sum();
     let mut done = 0;
     for dataset in table.datasets() {
-        let texts: BTreeMap<u32, String> =
-            plan.data.load(dataset)?.items.iter().map(|item| (item.id, item.text())).collect();
+        let data = plan.data.load(dataset)?;
+        let text = |item: &Item| (item.id, info.input.text(&data, item));
+        let texts: BTreeMap<u32, String> = data.items.iter().map(text).collect();
         for item in replayed(&table, dataset) {
             let text = texts.get(&item).ok_or_else(|| {
                 Error::new(format!("dataset {dataset}"), "lacks an item of the table")

@@ -7,6 +7,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::reading::Input;
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::files;
@@ -37,6 +38,9 @@ pub struct HeadInfo {
     pub trunk_sha256: String,
     /// Layers of it below the head's own one.
     pub shared_layers: usize,
+    /// What it reads of a request.
+    #[serde(default)]
+    pub input: Input,
     /// Datasets in the order of the tensors' rows.
     pub datasets: Vec<String>,
     /// The items it learnt from, by dataset.
@@ -211,6 +215,7 @@ mod tests {
                 device: "bench".into(),
                 trunk_sha256: "bb".into(),
                 shared_layers: 2,
+                input: Input::Template,
                 datasets: vec!["sciq".into()],
                 trained_on: BTreeMap::from([("sciq".into(), BTreeSet::from([1]))]),
                 validated_on: BTreeMap::new(),

@@ -14,7 +14,8 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::labels::{
-    Grid, LEVELS, Objective, Place, RATIOS, Sample, accuracy, hard_label, objectives,
+    Grid, LEVELS, LabelRule, Objective, Place, RATIOS, Sample, accuracy, hard_label, last_label,
+    objectives,
 };
 use super::optimiser::Adam;
 use super::reading::{Reader, SLO_ROWS, orthogonal_rows};
@@ -47,13 +48,22 @@ pub struct HardPlan {
     pub patience: usize,
     /// Step size.
     pub rate: f64,
+    /// What is learnt.
+    pub labels: LabelRule,
     /// Seed of batches and objectives.
     pub seed: u64,
 }
 
 impl Default for HardPlan {
     fn default() -> Self {
-        Self { steps: 400, validate_every: 40, patience: 3, rate: 3e-4, seed: 1 }
+        Self {
+            steps: 400,
+            validate_every: 40,
+            patience: 3,
+            rate: 3e-4,
+            labels: LabelRule::Lightest,
+            seed: 1,
+        }
     }
 }
 
@@ -90,9 +100,16 @@ impl HardHead {
     /// The label of each objective, in the order of [`objectives`]; `None` where nothing is
     /// feasible. `tables` are accuracies of training items by dataset.
     #[must_use]
-    pub fn labels(case: &Case<'_>, tables: &BTreeMap<&str, Grid<f64>>) -> Vec<Option<Place>> {
-        let table = &tables[&*case.sample.dataset];
-        let label = |plans: &Vec<Place>| hard_label(&case.sample.right, plans, table);
+    pub fn labels(
+        case: &Case<'_>,
+        rule: LabelRule,
+        tables: &BTreeMap<&str, Grid<f64>>,
+    ) -> Vec<Option<Place>> {
+        let (right, table) = (&case.sample.right, &tables[&*case.sample.dataset]);
+        let label = |plans: &Vec<Place>| match rule {
+            LabelRule::Lightest => hard_label(right, plans, table),
+            LabelRule::Last => last_label(right, plans),
+        };
         case.feasible.iter().map(label).collect()
     }
 
@@ -111,7 +128,7 @@ impl HardHead {
         let mut adam = Adam::new(variables.clone(), plan.rate).map_err(failed)?;
         let tables = tables(train);
         let labels: Vec<_> =
-            train.iter().map(|lesson| Self::labels(&lesson.case, &tables)).collect();
+            train.iter().map(|lesson| Self::labels(&lesson.case, plan.labels, &tables)).collect();
         if labels.iter().flatten().all(Option::is_none) {
             return Err(Error::new("decision-head", "no plan meets any objective: no labels"));
         }

@@ -3,10 +3,13 @@
 //!
 //! Self-induced labels, as the study has them: of all plans that meet the objective, the lightest
 //! that answers rightly; where none does, a default, which the study leaves open and here is the
-//! feasible plan of the largest accuracy on the dataset's training items.
+//! feasible plan of the largest accuracy on the dataset's training items. Its published code labels
+//! otherwise ([`LabelRule::Last`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::digest;
 use crate::error::{Error, Result};
@@ -203,6 +206,28 @@ pub fn places() -> impl Iterator<Item = Place> {
     (0..LEVELS).flat_map(|level| (0..RATIOS).map(move |ratio| (level, ratio)))
 }
 
+/// Which plan is an item's label.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelRule {
+    /// [`hard_label`].
+    #[default]
+    Lightest,
+    /// [`last_label`].
+    Last,
+}
+
+/// The label of the study's published code, which goes through levels and, within each, through ratios
+/// from the whole prompt down, and keeps the last right plan: of the feasible ones the largest level, and there the
+/// shortest prompt. If none is right: the full model on a tenth of the prompt, feasible or not. `None` if
+/// nothing is feasible.
+#[must_use]
+pub fn last_label(right: &Grid<bool>, feasible: &[Place]) -> Option<Place> {
+    let last = feasible.iter().copied().filter(|&(level, ratio)| right[level][ratio]);
+    let last = last.max_by_key(|&(level, ratio)| (level, std::cmp::Reverse(ratio)));
+    (!feasible.is_empty()).then(|| last.unwrap_or((LEVELS - 1, 0)))
+}
+
 /// The hard label of an item whose feasible plans are `feasible`, lightest first: the lightest
 /// right one; if there is none, the feasible one of the largest `accuracy`, of equals the
 /// lightest. `None` if nothing is feasible.
@@ -261,6 +286,19 @@ mod tests {
         // Of the two with 0.5 the lighter, which comes first.
         assert_eq!(hard_label(&right, &feasible, &accuracy), Some((1, 2)));
         assert_eq!(hard_label(&right, &[], &accuracy), None);
+    }
+
+    #[test]
+    fn published_labels_are_the_largest_level_and_there_the_shortest_prompt() {
+        let right = grid(&[((0, 3), true), ((1, 2), true), ((1, 5), true), ((8, 9), true)]);
+        let feasible = [(0, 0), (0, 3), (1, 2), (1, 5)];
+        assert_eq!(last_label(&right, &feasible), Some((1, 2)));
+        assert_eq!(
+            last_label(&right, &feasible[..1]),
+            Some((8, 0)),
+            "the default is not asked for time"
+        );
+        assert_eq!(last_label(&right, &[]), None);
     }
 
     /// Level ℓ of the ladder (share s) takes s · kept ms and s · 10 ms a token; 5 output tokens.

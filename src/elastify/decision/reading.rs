@@ -6,10 +6,12 @@
 
 use candle_core::{Device, Tensor};
 use rand_distr::{Distribution, StandardNormal};
+use serde::{Deserialize, Serialize};
 
 use super::labels::Objective;
 use crate::error::Result;
 use crate::profile::{TPOT_TOKENS, TTFT_TOKENS};
+use crate::prompt::{Dataset, Item};
 use crate::rng;
 use crate::tlm::tokenizer::WordPieces;
 use crate::tlm::trunk::{Place, Trunk, failed};
@@ -18,6 +20,29 @@ use crate::tlm::trunk::{Place, Trunk, failed};
 pub const PIECES_MAX: usize = 192;
 /// Rows that SLO tokens add to the vocabulary.
 pub const SLO_ROWS: usize = TTFT_TOKENS.len() + TPOT_TOKENS.len();
+
+/// What a head reads of a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Input {
+    /// Its own prompt.
+    #[default]
+    Prompt,
+    /// The template of its dataset, as the study's published code does: one decision per dataset and
+    /// objective.
+    Template,
+}
+
+impl Input {
+    /// The text that is read for `item`.
+    #[must_use]
+    pub fn text(self, dataset: &Dataset, item: &Item) -> String {
+        match self {
+            Self::Prompt => item.text(),
+            Self::Template => dataset.template.clone(),
+        }
+    }
+}
 
 /// Turns prompts into what the encoder reads.
 #[derive(Debug)]

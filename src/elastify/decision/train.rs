@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::file::{HeadFile, HeadInfo, Numbers, plan_axes};
 use super::hard::{HardHead, HardPlan, Lesson, Progress};
 use super::labels::{FOLDS, Sample, Times, fold, ids, samples};
-use super::reading::Reader;
+use super::reading::{Input, Reader};
 use super::soft::{SoftHead, TERMS};
 use super::trial::{Case, baselines, select};
 use crate::digest;
@@ -35,6 +35,8 @@ pub struct TrainPlan {
     pub output_tokens: u32,
     /// Layers of the trunk below the head's own.
     pub shared_layers: usize,
+    /// What the head reads of a request.
+    pub input: Input,
     /// Of the hard head.
     pub hard: HardPlan,
     /// Folder or wheel of the datasets.
@@ -89,6 +91,7 @@ pub fn train(plan: &TrainPlan, report: &mut dyn FnMut(Learnt)) -> Result<HeadFil
         device: device.name.clone(),
         trunk_sha256: trunk.sha256().to_owned(),
         shared_layers: plan.shared_layers,
+        input: plan.input,
         datasets: Vec::new(),
         trained_on: ids(&samples),
         validated_on: BTreeMap::new(),
@@ -104,7 +107,7 @@ pub fn train(plan: &TrainPlan, report: &mut dyn FnMut(Learnt)) -> Result<HeadFil
     Ok(HeadFile { info, tensors, sha256: String::new() })
 }
 
-/// The text of each sample's own prompt.
+/// What the head reads for each sample.
 struct Prompts(Vec<String>);
 
 impl Prompts {
@@ -112,7 +115,8 @@ impl Prompts {
         let mut texts = BTreeMap::<String, BTreeMap<u32, String>>::new();
         for name in ids(samples).into_keys() {
             let dataset = plan.data.load(&name)?;
-            let items = dataset.items.iter().map(|item| (item.id, item.text()));
+            let items = dataset.items.iter();
+            let items = items.map(|item| (item.id, plan.input.text(&dataset, item)));
             texts.insert(name, items.collect());
         }
         let text = |sample: &Sample| {
