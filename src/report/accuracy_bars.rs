@@ -12,6 +12,7 @@ use super::font::Type;
 use crate::error::Result;
 use crate::metrics::MetricsRow;
 
+/// Width with few methods.
 const WIDTH_PX: u32 = 1080;
 const PLOT_PX: u32 = 360;
 const AXIS_PX: u32 = 58;
@@ -19,8 +20,9 @@ const BELOW_PX: u32 = 48;
 const LEGEND_LINE_PX: u32 = 24;
 const PANEL_GAP_PX: i32 = 18;
 const VALUE: Type = Type::new(11.0, INK).bold();
-/// A bar at least this high has its value at its foot.
-const VALUE_ROOM_PX: i32 = 22;
+const VALUE_MARGIN_PX: i32 = 4;
+/// Least distance from one bar to the next.
+const SLOT_PX: usize = 18;
 
 /// Draws one figure per device, latency model and base model of `rows` into `folder`:
 /// `accuracy-at-slo-DEVICE-LATENCY_OF-BASE_MODEL`, as SVG and PNG.
@@ -39,11 +41,12 @@ pub fn draw_e2e_bars(rows: &[MetricsRow], folder: &Path) -> Result<()> {
             slug(&first.latency_of),
             slug(&first.base_model)
         );
-        let legend = legend_lines(&scene.methods, WIDTH_PX as i32 - 48);
+        let width_px = width_px(&scene);
+        let legend = legend_lines(&scene.methods, width_px as i32 - 48);
         let sheet = Sheet {
             title: format!("Accuracy within the SLO on {}", first.device),
             caption: caption(&scene),
-            width_px: WIDTH_PX,
+            width_px,
             height_px: PLOT_PX + legend_px(&legend),
         };
         sheet.write(folder, &name, |area| draw(area, &scene, &legend))?;
@@ -111,6 +114,12 @@ fn caption(scene: &Scene<'_>) -> String {
     )
 }
 
+/// The width of a figure whose bars are at least [`SLOT_PX`] apart.
+fn width_px(scene: &Scene<'_>) -> u32 {
+    let panel_px = scene.methods.len() * SLOT_PX + 24 + PANEL_GAP_PX as usize;
+    WIDTH_PX.max(AXIS_PX + 48 + (scene.alphas.len() * panel_px) as u32)
+}
+
 fn legend_px(lines: &[Vec<(&str, i32)>]) -> u32 {
     LEGEND_LINE_PX * lines.len() as u32 + 10
 }
@@ -143,7 +152,12 @@ fn draw(area: &Area<'_>, scene: &Scene<'_>, legend: &[Vec<(&str, i32)>]) -> Draw
             write_text(&head, method, &style, (x + 18, y + 7))?;
         }
     }
-    write_sideways(&body, "accuracy@SLO, % of requests", (8, (PLOT_PX - BELOW_PX) as i32 / 2))?;
+    write_sideways(
+        &body,
+        "accuracy@SLO, % of requests",
+        LABEL,
+        (8, (PLOT_PX - BELOW_PX) as i32 / 2),
+    )?;
     let (_, panels) = body.split_horizontally(AXIS_PX);
     for (place, panel) in panels.split_evenly((1, scene.alphas.len())).iter().enumerate() {
         let (width_px, height_px) = panel.dim_in_pixel();
@@ -223,7 +237,7 @@ impl Panel<'_, '_> {
             self.area.draw(&Rectangle::new(bar(accuracy), colour.mix(0.22).filled()))?;
         }
         let Some(share) = row.accuracy_at_slo else {
-            return self.write_value("–", INK, (middle, self.bottom_px));
+            return self.write_value("–", INK, (middle, self.bottom_px), right - left);
         };
         self.area.draw(&Rectangle::new(bar(share), colour.filled()))?;
         let interval = row.accuracy_at_slo_interval();
@@ -232,18 +246,24 @@ impl Panel<'_, '_> {
         }
         let lowest = self.y(interval.map_or(share, |interval| interval.lo));
         let value = format!("{:.1}", 100.0 * share);
-        if self.bottom_px - lowest > VALUE_ROOM_PX {
-            self.write_value(&value, colours::ink_on(colour), (middle, self.bottom_px - 4))
+        let value_px = value_height_px(&value, right - left);
+        if self.bottom_px - lowest > value_px + 2 * VALUE_MARGIN_PX {
+            let foot = (middle, self.bottom_px - VALUE_MARGIN_PX);
+            self.write_value(&value, colours::ink_on(colour), foot, right - left)
         } else {
             let highest = self.y(interval.map_or(share, |interval| interval.hi));
-            self.write_value(&value, INK, (middle, highest - 2))
+            self.write_value(&value, INK, (middle, highest - 2), right - left)
         }
     }
 
-    /// Writes `value` above `at`.
-    fn write_value(&self, value: &str, colour: RGBColor, at: (i32, i32)) -> Drawn {
-        let style = VALUE.in_colour(colour).anchored(HPos::Center, VPos::Bottom);
-        write_text(self.area, value, &style, at)
+    /// Writes `value` above `at`, from the bottom up if a bar of `bar_px` is too narrow for it.
+    fn write_value(&self, value: &str, colour: RGBColor, at: (i32, i32), bar_px: i32) -> Drawn {
+        let style = VALUE.in_colour(colour);
+        if VALUE.width_px(value) <= bar_px {
+            return write_text(self.area, value, &style.anchored(HPos::Center, VPos::Bottom), at);
+        }
+        let middle = (at.0, at.1 - VALUE.width_px(value) / 2);
+        write_sideways(self.area, value, style, middle)
     }
 
     fn draw_whisker(&self, x: i32, highest: i32, lowest: i32) -> Drawn {
@@ -252,6 +272,12 @@ impl Panel<'_, '_> {
         self.area.draw(&cap(highest))?;
         Ok(self.area.draw(&cap(lowest))?)
     }
+}
+
+/// How high `value` is where it stands in a bar of `bar_px`.
+fn value_height_px(value: &str, bar_px: i32) -> i32 {
+    let width_px = VALUE.width_px(value);
+    if width_px <= bar_px { 14 } else { width_px }
 }
 
 /// A number with a typographic minus.
@@ -324,6 +350,23 @@ mod tests {
             assert!(svg.contains(words), "{words}");
         }
         assert!(folder.path().join(format!("{name}.png")).exists());
+    }
+
+    #[test]
+    fn many_bars_widen_the_figure_and_turn_their_values() {
+        let rows: Vec<MetricsRow> = (0..22)
+            .flat_map(|n| [0.0, 0.25, -0.25].map(|a| row("mi-14", &format!("m{n}"), a, 0.7, 0.61)))
+            .collect();
+        let scenes = scenes(&rows);
+        assert_eq!(width_px(&scenes[0]), 58 + 48 + 3 * (22 * 18 + 24 + 18));
+        super::super::font::register();
+        let upright = value_height_px("61.0", 40);
+        assert!(upright < value_height_px("61.0", 14), "turned, it is as high as it is wide");
+        let folder = tempfile::tempdir().unwrap();
+        draw_e2e_bars(&rows, folder.path()).unwrap();
+        let name = "accuracy-at-slo-mi-14-llama-7b-smollm2-135m.svg";
+        let svg = std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(svg.matches("rotate(270").count(), 1 + rows.len(), "the axis and every bar");
     }
 
     #[test]

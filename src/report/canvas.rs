@@ -103,8 +103,8 @@ pub(super) fn write_text(
 }
 
 /// Writes `text` from the bottom up, centred on `at`.
-pub(super) fn write_sideways(area: &Area<'_>, text: &str, at: (i32, i32)) -> Drawn {
-    let style = LABEL.anchored(HPos::Center, VPos::Center).transform(FontTransform::Rotate270);
+pub(super) fn write_sideways(area: &Area<'_>, text: &str, of: Type, at: (i32, i32)) -> Drawn {
+    let style = of.anchored(HPos::Center, VPos::Center).transform(FontTransform::Rotate270);
     write_text(area, text, &style, at)
 }
 

@@ -115,7 +115,7 @@ fn draw_axes(area: &Area<'_>, map: &HeatMap, x: &[i32], y: &[i32]) -> Drawn {
     }
     let below = (middle(left, x[x.len() - 1]), bottom + 24);
     write_text(area, map.x_title, &LABEL.anchored(HPos::Center, VPos::Top), below)?;
-    write_sideways(area, map.y_title, (8, middle(y[0], bottom)))
+    write_sideways(area, map.y_title, LABEL, (8, middle(y[0], bottom)))
 }
 
 fn draw_scale(area: &Area<'_>, scale: &Scale, (left, top, bottom): (i32, i32, i32)) -> Drawn {

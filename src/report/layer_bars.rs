@@ -93,5 +93,5 @@ fn draw(area: &Area<'_>, measured: &Measured) -> Drawn {
     area.draw(&PathElement::new([(AXIS_PX, bottom), (right, bottom)], FAINT_INK))?;
     let style = LABEL.anchored(HPos::Center, VPos::Top);
     write_text(area, "layer", &style, (i32::midpoint(AXIS_PX, right), bottom + 22))?;
-    write_sideways(area, "loss increase, nats", (10, bottom / 2))
+    write_sideways(area, "loss increase, nats", LABEL, (10, bottom / 2))
 }

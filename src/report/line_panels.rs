@@ -199,7 +199,7 @@ impl Frame<'_, '_> {
         let below = (i32::midpoint(self.left, self.right), self.bottom + 22);
         let style = LABEL.anchored(HPos::Center, VPos::Top);
         write_text(self.area, &axes.x_title, &style, below)?;
-        write_sideways(self.area, axes.y_title, (10, i32::midpoint(self.top, self.bottom)))
+        write_sideways(self.area, axes.y_title, LABEL, (10, i32::midpoint(self.top, self.bottom)))
     }
 
     fn draw_line(&self, line: &Line, shift: i32) -> Drawn {
