@@ -335,7 +335,8 @@ impl PolicySpec {
 }
 
 /// The methods of the study's comparison, in the order of its tables, and fairer forms of its baselines:
-/// with the elastic method's own compressor (`+prompt`).
+/// with the elastic method's own compressor (`+prompt`), and with its recovered sub-models (`+lora`), which
+/// share weights, so that nothing is left to re-lay out.
 #[must_use]
 pub fn standard_methods() -> Vec<MethodSpec> {
     let size = SizeSpec::default();
@@ -366,6 +367,14 @@ pub fn standard_methods() -> Vec<MethodSpec> {
         method(PolicySpec::Pfs(size), "zoo", Some("width")),
         method(PolicySpec::Lpruner(size), "width-relayout", Some("width")),
         and_prompt(PolicySpec::Lpruner(size), "width-relayout", "width-score-head"),
+        MethodSpec {
+            name: "lpruner+lora".into(),
+            ..method(PolicySpec::Lpruner(size), "width-lora", None)
+        },
+        MethodSpec {
+            name: "lpruner+lora+prompt".into(),
+            ..and_prompt(PolicySpec::Lpruner(size), "width-lora", "width-lora-score-head")
+        },
         method(PolicySpec::LayerRemoval(size), "layer-removal", None),
         and_prompt(PolicySpec::LayerRemoval(size), "layer-removal", "layer-removal-score-head"),
         MethodSpec {
