@@ -1,5 +1,6 @@
 //! Arguments that every command on the real engine takes.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use pliant::Result;
@@ -32,6 +33,18 @@ impl EngineArgs {
             threads: self.threads(),
             options,
         })
+    }
+
+    /// The same arguments, for a command line.
+    pub fn to_args(&self) -> Vec<OsString> {
+        let mut args = Vec::new();
+        let mut add = |name: &str, value: Option<OsString>| {
+            args.extend(value.into_iter().flat_map(|value| [name.into(), value]));
+        };
+        add("--model", self.model.clone().map(Into::into));
+        add("--elastic", self.elastic.clone().map(Into::into));
+        add("--threads", self.threads.map(|threads| threads.to_string().into()));
+        args
     }
 
     /// Threads of the engine.

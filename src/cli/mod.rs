@@ -2,11 +2,12 @@
 //!
 //! Exit codes: 0 fine, 1 a check failed, 2 bad input.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use pliant::Result;
+use pliant::{Error, Result};
 
 #[cfg(feature = "engine")]
 mod ask;
@@ -111,6 +112,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
         #[cfg(feature = "engine")]
         Command::Ask(args) => ask::run(args),
     }
+}
+
+/// The file of the program that runs, to start it once more.
+fn this_program() -> Result<PathBuf> {
+    let found = std::env::current_exe();
+    found.map_err(|error| Error::new("pliant", "cannot find itself").caused_by(error))
 }
 
 /// Reads an option's value by the name that files use for it.

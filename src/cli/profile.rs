@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use pliant::elastify::elastic_model::ElasticModel;
-use pliant::engine::WeightLayout;
+use pliant::engine::{EngineOptions, WeightLayout};
 use pliant::origin;
+use pliant::profile::Memory;
 use pliant::profiler::adapters::{self, AdapterPlan};
 use pliant::profiler::device::{self, DevicePlan};
 use pliant::profiler::layouts;
+use pliant::profiler::memory;
 use pliant::profiler::quality::{self, QualityPlan};
 use pliant::profiler::quality_run::{self, QualityRun};
 use pliant::prompt::Compressor;
@@ -32,6 +34,8 @@ pub struct Args {
 enum Command {
     /// Time every level over prompt lengths and contexts, switches and memory; resumes
     Latency(LatencyArgs),
+    /// Memory of one family with one level open and with all, in a process of its own, as JSON
+    Memory(MemoryArgs),
     /// Score items at every level and prompt ratio; resumes
     Quality(QualityArgs),
     /// Compare the ways sub-models can share weights, one way per run, `plain` first
@@ -56,6 +60,15 @@ struct LatencyArgs {
     /// Folder of the profile; default: device-profiles/DEVICE
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct MemoryArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Family of sub-models
+    #[arg(long, default_value = "width")]
+    family: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -128,6 +141,11 @@ struct AdapterArgs {
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Latency(args) => latency(&args)?,
+        Command::Memory(args) => {
+            let mut model = args.engine.open(&args.family, EngineOptions::default())?;
+            let memory = memory::measure(&mut model)?;
+            print_line(serde_json::to_string(&memory).expect("plain numbers"))?;
+        }
         Command::Quality(args) => quality(args)?,
         Command::Layouts(args) => {
             let open = |options| args.engine.open("width", options);
@@ -156,9 +174,26 @@ fn latency(args: &LatencyArgs) -> Result<()> {
         bar.set_position(done as u64);
     };
     let open = |family: &str, options| args.engine.open(family, options);
-    let profile = device::measure(&plan, open, &mut report)?;
+    let memory = |family: &str| memory_of(&args.engine, family);
+    let profile = device::measure(&plan, open, memory, &mut report)?;
     bar.finish_and_clear();
     print_line(device::summary(&profile))
+}
+
+/// What `pliant profile memory` prints for `family`.
+fn memory_of(engine: &EngineArgs, family: &str) -> Result<Option<Memory>> {
+    let program = super::this_program()?;
+    let failed = || Error::new(format!("family {family}"), "memory not measured");
+    let output = std::process::Command::new(program)
+        .args(["profile", "memory", "--family", family])
+        .args(engine.to_args())
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .map_err(|error| failed().caused_by(error))?;
+    if !output.status.success() {
+        return Err(failed().found(output.status));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| failed().caused_by(error))
 }
 
 fn adapters(args: &AdapterArgs) -> Result<()> {

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use pliant::Result;
 use pliant::assets::Store;
 use pliant::digest::sha256_file;
 use pliant::experiment::Experiment;
 use pliant::search::RunCache;
-use pliant::{Error, Result};
 
 #[derive(Debug, clap::Args)]
 pub struct SearchArgs {
@@ -45,8 +45,7 @@ impl SearchArgs {
             Some(folder) => folder.clone(),
             None => Store::of_user()?.root().join("runs"),
         };
-        let program = std::env::current_exe()
-            .map_err(|error| Error::new("pliant", "cannot find itself").caused_by(error))?;
+        let program = super::this_program()?;
         Ok(RunCache::new(folder, sha256_file(&program)?))
     }
 }

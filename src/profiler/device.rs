@@ -1,18 +1,14 @@
 //! A whole device profile: samples of every family, memory, fits, and the file that holds them.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::compression;
 use super::latency::{self, LatencyPlan};
-use super::memory::Resident;
 use super::relayout;
 use crate::assets::{self, Package};
 use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::EngineOptions;
-use crate::engine::generate::generate;
-use crate::engine::graph::Attention;
 use crate::engine::model::{ModelConfig, SubModel};
 use crate::error::Result;
 use crate::origin;
@@ -42,19 +38,21 @@ pub struct DevicePlan {
     pub folder: PathBuf,
 }
 
-/// Takes the samples that the folder lacks, fits them, and writes the profile.
+/// Takes the samples that the folder lacks, fits them, and writes the profile. `memory` measures a
+/// family in a process of its own, as [`memory::measure`](super::memory::measure) does: what one
+/// family's sessions leave behind in this one would count for the next.
 ///
 /// # Errors
-/// If a model cannot be opened, a file cannot be written, or inference fails.
+/// If a model cannot be opened, a file cannot be written, or inference fails; and those of `memory`.
 pub fn measure(
     plan: &DevicePlan,
     open: impl Fn(&str, EngineOptions) -> Result<ElasticModel>,
+    memory: impl Fn(&str) -> Result<Option<Memory>>,
     report: &mut dyn FnMut(&str, usize, usize),
 ) -> Result<DeviceProfile> {
     let samples = plan.folder.join(SAMPLES);
     let mut families = Vec::new();
     let datasets = load_datasets()?;
-    let mut memories = BTreeMap::new();
     // Families take turns, so that a slow minute of the machine is spread over all of them.
     for round in 1..plan.repetitions {
         for family in &plan.families {
@@ -63,9 +61,6 @@ pub fn measure(
                 continue;
             }
             let mut model = open(family, EngineOptions::default())?;
-            if !memories.contains_key(family) {
-                memories.insert(family.clone(), measure_memory(&mut model)?);
-            }
             let (latency, mut log) = (LatencyPlan::new(family, round), LatencyLog::open(&samples)?);
             let mut progress = |done, planned| report(family, done, planned);
             latency::measure(&mut model, &latency, &mut log, &mut progress)?;
@@ -73,15 +68,11 @@ pub fn measure(
     }
     for family in &plan.families {
         let mut model = open(family, EngineOptions::default())?;
-        let memory = match memories.remove(family) {
-            Some(memory) => memory,
-            None => measure_memory(&mut model)?,
-        };
         let mut log = LatencyLog::open(&samples)?;
         let latency = LatencyPlan::new(family, plan.repetitions);
         let mut progress = |done, planned| report(family, done, planned);
         latency::measure(&mut model, &latency, &mut log, &mut progress)?;
-        let mut fitted = fit_family(plan, family, family, &model, memory)?;
+        let mut fitted = fit_family(plan, family, family, &model, memory(family)?)?;
         fitted.compress_ms_per_token = compression::ms_per_token(&model.tokenizer, &datasets);
         families.push(fitted);
         if family == "width" {
@@ -136,22 +127,6 @@ fn known(plan: &DevicePlan) -> Result<(Vec<FamilyLatency>, Vec<TlmLatency>)> {
 fn load_datasets() -> Result<Vec<Dataset>> {
     let data = assets::folder(Package::Olmo)?;
     Dataset::names().map(|name| Dataset::load(&data, name)).collect()
-}
-
-/// Resident memory with the base model alone ready to serve, then with every level.
-fn measure_memory(model: &mut ElasticModel) -> Result<Option<Memory>> {
-    let levels: Vec<Level> = model.engine.ladder().keys().copied().collect();
-    let prompt: Vec<u32> = (0..1024).collect();
-    generate(&mut model.engine, Level::FULL, &prompt, 2, None)?;
-    let one = Resident::now();
-    for &level in &levels {
-        model.engine.open(level, Attention::Causal)?;
-        generate(&mut model.engine, level, &prompt, 2, None)?;
-    }
-    let all = Resident::now();
-    Ok(one
-        .zip(all)
-        .map(|(one, all)| Memory { one_level_bytes: one.total(), all_levels_bytes: all.total() }))
 }
 
 /// Times the copies that re-layout needs, out of weights in the base model's order.

