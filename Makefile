@@ -9,7 +9,7 @@ SHELL := bash
 CARGO ?= cargo
 EXPERIMENT := experiments/paper-e2e.toml
 RESULTS := results/paper-e2e
-LENGTHS := device-profiles/quality/smollm2-135m-instruct/structured.tokens.csv
+LENGTHS := device-profiles/quality/smollm2-135m-instruct/score-head.tokens.csv
 
 .PHONY: help
 help: ## Say what there is

@@ -158,7 +158,7 @@ fn the_committed_traces_are_what_the_committed_lengths_give() {
         let out = folder.path().join(&name);
         pliant(root)
             .args(["trace", "synth", &format!("--alpha={alpha}"), "--items"])
-            .arg("device-profiles/quality/smollm2-135m-instruct/structured.tokens.csv")
+            .arg("device-profiles/quality/smollm2-135m-instruct/score-head.tokens.csv")
             .arg("--out")
             .arg(&out)
             .assert()
