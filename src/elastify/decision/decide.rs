@@ -318,9 +318,9 @@ pub fn decide(
     let planned: usize = table.datasets().map(|dataset| replayed(&table, dataset).count()).sum();
     let mut done = 0;
     for dataset in table.datasets() {
-        let data = plan.data.load(dataset)?;
-        let text = |item: &Item| (item.id, info.input.text(&data, item));
-        let texts: BTreeMap<u32, String> = data.items.iter().map(text).collect();
+        let texts = plan.data.load(dataset)?;
+        let text = |item: &Item| (item.id, info.input.text(&texts, item));
+        let texts: BTreeMap<u32, String> = texts.items.iter().map(text).collect();
         for item in replayed(&table, dataset) {
             let text = texts.get(&item).ok_or_else(|| {
                 Error::new(format!("dataset {dataset}"), "lacks an item of the table")
