@@ -14,7 +14,7 @@ pub(super) const EMPTY: RGBColor = RGBColor(0xF4, 0xF5, 0xF7);
 
 /// Colours of the methods: Okabe and Ito's and Tol's, told apart by colour-blind readers. The
 /// elastic method has the warm one; the oracle, which no service can be, is grey.
-const METHODS: [(&str, RGBColor); 30] = [
+const METHODS: [(&str, RGBColor); 26] = [
     ("elastic-profile", RGBColor(0xD5, 0x5E, 0x00)),
     ("elastic-profile+lora", RGBColor(0x12, 0x78, 0x38)),
     ("full", RGBColor(0x56, 0xB4, 0xE9)),
@@ -34,11 +34,6 @@ const METHODS: [(&str, RGBColor); 30] = [
     ("elastilm-no-score-head", RGBColor(0x1B, 0x78, 0x37)),
     ("elastilm-no-decision-head", RGBColor(0xBF, 0x81, 0x2D)),
     ("elastilm-hard", RGBColor(0xF4, 0x8F, 0x7A)),
-    // Baselines sized by formula 1, and as published: paler and darker than as described.
-    ("lpruner-nominal", RGBColor(0x7F, 0xCE, 0xB5)),
-    ("lpruner-published", RGBColor(0x00, 0x5A, 0x42)),
-    ("layer-removal-nominal", RGBColor(0xE8, 0xC4, 0xD8)),
-    ("layer-removal-published", RGBColor(0x84, 0x3F, 0x68)),
     // Compressors.
     ("score-head", RGBColor(0xA5, 0x1C, 0x30)),
     ("structured", RGBColor(0xE0, 0x6A, 0x10)),
@@ -61,13 +56,18 @@ const OTHERS: [RGBColor; 5] = [
 ];
 
 /// The colour of `method`, the same in every figure. A method that is another one and something more,
-/// `BASE+MORE`, has that one's colour, paler.
+/// `BASE+MORE`, has that one's colour, paler; so has one sized by formula 1, `BASE-nominal`. As published,
+/// `BASE-published`, it is darker.
 pub(super) fn of_method(method: &str) -> RGBColor {
     if let Some((_, colour)) = METHODS.iter().find(|(name, _)| *name == method) {
         return *colour;
     }
-    if let Some((base, _)) = method.rsplit_once('+') {
+    let more = method.rsplit_once('+').map(|(base, _)| base);
+    if let Some(base) = more.or_else(|| method.strip_suffix("-nominal")) {
         return paler(of_method(base));
+    }
+    if let Some(base) = method.strip_suffix("-published") {
+        return darker(of_method(base));
     }
     let sum: usize = method.bytes().map(usize::from).sum();
     OTHERS[sum % OTHERS.len()]
@@ -76,6 +76,12 @@ pub(super) fn of_method(method: &str) -> RGBColor {
 /// Two fifths of the way to white.
 fn paler(RGBColor(red, green, blue): RGBColor) -> RGBColor {
     let mixed = |part: u8| part + (u8::MAX - part) / 5 * 2;
+    RGBColor(mixed(red), mixed(green), mixed(blue))
+}
+
+/// Two fifths of the way to black.
+fn darker(RGBColor(red, green, blue): RGBColor) -> RGBColor {
+    let mixed = |part: u8| part / 5 * 3;
     RGBColor(mixed(red), mixed(green), mixed(blue))
 }
 
@@ -144,5 +150,12 @@ mod tests {
         // 86 + 169 / 5 · 2, 180 + 75 / 5 · 2, 233 + 22 / 5 · 2.
         assert_eq!(of_method("full+wait"), RGBColor(152, 210, 241));
         assert_eq!(of_method("full+wait+margin"), paler(of_method("full+wait")));
+        assert_eq!(of_method("full-nominal"), of_method("full+wait"));
+    }
+
+    #[test]
+    fn as_published_a_method_is_darker() {
+        // 86 / 5 · 3, 180 / 5 · 3, 233 / 5 · 3.
+        assert_eq!(of_method("full-published"), RGBColor(51, 108, 138));
     }
 }
