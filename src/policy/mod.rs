@@ -43,6 +43,7 @@ mod random_feasible;
 mod scene;
 mod seen;
 mod size_rule;
+mod standard;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -53,10 +54,11 @@ pub use costs::{Candidate, Forecast};
 pub use elastilm::LiveHead;
 pub use external::{Bill, ExternalSpec};
 pub use facts::{Annotations, Facts};
-pub use method::{Description, MethodSpec, PolicySpec, standard_methods};
+pub use method::{Description, MethodSpec, PolicySpec};
 pub use scene::Scene;
 pub use seen::{Seen, StatedBounds, StatedSlo};
 pub use size_rule::{Reading, SizeRule, SizeSpec};
+pub use standard::standard_methods;
 
 /// What a policy may know of the service when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
