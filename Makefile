@@ -52,5 +52,6 @@ bench: ## Requests per second through the simulator
 	@$(CARGO) bench --locked --bench replay
 
 .PHONY: readme
-readme: ## Put the numbers of results/paper-e2e into README.md
+readme: ## Put the numbers of results/ into README.md and docs/
 	@$(CARGO) run --release --locked -- report $(RESULTS) --readme README.md
+	NUMBERS=overwrite $(CARGO) test --locked --test it numbers

@@ -12,6 +12,7 @@ mod examples;
 mod experiment;
 mod explain;
 mod external;
+mod numbers;
 mod policy;
 mod profiles;
 mod prompt;

@@ -1,0 +1,353 @@
+//! Numbers in the prose of README.md and docs/ are those of the committed results.
+//!
+//! `numbers.txt` beside this file has the sentences, with a placeholder for each number (a line that
+//! is set in goes on with the sentence before);
+//! `NUMBERS=overwrite` puts the results' numbers into the texts, in place of what stands there.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// The study's baselines, of which `best` is the one with the largest share.
+const BASELINES: [&str; 7] =
+    ["pfs", "lpruner", "layer-removal", "lg2-cs", "laco", "shortgpt", "attndrop"];
+
+/// The devices as the sentences call them.
+const DEVICES: [(&str, &str); 4] = [
+    ("measured", "epyc-zen5-2core"),
+    ("k60", "redmi-k60-champion"),
+    ("gpu", "redmi-k60-champion-gpu"),
+    ("npu", "redmi-k60-champion-npu"),
+];
+
+/// The panel that is no dataset.
+const MEAN: &str = "mean of datasets";
+
+/// The longest text that a placeholder may stand for, in bytes.
+const LONGEST: usize = 320;
+
+type Row = BTreeMap<String, String>;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rows(run: &str, file: &str) -> Vec<Row> {
+    let path = root().join("results").join(run).join(file);
+    let mut reader =
+        csv::Reader::from_path(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    reader.deserialize().map(|row| row.unwrap()).collect()
+}
+
+/// A placeholder: `KIND RUN [METHOD [AGAINST]] [DEVICE] [key=value …]`.
+struct Query<'a> {
+    words: Vec<&'a str>,
+    options: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Query<'a> {
+    fn parse(text: &'a str) -> Self {
+        let (options, words): (Vec<_>, Vec<_>) =
+            text.split_whitespace().partition(|word| word.contains('='));
+        let options = options.iter().filter_map(|option| option.split_once('=')).collect();
+        Self { words, options }
+    }
+
+    fn option(&self, key: &str, default: &'a str) -> &'a str {
+        self.options.get(key).copied().unwrap_or(default)
+    }
+
+    fn cell_is(&self, row: &Row, device: &str) -> bool {
+        let device = DEVICES.iter().find(|(short, _)| *short == device).expect("a device's name").1;
+        let alpha: f64 = self.option("alpha", "0").parse().unwrap();
+        row["device"] == device && row["alpha"].parse() == Ok(alpha)
+    }
+
+    /// A column of the run's metrics, by default accuracy within the SLO.
+    fn share(&self, method: &str, device: &str) -> f64 {
+        let is = |row: &&Row| self.cell_is(row, device) && row["method"] == method;
+        let rows = rows(self.words[1], "metrics.csv");
+        let row = rows.iter().find(is).unwrap_or_else(|| panic!("{:?}: no such row", self.words));
+        share(row, self.option("of", "accuracy_at_slo"))
+    }
+
+    fn best(&self, device: &str) -> &'static str {
+        let share = |method: &&&str| self.share(method, device);
+        BASELINES.iter().max_by(|a, b| share(a).total_cmp(&share(b))).expect("baselines")
+    }
+
+    /// The row that compares the method with `against`.
+    fn paired(&self) -> Row {
+        let [_, run, method, against, device] = self.words[..] else {
+            panic!("{:?}: allowed: KIND RUN METHOD AGAINST DEVICE", self.words)
+        };
+        let against = if against == "best" { self.best(device) } else { against };
+        let is = |row: &Row| {
+            self.cell_is(row, device) && row["method"] == method && row["against"] == against
+        };
+        rows(run, "paired.csv")
+            .into_iter()
+            .find(is)
+            .unwrap_or_else(|| panic!("{:?}: no such row", self.words))
+    }
+
+    fn value(&self) -> String {
+        let w = &self.words;
+        match w[0] {
+            "share" => format!("{:.1}", 100.0 * self.share(w[2], w[3])),
+            "best" => self.best(w[2]).to_owned(),
+            "lead" => points(share(&self.paired(), "gain")),
+            "gain" => self.gain("gain_items", "over items "),
+            "interval" => self.gain("gain_items", ""),
+            "seeds" => self.gain("gain", ""),
+            "items" => rows(w[1], "paired.csv")[0]["items"].clone(),
+            "panel-items" => self.panel_items(),
+            "cell" => self.cell(),
+            "cells" => self.cells(),
+            kind => panic!("{kind}: no such kind of number"),
+        }
+    }
+
+    /// Items of one panel of a figure by dataset and SLO, or of its smallest and largest dataset.
+    fn panel_items(&self) -> String {
+        let rows = rows(self.words[1], "standalone.csv");
+        let of = |row: &Row| row["items"].parse::<u32>().expect("a count");
+        if let Some(panel) = self.words.get(2) {
+            return of(rows.iter().find(|row| row["panel"] == **panel).expect("a panel"))
+                .to_string();
+        }
+        let datasets = rows.iter().filter(|row| row["panel"] != MEAN);
+        let (least, most) = (datasets.clone().map(of).min(), datasets.map(of).max());
+        format!("{} to {}", least.expect("a panel"), most.expect("a panel"))
+    }
+
+    /// The gain with its interval, `over` what it is.
+    fn gain(&self, interval: &str, over: &str) -> String {
+        let row = self.paired();
+        let bound = |end: &str| points(share(&row, &format!("{interval}_{end}")));
+        format!("{} ({over}{} – {})", points(share(&row, "gain")), bound("lo"), bound("hi"))
+    }
+
+    /// Points by which a method is ahead of another in one cell of a figure by dataset and SLO.
+    fn cell(&self) -> String {
+        let [_, run, method, against, panel, slo] = self.words[..] else {
+            panic!("{:?}: allowed: cell RUN METHOD AGAINST PANEL SLO", self.words)
+        };
+        let cell = (if panel == "mean" { MEAN } else { panel }.to_owned(), slo.to_owned());
+        points(cells(run, method)[&cell] - cells(run, against)[&cell])
+    }
+
+    /// Of the cells of Figure 15, how many the method is ahead of each baseline in, and behind.
+    fn cells(&self) -> String {
+        let cells = |method: &str| {
+            let mut cells = cells(self.words[1], method);
+            cells.retain(|(panel, _), _| panel != MEAN);
+            cells
+        };
+        let own = cells(self.words[2]);
+        let mut text = format!("of {} cells ahead and behind: ", own.len());
+        for (index, baseline) in BASELINES.iter().enumerate() {
+            let other = cells(baseline);
+            let ahead = own.iter().filter(|(cell, share)| **share > other[cell]).count();
+            let behind = own.iter().filter(|(cell, share)| **share < other[cell]).count();
+            let after = if index == 0 { "" } else { "; " };
+            write!(text, "{after}{baseline} {ahead}, {behind}").unwrap();
+        }
+        text
+    }
+}
+
+/// Accuracy within the SLO of a method by panel and SLO.
+fn cells(run: &str, method: &str) -> BTreeMap<(String, String), f64> {
+    rows(run, "standalone.csv")
+        .into_iter()
+        .filter(|row| row["method"] == method)
+        .map(|row| ((row["panel"].clone(), row["slo"].clone()), share(&row, "accuracy_at_slo")))
+        .collect()
+}
+
+fn share(row: &Row, column: &str) -> f64 {
+    row[column].parse().expect("a share")
+}
+
+/// A share of 1 as signed points.
+fn points(share: f64) -> String {
+    format!("{:+.1}", 100.0 * share).replace('-', "−")
+}
+
+/// A sentence as literal parts and, after each but the last, a value.
+fn parse(sentence: &str) -> (Vec<&str>, Vec<String>) {
+    let (mut literals, mut values) = (Vec::new(), Vec::new());
+    let mut rest = sentence;
+    while let Some((literal, after)) = rest.split_once('{') {
+        let (query, after) = after.split_once('}').expect("a closed placeholder");
+        literals.push(literal);
+        values.push(Query::parse(query).value());
+        rest = after;
+    }
+    literals.push(rest);
+    (literals, values)
+}
+
+/// The end of `literal` at the start of `text`, if it stands there; white space equals white space.
+fn skip(text: &str, literal: &str) -> Option<usize> {
+    let mut rest = text;
+    let mut wanted = literal;
+    while let Some(c) = wanted.chars().next() {
+        if c.is_whitespace() {
+            let after = rest.trim_start();
+            if after.len() == rest.len() {
+                return None;
+            }
+            (rest, wanted) = (after, wanted.trim_start());
+        } else {
+            rest = rest.strip_prefix(c)?;
+            wanted = &wanted[c.len_utf8()..];
+        }
+    }
+    Some(text.len() - rest.len())
+}
+
+/// Where the values of a sentence stand that starts at `from`. The shortest are taken whose
+/// parentheses are closed, within one cell of a table.
+fn values_at(text: &str, from: usize, literals: &[&str]) -> Option<Vec<Range<usize>>> {
+    let (first, others) = literals.split_first()?;
+    let start = from + skip(&text[from..], first)?;
+    if others.is_empty() {
+        return Some(Vec::new());
+    }
+    let ends = text[start..].char_indices().map(|(end, _)| start + end);
+    ends.take_while(|end| end - start <= LONGEST)
+        .filter(|&end| end > start && is_closed(&text[start..end]))
+        .find_map(|end| {
+            let mut ranges = values_at(text, end, others)?;
+            ranges.insert(0, start..end);
+            Some(ranges)
+        })
+}
+
+fn is_closed(text: &str) -> bool {
+    let depth = text.chars().try_fold(0u32, |depth, c| match c {
+        '|' => None,
+        '(' => Some(depth + 1),
+        ')' => depth.checked_sub(1),
+        _ => Some(depth),
+    });
+    depth == Some(0)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// One text with the sentences about it.
+struct Page {
+    path: PathBuf,
+    text: String,
+    /// Where a sentence's values stand.
+    vouched: Vec<Range<usize>>,
+    wrong: Vec<(Range<usize>, String)>,
+    /// Sentences that do not stand there once.
+    lost: Vec<String>,
+}
+
+impl Page {
+    fn check(name: &str, sentences: &[String]) -> Self {
+        let path = root().join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        let mut page =
+            Self { path, text, vouched: Vec::new(), wrong: Vec::new(), lost: Vec::new() };
+        for sentence in sentences {
+            let (literals, values) = parse(sentence);
+            let text = &page.text;
+            let found: Vec<_> = text
+                .char_indices()
+                .filter_map(|(from, _)| values_at(text, from, &literals))
+                .collect();
+            let [found] = &found[..] else {
+                page.lost.push(format!("{name}: stands there {} times: {sentence}", found.len()));
+                continue;
+            };
+            for (range, value) in found.iter().zip(values) {
+                if one_line(&text[range.clone()]) != value {
+                    page.wrong.push((range.clone(), value));
+                }
+                page.vouched.push(range.clone());
+            }
+        }
+        page
+    }
+
+    /// Intervals over items that no sentence vouches for.
+    fn unvouched(&self) -> Vec<String> {
+        let vouched = |at: usize| self.vouched.iter().any(|range| range.contains(&at));
+        let intervals = self.text.match_indices("(over items ").map(|(at, _)| at);
+        let line = |at: usize| self.text[at..].lines().next().expect("a line");
+        intervals
+            .filter(|&at| !vouched(at))
+            .map(|at| format!("{}: {}", self.path.display(), line(at)))
+            .collect()
+    }
+
+    fn overwrite(mut self) {
+        self.wrong.sort_by_key(|(range, _)| range.start);
+        for (range, value) in self.wrong.into_iter().rev() {
+            self.text.replace_range(range, &value);
+        }
+        fs::write(&self.path, self.text).unwrap();
+    }
+
+    fn report(&self) -> String {
+        let mut report = String::new();
+        for (range, value) in &self.wrong {
+            let line = self.text[..range.start].lines().count();
+            let found = one_line(&self.text[range.clone()]);
+            let path = self.path.display();
+            writeln!(report, "{path}:{line}: {found}, in the results {value}").unwrap();
+        }
+        report
+    }
+}
+
+#[test]
+fn the_prose_has_the_numbers_of_the_committed_results() {
+    let mut sentences: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut page = "";
+    for line in include_str!("numbers.txt").lines() {
+        let own = sentences.entry(page).or_default();
+        if let Some(name) = line.strip_prefix("== ") {
+            page = name;
+        } else if line.starts_with(' ') {
+            own.last_mut().expect("a sentence to go on with").push_str(line);
+        } else if !line.is_empty() {
+            own.push(line.to_owned());
+        }
+    }
+    sentences.remove("");
+    let pages: Vec<Page> =
+        sentences.iter().map(|(name, sentences)| Page::check(name, sentences)).collect();
+    let lost: Vec<&String> = pages.iter().flat_map(|page| &page.lost).collect();
+    assert!(lost.is_empty(), "numbers.txt and the pages differ: {lost:#?}");
+    let unvouched: Vec<String> = pages.iter().flat_map(Page::unvouched).collect();
+    assert!(unvouched.is_empty(), "no sentence of numbers.txt has: {unvouched:#?}");
+    if std::env::var_os("NUMBERS").is_some_and(|mode| mode == "overwrite") {
+        pages.into_iter().for_each(Page::overwrite);
+        return;
+    }
+    let report: String = pages.iter().map(Page::report).collect();
+    assert!(report.is_empty(), "not the results' numbers: run `make readme`\n{report}");
+}
+
+#[test]
+fn a_sentence_is_found_across_lines_and_its_values_are_cut_out() {
+    let text = "So x gains +1.5 (over\n  items +0.5 – +2.5) points, y has 3.";
+    let found = values_at(text, 3, &["x gains ", " points, y has ", "."]).unwrap();
+    assert_eq!(one_line(&text[found[0].clone()]), "+1.5 (over items +0.5 – +2.5)");
+    assert_eq!(&text[found[1].clone()], "3");
+    assert_eq!(values_at(text, 3, &["x  loses ", "."]), None);
+    let text = "+1.5 (over items +0.5 – +2.5) (shortgpt), then";
+    let found = values_at(text, 0, &["", " (", "), then"]).unwrap();
+    assert_eq!(&text[found[1].clone()], "shortgpt");
+}
