@@ -16,6 +16,7 @@
 //! GGUFs ───────── zoo ─▶ manifest of family zoo (file)
 //! ```
 
+mod adam;
 pub mod allocation;
 pub mod attn_drop;
 pub mod contextual;

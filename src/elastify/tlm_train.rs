@@ -17,6 +17,7 @@ pub use super::tlm_examples::Examples;
 use super::tlm_items::Part;
 use super::tlm_labels::ItemLabels;
 use super::tlm_targets::Labeling;
+use crate::elastify::adam::{Moments, SHORT_SQUARE_DECAY, Step};
 use crate::error::{Error, Result};
 use crate::tlm::head::{Head, ReadOut, Reads};
 use crate::tlm::score_file::KEEP;
@@ -101,16 +102,11 @@ fn best(curve: &[EpochLoss]) -> Option<EpochLoss> {
     curve.iter().copied().min_by(|a, b| a.validation_loss.total_cmp(&b.validation_loss))
 }
 
-/// Adam's constants.
-const DECAYS: (f64, f64) = (0.9, 0.99);
-const EPSILON: f64 = 1e-8;
-
 /// State of a training.
 struct Run {
     head: Head,
     vars: BTreeMap<String, Var>,
-    /// Running means of gradients and of their squares.
-    moments: BTreeMap<String, (Tensor, Tensor)>,
+    moments: BTreeMap<String, Moments>,
     best: BTreeMap<String, Tensor>,
     curve: Vec<EpochLoss>,
 }
@@ -153,10 +149,7 @@ impl Run {
         };
         vars.insert(format!("{KEEP}.weight"), weight);
         vars.insert(format!("{KEEP}.bias"), bias);
-        let zeros = |(name, var): (&String, &Var)| {
-            let zeros = var.as_tensor().zeros_like()?;
-            Ok((name.clone(), (zeros.clone(), zeros)))
-        };
+        let zeros = |(name, var): (&String, &Var)| Ok((name.clone(), Moments::zero(var)?));
         let moments = vars.iter().map(zeros).collect::<candle_core::Result<_>>()?;
         let head =
             Head { reads: Reads::EveryToken, layers: vec![layer], read_outs: vec![read_out] };
@@ -210,18 +203,14 @@ impl Run {
         Ok(epoch)
     }
 
-    /// One step of Adam (Kingma and Ba 2015) against the gradient of `loss`; `step` counts from 0.
-    fn step(&mut self, loss: &Tensor, step: usize, rate: f64) -> candle_core::Result<()> {
+    /// One step of Adam against the gradient of `loss`; `index` counts from 0.
+    fn step(&mut self, loss: &Tensor, index: usize, rate: f64) -> candle_core::Result<()> {
         let gradients = loss.backward()?;
-        let unbias = |decay: f64| 1.0 / (1.0 - decay.powi(step as i32 + 1));
+        let step = Step { index, rate, square_decay: SHORT_SQUARE_DECAY };
         for (name, var) in &self.vars {
             let Some(gradient) = gradients.get(var.as_tensor()) else { continue };
-            let (mean, square) = self.moments.get_mut(name).expect("every variable has moments");
-            *mean = ((&*mean * DECAYS.0)? + (gradient * (1.0 - DECAYS.0))?)?.detach();
-            *square = ((&*square * DECAYS.1)? + (gradient.sqr()? * (1.0 - DECAYS.1))?)?.detach();
-            let scale = ((&*square * unbias(DECAYS.1))?.sqrt()? + EPSILON)?;
-            let change = ((&*mean * (rate * unbias(DECAYS.0)))? / scale)?;
-            var.set(&(var.as_tensor() - change)?.detach())?;
+            let moments = self.moments.get_mut(name).expect("every variable has moments");
+            moments.descend(var, gradient, step)?;
         }
         Ok(())
     }
@@ -229,7 +218,7 @@ impl Run {
     fn save(&self, spec: &TrainSpec, path: &Path) -> Result<()> {
         let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
         for (name, var) in &self.vars {
-            let (mean, square) = &self.moments[name];
+            let Moments { mean, square } = &self.moments[name];
             tensors.insert(format!("now.{name}"), var.as_tensor().clone());
             tensors.insert(format!("mean.{name}"), mean.clone());
             tensors.insert(format!("square.{name}"), square.clone());
@@ -274,7 +263,8 @@ impl Run {
         };
         for (name, var) in &self.vars {
             var.set(&take("now", name)?).map_err(failed)?;
-            self.moments.insert(name.clone(), (take("mean", name)?, take("square", name)?));
+            let moments = Moments { mean: take("mean", name)?, square: take("square", name)? };
+            self.moments.insert(name.clone(), moments);
             self.best.insert(name.clone(), take("best", name)?);
         }
         self.curve = saved.curve;

@@ -17,9 +17,9 @@ use super::labels::{
     Grid, LEVELS, LabelRule, Objective, Place, RATIOS, Sample, accuracy, hard_label, last_label,
     objectives,
 };
-use super::optimiser::Adam;
 use super::reading::{Reader, SLO_ROWS, orthogonal_rows};
 use super::trial::{Case, mean};
+use crate::elastify::adam::Adam;
 use crate::error::{Error, Result};
 use crate::rng;
 use crate::tlm::head::{Head, ReadOut, Reads};

@@ -13,7 +13,6 @@ mod decide;
 pub mod file;
 pub mod hard;
 pub mod labels;
-mod optimiser;
 pub mod reading;
 pub mod soft;
 mod train;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use candle_core::{D, DType, Device, Tensor, Var};
 
 use super::labels::{Grid, LEVELS, Place, RATIOS, Sample, places};
-use super::optimiser::Adam;
+use crate::elastify::adam::Adam;
 use crate::error::Result;
 use crate::profile::PlanProbabilities;
 use crate::units::{Level, PROMPT_RATIOS};
