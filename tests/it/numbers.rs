@@ -10,6 +10,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use pliant::metrics;
+
 /// The study's baselines, of which `best` is the one with the largest share.
 const BASELINES: [&str; 7] =
     ["pfs", "lpruner", "layer-removal", "lg2-cs", "laco", "shortgpt", "attndrop"];
@@ -103,11 +105,34 @@ impl<'a> Query<'a> {
             "interval" => self.gain("gain_items", ""),
             "seeds" => self.gain("gain", ""),
             "items" => rows(w[1], "paired.csv")[0]["items"].clone(),
+            "answers" => self.answers(),
+            "ratio" => format!("{:.2}", self.ratio(0.5)),
+            "ratios" => format!("{:.2} to {:.2}", self.ratio(0.05), self.ratio(0.95)),
             "panel-items" => self.panel_items(),
             "cell" => self.cell(),
             "cells" => self.cells(),
             kind => panic!("{kind}: no such kind of number"),
         }
+    }
+
+    /// Answers of a real run that are the stored ones, to prompts of the stored length.
+    fn answers(&self) -> String {
+        let rows = predictions(self.words[1]);
+        let same = |row: &&Row, what: &str| {
+            row[&format!("{what}_predicted")] == row[&format!("{what}_measured")]
+        };
+        let alike = rows.iter().filter(|row| same(row, "correct") && same(row, "kept_tokens"));
+        format!("{} of {}", alike.count(), rows.len())
+    }
+
+    /// A quantile of measured / predicted times of a real run.
+    fn ratio(&self, quantile: f64) -> f64 {
+        let time = |row: &Row, what: &str| {
+            row[&format!("{}_ms_{what}", self.words[2])].parse::<f64>().ok().filter(|&ms| ms > 0.0)
+        };
+        let ratio = |row: &Row| Some(time(row, "measured")? / time(row, "predicted")?);
+        let mut ratios: Vec<f64> = predictions(self.words[1]).iter().filter_map(ratio).collect();
+        metrics::quantile(&mut ratios, quantile).expect("requests")
     }
 
     /// Items of one panel of a figure by dataset and SLO, or of its smallest and largest dataset.
@@ -165,6 +190,19 @@ fn cells(run: &str, method: &str) -> BTreeMap<(String, String), f64> {
         .into_iter()
         .filter(|row| row["method"] == method)
         .map(|row| ((row["panel"].clone(), row["slo"].clone()), share(&row, "accuracy_at_slo")))
+        .collect()
+}
+
+/// The requests of a real run of every method, as predicted and as measured.
+fn predictions(run: &str) -> Vec<Row> {
+    let folder = root().join("results").join(run).join("predictions");
+    let methods = fs::read_dir(folder).expect("a real run");
+    methods
+        .flat_map(|method| fs::read_dir(method.unwrap().path()).unwrap())
+        .flat_map(|file| {
+            let reader = csv::Reader::from_path(file.unwrap().path()).unwrap();
+            reader.into_deserialize().map(Result::unwrap)
+        })
         .collect()
 }
 
