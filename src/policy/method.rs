@@ -195,7 +195,8 @@ impl PolicySpec {
 
     /// Whether it looks at forecasts of ours, which bounds are held against.
     fn forecasts(&self) -> bool {
-        !matches!(self, Self::Full {} | Self::External(_))
+        let nominal = self.size().is_some_and(SizeSpec::is_nominal);
+        !nominal && !matches!(self, Self::Full {} | Self::External(_))
     }
 
     /// The name of the decisions that it follows, if it follows any.
@@ -292,7 +293,11 @@ impl PolicySpec {
             }
             _ => self.profile_rule(),
         };
-        let sees = if spec.is_nominal() { "nothing" } else { "latency profile, resident level" };
+        let sees = if spec.is_nominal() {
+            "the objective as shares of the base model's latency"
+        } else {
+            "latency profile, resident level"
+        };
         Description { rule, sees }
     }
 
@@ -348,6 +353,8 @@ mod tests {
         method("elastic-profile", "0.1").check().unwrap();
         let none = method("full", "0.1").check().unwrap_err().to_string();
         assert!(none.contains("method a, key \"margin\": needs no margin"), "{none}");
+        let nominal = method("lpruner', rule = 'nominal", "0.1").check().unwrap_err().to_string();
+        assert!(nominal.contains("needs no margin"), "{nominal}");
         let all = method("oracle", "1.0").check().unwrap_err().to_string();
         assert!(all.contains("leaves no time"), "{all}");
     }
@@ -360,6 +367,7 @@ mod tests {
                 .unwrap()
         };
         method("lpruner").check().unwrap();
+        method("lg2-cs', as = 'published").check().unwrap_err();
         insta::assert_snapshot!(
             method("full").check().unwrap_err(),
             @r#"method a, key "counts_wait": has no bounds to count in; found true; allowed: no such key: the policy asks no forecast of ours"#
@@ -386,7 +394,7 @@ mod tests {
         let published = read("kind = 'shortgpt', as = 'published', layers = 30").unwrap();
         published.check().unwrap();
         assert!(published.policy.description().rule.contains("layers − 1"));
-        assert_eq!(published.policy.description().sees, "nothing");
+        assert!(published.policy.description().sees.starts_with("the objective as shares"));
         let nominal = read("kind = 'laco', rule = 'nominal'").unwrap();
         assert!(nominal.policy.description().rule.contains("smaller share"));
         let refusals = [

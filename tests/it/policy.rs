@@ -4,6 +4,8 @@ use std::path::Path;
 
 use snapbox::str;
 
+use pliant::policy::{MethodSpec, standard_methods};
+
 use crate::support::pliant;
 
 #[test]
@@ -120,4 +122,18 @@ fn a_name_that_is_no_method_is_refused_with_those_that_are() {
 pliant: argument METHOD: no such method; found best; allowed: elastic-profile, full, random-feasible, oracle, pfs, lpruner, lpruner+prompt, lpruner+lora, lpruner+lora+prompt, layer-removal, layer-removal+prompt, layer-removal-greedy, laco, shortgpt, attndrop, lg2-cs, elastilm, elastilm-no-reorder, elastilm-no-lora, elastilm-no-score-head, elastilm-no-decision-head
 
 "]]);
+}
+
+/// A named method answers from a committed table. Those that still want measuring are known by name.
+#[test]
+fn named_methods_have_measured_tables() {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("device-profiles/quality/smollm2-135m-instruct");
+    let has_table = |method: &MethodSpec| {
+        let table = method.quality_family.as_ref().unwrap_or(&method.family);
+        folder.join(format!("{table}.csv")).exists()
+    };
+    let lacking = standard_methods().into_iter().filter(|method| !has_table(method));
+    let lacking: Vec<String> = lacking.map(|method| method.name).collect();
+    assert_eq!(lacking, ["layer-removal+prompt", "layer-removal-greedy"]);
 }
