@@ -139,7 +139,11 @@ impl Basis {
         }
         let lasting = |place: usize| {
             let has = |model: &&MergedModel| model.layers.iter().any(|l| l.place == place);
-            search.models.iter().filter(has).count() as f64 / search.models.len() as f64
+            match search.models.len() {
+                // No merger was asked for, or none found: every layer lasts.
+                0 => 1.0,
+                found => search.models.iter().filter(has).count() as f64 / found as f64,
+            }
         };
         let layer_importance: Vec<f64> = (0..config.layers).map(lasting).collect();
         Ok(Self {
@@ -159,7 +163,10 @@ impl Basis {
             |model: &&SubModel| model.layers.iter().all(|shape| shape.groups + shape.neurons == 0);
         let Some(model) = self.levels.iter().find(keeps_nothing) else { return Ok(()) };
         let reached = self.levels.iter().filter(|model| !keeps_nothing(model));
-        let reached: Vec<String> = reached.map(|model| model.level.to_string()).collect();
+        let mut reached: Vec<String> = reached.map(|model| model.level.to_string()).collect();
+        if reached.is_empty() {
+            reached.push("larger levels".to_owned());
+        }
         Err(Error::new(format!("family {}", family.name()), "level keeps no layer")
             .found(model.level)
             .allowed(format!("{}; ask for them with --levels", reached.join(", "))))
@@ -174,8 +181,9 @@ fn layers_of(search: &MergeSearch, config: &ModelConfig, level: Level) -> Result
     }
     let found = search.models.iter().find(|model| model.layers.len() == count);
     found.map(|model| model.layers.clone()).ok_or_else(|| {
+        let found = search.models.iter().map(|model| model.layers.len());
         let sizes: Vec<String> =
-            search.models.iter().map(|model| model.layers.len().to_string()).collect();
+            std::iter::once(config.layers).chain(found).map(|size| size.to_string()).collect();
         Error::new("family layer-merge", "level out of reach")
             .found(format!("level {level}, {count} layers"))
             .allowed(format!(

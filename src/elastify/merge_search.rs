@@ -95,6 +95,13 @@ pub fn search(
         .map_err(tensor_error)
 }
 
+/// Thresholds of the passes, falling to `floor`, which is the last of them.
+fn thresholds(floor: f64) -> impl Iterator<Item = f64> {
+    let steps = (0..).map(|step| THRESHOLD_FIRST - f64::from(step) * THRESHOLD_STEP);
+    // The floor itself may be missed by the error of a sum.
+    steps.take_while(move |&threshold| threshold > floor + 1e-9).chain([floor])
+}
+
 /// A search under way.
 struct Search<'a> {
     base: &'a Network,
@@ -163,13 +170,10 @@ impl<'a> Search<'a> {
     ) -> candle_core::Result<MergeSearch> {
         let whole = self.layers.len();
         let mut targets = targets.iter().copied().filter(|&n| n < whole).peekable();
-        let mut threshold = THRESHOLD_FIRST.max(self.found.spec.similarity_floor);
-        while let Some(&target) = targets.peek() {
+        let mut thresholds = thresholds(self.found.spec.similarity_floor).peekable();
+        while let (Some(&target), Some(&threshold)) = (targets.peek(), thresholds.peek()) {
             if !self.pass(threshold, target, report)? {
-                threshold -= THRESHOLD_STEP;
-                if threshold < self.found.spec.similarity_floor {
-                    break;
-                }
+                thresholds.next();
             }
             while targets.next_if(|&target| self.layers.len() <= target).is_some() {}
         }
@@ -256,6 +260,15 @@ mod tests {
         model.layers[1].down.fill(0.0);
         model.layers[2] = model.layers[1].clone();
         model
+    }
+
+    #[test]
+    fn thresholds_fall_to_the_floor_and_have_it_once() {
+        let of = |floor| thresholds(floor).map(|t| (100.0 * t).round() as i32).collect::<Vec<_>>();
+        assert_eq!(of(0.82), [95, 90, 85, 82]);
+        assert_eq!(of(0.0).len(), 20);
+        assert_eq!(of(0.0)[18..], [5, 0]);
+        assert_eq!(of(0.97), [97]);
     }
 
     #[test]

@@ -240,6 +240,10 @@ fn families_of_whole_layers_keep_as_many_as_the_level_says_and_read_back() {
         let read = load(&manifest).unwrap();
         assert_eq!((read.levels, read.merged), (manifest.levels, manifest.merged), "{family:?}");
     }
+    let mut unmerged = all_scores();
+    unmerged.merge.as_mut().unwrap().models.clear();
+    let whole = of_family(&unmerged, Family::LayerMerge, &[Level::FULL]).unwrap();
+    assert_eq!(load(&whole).unwrap().layer_importance, [1.0; 3]);
     let greedy = of_family(&scores, Family::LayerRemovalGreedy, &LEVELS).unwrap();
     let last = *scores.greedy.removed.last().unwrap();
     assert!(greedy.levels[0].layers[last].neurons > 0, "the last to go is the first to stay");
@@ -274,7 +278,7 @@ fn levels_that_a_family_cannot_reach_are_refused() {
     insta::assert_snapshot!(refusals.join("\n"), @r#"
     family attn-drop: level keeps no layer; found 20 %; allowed: 30 %, 40 %, 50 %, 60 %, 70 %, 80 %, 90 %, 100 %; ask for them with --levels
     family layer-influence: level keeps no layer; found 10 %; allowed: 100 %; ask for them with --levels
-    family layer-merge: level out of reach; found level 40 %, 1 layers; allowed: as many layers as the search left: 2; ask for those levels with --levels, or search with a lower --similarity-floor
+    family layer-merge: level out of reach; found level 40 %, 1 layers; allowed: as many layers as the search left: 3, 2; ask for those levels with --levels, or search with a lower --similarity-floor
     scores, key "merge": mergers not searched yet; allowed: a search; run `pliant elastify score --family layer-merge`
     scores, key "influence": influence not measured; found 0 layers, 0 sequences; allowed: 3 layers, 1 sequence or more; run `pliant elastify score --family layer-influence`
     scores, key "greedy": greedy removal not measured to its end; found 0 layers removed; allowed: 3; run `pliant elastify score --family layer-removal-greedy`
