@@ -44,11 +44,21 @@ impl Row {
         Self { family: family.family.clone(), full_bytes, all_bytes, process: family.memory }
     }
 
+    /// The process with one level, and with all; absent where it holds one level at a time.
+    fn process(&self) -> [Option<u64>; 2] {
+        let all = self.process.filter(|_| !OWN_WEIGHTS.contains(&&*self.family));
+        [
+            self.process.map(|memory| memory.one_level_bytes),
+            all.map(|memory| memory.all_levels_bytes),
+        ]
+    }
+
     fn bar(&self) -> Bar {
-        let process = self.process.map_or(String::new(), |memory| {
-            let [one, all] = [memory.one_level_bytes, memory.all_levels_bytes].map(gigabytes);
-            format!(" (process {one}, {all})")
-        });
+        let process = match self.process().map(|bytes| bytes.map(gigabytes)) {
+            [Some(one), Some(all)] => format!(" (process {one}, {all})"),
+            [Some(one), None] => format!(" (process {one}, one level at a time)"),
+            _ => String::new(),
+        };
         let [full, all] = [self.full_bytes, self.all_bytes].map(gigabytes);
         Bar {
             name: self.family.clone(),
@@ -81,8 +91,9 @@ pub(super) fn draw_memory(spec: &FamiliesSpec, out: &Path) -> Result<String> {
     let mut csv = format!("family,{},process_all_levels_bytes\n", names.join(","));
     let heads = ["memory, GB", "full model", "all levels", "process", "all levels"];
     let mut table = vec![heads.map(str::to_owned).to_vec()];
-    for Row { family, full_bytes, all_bytes, process } in &rows {
-        let process = [process.map(|of| of.one_level_bytes), process.map(|of| of.all_levels_bytes)];
+    for row in &rows {
+        let Row { family, full_bytes, all_bytes, .. } = row;
+        let process = row.process();
         let bytes = process.map(|bytes| bytes.map_or(String::new(), |bytes| bytes.to_string()));
         writeln!(csv, "{family},{full_bytes},{all_bytes},{}", bytes.join(","))
             .expect("a string can always grow");
