@@ -93,7 +93,12 @@ impl EngineRuns {
             return Ok(Rc::clone(model));
         }
         let model = self.arguments.open(family, EngineOptions::default())?;
-        assert_eq!(model.identity().base_model, BASE_MODEL, "the project's own manifests");
+        let found = model.identity().base_model;
+        if found != BASE_MODEL {
+            return Err(Error::new(format!("family {family}"), "of another base model")
+                .found(found)
+                .allowed(format!("{BASE_MODEL}, whose prompts and heads a real run has")));
+        }
         let model = Rc::new(RefCell::new(model));
         self.models.insert(family.to_owned(), Rc::clone(&model));
         Ok(model)

@@ -21,7 +21,7 @@ use pliant::{Error, Result};
 
 use super::by_name;
 use super::data_args::DataArgs;
-use super::engine_args::{BASE_MODEL, EngineArgs};
+use super::engine_args::EngineArgs;
 use super::output::print_line;
 
 #[derive(Debug, clap::Args)]
@@ -159,9 +159,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 fn latency(args: &LatencyArgs) -> Result<()> {
     let default = || PathBuf::from("device-profiles").join(&args.device);
+    let open = |family: &str, options| args.engine.open(family, options);
+    let first = args.families.first().ok_or_else(|| {
+        Error::new("argument --families", "names none").allowed("one family or more")
+    })?;
     let plan = DevicePlan {
         device: args.device.clone(),
-        base_model: BASE_MODEL.to_owned(),
+        base_model: open(first, EngineOptions::default())?.identity().base_model,
         families: args.families.clone(),
         threads: args.engine.threads(),
         repetitions: args.repetitions,
@@ -173,7 +177,6 @@ fn latency(args: &LatencyArgs) -> Result<()> {
         bar.set_length(planned as u64);
         bar.set_position(done as u64);
     };
-    let open = |family: &str, options| args.engine.open(family, options);
     let memory = |family: &str| memory_of(&args.engine, family);
     let profile = device::measure(&plan, open, memory, &mut report)?;
     bar.finish_and_clear();
@@ -200,7 +203,7 @@ fn adapters(args: &AdapterArgs) -> Result<()> {
     let levels = args.levels.iter().copied().map(Level::percent).collect();
     let (rank, repetitions) = (usize::from(args.rank), args.repetitions);
     let plan = AdapterPlan { levels, rank, repetitions };
-    let mut model = args.engine.open("width", pliant::engine::EngineOptions::default())?;
+    let mut model = args.engine.open("width", EngineOptions::default())?;
     let bar = bar("{bar:30} {pos}/{len} pairs, {eta} left");
     let table = adapters::compare(&mut model, &plan, &mut |done, planned| {
         bar.set_length(planned as u64);
@@ -243,15 +246,16 @@ fn levels(percents: &[u16], model: &ElasticModel) -> Result<Vec<Level>> {
 
 fn quality(args: QualityArgs) -> Result<()> {
     let ratios = ratios(&args.ratios)?;
-    let mut model = args.engine.open(&args.family, pliant::engine::EngineOptions::default())?;
+    let mut model = args.engine.open(&args.family, EngineOptions::default())?;
+    let base_model = model.identity().base_model;
     let run = QualityRun {
-        base_model: BASE_MODEL.to_owned(),
         family: args.family.clone(),
         datasets: args.datasets,
         data: args.data.paths(),
         folder: args
             .out
-            .unwrap_or_else(|| PathBuf::from("device-profiles/quality").join(BASE_MODEL)),
+            .unwrap_or_else(|| PathBuf::from("device-profiles/quality").join(&base_model)),
+        base_model,
         plan: QualityPlan {
             table: args.table.unwrap_or_else(|| args.family.clone()),
             levels: levels(&args.levels, &model)?,

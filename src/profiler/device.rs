@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::compression;
 use super::latency::{self, LatencyPlan};
-use super::relayout;
 use crate::assets::{self, Package};
 use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::EngineOptions;
 use crate::engine::model::{ModelConfig, SubModel};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::origin;
 use crate::profile::{
     DeviceProfile, FamilyLatency, Hardware, LatencyLog, LatencySample, LevelLatency, Memory, Phase,
@@ -20,6 +19,8 @@ use crate::prompt::Dataset;
 use crate::units::{Level, millis};
 
 const SAMPLES: &str = "samples.csv";
+/// The family that runs as `width` does and gathers its weights at every switch.
+const RELAYOUT: &str = "width-relayout";
 
 /// What to measure on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,28 @@ pub struct DevicePlan {
     pub folder: PathBuf,
 }
 
+impl DevicePlan {
+    fn check(&self) -> Result<()> {
+        if self.families.iter().any(|family| family == RELAYOUT) {
+            return Err(Error::new("argument --families", "not a family of its own here")
+                .found(RELAYOUT)
+                .allowed("width, which times its switches, too"));
+        }
+        Ok(())
+    }
+
+    /// `model`, if it is of the plan's base model.
+    fn checked(&self, family: &str, model: ElasticModel) -> Result<ElasticModel> {
+        let found = model.identity().base_model;
+        if found == self.base_model {
+            return Ok(model);
+        }
+        Err(Error::new(format!("family {family}"), "of another base model than the first family")
+            .found(found)
+            .allowed(&self.base_model))
+    }
+}
+
 /// Takes the samples that the folder lacks, fits them, and writes the profile. `memory` measures a
 /// family in a process of its own, as [`memory::measure`](super::memory::measure) does: what one
 /// family's sessions leave behind in this one would count for the next.
@@ -50,6 +73,8 @@ pub fn measure(
     memory: impl Fn(&str) -> Result<Option<Memory>>,
     report: &mut dyn FnMut(&str, usize, usize),
 ) -> Result<DeviceProfile> {
+    plan.check()?;
+    let open = |family: &str, options| plan.checked(family, open(family, options)?);
     let samples = plan.folder.join(SAMPLES);
     let mut families = Vec::new();
     let datasets = load_datasets()?;
@@ -76,8 +101,8 @@ pub fn measure(
         fitted.compress_ms_per_token = compression::ms_per_token(&model.tokenizer, &datasets);
         families.push(fitted);
         if family == "width" {
-            measure_copies(plan, &model, &open, &mut log)?;
-            families.push(fit_family(plan, "width-relayout", family, &model, None)?);
+            measure_copies(plan, open(RELAYOUT, EngineOptions::default())?, &mut log)?;
+            families.push(fit_family(plan, RELAYOUT, family, &model, memory(RELAYOUT)?)?);
         }
     }
     let (others, tlms) = known(plan)?;
@@ -117,7 +142,7 @@ fn known(plan: &DevicePlan) -> Result<(Vec<FamilyLatency>, Vec<TlmLatency>)> {
     }
     let mut profile = DeviceProfile::load(&plan.folder)?;
     let measured = |family: &FamilyLatency| {
-        let name = if family.family == "width-relayout" { "width" } else { &family.family };
+        let name = if family.family == RELAYOUT { "width" } else { &family.family };
         family.base_model == plan.base_model && plan.families.iter().any(|other| other == name)
     };
     profile.families.retain(|family| !measured(family));
@@ -129,27 +154,23 @@ fn load_datasets() -> Result<Vec<Dataset>> {
     Dataset::names().map(|name| Dataset::load(&data, name)).collect()
 }
 
-/// Times the copies that re-layout needs, out of weights in the base model's order.
-fn measure_copies(
-    plan: &DevicePlan,
-    model: &ElasticModel,
-    open: &impl Fn(&str, EngineOptions) -> Result<ElasticModel>,
-    log: &mut LatencyLog,
-) -> Result<()> {
-    let original = open("layer-removal", EngineOptions::default())?;
-    let order = &model.manifest()?.order;
+/// Times the copies that `width-relayout` makes when it switches, into memory that was not there
+/// before.
+fn measure_copies(plan: &DevicePlan, mut model: ElasticModel, log: &mut LatencyLog) -> Result<()> {
+    let levels: Vec<Level> = model.engine.ladder().keys().copied().collect();
     for repetition in 0..plan.repetitions {
-        for (&level, sub_model) in model.engine.ladder() {
-            let (time, _) = relayout::time_copy(original.engine.weights(), order, sub_model);
-            let sample = LatencySample {
-                family: "width-relayout".to_owned(),
+        for &level in &levels {
+            let mut sample = LatencySample {
+                family: RELAYOUT.to_owned(),
                 level,
                 phase: Phase::Switch,
                 tokens: 100,
                 repetition,
-                ms: millis(time),
+                ms: 0.0,
             };
             if !log.contains(&sample) {
+                model.engine.release();
+                sample.ms = millis(model.engine.switch(level)?);
                 log.append(&sample)?;
             }
         }

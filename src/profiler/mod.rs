@@ -8,5 +8,4 @@ pub mod layouts;
 pub mod memory;
 pub mod quality;
 pub mod quality_run;
-pub mod relayout;
 pub mod tlm;

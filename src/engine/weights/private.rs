@@ -51,11 +51,11 @@ impl Weights {
         }
         let mut map = fresh_memory(bytes)?;
         for (name, units) in &rows {
-            let entry = &tensors[name];
-            let width = entry.columns * size_of::<f32>();
-            for (place, &row) in units.iter().enumerate() {
-                map[entry.offset + place * width..][..width]
-                    .copy_from_slice(base.row_bytes(name, row));
+            let (from, to) = (&base.index.tensors[name], &tensors[name]);
+            let width = to.columns * size_of::<f32>();
+            let places = map[to.offset..].chunks_exact_mut(width);
+            for (place, &row) in places.zip(units) {
+                place.copy_from_slice(&base.map[from.offset + row * width..][..width]);
             }
         }
         Self::over(base, tensors, map)
@@ -132,12 +132,6 @@ impl Weights {
             map,
             base: Some((Arc::clone(base), private)),
         })
-    }
-
-    fn row_bytes(&self, name: &str, row: usize) -> &[u8] {
-        let entry = &self.index.tensors[name];
-        let width = entry.columns * size_of::<f32>();
-        &self.map[entry.offset + row * width..][..width]
     }
 }
 
