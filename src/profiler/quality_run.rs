@@ -107,8 +107,10 @@ fn manifest(model: &ElasticModel, run: &QualityRun, datasets: &[Dataset]) -> Qua
         prompt_template: datasets.iter().map(template).collect::<Vec<_>>().join(" | "),
         shots: SHOTS as u32,
         compressor: run.plan.compressor.name().to_owned(),
-        scorer: "highest mean log-likelihood per option token; twin .sum.csv: highest sum; twin \
-                 .prob.csv: softmax of the means at the gold option"
+        scorer: "highest mean log-likelihood per option token, or highest sum where a note says \
+                 so; twin .sum.csv: highest sum; twins of the headline's own scores: .prob.csv, \
+                 softmax at the gold option, and .top5.csv, gold among the first five (API calls, UI \
+                 steps)"
             .to_owned(),
         split: Split::RULE.to_owned(),
         command: run.command.clone(),

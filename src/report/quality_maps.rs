@@ -92,7 +92,8 @@ fn caption(table: &QualityTable) -> String {
                 "{} shots, compressor {}, {}. Weights: {}. Provenance: measured {}.",
                 manifest.shots,
                 manifest.compressor,
-                manifest.scorer,
+                // The rest of it is about the table's twins.
+                manifest.scorer.split(';').next().unwrap_or_default(),
                 manifest.model_source,
                 manifest.date
             )
