@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use pliant::metrics;
+use pliant::profile::{DatasetCount, QualityManifest};
 
 /// The study's baselines, of which `best` is the one with the largest share.
 const BASELINES: [&str; 7] =
@@ -108,6 +109,12 @@ impl<'a> Query<'a> {
             "answers" => self.answers(),
             "ratio" => format!("{:.2}", self.ratio(0.5)),
             "ratios" => format!("{:.2} to {:.2}", self.ratio(0.05), self.ratio(0.95)),
+            "estimate-items" => estimate_items(w[1]).to_string(),
+            "table-items" => table_items(w[1]).to_string(),
+            "of-oracle" => {
+                format!("{:.0}", 100.0 * self.share(w[2], w[3]) / self.share("oracle", w[3]))
+            }
+            "switch-ms" => switch_ms(w[1], w[2]),
             "panel-items" => self.panel_items(),
             "cell" => self.cell(),
             "cells" => self.cells(),
@@ -191,6 +198,31 @@ fn cells(run: &str, method: &str) -> BTreeMap<(String, String), f64> {
         .filter(|row| row["method"] == method)
         .map(|row| ((row["panel"].clone(), row["slo"].clone()), share(&row, "accuracy_at_slo")))
         .collect()
+}
+
+/// The `mean` or `max` time of a family's switches on the measured machine.
+fn switch_ms(family: &str, column: &str) -> String {
+    let rows = rows("switching", "switching-epyc-zen5-2core.csv");
+    let row = rows.iter().find(|row| row["family"] == family).expect("a family");
+    format!("{:.0}", share(row, &format!("switch_{column}_ms")))
+}
+
+/// How many items per dataset a quality table has, all alike.
+fn table_items(table: &str) -> u32 {
+    let counts: Vec<u32> =
+        counts(table).iter().map(|count| count.estimate + count.replay).collect();
+    assert!(counts.iter().all(|&count| count == counts[0]), "{table}: {counts:?}");
+    counts[0]
+}
+
+/// Items of a quality table that policies and heads may learn from.
+fn estimate_items(table: &str) -> u32 {
+    counts(table).iter().map(|count| count.estimate).sum()
+}
+
+fn counts(table: &str) -> Vec<DatasetCount> {
+    let folder = root().join("device-profiles/quality/smollm2-135m-instruct");
+    QualityManifest::load(&folder, table).unwrap().datasets.into_values().collect()
 }
 
 /// The requests of a real run of every method, as predicted and as measured.
