@@ -38,9 +38,12 @@ fn root() -> &'static Path {
 }
 
 fn rows(run: &str, file: &str) -> Vec<Row> {
-    let path = root().join("results").join(run).join(file);
+    rows_of(&root().join("results").join(run).join(file))
+}
+
+fn rows_of(path: &Path) -> Vec<Row> {
     let mut reader =
-        csv::Reader::from_path(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        csv::Reader::from_path(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     reader.deserialize().map(|row| row.unwrap()).collect()
 }
 
@@ -114,6 +117,7 @@ impl<'a> Query<'a> {
             "of-oracle" => {
                 format!("{:.0}", 100.0 * self.share(w[2], w[3]) / self.share("oracle", w[3]))
             }
+            "right" => self.right(),
             "switch-ms" => switch_ms(w[1], w[2]),
             "panel-items" => self.panel_items(),
             "cell" => self.cell(),
@@ -140,6 +144,17 @@ impl<'a> Query<'a> {
         let ratio = |row: &Row| Some(time(row, "measured")? / time(row, "predicted")?);
         let mut ratios: Vec<f64> = predictions(self.words[1]).iter().filter_map(ratio).collect();
         metrics::quantile(&mut ratios, quantile).expect("requests")
+    }
+
+    /// Share of a dataset's items that a quality table has right, by level and prompt ratio in percent.
+    fn right(&self) -> String {
+        let [_, table, dataset, level, ratio] = self.words[..] else {
+            panic!("{:?}: allowed: right TABLE DATASET LEVEL RATIO", self.words)
+        };
+        let mut rows = rows_of(&quality_folder().join(format!("{table}.csv")));
+        rows.retain(|row| row["dataset"] == dataset && row["level"] == level);
+        let sum: f64 = rows.iter().map(|row| share(row, &format!("r{ratio}"))).sum();
+        format!("{:.0}", 100.0 * sum / rows.len() as f64)
     }
 
     /// Items of one panel of a figure by dataset and SLO, or of its smallest and largest dataset.
@@ -220,9 +235,12 @@ fn estimate_items(table: &str) -> u32 {
     counts(table).iter().map(|count| count.estimate).sum()
 }
 
+fn quality_folder() -> PathBuf {
+    root().join("device-profiles/quality/smollm2-135m-instruct")
+}
+
 fn counts(table: &str) -> Vec<DatasetCount> {
-    let folder = root().join("device-profiles/quality/smollm2-135m-instruct");
-    QualityManifest::load(&folder, table).unwrap().datasets.into_values().collect()
+    QualityManifest::load(&quality_folder(), table).unwrap().datasets.into_values().collect()
 }
 
 /// The requests of a real run of every method, as predicted and as measured.
