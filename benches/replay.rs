@@ -15,7 +15,7 @@ use pliant::executor::scripted::Scripted;
 use pliant::experiment::{Experiment, TraceSource, item_pools};
 use pliant::outcome::{Execution, Outcome};
 use pliant::plan::Plan;
-use pliant::policy::{Policy, Scene, ServiceView};
+use pliant::policy::{Policy, Replayed, Scene, ServiceView};
 use pliant::profile::DeviceProfile;
 use pliant::request::{Bounds, RequestView};
 use pliant::sim::{OutcomeSink, ServiceOptions, replay};
@@ -69,7 +69,8 @@ fn setting() -> Result<(Trace, Vec<Scene>)> {
     let methods: Vec<_> = spec.methods.into_iter().chain([external]).collect();
     let scenes = methods.iter().map(|method| {
         let (answers_of, latency_of) = (&device.base_model, &device.latency_of);
-        Scene::new(&profile, answers_of, latency_of, &within(&spec.quality), spec.api_calls, method)
+        let (quality, counted) = (within(&spec.quality), spec.api_calls);
+        Scene::new(&profile, answers_of, latency_of, &quality, counted, method, Replayed::Whole)
     });
     let scenes = scenes.collect::<Result<_>>()?;
     Ok((trace, scenes))

@@ -13,8 +13,8 @@ use pliant::Result;
 use pliant::experiment::item_pools;
 use pliant::metrics::{CellLabel, MetricsRow, PairedRow, RunMeasures};
 use pliant::plan::Plan;
-use pliant::policy::{Annotations, Candidate, Forecast, MethodSpec, Policy, Scene, ServiceView};
-use pliant::policy::{PolicySpec, standard_methods};
+use pliant::policy::{Annotations, Candidate, Forecast, MethodSpec, Policy, PolicySpec};
+use pliant::policy::{Replayed, Scene, ServiceView, standard_methods};
 use pliant::profile::{Counted, DeviceProfile};
 use pliant::report::{differences_table, metrics_table};
 use pliant::request::RequestView;
@@ -82,7 +82,8 @@ pub fn compare(root: &Path) -> Result<String> {
         .find(by_table)
         .ok_or_else(|| pliant::Error::new("standard methods", "none chooses by the table alone"))?;
     let quality = root.join(QUALITY);
-    let scene = Scene::new(&device, MODEL, MODEL, &quality, Counted::First, &method)?;
+    let (counted, replayed) = (Counted::First, Replayed::Whole);
+    let scene = Scene::new(&device, MODEL, MODEL, &quality, counted, &method, replayed)?;
     // Items of the replay half that every plan has an answer to, of datasets that have any.
     let mut pools = item_pools(&quality.join(MODEL).join("structured.tokens.csv"))?;
     for pool in &mut pools {

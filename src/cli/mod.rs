@@ -28,6 +28,8 @@ mod peak;
 mod policy;
 #[cfg(feature = "engine")]
 mod profile;
+#[cfg(feature = "engine")]
+mod profile_asked;
 mod report;
 mod run;
 mod search_args;

@@ -23,6 +23,7 @@ use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::EngineArgs;
 use super::output::print_line;
+use super::profile_asked::{self, AskedArgs, LengthsArgs};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -38,6 +39,10 @@ enum Command {
     Memory(MemoryArgs),
     /// Score items at every level and prompt ratio; resumes
     Quality(QualityArgs),
+    /// How long the prompts of further items are, for experiments with `answers = "asked"`
+    Lengths(LengthsArgs),
+    /// Score the plans that an experiment's methods ask for and no table has an answer to; resumes
+    Asked(AskedArgs),
     /// Compare the ways sub-models can share weights, one way per run, `plain` first
     Layouts(LayoutArgs),
     /// Time sub-models with and without an adapter, in turns
@@ -147,6 +152,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
             print_line(serde_json::to_string(&memory).expect("plain numbers"))?;
         }
         Command::Quality(args) => quality(args)?,
+        Command::Lengths(args) => profile_asked::lengths(&args)?,
+        Command::Asked(args) => profile_asked::asked_answers(&args)?,
         Command::Layouts(args) => {
             let open = |options| args.engine.open("width", options);
             layouts::measure(open, args.layout, args.repetitions, &args.out)?;
@@ -282,7 +289,7 @@ fn quality(args: QualityArgs) -> Result<()> {
     print_line(quality_run::summary(&run, &manifest)?)
 }
 
-fn bar(template: &str) -> ProgressBar {
+pub fn bar(template: &str) -> ProgressBar {
     ProgressBar::new(0)
         .with_style(ProgressStyle::with_template(template).expect("a valid template"))
 }

@@ -13,12 +13,14 @@ use crate::units::Level;
 
 /// Bills every phase by [`Scene::phases`] and looks the answer up.
 ///
-/// It remembers which level is resident; before the first request none is, and loading the first
+/// It refuses a plan whose answer was not measured where answers are measured as they are asked for:
+/// an answer that is missing there would bias what is shown. It remembers which level is resident; before the first request none is, and loading the first
 /// level is not billed.
 #[derive(Debug)]
 pub struct CostModel {
     scene: Scene,
     facts: Annotations,
+    datasets: Vec<String>,
     resident: Option<Level>,
 }
 
@@ -28,7 +30,8 @@ impl CostModel {
     /// # Errors
     /// As [`Scene::annotate`].
     pub fn new(scene: &Scene, trace: &Trace) -> Result<Self> {
-        Ok(Self { scene: scene.clone(), facts: scene.annotate(trace)?, resident: None })
+        let facts = scene.annotate(trace)?;
+        Ok(Self { scene: scene.clone(), facts, datasets: trace.datasets.clone(), resident: None })
     }
 }
 
@@ -52,6 +55,14 @@ impl Executor for CostModel {
         })?;
         let mut execution = self.scene.phases(&candidate, facts, self.resident);
         execution.correct = self.scene.correct(&candidate, facts.row);
+        if execution.correct.is_none() && self.scene.is_asked() {
+            let dataset = &self.datasets[usize::from(request.dataset.0)];
+            let table = self.scene.method().quality_family();
+            return Err(Error::new("answers", "not measured yet")
+                .at(format!("{dataset} item {}, quality table {table}", request.item))
+                .found(format!("level {}, prompt {}", plan.level, plan.prompt_ratio))
+                .allowed("plans measured before, or by `pliant profile asked EXPERIMENT.toml`"));
+        }
         self.resident = Some(plan.level);
         Ok(execution)
     }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::items::shortened_pools;
-use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource};
+use super::items::pools;
+use super::spec::{
+    AnsweredItems, DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource,
+};
 use crate::error::{Error, Result};
 use crate::metrics::CellLabel;
-use crate::policy::{MethodSpec, Scene};
-use crate::profile::DeviceProfile;
+use crate::policy::{MethodSpec, Replayed, Scene};
+use crate::profile::{DeviceProfile, Items};
 use crate::trace::{APPS, ItemPool, StandIn, SynthSpec, Trace, stand_ins, synthesize};
 use crate::units::Ratio;
 
@@ -61,7 +63,11 @@ impl Grid {
     pub fn of(experiment: &Experiment) -> Result<Self> {
         let spec = &experiment.spec;
         let seeds: Vec<u64> = experiment.seeds().collect();
-        let stages = stages(spec)?;
+        let at_hand = match &spec.trace {
+            TraceSource::Synth(synth) => pools(&synth.items, whole_prompt(spec), spec.answers)?,
+            TraceSource::File(_) | TraceSource::None {} => Vec::new(),
+        };
+        let stages = stages(spec, &at_hand)?;
         let mut notes = Vec::new();
         let (traces, pools) = match &spec.trace {
             TraceSource::None {} => (Vec::new(), Vec::new()),
@@ -71,8 +77,7 @@ impl Grid {
                 (vec![vec![trace]], Vec::new())
             }
             TraceSource::Synth(synth) => {
-                let pools = shortened_pools(&synth.items, whole_prompt(spec))?;
-                let pools = answered(measured(pools, &stages, &mut notes), &stages)?;
+                let pools = answered(measured(at_hand, &stages, &mut notes), &stages)?;
                 notes.extend(stand_ins(&pools).iter().map(StandIn::to_string));
                 (synthesized(synth, &seeds, &pools)?, pools)
             }
@@ -150,8 +155,16 @@ fn whole_prompt(spec: &ExperimentSpec) -> Ratio {
     spec.methods.first().and_then(|method| method.whole_prompt).unwrap_or(Ratio::ONE)
 }
 
-/// Every device × method, by device, then method.
-fn stages(spec: &ExperimentSpec) -> Result<Vec<Stage<'_>>> {
+/// Every device × method, by device, then method; items `at_hand` are those that may be asked.
+fn stages<'a>(spec: &'a ExperimentSpec, at_hand: &[ItemPool]) -> Result<Vec<Stage<'a>>> {
+    let items: Items = at_hand
+        .iter()
+        .map(|pool| (pool.dataset.clone(), pool.items.iter().map(|pooled| pooled.item).collect()))
+        .collect();
+    let replayed = match spec.answers {
+        AnsweredItems::Whole => Replayed::Whole,
+        AnsweredItems::Asked => Replayed::Asked(&items),
+    };
     let mut pairs = Vec::new();
     for device in &spec.devices {
         let profile = DeviceProfile::load(&device.dir)?;
@@ -160,7 +173,8 @@ fn stages(spec: &ExperimentSpec) -> Result<Vec<Stage<'_>>> {
     }
     let stage = |(device, profile, method): &(&DeviceSpec, DeviceProfile, &MethodSpec)| {
         let DeviceSpec { latency_of, base_model, .. } = device;
-        Scene::new(profile, base_model, latency_of, &spec.quality, spec.api_calls, method)
+        let (quality, counted) = (&spec.quality, spec.api_calls);
+        Scene::new(profile, base_model, latency_of, quality, counted, method, replayed)
     };
     let scenes: Vec<Result<Scene>> = pairs.par_iter().map(stage).collect();
     pairs

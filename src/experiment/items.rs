@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::spec::AnsweredItems;
 use crate::error::{Error, Result};
 use crate::profile::{PromptLengths, QualityTable, Split};
 use crate::trace::{ItemPool, PooledItem};
@@ -17,21 +18,26 @@ const ENDING: &str = ".tokens.csv";
 /// # Errors
 /// If `path` is not called `<compressor>.tokens.csv`, or cannot be read as prompt lengths.
 pub fn item_pools(path: &Path) -> Result<Vec<ItemPool>> {
-    shortened_pools(path, Ratio::ONE)
+    pools(path, Ratio::ONE, AnsweredItems::Whole)
 }
 
-/// The same, with the lengths of prompts that come shortened to `whole`.
+/// The same, with the lengths of prompts that come shortened to `whole`, and also those of items of
+/// which only what was asked for is measured if `answers` says so.
 ///
 /// # Errors
 /// As [`item_pools`].
-pub(super) fn shortened_pools(path: &Path, whole: Ratio) -> Result<Vec<ItemPool>> {
+pub(super) fn pools(path: &Path, whole: Ratio, answers: AnsweredItems) -> Result<Vec<ItemPool>> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some(compressor) = name.strip_suffix(ENDING) else {
         return Err(Error::file(path, "not a file of prompt lengths")
             .allowed(format!("a file called COMPRESSOR{ENDING}")));
     };
     let whole = QualityTable::ratio_index(whole).expect("checked with the methods");
-    let lengths = PromptLengths::load(path.parent().unwrap_or(Path::new("")), compressor)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let lengths = match answers {
+        AnsweredItems::Whole => PromptLengths::load(folder, compressor)?,
+        AnsweredItems::Asked => PromptLengths::load_asked(folder, compressor)?,
+    };
     let mut pools = BTreeMap::<&str, Vec<PooledItem>>::new();
     for (dataset, item, tokens) in lengths.iter() {
         if Split::of(dataset, item) == Split::Replay {

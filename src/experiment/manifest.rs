@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{DeviceSpec, Experiment, ExperimentSpec, TraceSource};
+use super::spec::{AnsweredItems, DeviceSpec, Experiment, ExperimentSpec, TraceSource};
 use crate::digest::sha256_file;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::origin::Commit;
 use crate::policy::{MethodSpec, PolicySpec};
-use crate::profile::{REFERENCE_FAMILY, Split};
+use crate::profile::{REFERENCE_FAMILY, Split, asked};
 use crate::report::{FigureInputs, FigureSpec, LatencyInput, QualityInput};
 use crate::sim::ServiceOptions;
 
@@ -38,7 +38,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     runtime: BTreeMap<String, String>,
     /// How many items synthesised traces draw from, by dataset: those of the replay half that
-    /// every method has all answers to.
+    /// every method has all answers to, or all those asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     items: BTreeMap<String, usize>,
     /// SHA-256 of every input file, by its path as the experiment states it.
@@ -107,7 +107,12 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
     let spec = &experiment.spec;
     let mut files = BTreeSet::from([experiment.path.clone()]);
     match &spec.trace {
-        TraceSource::Synth(source) => _ = files.insert(source.items.clone()),
+        TraceSource::Synth(source) => {
+            files.insert(source.items.clone());
+            if spec.answers == AnsweredItems::Asked {
+                files.insert(asked_lengths(&source.items));
+            }
+        }
         TraceSource::File(source) => _ = files.insert(source.path.clone()),
         TraceSource::None {} => {}
     }
@@ -131,9 +136,15 @@ pub(crate) fn answer_files(
     let answers = spec.quality.join(&device.base_model);
     let table = method.quality_family();
     let endings = ["csv", "prob.csv", "sum.csv", "top5.csv", "manifest.json"];
-    let mut files = endings.map(|ending| answers.join(format!("{table}.{ending}"))).to_vec();
+    let of = |table: &str| endings.map(|ending| answers.join(format!("{table}.{ending}")));
+    let mut files = of(table).to_vec();
     if let Some(compressor) = &method.compressor {
         files.push(answers.join(format!("{compressor}.tokens.csv")));
+    }
+    if spec.answers == AnsweredItems::Asked {
+        files.extend(of(&asked(table)));
+        let lengths = method.compressor.iter().map(|name| format!("{}.tokens.csv", asked(name)));
+        files.extend(lengths.map(|name| answers.join(name)));
     }
     if let Some(decisions) = method.policy.decisions() {
         let endings = ["decisions.csv", "decisions.json"];
@@ -143,6 +154,13 @@ pub(crate) fn answer_files(
         files.extend(external.command.iter().map(PathBuf::from));
     }
     files
+}
+
+/// The file of further lengths beside the file `lengths`, `<compressor>.tokens.csv`.
+fn asked_lengths(lengths: &Path) -> PathBuf {
+    let name = lengths.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let compressor = name.split('.').next().unwrap_or_default();
+    lengths.with_file_name(format!("{}.tokens.csv", asked(compressor)))
 }
 
 /// Latencies of the reference family for each device, accuracies of each quality table.

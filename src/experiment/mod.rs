@@ -13,6 +13,7 @@
 //! DIR/manifest.toml     what it was made from; written last, so its presence means completeness
 //! ```
 
+mod asked;
 mod explain;
 mod explanation;
 mod failures;
@@ -24,6 +25,7 @@ mod recorded;
 mod runner;
 mod spec;
 
+pub use asked::{Unanswered, unanswered};
 pub use explain::{Which, explain};
 pub use explanation::{ExplainWarning, Explanation, Happened, Source};
 pub use failures::Failure;
@@ -36,5 +38,6 @@ pub use predictions::{AnswerCount, Compared, PredictionErrors, RatioSummary};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
 pub(crate) use runner::{simulate_run, without_failed};
 pub use spec::{
-    DeviceSpec, Experiment, ExperimentSpec, FileSource, KeptOutcomes, SynthSource, TraceSource,
+    AnsweredItems, DeviceSpec, Experiment, ExperimentSpec, FileSource, KeptOutcomes, SynthSource,
+    TraceSource,
 };

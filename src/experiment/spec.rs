@@ -43,6 +43,9 @@ pub struct ExperimentSpec {
     /// Folder of quality tables: `<quality>/<base model>/<family>.csv`.
     #[serde(default)]
     pub quality: PathBuf,
+    /// Which items are replayed.
+    #[serde(default)]
+    pub answers: AnsweredItems,
     /// When the answer to an API call counts as right.
     #[serde(default)]
     pub api_calls: Counted,
@@ -84,6 +87,18 @@ pub enum KeptOutcomes {
     FirstSeed,
     /// None: only measures are kept.
     None,
+}
+
+/// Which items are replayed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnsweredItems {
+    /// Those with answers to every plan in every method's quality table.
+    #[default]
+    Whole,
+    /// All of known prompt length: of each, the answers that methods ask for were measured, by
+    /// `pliant profile asked`. A plan without an answer ends the run with an error.
+    Asked,
 }
 
 /// Where traces come from.

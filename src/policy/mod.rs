@@ -55,7 +55,7 @@ pub use elastilm::LiveHead;
 pub use external::{Bill, ExternalSpec};
 pub use facts::{Annotations, Facts};
 pub use method::{Description, MethodSpec, PolicySpec};
-pub use scene::Scene;
+pub use scene::{Replayed, Scene};
 pub use seen::{Seen, StatedBounds, StatedSlo};
 pub use size_rule::{Reading, SizeRule, SizeSpec};
 pub use standard::standard_methods;

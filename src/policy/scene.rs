@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use inputs::Replayed;
 use inputs::{by_row, check_manifest, load_decisions};
 
 use super::Policy;
@@ -40,6 +41,12 @@ use crate::units::{Level, PROMPT_RATIOS, Ratio};
 #[derive(Debug, Clone)]
 pub struct Scene(Arc<Inner>);
 
+/// Answers, and whether some may be missing.
+struct Answers {
+    table: QualityTable,
+    asked: bool,
+}
+
 #[derive(Debug)]
 struct Inner {
     method: MethodSpec,
@@ -49,6 +56,8 @@ struct Inner {
     costs: Costs,
     candidates: Vec<Candidate>,
     table: QualityTable,
+    /// Whether items that lack answers to some plans may be replayed.
+    asked: bool,
     /// By row of the table; empty for a method that does not ask the TLM.
     decisions: Vec<Option<Decision>>,
     /// Of the head that they are from.
@@ -73,21 +82,21 @@ impl Scene {
         quality_root: &Path,
         counted: Counted,
         method: &MethodSpec,
+        replayed: Replayed<'_>,
     ) -> Result<Self> {
         method.check()?;
         let dir = quality_root.join(base_model);
-        let table = QualityTable::load(&dir, method.quality_family())?.counting(counted);
+        let table = replayed.table(&dir, device.family(latency_of, &method.family)?, method)?;
+        let table = table.counting(counted);
         check_manifest(&dir, base_model, method, &table)?;
-        let lengths = match &method.compressor {
-            Some(compressor) => Some(PromptLengths::load(&dir, compressor)?),
-            None => None,
-        };
-        let decisions = match method.policy.decisions() {
-            Some(name) => Some(load_decisions(&dir, name, method, device)?),
-            None => None,
-        };
+        let lengths = method.compressor.as_ref();
+        let lengths = lengths.map(|name| replayed.lengths(&dir, name)).transpose()?;
+        let decisions = method.policy.decisions();
+        let decisions =
+            decisions.map(|name| load_decisions(&dir, name, method, device)).transpose()?;
+        let answers = Answers { table, asked: replayed.is_asked() };
         let lengths = lengths.as_ref();
-        Self::from_parts(device, latency_of, table, lengths, decisions.as_ref(), method)
+        Self::join(device, latency_of, answers, lengths, decisions.as_ref(), method)
     }
 
     /// Joins tables that are in memory already; `lengths` are those of the method's compressor,
@@ -102,6 +111,18 @@ impl Scene {
         device: &DeviceProfile,
         latency_of: &str,
         table: QualityTable,
+        lengths: Option<&PromptLengths>,
+        decisions: Option<&Decisions>,
+        method: &MethodSpec,
+    ) -> Result<Self> {
+        let answers = Answers { table, asked: false };
+        Self::join(device, latency_of, answers, lengths, decisions, method)
+    }
+
+    fn join(
+        device: &DeviceProfile,
+        latency_of: &str,
+        Answers { table, asked }: Answers,
         lengths: Option<&PromptLengths>,
         decisions: Option<&Decisions>,
         method: &MethodSpec,
@@ -137,9 +158,10 @@ impl Scene {
             device: device.name.clone(),
             provenance: family.provenance.clone(),
             base,
-            candidates: candidates(&costs, &table),
+            candidates: candidates(&costs, &table, asked),
             costs,
             table,
+            asked,
             decisions,
             head_sha256,
         })))
@@ -169,12 +191,22 @@ impl Scene {
         self.0.head_sha256.as_deref()
     }
 
-    /// Whether the item has all answers that its dataset's items have, and a decision where the
-    /// method needs one.
+    /// Whether the item may be replayed: it has all answers that its dataset's items have, unless
+    /// those [asked for](Replayed::Asked) do, and a decision where the method needs one.
     #[must_use]
     pub fn knows(&self, dataset: &str, item: u32) -> bool {
         let row = self.0.table.row(dataset, item);
-        row.is_some_and(|row| self.0.table.is_whole(row) && self.is_decided(row))
+        row.is_some_and(|row| self.may_lack_answers(row) && self.is_decided(row))
+    }
+
+    fn may_lack_answers(&self, row: RowId) -> bool {
+        self.0.asked || self.0.table.is_whole(row)
+    }
+
+    /// Whether a chosen plan may turn out to have no answer; that is then an error.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.0.asked
     }
 
     fn is_decided(&self, row: RowId) -> bool {
@@ -343,7 +375,7 @@ impl Scene {
                 .found("an item that expected accuracies are estimated on")
                 .allowed("items of the replay half only"));
         }
-        if !inner.table.is_whole(row) {
+        if !self.may_lack_answers(row) {
             return Err(wrong("item without all answers")
                 .found("plans that were measured on other items of the dataset only")
                 .allowed(format!("items with a whole row in the quality table {table}")));
@@ -407,6 +439,12 @@ impl Scene {
         self.0.costs.phases(candidate, facts, resident)
     }
 
+    /// Level and prompt ratio that `candidate`'s answer stands under in the quality table.
+    #[must_use]
+    pub fn place(&self, candidate: &Candidate) -> (Level, Ratio) {
+        (candidate.plan.level, PROMPT_RATIOS[candidate.ratio])
+    }
+
     /// Predicted latencies of `candidate` when `resident` is in memory: the sums of
     /// [`phases`](Self::phases), exactly.
     ///
@@ -449,8 +487,9 @@ fn list(levels: impl Iterator<Item = Level>) -> String {
     levels.map(|level| level.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Plans with at least one measured answer; only full prompts without a compressor.
-fn candidates(costs: &Costs, table: &QualityTable) -> Vec<Candidate> {
+/// Plans with at least one measured answer, or all where answers are measured as they are asked for;
+/// only full prompts without a compressor.
+fn candidates(costs: &Costs, table: &QualityTable, asked: bool) -> Vec<Candidate> {
     let rows = || table.datasets().flat_map(|dataset| table.items(dataset));
     let mut candidates = Vec::new();
     for (level, entry) in costs.levels.iter().enumerate() {
@@ -458,7 +497,7 @@ fn candidates(costs: &Costs, table: &QualityTable) -> Vec<Candidate> {
             let prompt_ratio = costs.named_ratio(ratio);
             let allowed = costs.ratio_place(prompt_ratio) == Some(ratio);
             let measured = |row| table.correct(row, entry.answers, ratio).is_some();
-            if allowed && rows().any(|(_, row)| measured(row)) {
+            if allowed && (asked || rows().any(|(_, row)| measured(row))) {
                 let plan = Plan { level: entry.level, prompt_ratio };
                 candidates.push(Candidate { plan, level, ratio });
             }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::curve::MAX_TOKENS;
+use super::quality::asked;
 use super::text;
 use crate::error::{Error, Result};
 use crate::files;
@@ -68,6 +69,19 @@ impl PromptLengths {
             return Ok(Self::default());
         }
         Self::load(dir, compressor)
+    }
+
+    /// The same with what `<dir>/<compressor>.asked.tokens.csv` has of further items, those that were
+    /// not measured whole.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), of either file.
+    pub fn load_asked(dir: &Path, compressor: &str) -> Result<Self> {
+        let mut lengths = Self::of_table(dir, &asked(compressor))?;
+        for (dataset, item, tokens) in Self::load(dir, compressor)?.iter() {
+            lengths.insert(dataset, item, *tokens);
+        }
+        Ok(lengths)
     }
 
     /// Writes `<dir>/<compressor>.tokens.csv`, replacing an older one in one step.

@@ -1,5 +1,10 @@
 //! Whether each item is answered rightly at each ⟨level, prompt ratio⟩.
 
+mod asked;
+mod stored;
+
+pub use asked::asked;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
@@ -7,11 +12,15 @@ use std::path::Path;
 use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 
+use self::stored::Stored;
 use super::manifest::QualityManifest;
 use super::split::Split;
 use super::text;
 use crate::error::{Error, Result};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
+
+/// Items by dataset.
+pub type Items = BTreeMap<String, BTreeSet<u32>>;
 
 /// Columns of a quality table and its twins: a row's key, then one column per prompt ratio.
 pub(super) const HEADER: [&str; 13] = [
@@ -93,8 +102,26 @@ struct Twin {
 /// (dataset, item, level percent): ordered as rows are.
 type Key = (String, u32, u16);
 
-/// Values of one file: a cell per ratio.
-type Values<T> = BTreeMap<Key, [Option<T>; RATIOS]>;
+/// Levels and items that a table has rows for, answered or not.
+#[derive(Debug, Default)]
+struct Axes {
+    levels: Vec<Level>,
+    items: Items,
+}
+
+impl Axes {
+    fn items(&self) -> impl Iterator<Item = (&str, u32)> {
+        let of = |(dataset, items): (_, _)| named(dataset, items);
+        self.items.iter().flat_map(of)
+    }
+}
+
+fn named<'a>(
+    dataset: &'a String,
+    items: &'a BTreeSet<u32>,
+) -> impl Iterator<Item = (&'a str, u32)> {
+    items.iter().map(|&item| (dataset.as_str(), item))
+}
 
 impl QualityTable {
     /// Reads `<dir>/<table>.csv` and, where they exist, its twins `<table>.prob.csv`,
@@ -105,26 +132,7 @@ impl QualityTable {
     /// If a file cannot be read, has other columns, ends inside a row, has a row twice, or a cell
     /// that is neither empty nor of its kind; or if a twin has a row that the table lacks.
     pub fn load(dir: &Path, table: &str) -> Result<Self> {
-        let path = dir.join(format!("{table}.csv"));
-        let correct = read_values(&path, "0, 1 or empty", parse_flag)?;
-        let twin =
-            |kind: &str| Some(dir.join(format!("{table}.{kind}.csv"))).filter(|p| p.exists());
-        let mut sum = Values::new();
-        if let Some(path) = twin("sum") {
-            sum = read_values(&path, "0, 1 or empty", parse_flag)?;
-            check_twin(&path, &sum, &correct)?;
-        }
-        let mut probability = Values::new();
-        if let Some(path) = twin("prob") {
-            probability = read_values(&path, "0 to 1 or empty", parse_probability)?;
-            check_twin(&path, &probability, &correct)?;
-        }
-        let mut top = Values::new();
-        if let Some(path) = twin("top5") {
-            top = read_values(&path, "0, 1 or empty", parse_flag)?;
-            check_twin(&path, &top, &correct)?;
-        }
-        let mut built = Self::build(&correct, &sum, &probability, &top);
+        let mut built = Self::build(&Stored::read(dir, table)?, &Axes::default());
         if QualityManifest::path(dir, table).exists() {
             built.manifest = Some(QualityManifest::load(dir, table)?);
         }
@@ -137,26 +145,26 @@ impl QualityTable {
     pub fn from_rows<'a>(
         rows: impl IntoIterator<Item = (&'a str, u32, Level, [Option<Cell>; RATIOS])>,
     ) -> Self {
-        let (mut correct, mut sum, mut probability, mut top) = Default::default();
+        let mut stored = Stored::default();
         for (dataset, item, level, cells) in rows {
             let key = (dataset.to_owned(), item, level.as_percent());
-            Values::insert(&mut correct, key.clone(), cells.map(|cell| Some(cell?.correct)));
-            Values::insert(&mut sum, key.clone(), cells.map(|cell| Some(cell?.sum_correct)));
-            Values::insert(&mut top, key.clone(), cells.map(|cell| cell?.top_correct));
-            Values::insert(&mut probability, key, cells.map(|cell| Some(cell?.gold_probability)));
+            stored.correct.insert(key.clone(), cells.map(|cell| Some(cell?.correct)));
+            stored.sum.insert(key.clone(), cells.map(|cell| Some(cell?.sum_correct)));
+            stored.top.insert(key.clone(), cells.map(|cell| cell?.top_correct));
+            stored.probability.insert(key, cells.map(|cell| Some(cell?.gold_probability)));
         }
-        Self::build(&correct, &sum, &probability, &top)
+        Self::build(&stored, &Axes::default())
     }
 
-    fn build(
-        correct: &Values<bool>,
-        sum: &Values<bool>,
-        probability: &Values<f32>,
-        top: &Values<bool>,
-    ) -> Self {
-        let percents: BTreeSet<u16> = correct.keys().map(|key| key.2).collect();
+    /// The table of what is `stored`, with rows and levels for all of `axes`, too.
+    fn build(stored: &Stored, axes: &Axes) -> Self {
+        let Stored { correct, sum, probability, top } = stored;
+        let percents = correct.keys().map(|key| key.2);
+        let percents: BTreeSet<u16> =
+            percents.chain(axes.levels.iter().map(|level| level.as_percent())).collect();
         let levels: Vec<_> = percents.into_iter().map(Level::percent).collect();
-        let rows: BTreeSet<(&str, u32)> = correct.keys().map(|key| (&*key.0, key.1)).collect();
+        let rows = correct.keys().map(|key| (&*key.0, key.1));
+        let rows: BTreeSet<(&str, u32)> = rows.chain(axes.items()).collect();
         let mut datasets = BTreeMap::<String, Range<usize>>::new();
         for (row, (dataset, _)) in rows.iter().enumerate() {
             datasets.entry((*dataset).to_owned()).or_insert(row..row).end = row + 1;
@@ -388,56 +396,4 @@ pub(super) fn parse_key(path: &Path, line: u64, row: &StringRecord) -> Result<Ke
             .allowed("1 to 100"));
     }
     Ok((row[0].to_owned(), item, percent))
-}
-
-fn read_values<T: Copy>(
-    path: &Path,
-    allowed: &str,
-    parse: fn(&str) -> Option<T>,
-) -> Result<Values<T>> {
-    let text = text::read(path)?;
-    let mut values = Values::new();
-    for (line, row) in text::csv_rows(path, &text, &HEADER)? {
-        let mut cells = [None; RATIOS];
-        for (column, cell) in cells.iter_mut().enumerate() {
-            let field = &row[3 + column];
-            *cell = (!field.is_empty())
-                .then(|| parse(field))
-                .map(|value| value.ok_or(field))
-                .transpose()
-                .map_err(|field| {
-                    Error::file(path, "not a cell of this table")
-                        .at(format!("line {line}, column {:?}", HEADER[3 + column]))
-                        .found(format!("{field:?}"))
-                        .allowed(allowed)
-                })?;
-        }
-        if values.insert(parse_key(path, line, &row)?, cells).is_some() {
-            return Err(Error::file(path, "row given twice")
-                .at(format!("line {line}"))
-                .found(format!("{},{},{}", &row[0], &row[1], &row[2])));
-        }
-    }
-    Ok(values)
-}
-
-fn parse_flag(field: &str) -> Option<bool> {
-    match field {
-        "0" => Some(false),
-        "1" => Some(true),
-        _ => None,
-    }
-}
-
-fn parse_probability(field: &str) -> Option<f32> {
-    field.parse().ok().filter(|value| (0.0..=1.0).contains(value))
-}
-
-fn check_twin<T>(path: &Path, twin: &Values<T>, table: &Values<bool>) -> Result<()> {
-    match twin.keys().find(|key| !table.contains_key(key)) {
-        None => Ok(()),
-        Some((dataset, item, level)) => Err(Error::file(path, "row that its table lacks")
-            .found(format!("{dataset},{item},{level}"))
-            .allowed("rows of the table beside it")),
-    }
 }

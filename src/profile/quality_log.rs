@@ -23,6 +23,8 @@ pub struct QualityLog {
     top: Option<RowLog>,
     top_path: PathBuf,
     done: BTreeSet<(String, u32, u16)>,
+    /// Whether a row may come again, with cells that it lacked.
+    repeats: bool,
 }
 
 impl QualityLog {
@@ -56,7 +58,16 @@ impl QualityLog {
         }
         let top_path = path(".top5");
         let top = if top_path.exists() { Some(open_top(&top_path, &done)?) } else { None };
-        Ok(Self { correct, probability, sum, top, top_path, done })
+        Ok(Self { correct, probability, sum, top, top_path, done, repeats: false })
+    }
+
+    /// The same for answers that are measured as they are asked for: a row may be appended again, with
+    /// other cells.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_asked(dir: &Path, table: &str) -> Result<Self> {
+        Ok(Self { repeats: true, ..Self::open(dir, table)? })
     }
 
     /// Whether this row was measured already.
@@ -77,7 +88,7 @@ impl QualityLog {
     /// If a file cannot be written.
     ///
     /// # Panics
-    /// If the row is there already.
+    /// If the row is there already, unless it [may be](Self::open_asked).
     pub fn append(
         &mut self,
         dataset: &str,
@@ -86,7 +97,7 @@ impl QualityLog {
         cells: &[Option<Cell>; PROMPT_RATIOS.len()],
     ) -> Result<()> {
         let new = self.done.insert((dataset.to_owned(), item, level.as_percent()));
-        assert!(new, "{dataset} item {item} level {level} is measured twice");
+        assert!(new || self.repeats, "{dataset} item {item} level {level} is measured twice");
         let key = [dataset.to_owned(), item.to_string(), level.as_percent().to_string()];
         let row = |show: fn(&Cell) -> String| {
             let fields = cells.iter().map(move |cell| cell.as_ref().map(show).unwrap_or_default());

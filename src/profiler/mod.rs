@@ -1,11 +1,13 @@
 //! From the engine to profiles: latency samples and quality tables, streamed to disk and resumable.
 
 pub mod adapters;
+pub mod asked;
 pub mod compression;
 pub mod device;
 pub mod latency;
 pub mod layouts;
 pub mod memory;
+mod prompted;
 pub mod quality;
 pub mod quality_run;
 pub mod tlm;

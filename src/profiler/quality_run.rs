@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use super::asked;
 use super::quality::{self, QualityPlan, QualityProgress};
 use crate::assets::Package;
 use crate::elastify::elastic_model::ElasticModel;
 use crate::error::Result;
+use crate::experiment::Unanswered;
 use crate::origin;
 use crate::profile::{DatasetCount, QualityManifest, QualityTable, Split, TOP};
 use crate::prompt::dataset::{SHOTS, Scoring};
@@ -56,14 +58,49 @@ pub fn measure(
     manifest.save(&run.folder, table)?;
     let measured = quality::measure(model, &datasets, &run.plan, &run.folder, report)?;
     let mut manifest = earlier.filter(|_| measured == 0).unwrap_or(manifest);
-    // A run that was broken off may have planned more items than were ever begun.
     let rows = QualityTable::load(&run.folder, table)?;
-    for (name, count) in &mut manifest.datasets {
-        *count = counted(&rows, name);
-    }
+    count_items(&mut manifest, &rows);
     manifest.complete = is_complete(&rows, &manifest);
     manifest.save(&run.folder, table)?;
     Ok(manifest)
+}
+
+/// Answers the plans of `unanswered` and writes the manifest beside them: `run` says where, its plan's
+/// table is that of the answers that were asked for.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_asked(
+    model: &mut ElasticModel,
+    run: &QualityRun,
+    unanswered: &Unanswered,
+    report: &mut dyn FnMut(QualityProgress<'_>),
+) -> Result<usize> {
+    let datasets: Vec<Dataset> =
+        run.datasets.iter().map(|name| run.data.load(name)).collect::<Result<_>>()?;
+    let (table, folder) = (&run.plan.table, &run.folder);
+    let mut manifest = manifest(model, run, &datasets);
+    manifest.notes.push("a row has the answers that methods asked for, no others".to_owned());
+    let path = QualityManifest::path(folder, table);
+    if path.exists() {
+        manifest.continue_from(QualityManifest::load(folder, table)?, &path)?;
+    }
+    manifest.save(folder, table)?;
+    let compressor = run.plan.compressor;
+    let measured = asked::measure(model, &datasets, unanswered, compressor, folder, report)?;
+    count_items(&mut manifest, &QualityTable::load(folder, table)?);
+    manifest.complete = true;
+    manifest.save(folder, table)?;
+    Ok(measured)
+}
+
+/// Counts what is there: a run that was broken off may have planned more items, and datasets, than were
+/// ever begun.
+fn count_items(manifest: &mut QualityManifest, rows: &QualityTable) {
+    for (name, count) in &mut manifest.datasets {
+        *count = counted(rows, name);
+    }
+    manifest.datasets.retain(|_, count| count.estimate + count.replay > 0);
 }
 
 /// The items of a dataset that a table has, whole or not.

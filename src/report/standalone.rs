@@ -17,7 +17,7 @@ use super::line_panels::{self, Axes, Line, Panel, Point};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::outcome::Outcome;
-use crate::policy::{MethodSpec, Scene, ServiceView};
+use crate::policy::{MethodSpec, Replayed, Scene, ServiceView};
 use crate::profile::{Counted, DeviceProfile, PromptLengths, Split};
 use crate::request::{AppId, DatasetId, Request, RequestView, Slo};
 use crate::trace::Trace;
@@ -153,6 +153,7 @@ pub(super) fn draw_standalone(spec: &StandaloneSpec, out: &Path) -> Result<Strin
             &spec.quality,
             Counted::default(),
             method,
+            Replayed::Whole,
         )
     };
     let scenes: Vec<Scene> = spec.methods.iter().map(scene).collect::<Result<_>>()?;

@@ -1,6 +1,6 @@
 //! Asks a trained head about prompts, on ONNX Runtime: the very computation that serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
@@ -14,8 +14,8 @@ use crate::engine::session::Runtime;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::profile::{
-    Answer, Decision, DecisionKind, Decisions, DecisionsManifest, PlanGrid, QualityTable, Split,
-    TPOT_TOKENS, TTFT_TOKENS,
+    Answer, Decision, DecisionKind, Decisions, DecisionsManifest, PlanGrid, PromptLengths,
+    QualityTable, Split, TPOT_TOKENS, TTFT_TOKENS, asked,
 };
 use crate::prompt::{DataPaths, Dataset, Item};
 use crate::tlm::graph::{GraphSpec, Precision};
@@ -278,7 +278,8 @@ pub struct DecidePlan {
     pub precision: Precision,
 }
 
-/// Decides for the replay half of the table that the head learnt from, and writes the decisions.
+/// Decides for the replay half of the table that the head learnt from, and for items of which only what
+/// was asked for is measured, and writes the decisions.
 ///
 /// # Errors
 /// If a file is missing or wrong, the head learnt from one of those items, or inference fails.
@@ -315,13 +316,16 @@ pub fn decide(
             format!("inference in {}", plan.precision.name()),
         ],
     });
-    let planned: usize = table.datasets().map(|dataset| replayed(&table, dataset).count()).sum();
+    let further = PromptLengths::of_table(&plan.folder, &asked(&info.compressor))?;
+    let items: BTreeMap<&str, BTreeSet<u32>> =
+        table.datasets().map(|name| (name, replayed(&table, &further, name))).collect();
+    let planned: usize = items.values().map(BTreeSet::len).sum();
     let mut done = 0;
-    for dataset in table.datasets() {
+    for (dataset, items) in items {
         let texts = plan.data.load(dataset)?;
         let text = |item: &Item| (item.id, info.input.text(&texts, item));
         let texts: BTreeMap<u32, String> = texts.items.iter().map(text).collect();
-        for item in replayed(&table, dataset) {
+        for item in items {
             let text = texts.get(&item).ok_or_else(|| {
                 Error::new(format!("dataset {dataset}"), "lacks an item of the table")
                     .found(format!("item {item}"))
@@ -335,8 +339,8 @@ pub fn decide(
     Ok(decisions)
 }
 
-fn replayed<'a>(table: &'a QualityTable, dataset: &str) -> impl Iterator<Item = u32> + 'a {
-    let side = move |&(_, row): &(u32, _)| table.side(row) == Split::Replay;
-    let items: Vec<_> = table.items(dataset).filter(side).map(|(item, _)| item).collect();
-    items.into_iter()
+fn replayed(table: &QualityTable, further: &PromptLengths, dataset: &str) -> BTreeSet<u32> {
+    let further = further.iter().filter(|&(name, ..)| name == dataset).map(|(_, item, _)| item);
+    let items = table.items(dataset).map(|(item, _)| item).chain(further);
+    items.filter(|&item| Split::of(dataset, item) == Split::Replay).collect()
 }

@@ -3,8 +3,55 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::policy::method::MethodSpec;
-use crate::profile::{Decision, Decisions, DeviceProfile, QualityManifest, QualityTable};
+use crate::policy::method::{MethodSpec, PolicySpec};
+use crate::profile::{
+    Decision, Decisions, DeviceProfile, FamilyLatency, Items, PromptLengths, QualityManifest,
+    QualityTable,
+};
+use crate::units::Level;
+
+/// Which items may be replayed.
+#[derive(Debug, Clone, Copy)]
+pub enum Replayed<'a> {
+    /// Those with answers to every plan.
+    Whole,
+    /// These, answered or not, also by what was measured as methods asked for it. Candidates are then
+    /// all plans that family and compressor allow; a plan without an answer is an error once it is
+    /// chosen, and a policy that looks at every plan's answer is refused.
+    Asked(&'a Items),
+}
+
+impl Replayed<'_> {
+    pub(super) fn is_asked(self) -> bool {
+        matches!(self, Self::Asked(_))
+    }
+
+    /// The answers of `method`, which `family` runs.
+    pub(super) fn table(
+        self,
+        dir: &Path,
+        family: &FamilyLatency,
+        method: &MethodSpec,
+    ) -> Result<QualityTable> {
+        let Self::Asked(items) = self else {
+            return QualityTable::load(dir, method.quality_family());
+        };
+        if let PolicySpec::Oracle {} = method.policy {
+            return Err(Error::new(format!("method {}", method.name), "needs every plan's answer")
+                .found("answers = \"asked\"")
+                .allowed("answers = \"whole\""));
+        }
+        let levels: Vec<Level> = family.levels.iter().map(|latency| latency.level).collect();
+        QualityTable::load_asked(dir, method.quality_family(), &levels, items)
+    }
+
+    pub(super) fn lengths(self, dir: &Path, compressor: &str) -> Result<PromptLengths> {
+        match self {
+            Self::Whole => PromptLengths::load(dir, compressor),
+            Self::Asked(_) => PromptLengths::load_asked(dir, compressor),
+        }
+    }
+}
 
 /// Refuses answers of another base model or compressor than the method's.
 pub(super) fn check_manifest(

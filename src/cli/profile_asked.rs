@@ -1,0 +1,147 @@
+//! `pliant profile lengths` and `pliant profile asked`: a few answers of many items.
+
+use std::path::PathBuf;
+
+use pliant::engine::EngineOptions;
+use pliant::experiment::{Experiment, Unanswered, unanswered};
+use pliant::origin;
+use pliant::profile::asked;
+use pliant::profiler::asked::measure_lengths;
+use pliant::profiler::quality::{QualityPlan, QualityProgress};
+use pliant::profiler::quality_run::{self, QualityRun};
+use pliant::prompt::{Compressor, Dataset};
+use pliant::{Error, Result};
+
+use super::by_name;
+use super::data_args::DataArgs;
+use super::engine_args::EngineArgs;
+use super::output::print_line;
+use super::profile::bar;
+
+#[derive(Debug, clap::Args)]
+pub struct LengthsArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Compressors whose prompts are measured
+    #[arg(long, value_delimiter = ',', default_value = "score-head,lingua",
+          value_parser = by_name::<Compressor>)]
+    compressors: Vec<Compressor>,
+    /// Datasets; also: api-calling, ui-automation, api-calling-live
+    #[arg(long, value_delimiter = ',', default_value = "arc-easy,openbookqa,piqa,sciq")]
+    datasets: Vec<String>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Items per dataset, of which the replay half is measured
+    #[arg(long, default_value_t = 250)]
+    items: usize,
+    /// Folder of the tables; default: device-profiles/quality/BASE_MODEL
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct AskedArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// The experiment file; it states `answers = "asked"`
+    #[arg(value_name = "EXPERIMENT.toml")]
+    experiment: PathBuf,
+    /// Quality tables to fill; default: all that lack an answer
+    #[arg(long, value_delimiter = ',')]
+    tables: Vec<String>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Say what is missing, measure nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn lengths(args: &LengthsArgs) -> Result<()> {
+    let mut model = args.engine.open("width", EngineOptions::default())?;
+    let default = || PathBuf::from("device-profiles/quality").join(model.identity().base_model);
+    let folder = args.out.clone().unwrap_or_else(default);
+    let data = args.data.paths();
+    let datasets: Vec<Dataset> =
+        args.datasets.iter().map(|name| data.load(name)).collect::<Result<_>>()?;
+    for &compressor in &args.compressors {
+        let bar = bar("{prefix} {bar:30} {pos}/{len} items, {eta} left");
+        bar.set_prefix(compressor.name());
+        let new = measure_lengths(
+            &mut model,
+            &datasets,
+            args.items,
+            compressor,
+            &folder,
+            &mut |done, planned| {
+                bar.set_length(planned as u64);
+                bar.set_position(done as u64);
+            },
+        )?;
+        bar.finish_and_clear();
+        print_line(format!("{}: {new} new items", asked(compressor.name())))?;
+    }
+    Ok(())
+}
+
+pub fn asked_answers(args: &AskedArgs) -> Result<()> {
+    let experiment = Experiment::load(&args.experiment)?;
+    let mut lacking = unanswered(&experiment)?;
+    if let Some(unknown) = args.tables.iter().find(|name| lacking.iter().all(|l| l.table != **name))
+    {
+        let tables: Vec<&str> = lacking.iter().map(|lacking| lacking.table.as_str()).collect();
+        return Err(Error::new("argument --tables", "not a table of the experiment")
+            .found(unknown)
+            .allowed(tables.join(", ")));
+    }
+    lacking.retain(|lacking| args.tables.is_empty() || args.tables.contains(&lacking.table));
+    for lacking in &lacking {
+        let answers: usize = lacking.plans.values().map(std::collections::BTreeSet::len).sum();
+        let items = lacking.plans.len();
+        print_line(format!("{}: {answers} answers of {items} items missing", lacking.table))?;
+        if answers > 0 && !args.dry_run {
+            fill(args, &experiment, lacking)?;
+        }
+    }
+    Ok(())
+}
+
+fn fill(args: &AskedArgs, experiment: &Experiment, lacking: &Unanswered) -> Result<()> {
+    let mut model = args.engine.open(&lacking.family, EngineOptions::default())?;
+    let base_model = model.identity().base_model;
+    if base_model != lacking.base_model {
+        return Err(Error::file(&experiment.path, "asks for answers of another model")
+            .found(&lacking.base_model)
+            .allowed(base_model));
+    }
+    let mut datasets: Vec<String> = lacking.plans.keys().map(|(name, _)| name.clone()).collect();
+    datasets.dedup();
+    let uncut = || Compressor::Structured.name().to_owned();
+    let compressor = lacking.compressor.clone().unwrap_or_else(uncut);
+    let compressor = by_name::<Compressor>(&compressor)
+        .map_err(|problem| Error::new(lacking.table.clone(), problem))?;
+    let run = QualityRun {
+        folder: experiment.spec.quality.join(&base_model),
+        base_model,
+        family: lacking.family.clone(),
+        datasets,
+        data: args.data.paths(),
+        plan: QualityPlan {
+            table: asked(&lacking.table),
+            levels: Vec::new(),
+            ratios: Vec::new(),
+            compressor,
+            items: 0,
+            seed: 1,
+        },
+        command: origin::command(),
+    };
+    let bar = bar("{prefix} {bar:30} {pos}/{len} rows, {eta} left");
+    let rows =
+        quality_run::measure_asked(&mut model, &run, lacking, &mut |progress: QualityProgress| {
+            bar.set_length(progress.planned as u64);
+            bar.set_prefix(format!("{} at {}", progress.dataset, progress.level));
+            bar.set_position(progress.done as u64);
+        })?;
+    bar.finish_and_clear();
+    print_line(format!("{}: {rows} rows written", run.plan.table))
+}
