@@ -1,7 +1,9 @@
 //! The answers that an experiment's methods ask for and that no quality table has yet.
 //!
-//! No policy looks at an answer before it has chosen, so one replay that leaves missing answers open
-//! asks for all that the next one, with the same items, will ask for.
+//! No policy looks at an answer before it has chosen, so all that a run asks for is known from a replay
+//! that leaves missing answers open. A plan depends on the level that is resident, hence on the
+//! requests before: each item is also asked after every level that the method chooses for any, so
+//! that other seeds, skews and rates over the same items ask for nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +15,11 @@ use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
-use crate::policy::{Annotations, Scene};
-use crate::request::Request;
+use crate::policy::{Annotations, Scene, ServiceView};
+use crate::request::{Request, RequestView};
 use crate::sim::{self, OutcomeSink, ServiceOptions};
-use crate::trace::Trace;
-use crate::units::{Level, Ratio};
+use crate::trace::{ItemPool, PooledItem, Trace};
+use crate::units::{Level, Ratio, SimTime};
 
 /// Plans of each item, by dataset and item.
 type Plans = BTreeMap<(String, u32), BTreeSet<(Level, Ratio)>>;
@@ -53,16 +55,19 @@ pub fn unanswered(experiment: &Experiment) -> Result<Vec<Unanswered>> {
         grid.cells.iter().flat_map(|cell| seeds.clone().map(move |nth| (cell, nth))).collect();
     let replay = |(cell, nth): (&Cell, usize)| {
         let (trace, seed) = (grid.trace(cell, nth), grid.seeds[nth]);
-        missing(&cell.scene, trace, seed, experiment.spec.service)
+        replayed(&cell.scene, trace, seed, experiment.spec.service)
     };
-    let found: Vec<Result<Plans>> = runs.clone().into_par_iter().map(replay).collect();
+    let mut found: Vec<Result<Plans>> = runs.clone().into_par_iter().map(replay).collect();
+    let traces: Vec<&Trace> = runs.iter().map(|&(cell, nth)| grid.trace(cell, nth)).collect();
+    let once = each_once(&traces, grid.pools());
+    let cells: Vec<&Cell> = grid.cells.iter().collect();
+    found.par_extend(cells.par_iter().map(|cell| after_any_level(&cell.scene, &once)));
     let mut tables = BTreeMap::new();
-    for ((cell, _), plans) in runs.into_iter().zip(found) {
-        let plans = plans?;
-        let table = tables
-            .entry((cell.label.base_model.clone(), cell.scene.method().quality_family().to_owned()))
-            .or_insert_with(|| empty(cell));
-        for (item, plans) in plans {
+    for (cell, plans) in runs.iter().map(|run| run.0).chain(cells).zip(found) {
+        let label =
+            (cell.label.base_model.clone(), cell.scene.method().quality_family().to_owned());
+        let table = tables.entry(label).or_insert_with(|| empty(cell));
+        for (item, plans) in plans? {
             table.plans.entry(item).or_default().extend(plans);
         }
     }
@@ -83,13 +88,53 @@ fn empty(cell: &Cell) -> Unanswered {
 }
 
 /// What one replay asks for in vain.
-fn missing(scene: &Scene, trace: &Trace, seed: u64, service: ServiceOptions) -> Result<Plans> {
-    let facts = scene.annotate(trace)?;
-    let mut open = Open { scene, facts, trace, resident: None, plans: Plans::new() };
+fn replayed(scene: &Scene, trace: &Trace, seed: u64, service: ServiceOptions) -> Result<Plans> {
+    let mut open = Open::new(scene, trace)?;
     let (bounds, mut policy) = (scene.bounds(trace)?, scene.policy(trace, seed)?);
     let requests = &trace.requests;
     sim::replay(requests, &bounds, policy.as_mut(), &mut open, &service, &mut Nowhere)?;
     Ok(open.plans)
+}
+
+/// What the requests of `trace` ask for in vain, each by itself and after every level that any of them
+/// is answered with.
+fn after_any_level(scene: &Scene, trace: &Trace) -> Result<Plans> {
+    let mut open = Open::new(scene, trace)?;
+    let (bounds, mut policy) = (scene.bounds(trace)?, scene.policy(trace, 0)?);
+    let (mut before, mut next) = (BTreeSet::new(), vec![None]);
+    while let Some(resident) = next.pop() {
+        let service = ServiceView { now: SimTime::ZERO, resident, queued: 0 };
+        for (request, &bounds) in trace.requests.iter().zip(&bounds) {
+            let plan = policy.plan(RequestView::new(request, bounds), service);
+            open.execute(request, &plan)?;
+            if before.insert(plan.level) {
+                next.push(Some(plan.level));
+            }
+        }
+    }
+    Ok(open.plans)
+}
+
+/// A trace of every different request of `traces`, which are of the same datasets and apps, and of those
+/// that apps would make of the other items of `pools`.
+fn each_once(traces: &[&Trace], pools: &[ItemPool]) -> Trace {
+    let mut once = BTreeMap::new();
+    let mut like = BTreeMap::new();
+    for (trace, request) in traces.iter().flat_map(|t| t.requests.iter().map(move |r| (*t, r))) {
+        let Request { dataset, item, app, .. } = *request;
+        once.entry((dataset, item, app)).or_insert(*request);
+        like.entry((dataset, app)).or_insert((&trace.datasets[usize::from(dataset.0)], *request));
+    }
+    for ((dataset, app), (name, request)) in like {
+        let pool = pools.iter().filter(|pool| pool.dataset == *name).flat_map(|pool| &pool.items);
+        for &PooledItem { item, prompt_tokens } in pool {
+            let request = Request { item, prompt_tokens, ..request };
+            once.entry((dataset, item, app)).or_insert(request);
+        }
+    }
+    let numbered = (0..).zip(once.into_values());
+    let requests = numbered.map(|(id, request)| Request { id, ..request }).collect();
+    traces.first().map_or_else(Trace::default, |first| Trace { requests, ..(*first).clone() })
 }
 
 /// The cost model's times; answers that are missing stay open and are noted.
@@ -100,6 +145,13 @@ struct Open<'a> {
     trace: &'a Trace,
     resident: Option<Level>,
     plans: Plans,
+}
+
+impl<'a> Open<'a> {
+    fn new(scene: &'a Scene, trace: &'a Trace) -> Result<Self> {
+        let facts = scene.annotate(trace)?;
+        Ok(Self { scene, facts, trace, resident: None, plans: Plans::new() })
+    }
 }
 
 impl Executor for Open<'_> {

@@ -91,6 +91,11 @@ impl Grid {
         Ok(Self { cells, seeds, notes, source: spec.trace.clone(), pools, traces })
     }
 
+    /// What synthesised traces draw from.
+    pub(super) fn pools(&self) -> &[ItemPool] {
+        &self.pools
+    }
+
     /// How many items synthesised traces draw from, by dataset.
     pub fn item_counts(&self) -> BTreeMap<String, usize> {
         self.pools.iter().map(|pool| (pool.dataset.clone(), pool.items.len())).collect()

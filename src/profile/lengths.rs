@@ -75,10 +75,15 @@ impl PromptLengths {
     /// not measured whole.
     ///
     /// # Errors
-    /// As [`load`](Self::load), of either file.
+    /// As [`load`](Self::load), of either file, or if neither is there.
     pub fn load_asked(dir: &Path, compressor: &str) -> Result<Self> {
         let mut lengths = Self::of_table(dir, &asked(compressor))?;
-        for (dataset, item, tokens) in Self::load(dir, compressor)?.iter() {
+        let measured_whole = if lengths == Self::default() {
+            Self::load(dir, compressor)?
+        } else {
+            Self::of_table(dir, compressor)?
+        };
+        for (dataset, item, tokens) in measured_whole.iter() {
             lengths.insert(dataset, item, *tokens);
         }
         Ok(lengths)
@@ -139,6 +144,16 @@ mod tests {
 
         lengths.insert("sciq", 4, [5, 4, 6, 7, 8, 9, 10, 11, 12, 13]);
         lengths.save(folder.path(), "falling").unwrap();
+        let mut further = PromptLengths::default();
+        further.insert("sciq", 5, [2; 10]);
+        further.save(folder.path(), "structured.asked").unwrap();
+        let both = PromptLengths::load_asked(folder.path(), "structured").unwrap();
+        assert_eq!((both.of("sciq", 5).unwrap()[9], both.of("sciq", 4).unwrap()[9]), (2, 13));
+        assert_eq!(PromptLengths::load(folder.path(), "structured").unwrap().of("sciq", 5), None);
+        further.save(folder.path(), "alone.asked").unwrap();
+        assert_eq!(PromptLengths::load_asked(folder.path(), "alone").unwrap(), further);
+        PromptLengths::load_asked(folder.path(), "none").unwrap_err();
+
         let message = PromptLengths::load(folder.path(), "falling").unwrap_err().to_string();
         insta::assert_snapshot!(message.split_once("falling.tokens.csv").unwrap().1);
     }

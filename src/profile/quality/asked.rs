@@ -65,3 +65,71 @@ impl QualityTable {
         self.row(dataset, item).is_some_and(|row| self.is_whole(row))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Cell, QualityLog};
+
+    /// Cells at the ratios of `places`, all `right`.
+    fn cells(places: &[usize], right: bool) -> [Option<Cell>; 10] {
+        let cell = Cell {
+            correct: right,
+            sum_correct: !right,
+            gold_probability: if right { 0.75 } else { 0.25 },
+            top_correct: None,
+        };
+        std::array::from_fn(|place| places.contains(&place).then_some(cell))
+    }
+
+    const ALL: [usize; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+
+    fn half() -> Level {
+        Level::percent(50)
+    }
+
+    #[test]
+    fn what_was_asked_for_is_there_beside_whole_rows_and_estimates_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        // sciq 0 and 3 are estimate items; 3 is whole in what was asked for only.
+        let mut log = QualityLog::open(dir, "width").unwrap();
+        log.append("sciq", 0, Level::FULL, &cells(&ALL, true)).unwrap();
+        let mut log = QualityLog::open_asked(dir, "width.asked").unwrap();
+        log.append("sciq", 3, Level::FULL, &cells(&ALL, false)).unwrap();
+        log.append("sciq", 1, half(), &cells(&[9], true)).unwrap();
+        log.append("sciq", 1, half(), &cells(&[2, 9], false)).unwrap();
+        drop(log);
+        let known = Items::from([("sciq".to_owned(), [7].into())]);
+        let levels = [Level::percent(20)];
+        let table = QualityTable::load_asked(dir, "width", &levels, &known).unwrap();
+        assert_eq!(table.levels(), [Level::percent(20), half(), Level::FULL]);
+        let items: Vec<u32> = table.items("sciq").map(|(item, _)| item).collect();
+        assert_eq!(items, [0, 1, 3, 7]);
+        let row = |item| table.row("sciq", item).unwrap();
+        assert_eq!([0, 1, 3, 7].map(|item| table.is_whole(row(item))), [true, false, false, false]);
+        assert_eq!(table.correct(row(1), 1, 9), Some(true), "of two rows the first counts");
+        assert_eq!(table.correct(row(1), 1, 2), Some(false), "cells of two rows are united");
+        assert_eq!(table.gold_probability(row(1), 1, 2), Some(0.25));
+        assert_eq!(table.correct(row(1), 1, 3), None);
+        assert_eq!(table.correct(row(7), 2, 9), None);
+        // Item 3, wrong, would halve it.
+        assert_eq!(table.expected_accuracy("sciq", 2, 9), Some(1.0));
+        assert_eq!(QualityTable::load(dir, "width").unwrap().rows(), 1);
+    }
+
+    #[test]
+    fn a_table_may_consist_of_what_was_asked_for_or_of_nothing_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = QualityLog::open_asked(folder.path(), "new.asked").unwrap();
+        log.append("sciq", 1, half(), &cells(&[9], true)).unwrap();
+        drop(log);
+        let load = |table: &str, items: &Items| {
+            QualityTable::load_asked(folder.path(), table, &[half()], items).unwrap()
+        };
+        assert_eq!(load("new", &Items::new()).rows(), 1);
+        let known = Items::from([("sciq".to_owned(), [1, 2].into())]);
+        assert_eq!(load("new", &known).coverage(), (1, 20));
+        assert_eq!(load("other", &known).coverage(), (0, 20));
+    }
+}
