@@ -64,7 +64,10 @@ impl Grid {
         let spec = &experiment.spec;
         let seeds: Vec<u64> = experiment.seeds().collect();
         let at_hand = match &spec.trace {
-            TraceSource::Synth(synth) => pools(&synth.items, whole_prompt(spec), spec.answers)?,
+            TraceSource::Synth(SynthSource { items, items_per_dataset, .. }) => {
+                let most = items_per_dataset.map(|most| most.get() as usize);
+                pools(items, whole_prompt(spec), spec.answers, most)?
+            }
             TraceSource::File(_) | TraceSource::None {} => Vec::new(),
         };
         let stages = stages(spec, &at_hand)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::spec::AnsweredItems;
 use crate::error::{Error, Result};
-use crate::profile::{PromptLengths, QualityTable, Split};
+use crate::profile::{PromptLengths, QualityTable, Split, asked};
 use crate::trace::{ItemPool, PooledItem};
 use crate::units::Ratio;
 
@@ -18,15 +18,20 @@ const ENDING: &str = ".tokens.csv";
 /// # Errors
 /// If `path` is not called `<compressor>.tokens.csv`, or cannot be read as prompt lengths.
 pub fn item_pools(path: &Path) -> Result<Vec<ItemPool>> {
-    pools(path, Ratio::ONE, AnsweredItems::Whole)
+    pools(path, Ratio::ONE, AnsweredItems::Whole, None)
 }
 
-/// The same, with the lengths of prompts that come shortened to `whole`, and also those of items of
-/// which only what was asked for is measured if `answers` says so.
+/// The same, with the lengths of prompts that come shortened to `whole`; if `answers` says so, followed
+/// by items of which only what was asked for is measured; of each dataset the first `most` items.
 ///
 /// # Errors
 /// As [`item_pools`].
-pub(super) fn pools(path: &Path, whole: Ratio, answers: AnsweredItems) -> Result<Vec<ItemPool>> {
+pub(super) fn pools(
+    path: &Path,
+    whole: Ratio,
+    answers: AnsweredItems,
+    most: Option<usize>,
+) -> Result<Vec<ItemPool>> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some(compressor) = name.strip_suffix(ENDING) else {
         return Err(Error::file(path, "not a file of prompt lengths")
@@ -34,17 +39,21 @@ pub(super) fn pools(path: &Path, whole: Ratio, answers: AnsweredItems) -> Result
     };
     let whole = QualityTable::ratio_index(whole).expect("checked with the methods");
     let folder = path.parent().unwrap_or(Path::new(""));
-    let lengths = match answers {
-        AnsweredItems::Whole => PromptLengths::load(folder, compressor)?,
-        AnsweredItems::Asked => PromptLengths::load_asked(folder, compressor)?,
+    let further = asked(compressor);
+    let files = match answers {
+        AnsweredItems::Asked if PromptLengths::is_there(folder, &further) => {
+            [PromptLengths::of_table(folder, compressor)?, PromptLengths::load(folder, &further)?]
+        }
+        _ => [PromptLengths::load(folder, compressor)?, PromptLengths::default()],
     };
     let mut pools = BTreeMap::<&str, Vec<PooledItem>>::new();
-    for (dataset, item, tokens) in lengths.iter() {
-        if Split::of(dataset, item) == Split::Replay {
-            let prompt_tokens = tokens[whole];
-            pools.entry(dataset).or_default().push(PooledItem { item, prompt_tokens });
+    for (dataset, item, tokens) in files.iter().flat_map(PromptLengths::iter) {
+        let pool = pools.entry(dataset).or_default();
+        if Split::of(dataset, item) == Split::Replay && most.is_none_or(|most| pool.len() < most) {
+            pool.push(PooledItem { item, prompt_tokens: tokens[whole] });
         }
     }
+    pools.retain(|_, items| !items.is_empty());
     let pool = |(dataset, items): (&str, _)| ItemPool { dataset: dataset.to_owned(), items };
     Ok(pools.into_iter().map(pool).collect())
 }
@@ -66,6 +75,30 @@ mod tests {
         let replayed: Vec<_> = pools[0].items.iter().map(|pooled| pooled.item).collect();
         assert_eq!(replayed, [1, 2, 6, 8, 9, 10, 12], "the golden split of sciq");
         assert_eq!(pools[0].items[0].prompt_tokens, 101);
+    }
+
+    #[test]
+    fn items_that_were_not_measured_whole_come_last_and_only_where_they_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut lengths, mut further) = (PromptLengths::default(), PromptLengths::default());
+        for item in [6, 9, 12] {
+            lengths.insert("sciq", item, [10; 10]);
+        }
+        for item in [0, 1, 2] {
+            further.insert("sciq", item, [20; 10]);
+        }
+        lengths.save(folder.path(), "structured").unwrap();
+        further.save(folder.path(), "structured.asked").unwrap();
+        let path = folder.path().join("structured.tokens.csv");
+        let items = |answers, most| -> Vec<u32> {
+            let pools = pools(&path, Ratio::ONE, answers, most).unwrap();
+            pools[0].items.iter().map(|pooled| pooled.item).collect()
+        };
+        assert_eq!(items(AnsweredItems::Whole, None), [6, 9, 12]);
+        assert_eq!(items(AnsweredItems::Asked, None), [6, 9, 12, 1, 2], "0 is an estimate item");
+        assert_eq!(items(AnsweredItems::Asked, Some(4)), [6, 9, 12, 1]);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(items(AnsweredItems::Asked, None), [1, 2]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The experiment file: methods × devices × skews × seeds, typed and checked before anything runs.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,9 @@ impl Default for TraceSource {
 pub struct SynthSource {
     /// Prompt lengths of the items to draw from.
     pub items: PathBuf,
+    /// Of each dataset, the most items to draw from, the file's first; absent: all.
+    #[serde(default)]
+    pub items_per_dataset: Option<NonZeroU32>,
     /// Skews α of the SLO levels.
     pub alphas: Vec<f64>,
     /// Requests per trace.

@@ -65,10 +65,16 @@ impl PromptLengths {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn of_table(dir: &Path, compressor: &str) -> Result<Self> {
-        if !dir.join(format!("{compressor}.tokens.csv")).exists() {
+        if !Self::is_there(dir, compressor) {
             return Ok(Self::default());
         }
         Self::load(dir, compressor)
+    }
+
+    /// Whether `<dir>/<compressor>.tokens.csv` is there.
+    #[must_use]
+    pub fn is_there(dir: &Path, compressor: &str) -> bool {
+        dir.join(format!("{compressor}.tokens.csv")).exists()
     }
 
     /// The same with what `<dir>/<compressor>.asked.tokens.csv` has of further items, those that were
@@ -77,13 +83,11 @@ impl PromptLengths {
     /// # Errors
     /// As [`load`](Self::load), of either file, or if neither is there.
     pub fn load_asked(dir: &Path, compressor: &str) -> Result<Self> {
-        let mut lengths = Self::of_table(dir, &asked(compressor))?;
-        let measured_whole = if lengths == Self::default() {
-            Self::load(dir, compressor)?
-        } else {
-            Self::of_table(dir, compressor)?
-        };
-        for (dataset, item, tokens) in measured_whole.iter() {
+        if !Self::is_there(dir, &asked(compressor)) {
+            return Self::load(dir, compressor);
+        }
+        let mut lengths = Self::load(dir, &asked(compressor))?;
+        for (dataset, item, tokens) in Self::of_table(dir, compressor)?.iter() {
             lengths.insert(dataset, item, *tokens);
         }
         Ok(lengths)
