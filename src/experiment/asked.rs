@@ -16,9 +16,9 @@ use crate::executor::Executor;
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
 use crate::policy::{Annotations, Scene, ServiceView};
-use crate::request::{Request, RequestView};
+use crate::request::{AppId, DatasetId, Request, RequestView};
 use crate::sim::{self, OutcomeSink, ServiceOptions};
-use crate::trace::{ItemPool, PooledItem, Trace};
+use crate::trace::{ItemPool, PooledItem, Trace, index_of};
 use crate::units::{Level, Ratio, SimTime};
 
 /// Plans of each item, by dataset and item.
@@ -115,26 +115,32 @@ fn after_any_level(scene: &Scene, trace: &Trace) -> Result<Plans> {
     Ok(open.plans)
 }
 
-/// A trace of every different request of `traces`, which are of the same datasets and apps, and of those
-/// that apps would make of the other items of `pools`.
+/// A trace of every different request of `traces`, and of those that apps would make of the other items
+/// of `pools`.
 fn each_once(traces: &[&Trace], pools: &[ItemPool]) -> Trace {
     let mut once = BTreeMap::new();
     let mut like = BTreeMap::new();
     for (trace, request) in traces.iter().flat_map(|t| t.requests.iter().map(move |r| (*t, r))) {
-        let Request { dataset, item, app, .. } = *request;
-        once.entry((dataset, item, app)).or_insert(*request);
-        like.entry((dataset, app)).or_insert((&trace.datasets[usize::from(dataset.0)], *request));
+        let dataset = trace.datasets[usize::from(request.dataset.0)].as_str();
+        let app = trace.apps[usize::from(request.app.0)].as_str();
+        once.entry((dataset, app, request.item)).or_insert(*request);
+        like.entry((dataset, app)).or_insert(*request);
     }
-    for ((dataset, app), (name, request)) in like {
-        let pool = pools.iter().filter(|pool| pool.dataset == *name).flat_map(|pool| &pool.items);
+    for ((dataset, app), request) in like {
+        let pool = pools.iter().filter(|pool| pool.dataset == dataset).flat_map(|pool| &pool.items);
         for &PooledItem { item, prompt_tokens } in pool {
             let request = Request { item, prompt_tokens, ..request };
-            once.entry((dataset, item, app)).or_insert(request);
+            once.entry((dataset, app, item)).or_insert(request);
         }
     }
-    let numbered = (0..).zip(once.into_values());
-    let requests = numbered.map(|(id, request)| Request { id, ..request }).collect();
-    traces.first().map_or_else(Trace::default, |first| Trace { requests, ..(*first).clone() })
+    // Traces number datasets and apps each in their own order.
+    let mut trace = Trace::default();
+    for (id, ((dataset, app, _), request)) in (0..).zip(once) {
+        let dataset = DatasetId(index_of(&mut trace.datasets, dataset).expect("as in a trace"));
+        let app = AppId(index_of(&mut trace.apps, app).expect("as in a trace"));
+        trace.requests.push(Request { id, dataset, app, ..request });
+    }
+    trace
 }
 
 /// The cost model's times; answers that are missing stay open and are noted.
