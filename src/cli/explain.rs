@@ -187,11 +187,25 @@ fn came_of_it(explained: &Explanation) -> String {
         Source::Stored => "as stored",
     };
     let good = |one: &&Alternative| one.in_time && one.correct == Some(true);
-    let oracle = alternatives.oracle.map_or(
-        "no candidate that was predicted in time answers rightly; it would choose as elastic-profile"
-            .to_owned(),
-        |plan| format!("{}: predicted in time, and right", shown(plan)),
-    );
+    let all_are_known = alternatives.candidates.iter().all(|one| one.correct.is_some());
+    let oracle = match alternatives.oracle {
+        Some(plan) => format!("{}: predicted in time, and right", shown(plan)),
+        None if all_are_known => {
+            "no candidate that was predicted in time answers rightly; it would \
+                                  choose as elastic-profile"
+                .to_owned()
+        }
+        None => NOT_KNOWN.to_owned(),
+    };
+    let hindsight = if all_are_known {
+        format!(
+            "{} of {} candidates answer rightly in time, the wait included",
+            alternatives.candidates.iter().filter(good).count(),
+            alternatives.candidates.len()
+        )
+    } else {
+        NOT_KNOWN.to_owned()
+    };
     let lines = [
         format!("chosen     {}{aside}", shown(*choice)),
         format!(
@@ -210,14 +224,13 @@ fn came_of_it(explained: &Explanation) -> String {
             happened.e2e_ms
         ),
         format!("oracle     {oracle}"),
-        format!(
-            "hindsight  {} of {} candidates answer rightly in time, the wait included",
-            alternatives.candidates.iter().filter(good).count(),
-            alternatives.candidates.len()
-        ),
+        format!("hindsight  {hindsight}"),
     ];
     lines.join("\n")
 }
+
+/// What is said of all candidates where answers to some are missing.
+const NOT_KNOWN: &str = "not known: answers to some candidates were not measured";
 
 fn shown(Plan { level, prompt_ratio }: Plan) -> String {
     format!("⟨level {level}, prompt {prompt_ratio}⟩")

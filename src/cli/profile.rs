@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pliant::elastify::elastic_model::ElasticModel;
 use pliant::engine::{EngineOptions, WeightLayout};
 use pliant::origin;
-use pliant::profile::Memory;
+use pliant::profile::{Memory, is_asked};
 use pliant::profiler::adapters::{self, AdapterPlan};
 use pliant::profiler::device::{self, DevicePlan};
 use pliant::profiler::layouts;
@@ -252,6 +252,11 @@ fn levels(percents: &[u16], model: &ElasticModel) -> Result<Vec<Level>> {
 }
 
 fn quality(args: QualityArgs) -> Result<()> {
+    if let Some(table) = args.table.as_ref().filter(|table| is_asked(table)) {
+        return Err(Error::new("argument --table", "is of answers that were asked for")
+            .found(table)
+            .allowed("another name; `pliant profile asked` writes this one"));
+    }
     let ratios = ratios(&args.ratios)?;
     let mut model = args.engine.open(&args.family, EngineOptions::default())?;
     let base_model = model.identity().base_model;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use pliant::engine::EngineOptions;
 use pliant::experiment::{Experiment, Unanswered, unanswered};
 use pliant::origin;
-use pliant::profile::asked;
+use pliant::profile::{QualityManifest, asked};
 use pliant::profiler::asked::measure_lengths;
-use pliant::profiler::quality::{QualityPlan, QualityProgress};
-use pliant::profiler::quality_run::{self, QualityRun};
+use pliant::profiler::asked_run::{self, AskedRun};
+use pliant::profiler::quality::QualityProgress;
 use pliant::prompt::{Compressor, Dataset};
 use pliant::{Error, Result};
 
@@ -98,11 +98,19 @@ pub fn asked_answers(args: &AskedArgs) -> Result<()> {
         let answers: usize = lacking.plans.values().map(std::collections::BTreeSet::len).sum();
         let items = lacking.plans.len();
         print_line(format!("{}: {answers} answers of {items} items missing", lacking.table))?;
-        if answers > 0 && !args.dry_run {
+        if (answers > 0 || is_broken_off(&experiment, lacking)?) && !args.dry_run {
             fill(args, &experiment, lacking)?;
         }
     }
     Ok(())
+}
+
+/// Whether the manifest of what was asked for was left unfinished.
+fn is_broken_off(experiment: &Experiment, lacking: &Unanswered) -> Result<bool> {
+    let folder = experiment.spec.quality.join(&lacking.base_model);
+    let table = asked(&lacking.table);
+    let is_there = QualityManifest::path(&folder, &table).exists();
+    Ok(is_there && !QualityManifest::load(&folder, &table)?.complete)
 }
 
 fn fill(args: &AskedArgs, experiment: &Experiment, lacking: &Unanswered) -> Result<()> {
@@ -113,35 +121,22 @@ fn fill(args: &AskedArgs, experiment: &Experiment, lacking: &Unanswered) -> Resu
             .found(&lacking.base_model)
             .allowed(base_model));
     }
-    let mut datasets: Vec<String> = lacking.plans.keys().map(|(name, _)| name.clone()).collect();
-    datasets.dedup();
     let uncut = || Compressor::Structured.name().to_owned();
     let compressor = lacking.compressor.clone().unwrap_or_else(uncut);
     let compressor = by_name::<Compressor>(&compressor)
         .map_err(|problem| Error::new(lacking.table.clone(), problem))?;
-    let run = QualityRun {
-        folder: experiment.spec.quality.join(&base_model),
-        base_model,
-        family: lacking.family.clone(),
-        datasets,
+    let run = AskedRun {
         data: args.data.paths(),
-        plan: QualityPlan {
-            table: asked(&lacking.table),
-            levels: Vec::new(),
-            ratios: Vec::new(),
-            compressor,
-            items: 0,
-            seed: 1,
-        },
+        folder: experiment.spec.quality.join(&base_model),
+        compressor,
         command: origin::command(),
     };
     let bar = bar("{prefix} {bar:30} {pos}/{len} rows, {eta} left");
-    let rows =
-        quality_run::measure_asked(&mut model, &run, lacking, &mut |progress: QualityProgress| {
-            bar.set_length(progress.planned as u64);
-            bar.set_prefix(format!("{} at {}", progress.dataset, progress.level));
-            bar.set_position(progress.done as u64);
-        })?;
+    let rows = asked_run::measure(&mut model, &run, lacking, &mut |progress: QualityProgress| {
+        bar.set_length(progress.planned as u64);
+        bar.set_prefix(format!("{} at {}", progress.dataset, progress.level));
+        bar.set_position(progress.done as u64);
+    })?;
     bar.finish_and_clear();
-    print_line(format!("{}: {rows} rows written", run.plan.table))
+    print_line(format!("{}: {rows} rows written", asked(&lacking.table)))
 }

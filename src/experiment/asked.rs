@@ -5,6 +5,7 @@
 //! requests before: each item is also asked after every level that the method chooses for any, so
 //! that other seeds, skews and rates over the same items ask for nothing else.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
@@ -15,11 +16,11 @@ use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
-use crate::policy::{Annotations, Scene, ServiceView};
+use crate::policy::{Annotations, MethodSpec, Scene, ServiceView};
 use crate::request::{AppId, DatasetId, Request, RequestView};
 use crate::sim::{self, OutcomeSink, ServiceOptions};
 use crate::trace::{ItemPool, PooledItem, Trace, index_of};
-use crate::units::{Level, Ratio, SimTime};
+use crate::units::{Level, Ratio};
 
 /// Plans of each item, by dataset and item.
 type Plans = BTreeMap<(String, u32), BTreeSet<(Level, Ratio)>>;
@@ -60,13 +61,20 @@ pub fn unanswered(experiment: &Experiment) -> Result<Vec<Unanswered>> {
     let mut found: Vec<Result<Plans>> = runs.clone().into_par_iter().map(replay).collect();
     let traces: Vec<&Trace> = runs.iter().map(|&(cell, nth)| grid.trace(cell, nth)).collect();
     let once = each_once(&traces, grid.pools());
-    let cells: Vec<&Cell> = grid.cells.iter().collect();
+    // What a scene is asked does not depend on the skew.
+    let of_first_skew =
+        |cell: &&Cell| cell.label.alpha.total_cmp(&grid.cells[0].label.alpha).is_eq();
+    let cells: Vec<&Cell> = grid.cells.iter().filter(of_first_skew).collect();
     found.par_extend(cells.par_iter().map(|cell| after_any_level(&cell.scene, &once)));
     let mut tables = BTreeMap::new();
     for (cell, plans) in runs.iter().map(|run| run.0).chain(cells).zip(found) {
         let label =
             (cell.label.base_model.clone(), cell.scene.method().quality_family().to_owned());
-        let table = tables.entry(label).or_insert_with(|| empty(cell));
+        let table = match tables.entry(label) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(empty(cell)?),
+        };
+        check_compressor(cell, table)?;
         for (item, plans) in plans? {
             table.plans.entry(item).or_default().extend(plans);
         }
@@ -74,17 +82,44 @@ pub fn unanswered(experiment: &Experiment) -> Result<Vec<Unanswered>> {
     Ok(tables.into_values().collect())
 }
 
-fn empty(cell: &Cell) -> Unanswered {
+fn empty(cell: &Cell) -> Result<Unanswered> {
     let method = cell.scene.method();
-    let made = cell.scene.answers().manifest();
-    let family = made.map_or(&method.family, |made| &made.family);
-    Unanswered {
-        base_model: cell.label.base_model.clone(),
-        table: method.quality_family().to_owned(),
-        family: family.clone(),
-        compressor: made.map(|made| made.compressor.clone()).or(method.compressor.clone()),
-        plans: Plans::new(),
+    let table = method.quality_family();
+    let (family, compressor) = match cell.scene.answers().manifest() {
+        Some(made) => (made.family.clone(), Some(made.compressor.clone())),
+        // Families may answer as others do; a table that is named after its family is its own.
+        None if is_named_after(table, method) => (method.family.clone(), method.compressor.clone()),
+        None => {
+            return Err(Error::new(format!("quality table {table}"), "is of an unknown family")
+                .at(format!("method {}", method.name))
+                .found("no manifest of the table, and another name than the method's family")
+                .allowed(
+                    "a table begun by `pliant profile quality`, or called FAMILY-COMPRESSOR",
+                ));
+        }
+    };
+    let (base_model, plans) = (cell.label.base_model.clone(), Plans::new());
+    Ok(Unanswered { base_model, table: table.to_owned(), family, compressor, plans })
+}
+
+fn is_named_after(table: &str, method: &MethodSpec) -> bool {
+    match (table.strip_prefix(&*method.family), &method.compressor) {
+        (Some(""), None) => true,
+        (Some(rest), Some(compressor)) => rest.strip_prefix('-') == Some(compressor),
+        _ => false,
     }
+}
+
+/// Refuses a method whose prompts are cut otherwise than those of its table.
+fn check_compressor(cell: &Cell, table: &Unanswered) -> Result<()> {
+    let method = cell.scene.method();
+    if method.compressor.is_none() || method.compressor == table.compressor {
+        return Ok(());
+    }
+    Err(Error::new(format!("method {}", method.name), "another compressor than its table's")
+        .at("key \"compressor\"")
+        .found(method.compressor.as_deref().unwrap_or_default())
+        .allowed(format!("{:?}, as in quality table {}", table.compressor, table.table)))
 }
 
 /// What one replay asks for in vain.
@@ -103,9 +138,10 @@ fn after_any_level(scene: &Scene, trace: &Trace) -> Result<Plans> {
     let (bounds, mut policy) = (scene.bounds(trace)?, scene.policy(trace, 0)?);
     let (mut before, mut next) = (BTreeSet::new(), vec![None]);
     while let Some(resident) = next.pop() {
-        let service = ServiceView { now: SimTime::ZERO, resident, queued: 0 };
         for (request, &bounds) in trace.requests.iter().zip(&bounds) {
+            let service = ServiceView { now: request.arrival, resident, queued: 0 };
             let plan = policy.plan(RequestView::new(request, bounds), service);
+            policy.settle()?;
             open.execute(request, &plan)?;
             if before.insert(plan.level) {
                 next.push(Some(plan.level));
@@ -169,7 +205,7 @@ impl Executor for Open<'_> {
         if execution.correct.is_none() {
             let dataset = self.trace.datasets[usize::from(request.dataset.0)].clone();
             let plans = self.plans.entry((dataset, request.item)).or_default();
-            plans.insert(self.scene.place(&candidate));
+            plans.insert(self.scene.table_cell(&candidate));
         }
         self.resident = Some(plan.level);
         Ok(execution)

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::metrics::CellLabel;
 use crate::policy::{MethodSpec, Replayed, Scene};
 use crate::profile::{DeviceProfile, Items};
-use crate::trace::{APPS, ItemPool, StandIn, SynthSpec, Trace, stand_ins, synthesize};
+use crate::trace::{APPS, ItemPool, PooledItem, StandIn, SynthSpec, Trace, stand_ins, synthesize};
 use crate::units::Ratio;
 
 const MS_PER_HOUR: f64 = 3.6e6;
@@ -80,7 +80,11 @@ impl Grid {
                 (vec![vec![trace]], Vec::new())
             }
             TraceSource::Synth(synth) => {
-                let pools = answered(measured(at_hand, &stages, &mut notes), &stages)?;
+                let pools = measured(at_hand, &stages, &mut notes);
+                let pools = match spec.answers {
+                    AnsweredItems::Whole => answered(pools, &stages)?,
+                    AnsweredItems::Asked => decided(pools, &stages)?,
+                };
                 notes.extend(stand_ins(&pools).iter().map(StandIn::to_string));
                 (synthesized(synth, &seeds, &pools)?, pools)
             }
@@ -244,6 +248,25 @@ fn answered(mut pools: Vec<ItemPool>, stages: &[Stage<'_>]) -> Result<Vec<ItemPo
                 .at(format!("dataset {dataset}"))
                 .found(format!("{had} items to replay"))
                 .allowed("quality tables with whole rows in common"));
+        }
+    }
+    Ok(pools)
+}
+
+/// Refuses items that the decision-head of a method was not asked about: what is not measured may be
+/// measured when it is asked for, but nobody knows yet what that is.
+fn decided(pools: Vec<ItemPool>, stages: &[Stage<'_>]) -> Result<Vec<ItemPool>> {
+    for ItemPool { dataset, items } in &pools {
+        for stage in stages {
+            let undecided = |item: &&PooledItem| !stage.scene.knows(dataset, item.item);
+            if let Some(PooledItem { item, .. }) = items.iter().find(undecided) {
+                let method = stage.scene.method();
+                let decisions = method.policy.decisions().unwrap_or_default();
+                return Err(Error::new(format!("decisions {decisions}"), "lack an item")
+                    .at(format!("method {}", method.name))
+                    .found(format!("{dataset} item {item}"))
+                    .allowed("items that `pliant elastify tlm decide` was run for"));
+            }
         }
     }
     Ok(pools)

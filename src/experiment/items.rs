@@ -1,7 +1,7 @@
 //! Which items a trace may draw.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::spec::AnsweredItems;
 use crate::error::{Error, Result};
@@ -11,6 +11,12 @@ use crate::units::Ratio;
 
 /// The ending of a file of prompt lengths, after the compressor's name.
 const ENDING: &str = ".tokens.csv";
+
+/// The file of further items' lengths beside the file `path`, `<compressor>.tokens.csv`.
+pub(super) fn further_items(path: &Path) -> Option<PathBuf> {
+    let compressor = path.file_name()?.to_str()?.strip_suffix(ENDING)?;
+    Some(path.with_file_name(format!("{}{ENDING}", asked(compressor))))
+}
 
 /// The items of the [`Split::Replay`] half in the prompt-length file `path`, by dataset, with the
 /// lengths of their full prompts.
@@ -49,7 +55,10 @@ pub(super) fn pools(
     let mut pools = BTreeMap::<&str, Vec<PooledItem>>::new();
     for (dataset, item, tokens) in files.iter().flat_map(PromptLengths::iter) {
         let pool = pools.entry(dataset).or_default();
-        if Split::of(dataset, item) == Split::Replay && most.is_none_or(|most| pool.len() < most) {
+        // An item may have been measured whole after it was asked for.
+        let is_new = pool.iter().all(|pooled| pooled.item != item);
+        let has_room = most.is_none_or(|most| pool.len() < most);
+        if Split::of(dataset, item) == Split::Replay && is_new && has_room {
             pool.push(PooledItem { item, prompt_tokens: tokens[whole] });
         }
     }
@@ -84,7 +93,7 @@ mod tests {
         for item in [6, 9, 12] {
             lengths.insert("sciq", item, [10; 10]);
         }
-        for item in [0, 1, 2] {
+        for item in [0, 1, 2, 6] {
             further.insert("sciq", item, [20; 10]);
         }
         lengths.save(folder.path(), "structured").unwrap();
@@ -98,7 +107,7 @@ mod tests {
         assert_eq!(items(AnsweredItems::Asked, None), [6, 9, 12, 1, 2], "0 is an estimate item");
         assert_eq!(items(AnsweredItems::Asked, Some(4)), [6, 9, 12, 1]);
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(items(AnsweredItems::Asked, None), [1, 2]);
+        assert_eq!(items(AnsweredItems::Asked, None), [1, 2, 6]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::items::further_items;
 use super::spec::{AnsweredItems, DeviceSpec, Experiment, ExperimentSpec, TraceSource};
 use crate::digest::sha256_file;
 use crate::error::{Error, Result};
@@ -30,6 +31,9 @@ pub struct Manifest {
     pub(super) first_seed: u64,
     seeds: u32,
     split: String,
+    /// Which items are replayed; absent: those with answers to every plan.
+    #[serde(default, skip_serializing_if = "AnsweredItems::is_whole")]
+    answers: AnsweredItems,
     /// What a reader should know of the traces, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
@@ -74,6 +78,7 @@ impl Manifest {
             first_seed: experiment.spec.first_seed,
             seeds: experiment.spec.seeds,
             split: Split::RULE.to_owned(),
+            answers: experiment.spec.answers,
             notes,
             service: experiment.spec.service,
             runtime,
@@ -110,7 +115,7 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
         TraceSource::Synth(source) => {
             files.insert(source.items.clone());
             if spec.answers == AnsweredItems::Asked {
-                files.insert(asked_lengths(&source.items));
+                files.extend(further_items(&source.items));
             }
         }
         TraceSource::File(source) => _ = files.insert(source.path.clone()),
@@ -156,13 +161,6 @@ pub(crate) fn answer_files(
     files
 }
 
-/// The file of further lengths beside the file `lengths`, `<compressor>.tokens.csv`.
-fn asked_lengths(lengths: &Path) -> PathBuf {
-    let name = lengths.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let compressor = name.split('.').next().unwrap_or_default();
-    lengths.with_file_name(format!("{}.tokens.csv", asked(compressor)))
-}
-
 /// Latencies of the reference family for each device, accuracies of each quality table.
 fn figures(experiment: &Experiment) -> FigureInputs {
     let spec = &experiment.spec;
@@ -184,7 +182,9 @@ fn figures(experiment: &Experiment) -> FigureInputs {
                 folder: spec.quality.join(&device.base_model),
                 table: method.quality_family().to_owned(),
             };
-            if !figures.quality.contains(&quality) {
+            // A table may consist of what was asked for, which no figure shows.
+            let is_there = quality.folder.join(format!("{}.csv", quality.table)).exists();
+            if is_there && !figures.quality.contains(&quality) {
                 figures.quality.push(quality);
             }
         }

@@ -102,6 +102,12 @@ pub enum AnsweredItems {
     Asked,
 }
 
+impl AnsweredItems {
+    pub(super) fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
+}
+
 /// Where traces come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -126,7 +132,7 @@ impl Default for TraceSource {
 pub struct SynthSource {
     /// Prompt lengths of the items to draw from.
     pub items: PathBuf,
-    /// Of each dataset, the most items to draw from, the file's first; absent: all.
+    /// Of each dataset, the most items of the replay half to draw from, the file's first; absent: all.
     #[serde(default)]
     pub items_per_dataset: Option<NonZeroU32>,
     /// Skews α of the SLO levels.
@@ -273,6 +279,12 @@ impl Experiment {
         {
             let error = self.wrong("time_scale", "out of range").found(file.time_scale);
             return Err(error.allowed("a number above 0"));
+        }
+        if let (TraceSource::File(file), AnsweredItems::Asked) = (&spec.trace, spec.answers) {
+            return Err(self
+                .wrong("answers", "items of a trace file are replayed whole")
+                .found(format!("\"asked\" and the trace {}", file.path.display()))
+                .allowed("\"whole\", or a synthesised trace"));
         }
         let whole = |method: &MethodSpec| method.whole_prompt;
         if let Some(pair) = spec.methods.windows(2).find(|pair| whole(&pair[0]) != whole(&pair[1]))

@@ -102,10 +102,12 @@ impl Scene {
             }
         };
         let candidates = self.candidates().iter().map(&mut alternative).collect();
+        // Among the few answers that were asked for, the best is no bound on anything.
+        let all_are_known = !self.is_asked();
         Alternatives {
             candidates,
-            oracle: lightest_right(&forecaster, facts, resident, seen),
-            hindsight: hindsight.map(|(_, plan)| plan),
+            oracle: lightest_right(&forecaster, facts, resident, seen).filter(|_| all_are_known),
+            hindsight: hindsight.map(|(_, plan)| plan).filter(|_| all_are_known),
             head_plan: self.head_plan(request, facts),
         }
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::external::ExternalSpec;
 use super::size_rule::{Departure, Reading, SizeSpec, is_default};
 use crate::error::{Error, Result};
+use crate::profile::is_asked;
 use crate::units::{PROMPT_RATIOS, Ratio};
 
 /// One method of a comparison, as an experiment file states it.
@@ -98,12 +99,20 @@ impl MethodSpec {
     /// Refuses a method that contradicts itself.
     ///
     /// # Errors
-    /// If the policy never cuts a prompt but a compressor is named, prompts are shortened to no
+    /// If its table is one of answers that were asked for, the policy never cuts a prompt but a compressor is named, prompts are shortened to no
     /// ratio of the study's ten or for a decision-head that read them whole, it counts layers without
     /// knowing how many there are, or a program is none.
     pub fn check(&self) -> Result<()> {
         if let PolicySpec::External(external) = &self.policy {
             external.check(&self.name)?;
+        }
+        if is_asked(self.quality_family()) {
+            return Err(Error::new(format!("method {}", self.name), "no table of its own")
+                .at("key \"quality_family\"")
+                .found(self.quality_family())
+                .allowed(
+                    "the table that it stands beside, in an experiment with answers = \"asked\"",
+                ));
         }
         if let Some(size) = self.policy.size() {
             size.check(&self.name, self.policy.departure())?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use inputs::Replayed;
-use inputs::{by_row, check_manifest, load_decisions};
+use inputs::{Answers, by_row, check_manifest, load_decisions};
 
 use super::Policy;
 use super::costs::{Candidate, Costs, Forecast, Surroundings, decode_context};
@@ -41,12 +41,6 @@ use crate::units::{Level, PROMPT_RATIOS, Ratio};
 #[derive(Debug, Clone)]
 pub struct Scene(Arc<Inner>);
 
-/// Answers, and whether some may be missing.
-struct Answers {
-    table: QualityTable,
-    asked: bool,
-}
-
 #[derive(Debug)]
 struct Inner {
     method: MethodSpec,
@@ -69,10 +63,11 @@ impl Scene {
     /// `<quality_root>/<base_model>/` for `method`; `counted` says which API calls are right.
     ///
     /// The two models differ where a device's latencies are known for another model than the one
-    /// whose answers were measured; prompt lengths are then counted in `base_model`'s tokens.
+    /// whose answers were measured; prompt lengths are then counted in `base_model`'s tokens. Items
+    /// that may be `replayed` have rows, lengths and decisions.
     ///
     /// # Errors
-    /// If the method contradicts itself, the device lacks the family or the reference family of
+    /// If the method contradicts itself or looks at answers that may be missing, the device lacks the family or the reference family of
     /// `latency_of`, a file is missing or wrong, the table is of another model or compressor than
     /// asked for, or latencies and answers share no level 100 %.
     pub fn new(
@@ -86,15 +81,15 @@ impl Scene {
     ) -> Result<Self> {
         method.check()?;
         let dir = quality_root.join(base_model);
-        let table = replayed.table(&dir, device.family(latency_of, &method.family)?, method)?;
-        let table = table.counting(counted);
-        check_manifest(&dir, base_model, method, &table)?;
+        let family = device.family(latency_of, &method.family)?;
+        let Answers { table, asked } = replayed.answers(&dir, family, method)?;
+        let answers = Answers { table: table.counting(counted), asked };
+        check_manifest(&dir, base_model, method, &answers.table)?;
         let lengths = method.compressor.as_ref();
         let lengths = lengths.map(|name| replayed.lengths(&dir, name)).transpose()?;
         let decisions = method.policy.decisions();
         let decisions =
             decisions.map(|name| load_decisions(&dir, name, method, device)).transpose()?;
-        let answers = Answers { table, asked: replayed.is_asked() };
         let lengths = lengths.as_ref();
         Self::join(device, latency_of, answers, lengths, decisions.as_ref(), method)
     }
@@ -191,15 +186,15 @@ impl Scene {
         self.0.head_sha256.as_deref()
     }
 
-    /// Whether the item may be replayed: it has all answers that its dataset's items have, unless
-    /// those [asked for](Replayed::Asked) do, and a decision where the method needs one.
+    /// Whether the item may be replayed: it has all answers that its dataset's items have, or is one of
+    /// [those that need not](Replayed::Asked), and it has a decision where the method needs one.
     #[must_use]
     pub fn knows(&self, dataset: &str, item: u32) -> bool {
         let row = self.0.table.row(dataset, item);
-        row.is_some_and(|row| self.may_lack_answers(row) && self.is_decided(row))
+        row.is_some_and(|row| self.may_be_replayed(row) && self.is_decided(row))
     }
 
-    fn may_lack_answers(&self, row: RowId) -> bool {
+    fn may_be_replayed(&self, row: RowId) -> bool {
         self.0.asked || self.0.table.is_whole(row)
     }
 
@@ -375,7 +370,7 @@ impl Scene {
                 .found("an item that expected accuracies are estimated on")
                 .allowed("items of the replay half only"));
         }
-        if !self.may_lack_answers(row) {
+        if !self.may_be_replayed(row) {
             return Err(wrong("item without all answers")
                 .found("plans that were measured on other items of the dataset only")
                 .allowed(format!("items with a whole row in the quality table {table}")));
@@ -441,7 +436,7 @@ impl Scene {
 
     /// Level and prompt ratio that `candidate`'s answer stands under in the quality table.
     #[must_use]
-    pub fn place(&self, candidate: &Candidate) -> (Level, Ratio) {
+    pub fn table_cell(&self, candidate: &Candidate) -> (Level, Ratio) {
         (candidate.plan.level, PROMPT_RATIOS[candidate.ratio])
     }
 

@@ -49,7 +49,8 @@ pub struct QualityManifest {
     /// Runs before that one which left rows in the table, first to last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_runs: Vec<MeasuringRun>,
-    /// Whether every planned row is there; a partial table is usable and reports say so.
+    /// Whether every planned row is there; a partial table is usable and reports say so. Of answers that
+    /// were asked for: whether the last run finished.
     pub complete: bool,
     /// Items per dataset.
     pub datasets: BTreeMap<String, DatasetCount>,
@@ -114,23 +115,7 @@ impl QualityManifest {
     /// If the rows are of other weights, another ladder, or prompts cut or scored otherwise: they
     /// cannot stand in one table with this run's.
     pub fn continue_from(&mut self, earlier: Self, path: &Path) -> Result<()> {
-        let elastic = |manifest: &Self| manifest.elastic_sha256.clone().unwrap_or_default();
-        for (key, old, new) in [
-            ("base_model", &earlier.base_model, &self.base_model),
-            ("family", &earlier.family, &self.family),
-            ("model_sha256", &earlier.model_sha256, &self.model_sha256),
-            ("elastic_sha256", &elastic(&earlier), &elastic(self)),
-            ("compressor", &earlier.compressor, &self.compressor),
-            ("shots", &earlier.shots.to_string(), &self.shots.to_string()),
-            ("scorer", &earlier.scorer, &self.scorer),
-        ] {
-            if old != new {
-                return Err(Error::file(path, "rows of another measurement are there already")
-                    .at(format!("key \"{key}\""))
-                    .found(old)
-                    .allowed(format!("{new}, or a table of another name")));
-            }
-        }
+        self.check_alike(&earlier, path)?;
         for (name, count) in earlier.datasets {
             let kept = self.datasets.entry(name).or_insert(count);
             kept.estimate = kept.estimate.max(count.estimate);
@@ -144,6 +129,32 @@ impl QualityManifest {
         let Self { command, date, commit, mut earlier_runs, .. } = earlier;
         earlier_runs.push(MeasuringRun { command, date, commit });
         self.earlier_runs = without_repeats(earlier_runs);
+        Ok(())
+    }
+
+    /// Refuses to stand beside the rows of `earlier`, the manifest in the file `path`, unless both were
+    /// measured alike.
+    ///
+    /// # Errors
+    /// If the rows are of other weights, another ladder, or prompts cut or scored otherwise.
+    pub fn check_alike(&self, earlier: &Self, path: &Path) -> Result<()> {
+        let elastic = |manifest: &Self| manifest.elastic_sha256.clone().unwrap_or_default();
+        for (key, old, new) in [
+            ("base_model", &earlier.base_model, &self.base_model),
+            ("family", &earlier.family, &self.family),
+            ("model_sha256", &earlier.model_sha256, &self.model_sha256),
+            ("elastic_sha256", &elastic(earlier), &elastic(self)),
+            ("compressor", &earlier.compressor, &self.compressor),
+            ("shots", &earlier.shots.to_string(), &self.shots.to_string()),
+            ("scorer", &earlier.scorer, &self.scorer),
+        ] {
+            if old != new {
+                return Err(Error::file(path, "rows of another measurement are there already")
+                    .at(format!("key \"{key}\""))
+                    .found(old)
+                    .allowed(format!("{new}, or a table of another name")));
+            }
+        }
         Ok(())
     }
 

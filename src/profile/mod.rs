@@ -36,7 +36,7 @@ pub use latency_log::{LatencyLog, LatencySample, Phase, read_latency_samples};
 pub use lengths::{ItemLengths, PromptLengths};
 pub use manifest::{DatasetCount, MeasuringRun, QualityManifest};
 pub use provenance::Provenance;
-pub use quality::{Cell, Counted, Items, QualityTable, RowId, TOP, asked};
+pub use quality::{Cell, Counted, Items, QualityTable, RowId, TOP, asked, is_asked};
 pub use quality_log::QualityLog;
 pub use split::Split;
 pub use tlm_latency::TlmLatency;

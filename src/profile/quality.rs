@@ -3,7 +3,7 @@
 mod asked;
 mod stored;
 
-pub use asked::asked;
+pub use asked::{asked, is_asked};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -245,7 +245,7 @@ impl QualityTable {
         (row.index() * self.levels.len() + level) * RATIOS + ratio
     }
 
-    /// Levels with at least one row, rising.
+    /// Levels with at least one row, or that were asked for, rising.
     #[must_use]
     pub fn levels(&self) -> &[Level] {
         &self.levels

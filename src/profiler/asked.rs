@@ -7,13 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::prompted::{Cutter, Prompted, score_batch};
-use super::quality::{BATCH_ITEMS, QualityProgress};
+use super::quality::{BATCH_ITEMS, QualityProgress, too_few};
 use crate::elastify::elastic_model::ElasticModel;
 use crate::error::{Error, Result};
 use crate::experiment::Unanswered;
 use crate::profile::{PromptLengths, QualityLog, Split, asked};
 use crate::prompt::{Compressor, Dataset, Item};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
+
+/// Seed of the random compressor: that of whole rows by default.
+const SEED: u64 = 1;
 
 /// Measures how long the prompts of the replay half of the first `items` items of each dataset are
 /// under `compressor`, and writes those that `<compressor>.tokens.csv` lacks to
@@ -32,27 +35,28 @@ pub fn measure_lengths(
     let name = asked(compressor.name());
     let known = PromptLengths::of_table(folder, compressor.name())?;
     let mut lengths = PromptLengths::of_table(folder, &name)?;
-    let mut cutter = Cutter::open(model, compressor, 1)?;
-    let mut lacking = Vec::new();
+    let mut cutter = Cutter::open(model, compressor, SEED)?;
+    let mut lacking = Vec::with_capacity(datasets.len());
     for dataset in datasets {
-        let first = dataset.items.get(..items).ok_or_else(|| {
-            Error::new(dataset.name.clone(), "too few items")
-                .found(items)
-                .allowed(format!("up to {}", dataset.items.len()))
-        })?;
+        let first = dataset.items.get(..items).ok_or_else(|| too_few(dataset, items))?;
         let is_new = |item: &&Item| {
             let of = |lengths: &PromptLengths| lengths.of(&dataset.name, item.id).is_none();
             Split::of(&dataset.name, item.id) == Split::Replay && of(&known) && of(&lengths)
         };
-        lacking.extend(first.iter().filter(is_new).map(|item| (dataset, item)));
+        lacking.push((dataset, first.iter().filter(is_new).collect::<Vec<_>>()));
     }
-    for (done, &(dataset, item)) in lacking.iter().enumerate() {
-        let prompted = cutter.cut(model, dataset, item, &PROMPT_RATIOS)?;
-        lengths.insert(&dataset.name, item.id, prompted.lengths());
-        report(done + 1, lacking.len());
+    let planned = lacking.iter().map(|(_, items)| items.len()).sum();
+    let mut done = 0;
+    for (dataset, items) in lacking {
+        for item in items {
+            let prompted = cutter.cut(model, dataset, item, &PROMPT_RATIOS)?;
+            lengths.insert(&dataset.name, item.id, prompted.lengths());
+            done += 1;
+            report(done, planned);
+        }
+        lengths.save(folder, &name)?;
     }
-    lengths.save(folder, &name)?;
-    Ok(lacking.len())
+    Ok(done)
 }
 
 /// An item and the plans of it that are to be answered.
@@ -78,7 +82,9 @@ pub fn measure(
     let wanted = wanted(model, datasets, unanswered, compressor)?;
     let mut log = QualityLog::open_asked(folder, &asked(&unanswered.table))?;
     let levels: BTreeSet<Level> = wanted.iter().flat_map(|w| w.plans.iter().map(|p| p.0)).collect();
-    let planned = levels.iter().map(|&level| at_level(&wanted, level).len()).sum();
+    let rows =
+        |wanted: &Wanted<'_>| wanted.plans.iter().map(|p| p.0).collect::<BTreeSet<_>>().len();
+    let planned = wanted.iter().map(rows).sum();
     let mut done = 0;
     for &level in levels.iter().rev() {
         let mut by_dataset = BTreeMap::<&str, Vec<Prompted<'_>>>::new();
@@ -115,7 +121,7 @@ fn wanted<'a>(
     unanswered: &'a Unanswered,
     compressor: Compressor,
 ) -> Result<Vec<Wanted<'a>>> {
-    let mut cutter = Cutter::open(model, compressor, 1)?;
+    let mut cutter = Cutter::open(model, compressor, SEED)?;
     let mut wanted = Vec::with_capacity(unanswered.plans.len());
     for ((name, item), plans) in &unanswered.plans {
         let found = datasets

@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod asked;
+pub mod asked_run;
 pub mod compression;
 pub mod device;
 pub mod latency;

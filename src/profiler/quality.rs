@@ -99,10 +99,15 @@ pub fn measure(
 fn check_sizes(datasets: &[Dataset], plan: &QualityPlan) -> Result<()> {
     match datasets.iter().find(|dataset| dataset.items.len() < plan.items) {
         None => Ok(()),
-        Some(dataset) => Err(Error::new(dataset.name.clone(), "too few items")
-            .found(plan.items)
-            .allowed(format!("up to {}", dataset.items.len()))),
+        Some(dataset) => Err(too_few(dataset, plan.items)),
     }
+}
+
+/// The error of a `dataset` that has not as many `items`.
+pub(super) fn too_few(dataset: &Dataset, items: usize) -> Error {
+    Error::new(dataset.name.clone(), "too few items")
+        .found(items)
+        .allowed(format!("up to {}", dataset.items.len()))
 }
 
 fn cut_prompts<'a>(

@@ -1,19 +1,16 @@
 //! One run of the quality measurement: data, table, manifest, and what came out in a few lines.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::asked;
 use super::quality::{self, QualityPlan, QualityProgress};
 use crate::assets::Package;
 use crate::elastify::elastic_model::ElasticModel;
 use crate::error::Result;
-use crate::experiment::Unanswered;
 use crate::origin;
 use crate::profile::{DatasetCount, QualityManifest, QualityTable, Split, TOP};
 use crate::prompt::dataset::{SHOTS, Scoring};
-use crate::prompt::{DataPaths, Dataset};
+use crate::prompt::{Compressor, DataPaths, Dataset, Item};
 
 /// What to measure, on what, and where it goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +45,15 @@ pub fn measure(
     let datasets: Vec<Dataset> =
         run.datasets.iter().map(|name| run.data.load(name)).collect::<Result<_>>()?;
     let table = &run.plan.table;
-    let mut manifest = manifest(model, run, &datasets);
+    let about = About {
+        base_model: &run.base_model,
+        family: &run.family,
+        compressor: run.plan.compressor,
+        command: &run.command,
+    };
+    let mut manifest = manifest(model, about, &datasets);
+    let planned = |dataset: &Dataset| (dataset.name.clone(), planned(dataset, run.plan.items));
+    manifest.datasets = datasets.iter().map(planned).collect();
     let path = QualityManifest::path(&run.folder, table);
     let earlier =
         if path.exists() { Some(QualityManifest::load(&run.folder, table)?) } else { None };
@@ -65,38 +70,9 @@ pub fn measure(
     Ok(manifest)
 }
 
-/// Answers the plans of `unanswered` and writes the manifest beside them: `run` says where, its plan's
-/// table is that of the answers that were asked for.
-///
-/// # Errors
-/// As [`measure`].
-pub fn measure_asked(
-    model: &mut ElasticModel,
-    run: &QualityRun,
-    unanswered: &Unanswered,
-    report: &mut dyn FnMut(QualityProgress<'_>),
-) -> Result<usize> {
-    let datasets: Vec<Dataset> =
-        run.datasets.iter().map(|name| run.data.load(name)).collect::<Result<_>>()?;
-    let (table, folder) = (&run.plan.table, &run.folder);
-    let mut manifest = manifest(model, run, &datasets);
-    manifest.notes.push("a row has the answers that methods asked for, no others".to_owned());
-    let path = QualityManifest::path(folder, table);
-    if path.exists() {
-        manifest.continue_from(QualityManifest::load(folder, table)?, &path)?;
-    }
-    manifest.save(folder, table)?;
-    let compressor = run.plan.compressor;
-    let measured = asked::measure(model, &datasets, unanswered, compressor, folder, report)?;
-    count_items(&mut manifest, &QualityTable::load(folder, table)?);
-    manifest.complete = true;
-    manifest.save(folder, table)?;
-    Ok(measured)
-}
-
 /// Counts what is there: a run that was broken off may have planned more items, and datasets, than were
 /// ever begun.
-fn count_items(manifest: &mut QualityManifest, rows: &QualityTable) {
+pub(super) fn count_items(manifest: &mut QualityManifest, rows: &QualityTable) {
     for (name, count) in &mut manifest.datasets {
         *count = counted(rows, name);
     }
@@ -117,45 +93,60 @@ fn is_complete(table: &QualityTable, manifest: &QualityManifest) -> bool {
     })
 }
 
-fn manifest(model: &ElasticModel, run: &QualityRun, datasets: &[Dataset]) -> QualityManifest {
+/// The first `items` of a dataset, by side.
+fn planned(dataset: &Dataset, items: usize) -> DatasetCount {
+    let items = &dataset.items[..items.min(dataset.items.len())];
+    let is_estimate = |item: &&Item| Split::of(&dataset.name, item.id) == Split::Estimate;
+    let estimate = items.iter().filter(is_estimate).count();
+    DatasetCount { estimate: estimate as u32, replay: (items.len() - estimate) as u32 }
+}
+
+/// What a manifest says of a run beside what the model and the data say.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) base_model: &'a str,
+    pub(super) family: &'a str,
+    pub(super) compressor: Compressor,
+    pub(super) command: &'a str,
+}
+
+/// The manifest of a run that has no rows yet.
+pub(super) fn manifest(
+    model: &ElasticModel,
+    about: About<'_>,
+    datasets: &[Dataset],
+) -> QualityManifest {
     let identity = model.identity();
-    let count = |dataset: &Dataset| {
-        let items = &dataset.items[..run.plan.items.min(dataset.items.len())];
-        let estimate = items
-            .iter()
-            .filter(|item| Split::of(&dataset.name, item.id) == Split::Estimate)
-            .count();
-        DatasetCount { estimate: estimate as u32, replay: (items.len() - estimate) as u32 }
-    };
+    let none = DatasetCount { estimate: 0, replay: 0 };
     let template = |dataset: &Dataset| format!("{}: {}", dataset.name, dataset.template);
     let spec = Package::SmolLm2.spec();
-    let origin = if identity.base_model == run.base_model {
+    let origin = if identity.base_model == about.base_model {
         format!("{} {}, {}", spec.name, spec.version, identity.quantisation)
     } else {
         format!("local file, {}", identity.quantisation)
     };
     QualityManifest {
         schema: 1,
-        base_model: run.base_model.clone(),
-        family: run.family.clone(),
+        base_model: about.base_model.to_owned(),
+        family: about.family.to_owned(),
         model_source: origin,
         model_sha256: identity.model_sha256.clone(),
         elastic_sha256: Some(model.manifest_sha256.clone()),
         prompt_template: datasets.iter().map(template).collect::<Vec<_>>().join(" | "),
         shots: SHOTS as u32,
-        compressor: run.plan.compressor.name().to_owned(),
+        compressor: about.compressor.name().to_owned(),
         scorer: "highest mean log-likelihood per option token, or highest sum where a note says \
                  so; twin .sum.csv: highest sum; twins of the headline's own scores: .prob.csv, \
                  softmax at the gold option, and .top5.csv, gold among the first five (API calls, UI \
                  steps)"
             .to_owned(),
         split: Split::RULE.to_owned(),
-        command: run.command.clone(),
+        command: about.command.to_owned(),
         date: origin::today(),
         commit: origin::commit(),
         earlier_runs: Vec::new(),
         complete: false,
-        datasets: datasets.iter().map(|d| (d.name.clone(), count(d))).collect::<BTreeMap<_, _>>(),
+        datasets: datasets.iter().map(|dataset| (dataset.name.clone(), none)).collect(),
         notes: datasets
             .iter()
             .flat_map(notes)

@@ -122,7 +122,7 @@ fn files_hash(spec: &ExperimentSpec, place: usize, method: &MethodSpec) -> Resul
     for path in files.into_iter().filter(|path| path.is_file()) {
         hashes.insert(path.display().to_string(), sha256_file(&path)?);
     }
-    Ok(sha256(&serde_json::to_vec(&hashes).expect("hashes are plain data")))
+    Ok(sha256(&serde_json::to_vec(&(spec.answers, hashes)).expect("hashes are plain data")))
 }
 
 #[cfg(test)]

@@ -6,9 +6,15 @@ use crate::error::{Error, Result};
 use crate::policy::method::{MethodSpec, PolicySpec};
 use crate::profile::{
     Decision, Decisions, DeviceProfile, FamilyLatency, Items, PromptLengths, QualityManifest,
-    QualityTable,
+    QualityTable, asked,
 };
 use crate::units::Level;
+
+/// Answers, and whether some may be missing.
+pub(super) struct Answers {
+    pub(super) table: QualityTable,
+    pub(super) asked: bool,
+}
 
 /// Which items may be replayed.
 #[derive(Debug, Clone, Copy)]
@@ -22,12 +28,18 @@ pub enum Replayed<'a> {
 }
 
 impl Replayed<'_> {
-    pub(super) fn is_asked(self) -> bool {
-        matches!(self, Self::Asked(_))
+    /// What the answers of `method`, which `family` runs, are.
+    pub(super) fn answers(
+        self,
+        dir: &Path,
+        family: &FamilyLatency,
+        method: &MethodSpec,
+    ) -> Result<Answers> {
+        let table = self.table(dir, family, method)?;
+        Ok(Answers { table, asked: matches!(self, Self::Asked(_)) })
     }
 
-    /// The answers of `method`, which `family` runs.
-    pub(super) fn table(
+    fn table(
         self,
         dir: &Path,
         family: &FamilyLatency,
@@ -61,7 +73,9 @@ pub(super) fn check_manifest(
     table: &QualityTable,
 ) -> Result<()> {
     let Some(manifest) = table.manifest() else { return Ok(()) };
-    let path = QualityManifest::path(dir, method.quality_family());
+    let names = [method.quality_family().to_owned(), asked(method.quality_family())];
+    let [own, of_asked] = names.map(|name| QualityManifest::path(dir, &name));
+    let path = if own.exists() { own } else { of_asked };
     let refuse = |key: &str, found: &str, allowed: &str| {
         Err(Error::file(&path, "not the answers of this method")
             .at(format!("key {key:?}"))

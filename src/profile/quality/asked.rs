@@ -7,9 +7,9 @@
 
 use std::path::Path;
 
-use super::{Axes, Items, QualityTable, Stored};
-use crate::error::Result;
-use crate::profile::QualityManifest;
+use super::{Axes, Items, Key, QualityTable, Stored};
+use crate::error::{Error, Result};
+use crate::profile::{QualityManifest, Split};
 use crate::units::Level;
 
 /// The name of the files beside those of `name` for what was measured as it was asked for.
@@ -21,7 +21,8 @@ pub fn asked(name: &str) -> String {
 const ASKED: &str = ".asked";
 
 /// Whether `table` is the name of such files.
-pub(super) fn is_asked(table: &str) -> bool {
+#[must_use]
+pub fn is_asked(table: &str) -> bool {
     table.ends_with(ASKED)
 }
 
@@ -42,16 +43,24 @@ impl QualityTable {
         }
         let base = Self::build(&stored, &Axes::default());
         if there(&asked) {
-            stored.unite(Stored::read(dir, &asked)?);
+            let of_asked = Stored::read(dir, &asked)?;
+            check_side(dir, &asked, &of_asked)?;
+            stored.unite(of_asked);
         }
         let mut built =
             Self::build(&stored, &Axes { levels: levels.to_vec(), items: items.clone() });
         built.whole = built.names().map(|(dataset, item)| base.has_whole(dataset, item)).collect();
-        for name in [table, &asked] {
-            if built.manifest.is_none() && QualityManifest::path(dir, name).exists() {
-                built.manifest = Some(QualityManifest::load(dir, name)?);
+        let manifest = |name: &str| {
+            let path = QualityManifest::path(dir, name);
+            path.exists().then(|| QualityManifest::load(dir, name)).transpose()
+        };
+        built.manifest = match (manifest(table)?, manifest(&asked)?) {
+            (Some(whole), Some(of_asked)) => {
+                of_asked.check_alike(&whole, &QualityManifest::path(dir, table))?;
+                Some(whole)
             }
-        }
+            (whole, of_asked) => whole.or(of_asked),
+        };
         Ok(built)
     }
 
@@ -63,6 +72,20 @@ impl QualityTable {
 
     fn has_whole(&self, dataset: &str, item: u32) -> bool {
         self.row(dataset, item).is_some_and(|row| self.is_whole(row))
+    }
+}
+
+/// Refuses rows of items that accuracies are estimated on: an answer to a plan that was not measured
+/// on the others would be its accuracy.
+fn check_side(dir: &Path, asked: &str, stored: &Stored) -> Result<()> {
+    let is_estimate = |key: &&Key| Split::of(&key.0, key.1) == Split::Estimate;
+    match stored.correct.keys().find(is_estimate) {
+        None => Ok(()),
+        Some((dataset, item, _)) => {
+            Err(Error::file(&dir.join(format!("{asked}.csv")), "row of an item that estimates")
+                .found(format!("{dataset} item {item}"))
+                .allowed("items of the replay half"))
+        }
     }
 }
 
@@ -92,30 +115,37 @@ mod tests {
     fn what_was_asked_for_is_there_beside_whole_rows_and_estimates_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path();
-        // sciq 0 and 3 are estimate items; 3 is whole in what was asked for only.
+        // sciq 0 is an estimate item, 1, 2 and 6 are replayed; 2 is whole in what was asked for only.
         let mut log = QualityLog::open(dir, "width").unwrap();
         log.append("sciq", 0, Level::FULL, &cells(&ALL, true)).unwrap();
         let mut log = QualityLog::open_asked(dir, "width.asked").unwrap();
-        log.append("sciq", 3, Level::FULL, &cells(&ALL, false)).unwrap();
+        log.append("sciq", 2, Level::FULL, &cells(&ALL, false)).unwrap();
         log.append("sciq", 1, half(), &cells(&[9], true)).unwrap();
         log.append("sciq", 1, half(), &cells(&[2, 9], false)).unwrap();
         drop(log);
-        let known = Items::from([("sciq".to_owned(), [7].into())]);
+        let known = Items::from([("sciq".to_owned(), [6].into())]);
         let levels = [Level::percent(20)];
         let table = QualityTable::load_asked(dir, "width", &levels, &known).unwrap();
         assert_eq!(table.levels(), [Level::percent(20), half(), Level::FULL]);
         let items: Vec<u32> = table.items("sciq").map(|(item, _)| item).collect();
-        assert_eq!(items, [0, 1, 3, 7]);
+        assert_eq!(items, [0, 1, 2, 6]);
         let row = |item| table.row("sciq", item).unwrap();
-        assert_eq!([0, 1, 3, 7].map(|item| table.is_whole(row(item))), [true, false, false, false]);
+        assert_eq!([0, 1, 2, 6].map(|item| table.is_whole(row(item))), [true, false, false, false]);
         assert_eq!(table.correct(row(1), 1, 9), Some(true), "of two rows the first counts");
         assert_eq!(table.correct(row(1), 1, 2), Some(false), "cells of two rows are united");
         assert_eq!(table.gold_probability(row(1), 1, 2), Some(0.25));
         assert_eq!(table.correct(row(1), 1, 3), None);
-        assert_eq!(table.correct(row(7), 2, 9), None);
-        // Item 3, wrong, would halve it.
+        assert_eq!(table.correct(row(6), 2, 9), None);
         assert_eq!(table.expected_accuracy("sciq", 2, 9), Some(1.0));
         assert_eq!(QualityTable::load(dir, "width").unwrap().rows(), 1);
+        let mut log = QualityLog::open_asked(dir, "width.asked").unwrap();
+        log.append("sciq", 3, Level::FULL, &cells(&[9], false)).unwrap();
+        let refusal = QualityTable::load_asked(dir, "width", &levels, &known).unwrap_err();
+        let message = refusal.to_string();
+        assert!(message.ends_with(
+            "width.asked.csv: row of an item that estimates; found sciq item 3; allowed: items of \
+             the replay half"
+        ), "{message}");
     }
 
     #[test]
