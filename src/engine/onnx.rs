@@ -135,6 +135,8 @@ struct DimensionProto {
 pub enum ElementType {
     /// 32-bit float.
     F32 = 1,
+    /// 8-bit unsigned integer.
+    U8 = 2,
     /// 8-bit signed integer.
     I8 = 3,
     /// 32-bit signed integer.
@@ -225,6 +227,15 @@ impl GraphBuilder {
         assert_eq!(values.len(), shape.iter().product::<usize>());
         let bytes = values.iter().map(|value| value.to_le_bytes()[0]).collect();
         self.raw(ElementType::I8, shape, bytes)
+    }
+
+    /// The same of unsigned ones.
+    ///
+    /// # Panics
+    /// As [`small_values`](Self::small_values).
+    pub fn unsigned_values(&mut self, shape: &[usize], values: Vec<u8>) -> String {
+        assert_eq!(values.len(), shape.iter().product::<usize>());
+        self.raw(ElementType::U8, shape, values)
     }
 
     fn raw(&mut self, element: ElementType, shape: &[usize], raw_data: Vec<u8>) -> String {

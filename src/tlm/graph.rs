@@ -80,6 +80,7 @@ impl GraphSpec<'_> {
             precision: self.precision,
             epsilon: self.trunk.config().epsilon as f32,
             masked: self.masked,
+            signed_weights: quantise::signed_is_exact(),
         };
         writer.inputs(self.trunk.config().hidden, self.rows());
         let mut x = writer.embed(self.trunk)?;
@@ -98,6 +99,8 @@ struct Writer {
     precision: Precision,
     epsilon: f32,
     masked: bool,
+    /// Whether bytes of weights have a sign: the same numbers, for another kernel.
+    signed_weights: bool,
 }
 
 /// What a matrix multiplies: numbers, or what became of them once quantised.
@@ -199,9 +202,16 @@ impl Writer {
         };
         let (outputs, inputs) = weight.dims2().map_err(failed)?;
         let quantised = quantise::per_output(&numbers(weight)?, inputs);
-        let weight = self.graph.small_values(&[inputs, outputs], &quantised.values);
+        let shape = [inputs, outputs];
+        let (weight, zero_weight) = if self.signed_weights {
+            (self.graph.small_values(&shape, &quantised.values), String::new())
+        } else {
+            let (values, zero_weight) = quantised.unsigned();
+            let zeros = self.graph.unsigned_values(&[outputs], vec![zero_weight; outputs]);
+            (self.graph.unsigned_values(&shape, values), zeros)
+        };
         let scales = self.graph.values(&[outputs], &quantised.scales);
-        let inputs = [bytes, &weight, scale, &scales, zero, "", &bias];
+        let inputs: [&str; 7] = [bytes, &weight, scale, &scales, zero, &zero_weight, &bias];
         Ok(self.graph.node(CONTRIB, "MatMulIntegerToFloat", &inputs, &[]))
     }
 

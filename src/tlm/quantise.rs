@@ -8,6 +8,31 @@ pub struct Quantised {
     pub scales: Vec<f32>,
 }
 
+impl Quantised {
+    /// The same numbers without a sign, and what stands for zero.
+    pub fn unsigned(&self) -> (Vec<u8>, u8) {
+        const ZERO: u8 = 128;
+        (self.values.iter().map(|&value| ZERO.wrapping_add_signed(value)).collect(), ZERO)
+    }
+}
+
+/// Whether this processor multiplies unsigned bytes with signed ones exactly.
+///
+/// ONNX Runtime's fastest kernel for them on x86-64 without VNNI instructions adds pairs of products in 16
+/// bits, which two large ones overflow, so that a prompt would be cut otherwise there than elsewhere.
+/// Weights without a sign take another kernel, exact and slower.
+pub fn signed_is_exact() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512vnni")
+            || std::arch::is_x86_feature_detected!("avxvnni")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        true
+    }
+}
+
 /// Quantises `weight`, `[outputs, inputs]` row-major, and transposes it.
 ///
 /// The largest magnitude of an output becomes 127; an output of zeros has scale 1.
@@ -38,5 +63,6 @@ mod tests {
         assert!((quantised.scales[0] - 0.01).abs() < 1e-8);
         assert!((quantised.scales[1] - 2.0).abs() < 1e-6);
         assert_eq!(per_output(&[0.0, 0.0], 2).scales, [1.0]);
+        assert_eq!(quantised.unsigned(), (vec![255, 128, 64, 255], 128));
     }
 }

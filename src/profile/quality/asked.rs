@@ -149,6 +149,30 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_another_ladder_than_the_tables_are_not_united_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        for (table, ladder) in [("width", "bb"), ("width.asked", "cc")] {
+            let mut log = QualityLog::open_asked(dir, table).unwrap();
+            log.append("sciq", 1, half(), &cells(&[9], true)).unwrap();
+            let manifest: QualityManifest = serde_json::from_value(serde_json::json!({
+                "schema": 1, "base_model": "tiny", "family": "width", "model_source": "file",
+                "model_sha256": "aa", "elastic_sha256": ladder, "prompt_template": "{question}",
+                "shots": 5, "compressor": "structured", "scorer": "mean", "split": Split::RULE,
+                "command": "pliant", "date": "2026-01-02", "commit": "c0ffee", "complete": true,
+                "datasets": {},
+            }))
+            .unwrap();
+            manifest.save(dir, table).unwrap();
+        }
+        let load = || QualityTable::load_asked(dir, "width", &[half()], &Items::new());
+        let message = load().unwrap_err().to_string();
+        assert!(message.contains("width.manifest.json, key \"elastic_sha256\""), "{message}");
+        std::fs::remove_file(QualityManifest::path(dir, "width.asked")).unwrap();
+        assert_eq!(load().unwrap().manifest().unwrap().elastic_sha256.as_deref(), Some("bb"));
+    }
+
+    #[test]
     fn a_table_may_consist_of_what_was_asked_for_or_of_nothing_yet() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = QualityLog::open_asked(folder.path(), "new.asked").unwrap();
