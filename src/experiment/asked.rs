@@ -74,7 +74,7 @@ pub fn unanswered(experiment: &Experiment) -> Result<Vec<Unanswered>> {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(empty(cell)?),
         };
-        check_compressor(cell, table)?;
+        settle_compressor(cell, table)?;
         for (item, plans) in plans? {
             table.plans.entry(item).or_default().extend(plans);
         }
@@ -103,23 +103,25 @@ fn empty(cell: &Cell) -> Result<Unanswered> {
 }
 
 fn is_named_after(table: &str, method: &MethodSpec) -> bool {
-    match (table.strip_prefix(&*method.family), &method.compressor) {
-        (Some(""), None) => true,
-        (Some(rest), Some(compressor)) => rest.strip_prefix('-') == Some(compressor),
-        _ => false,
-    }
+    let rest = table.strip_prefix(&*method.family);
+    rest.is_some_and(|rest| {
+        rest.is_empty()
+            || rest.strip_prefix('-').is_some_and(|c| method.compressor.as_deref() == Some(c))
+    })
 }
 
-/// Refuses a method whose prompts are cut otherwise than those of its table.
-fn check_compressor(cell: &Cell, table: &Unanswered) -> Result<()> {
+/// Refuses a method whose prompts are cut otherwise than those of its table, unless they were not cut yet.
+fn settle_compressor(cell: &Cell, table: &mut Unanswered) -> Result<()> {
     let method = cell.scene.method();
-    if method.compressor.is_none() || method.compressor == table.compressor {
+    let Some(own) = &method.compressor else { return Ok(()) };
+    let of_table = table.compressor.get_or_insert_with(|| own.clone());
+    if own == of_table {
         return Ok(());
     }
     Err(Error::new(format!("method {}", method.name), "another compressor than its table's")
         .at("key \"compressor\"")
-        .found(method.compressor.as_deref().unwrap_or_default())
-        .allowed(format!("{:?}, as in quality table {}", table.compressor, table.table)))
+        .found(own)
+        .allowed(format!("{of_table}, as in quality table {}", table.table)))
 }
 
 /// What one replay asks for in vain.

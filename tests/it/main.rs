@@ -1,5 +1,6 @@
 //! Integration tests: one binary, one module per area.
 
+mod asked;
 mod assets;
 mod bench_files;
 mod check;

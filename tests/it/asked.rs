@@ -1,0 +1,204 @@
+//! Experiments over items of which only the answers that methods ask for were measured.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pliant::experiment::{
+    AnsweredItems, Backend, Experiment, ExperimentSpec, RunOptions, Silent, run, unanswered,
+};
+use pliant::policy::PolicySpec;
+use pliant::profile::Split;
+
+use crate::bench_files;
+use crate::support::bench_experiment;
+
+/// Items from here on have no whole row if they are of the replay half.
+const FIRST_ASKED: u32 = 20;
+
+/// The bench's files, whole.
+struct Bench {
+    folder: tempfile::TempDir,
+    /// `dataset,item,level` → the ten cells.
+    truth: BTreeMap<String, Vec<String>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        bench_files::write(folder.path());
+        let text = fs::read_to_string(folder.path().join("quality/tiny/width.csv")).unwrap();
+        let row = |line: &str| {
+            let fields: Vec<&str> = line.split(',').collect();
+            (fields[..3].join(","), fields[3..].iter().map(|&cell| cell.to_owned()).collect())
+        };
+        Self { truth: text.lines().skip(1).map(row).collect(), folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("quality/tiny").join(name)
+    }
+
+    /// Takes the rows of later items of the replay half out of the table, and their lengths into the
+    /// file of further ones.
+    fn take_out_later_items(&self) {
+        for (name, further) in
+            [("width.csv", None), ("structured.tokens.csv", Some("structured.asked.tokens.csv"))]
+        {
+            let text = fs::read_to_string(self.path(name)).unwrap();
+            let (header, rows) = text.split_once('\n').unwrap();
+            let is_later = |row: &&str| {
+                let fields: Vec<&str> = row.split(',').collect();
+                let item = fields[1].parse().unwrap();
+                item >= FIRST_ASKED && Split::of(fields[0], item) == Split::Replay
+            };
+            let (later, kept): (Vec<&str>, Vec<&str>) = rows.lines().partition(is_later);
+            assert!(!later.is_empty());
+            let file = |rows: Vec<&str>| format!("{header}\n{}\n", rows.join("\n"));
+            fs::write(self.path(name), file(kept)).unwrap();
+            if let Some(further) = further {
+                fs::write(self.path(further), file(later)).unwrap();
+            }
+        }
+    }
+
+    /// The bench's experiment without its oracle, and with the largest level that fits instead.
+    fn experiment(&self, answers: AnsweredItems) -> Experiment {
+        let mut experiment = bench_experiment(self.folder.path());
+        let spec = &mut experiment.spec;
+        spec.answers = answers;
+        spec.methods[2].name = "largest".into();
+        spec.methods[2].policy = PolicySpec::Lpruner(pliant::policy::SizeSpec::default());
+        experiment
+    }
+
+    /// Measures what `experiment` asks for: looks it up. Returns how many cells those are.
+    fn measure(&self, experiment: &Experiment) -> usize {
+        let mut text =
+            String::from("dataset,item,level,r10,r20,r30,r40,r50,r60,r70,r80,r90,r100\n");
+        let lacking = unanswered(experiment).unwrap();
+        assert_eq!(lacking.len(), 1);
+        assert_eq!((&*lacking[0].table, &*lacking[0].base_model), ("width", "tiny"));
+        let mut cells = 0;
+        for ((dataset, item), plans) in &lacking[0].plans {
+            assert!(*item >= FIRST_ASKED, "others are whole");
+            // A row for each cell, as separate measurements would leave them.
+            for (level, ratio) in plans {
+                let key = format!("{dataset},{item},{}", level.as_percent());
+                let place = usize::from(ratio.as_percent() / 10 - 1);
+                let cell = &self.truth[&key][place];
+                let (before, after) = (",".repeat(place + 1), ",".repeat(9 - place));
+                writeln!(text, "{key}{before}{cell}{after}").unwrap();
+                cells += 1;
+            }
+        }
+        fs::write(self.path("width.asked.csv"), text).unwrap();
+        cells
+    }
+
+    fn run(&self, experiment: &Experiment, out: &str) -> pliant::Result<String> {
+        let out = self.folder.path().join(out);
+        let options = RunOptions { out: &out, threads: 2, progress: &Silent };
+        run(experiment, Backend::CostModel, &options)?;
+        let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+        Ok(["metrics.csv", "seeds.csv", "paired.csv"].map(read).concat())
+    }
+}
+
+#[test]
+fn the_answers_that_methods_ask_for_show_what_whole_rows_show() {
+    let bench = Bench::new();
+    let whole = bench.run(&bench.experiment(AnsweredItems::Whole), "whole").unwrap();
+    bench.take_out_later_items();
+    let asked = bench.experiment(AnsweredItems::Asked);
+    let cells = bench.measure(&asked);
+    assert!(bench.run(&asked, "asked").unwrap() == whole);
+    let later = bench.truth.keys().filter(|key| {
+        let fields: Vec<&str> = key.split(',').collect();
+        let item = fields[1].parse().unwrap();
+        item >= FIRST_ASKED && Split::of(fields[0], item) == Split::Replay
+    });
+    let all = 10 * later.count();
+    assert!(4 * cells < all, "{cells} of {all} cells");
+    assert!(unanswered(&asked).unwrap()[0].plans.is_empty());
+    let other = Experiment {
+        spec: ExperimentSpec { first_seed: 99, ..asked.spec.clone() },
+        ..asked.clone()
+    };
+    bench.run(&other, "another seed").unwrap();
+}
+
+#[test]
+fn whole_items_are_replayed_as_if_nothing_else_had_been_asked_for() {
+    let bench = Bench::new();
+    bench.take_out_later_items();
+    let whole = bench.experiment(AnsweredItems::Whole);
+    let before = bench.run(&whole, "before").unwrap();
+    bench.measure(&bench.experiment(AnsweredItems::Asked));
+    assert!(bench.run(&whole, "after").unwrap() == before);
+    let manifest = |out: &str| {
+        let path = bench.folder.path().join(out).join("manifest.toml");
+        fs::read_to_string(path).unwrap().contains("asked")
+    };
+    assert!(!manifest("after"), "its inputs are those that it reads");
+}
+
+#[test]
+fn a_plan_without_an_answer_ends_the_run_and_is_named() {
+    let bench = Bench::new();
+    bench.take_out_later_items();
+    let experiment = bench.experiment(AnsweredItems::Asked);
+    let message = bench.run(&experiment, "out").unwrap_err().to_string();
+    let (_, message) = message.split_once("answers, ").unwrap();
+    let (place, rest) = message.split_once(": ").unwrap();
+    assert!(place.ends_with(", quality table width"), "{place}");
+    let (what, allowed) = rest.split_once("; allowed: ").unwrap();
+    assert!(what.starts_with("not measured yet; found level "), "{what}");
+    assert_eq!(allowed, "plans measured before, or by `pliant profile asked EXPERIMENT.toml`");
+    assert!(!bench.folder.path().join("out/manifest.toml").exists());
+}
+
+#[test]
+fn a_method_that_counts_waits_is_asked_as_if_it_had_none() {
+    let bench = Bench::new();
+    bench.take_out_later_items();
+    let mut experiment = bench.experiment(AnsweredItems::Asked);
+    experiment.spec.methods[0].counts_wait = true;
+    bench.measure(&experiment);
+    bench.run(&experiment, "out").unwrap();
+}
+
+#[test]
+fn a_table_that_is_not_named_after_its_family_must_be_begun_first() {
+    let bench = Bench::new();
+    fs::rename(bench.path("width.csv"), bench.path("other.csv")).unwrap();
+    let mut experiment = bench.experiment(AnsweredItems::Asked);
+    for method in &mut experiment.spec.methods {
+        method.quality_family = Some("other".into());
+    }
+    insta::assert_snapshot!(
+        unanswered(&experiment).unwrap_err(),
+        @"quality table other, method elastic-profile: is of an unknown family; found no manifest of the table, and another name than the method's family; allowed: a table begun by `pliant profile quality`, or called FAMILY-COMPRESSOR"
+    );
+}
+
+#[test]
+fn who_looks_at_every_answer_needs_whole_rows_and_whole_rows_are_not_asked_for() {
+    let bench = Bench::new();
+    let mut of_asked = bench.experiment(AnsweredItems::Whole);
+    of_asked.spec.methods[0].quality_family = Some("width.asked".into());
+    let of_asked = bench.run(&of_asked, "out").unwrap_err();
+    let mut experiment = bench.experiment(AnsweredItems::Asked);
+    experiment.spec.methods[2].policy = PolicySpec::Oracle {};
+    let refused = bench.run(&experiment, "out").unwrap_err();
+    let whole = bench.experiment(AnsweredItems::Whole);
+    let whole = Experiment { path: Path::new("mine.toml").into(), ..whole };
+    let whole = unanswered(&whole).unwrap_err();
+    let refusals = [refused, whole, of_asked].map(|error| error.to_string());
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    method largest: needs every plan's answer; found answers = "asked"; allowed: answers = "whole"
+    mine.toml, key "answers": replays whole items only; allowed: answers = "asked"
+    method elastic-profile, key "quality_family": no table of its own; found width.asked; allowed: the table that it stands beside, in an experiment with answers = "asked"
+    "#);
+}
