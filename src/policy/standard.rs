@@ -36,6 +36,7 @@ pub fn standard_methods() -> Vec<MethodSpec> {
         structured(PolicySpec::RandomFeasible {}),
         structured(PolicySpec::Oracle {}),
         method(PolicySpec::Pfs(size), "zoo", Some("width")),
+        and_prompt(PolicySpec::Pfs(size), "zoo", "width-score-head"),
         method(PolicySpec::Lpruner(size), "width-relayout", Some("width")),
         and_prompt(PolicySpec::Lpruner(size), "width-relayout", "width-score-head"),
         MethodSpec {
@@ -53,8 +54,11 @@ pub fn standard_methods() -> Vec<MethodSpec> {
             ..method(PolicySpec::LayerRemoval(size), "layer-removal-greedy", None)
         },
         method(PolicySpec::Laco(size), "layer-merge", None),
+        and_prompt(PolicySpec::Laco(size), "layer-merge", "layer-merge-score-head"),
         method(PolicySpec::Shortgpt(size), "layer-influence", None),
+        and_prompt(PolicySpec::Shortgpt(size), "layer-influence", "layer-influence-score-head"),
         method(PolicySpec::Attndrop(size), "attn-drop", None),
+        and_prompt(PolicySpec::Attndrop(size), "attn-drop", "attn-drop-score-head"),
         MethodSpec {
             compressor: Some(LINGUA.into()),
             ..method(PolicySpec::Lg2Cs(size), "contextual", Some("contextual-lingua"))
