@@ -14,7 +14,7 @@ pub(super) const EMPTY: RGBColor = RGBColor(0xF4, 0xF5, 0xF7);
 
 /// Colours of the methods: Okabe and Ito's and Tol's, told apart by colour-blind readers. The
 /// elastic method has the warm one; the oracle, which no service can be, is grey.
-const METHODS: [(&str, RGBColor); 26] = [
+const METHODS: [(&str, RGBColor); 28] = [
     ("elastic-profile", RGBColor(0xD5, 0x5E, 0x00)),
     ("elastic-profile+lora", RGBColor(0x12, 0x78, 0x38)),
     ("full", RGBColor(0x56, 0xB4, 0xE9)),
@@ -27,6 +27,9 @@ const METHODS: [(&str, RGBColor); 26] = [
     ("laco", RGBColor(0x99, 0x99, 0x33)),
     ("shortgpt", RGBColor(0x44, 0xAA, 0x99)),
     ("attndrop", RGBColor(0x66, 0x11, 0x00)),
+    // Fairer forms that stand beside paler ones of the same method.
+    ("lpruner+lora", RGBColor(0x4B, 0x6E, 0x8A)),
+    ("layer-removal-greedy", RGBColor(0x7A, 0x3B, 0x6B)),
     // The study's method and what it is without its parts: one hue, then its neighbours.
     ("elastilm", RGBColor(0xB2, 0x18, 0x2B)),
     ("elastilm-no-reorder", RGBColor(0x4D, 0x4D, 0x4D)),
