@@ -1,5 +1,6 @@
 //! `pliant profile lengths` and `pliant profile asked`: a few answers of many items.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use pliant::engine::EngineOptions;
@@ -95,7 +96,7 @@ pub fn asked_answers(args: &AskedArgs) -> Result<()> {
     }
     lacking.retain(|lacking| args.tables.is_empty() || args.tables.contains(&lacking.table));
     for lacking in &lacking {
-        let answers: usize = lacking.plans.values().map(std::collections::BTreeSet::len).sum();
+        let answers: usize = lacking.plans.values().map(BTreeSet::len).sum();
         let items = lacking.plans.len();
         print_line(format!("{}: {answers} answers of {items} items missing", lacking.table))?;
         if (answers > 0 || is_broken_off(&experiment, lacking)?) && !args.dry_run {

@@ -176,7 +176,7 @@ fn each_once(traces: &[&Trace], pools: &[ItemPool]) -> Trace {
     for (id, ((dataset, app, _), request)) in (0..).zip(once) {
         let dataset = DatasetId(index_of(&mut trace.datasets, dataset).expect("as in a trace"));
         let app = AppId(index_of(&mut trace.apps, app).expect("as in a trace"));
-        trace.requests.push(Request { id, dataset, app, ..request });
+        trace.requests.push(Request { id, app, dataset, ..request });
     }
     trace
 }

@@ -103,6 +103,7 @@ pub enum AnsweredItems {
 }
 
 impl AnsweredItems {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
     pub(super) fn is_whole(&self) -> bool {
         *self == Self::Whole
     }

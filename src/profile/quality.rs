@@ -111,16 +111,10 @@ struct Axes {
 
 impl Axes {
     fn items(&self) -> impl Iterator<Item = (&str, u32)> {
-        let of = |(dataset, items): (_, _)| named(dataset, items);
-        self.items.iter().flat_map(of)
+        self.items
+            .iter()
+            .flat_map(|(dataset, items)| items.iter().map(move |&item| (dataset.as_str(), item)))
     }
-}
-
-fn named<'a>(
-    dataset: &'a String,
-    items: &'a BTreeSet<u32>,
-) -> impl Iterator<Item = (&'a str, u32)> {
-    items.iter().map(|&item| (dataset.as_str(), item))
 }
 
 impl QualityTable {
