@@ -217,7 +217,7 @@ fn what_an_experiment_asks_for_is_measured_once_and_as_in_a_whole_row() {
     let profile = |command: &str| {
         Command::new(cargo_bin!("pliant")).current_dir(root).args(["profile", command])
     };
-    let lengths = profile("lengths").args(DATASETS).args(["--items", "3"]);
+    let lengths = profile("lengths").args(DATASETS).args(["--items", "8"]);
     let lengths = lengths.args(["--compressors", "structured"]).arg("--out").arg(&answers);
     assert_eq!(printed(lengths).lines().count(), 1);
     let asked = || printed(profile("asked").arg(&experiment));
@@ -227,7 +227,7 @@ fn what_an_experiment_asks_for_is_measured_once_and_as_in_a_whole_row() {
     let run = Command::new(cargo_bin!("pliant")).arg("run").arg(&experiment);
     printed(run.arg("--out").arg(folder.path().join("out")));
 
-    let whole = profile("quality").args(DATASETS).args(["--items", "3", "--levels", "100"]);
+    let whole = profile("quality").args(DATASETS).args(["--items", "8", "--levels", "100"]);
     printed(whole.args(["--ratios", "100,90"]).arg("--out").arg(&answers));
     let load = |table: &str| pliant::profile::QualityTable::load(&answers, table).unwrap();
     let (asked, whole) = (load("width.asked"), load("width"));
