@@ -30,10 +30,7 @@ pub mod prompt;
 pub mod engine;
 
 #[cfg(feature = "engine")]
-pub mod tlm;
-
-#[cfg(feature = "engine")]
-pub mod elastify;
+pub mod model;
 
 pub mod policy;
 
@@ -50,6 +47,12 @@ pub mod experiment;
 pub mod search;
 
 pub mod check;
+
+#[cfg(feature = "engine")]
+pub mod elastify;
+
+#[cfg(feature = "engine")]
+pub mod heads;
 
 #[cfg(feature = "engine")]
 pub mod profiler;

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use pliant::Result;
-use pliant::elastify::elastic_model::{ElasticModel, ElasticSource, manifest_folder};
 use pliant::engine::EngineOptions;
+use pliant::model::{ElasticModel, ElasticSource, manifest_folder};
 
 /// The base model whose files are in the project.
 pub const BASE_MODEL: &str = "smollm2-135m-instruct";

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pliant::assets::Package;
-use pliant::elastify::elastic_model::ElasticModel;
-use pliant::elastify::manifest::Family;
 use pliant::engine::EngineOptions;
 use pliant::executor::engine::EngineExecutor;
 use pliant::executor::shared_head::SharedHead;
 use pliant::experiment::RealRun;
+use pliant::model::ElasticModel;
+use pliant::model::manifest::Family;
 use pliant::policy::{LiveHead, Scene};
 use pliant::prompt::{Compressor, DataPaths, Dataset};
 use pliant::trace::Trace;

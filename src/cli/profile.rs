@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use pliant::elastify::elastic_model::ElasticModel;
 use pliant::engine::{EngineOptions, WeightLayout};
+use pliant::model::ElasticModel;
 use pliant::origin;
 use pliant::profile::{Memory, is_asked};
 use pliant::profiler::adapters::{self, AdapterPlan};

@@ -5,23 +5,23 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use pliant::elastify::elastic_model::ElasticModel;
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost, Spent};
-use pliant::elastify::tlm_compare::{Contender, compare};
-use pliant::elastify::tlm_cost::{CostSpec, measure, median};
-use pliant::elastify::tlm_items::{Part, items};
-use pliant::elastify::tlm_labels::{self, ItemLabels, LabelFile, Unit};
-use pliant::elastify::tlm_shots::{self, Shortening};
-use pliant::elastify::tlm_targets::Labeling;
-use pliant::elastify::tlm_train::{self, Examples, TrainSpec, Trained, check_checkpoint, train};
 use pliant::engine::EngineOptions;
 use pliant::engine::session::Runtime;
+use pliant::heads::score::compare::{Contender, compare};
+use pliant::heads::score::cost::{CostSpec, measure, median};
+use pliant::heads::score::items::{Part, items};
+use pliant::heads::score::labels::{self, ItemLabels, LabelFile, Unit};
+use pliant::heads::score::shots::{self, Shortening};
+use pliant::heads::score::targets::Labeling;
+use pliant::heads::score::train::{self, Examples, TrainSpec, Trained, check_checkpoint, train};
+use pliant::model::ElasticModel;
+use pliant::model::tlm::graph::Precision;
+use pliant::model::tlm::score_file::{self, ScoreManifest};
+use pliant::model::tlm::score_head::{ScoreHead, folder};
+use pliant::model::tlm::tokenizer::WordPieces;
+use pliant::model::tlm::trunk::Trunk;
 use pliant::prompt::{Compressor, Dataset, Item};
-use pliant::tlm::graph::Precision;
-use pliant::tlm::score_file::{self, ScoreManifest};
-use pliant::tlm::score_head::{ScoreHead, folder};
-use pliant::tlm::tokenizer::WordPieces;
-use pliant::tlm::trunk::Trunk;
 use pliant::units::Ratio;
 use pliant::{Error, Result, digest, files};
 
@@ -105,8 +105,7 @@ fn label_passages(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticMod
             if !file.contains(&dataset.name, item.id) {
                 let (engine, tokenizer) = (&mut model.engine, &model.tokenizer);
                 let depth = args.depth.0;
-                let labels =
-                    tlm_labels::measure(engine, tokenizer, &dataset.name, item, part, depth)?;
+                let labels = labels::measure(engine, tokenizer, &dataset.name, item, part, depth)?;
                 labels.map_or(Ok(()), |labels| file.append(labels))?;
             }
             bar.inc(1);
@@ -126,7 +125,7 @@ fn label_shots(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticModel)
         let items = items(dataset, Part::Train, args.shot_items);
         let bar = bar(&format!("{} shots", dataset.name), 0);
         let (engine, tokenizer) = (&mut model.engine, &model.tokenizer);
-        let order = tlm_shots::order(engine, tokenizer, dataset, &items, &mut || bar.inc(1))?;
+        let order = shots::order(engine, tokenizer, dataset, &items, &mut || bar.inc(1))?;
         bar.finish();
         orders.insert(dataset.name.clone(), order);
         let json = serde_json::to_vec_pretty(&orders).expect("orders are plain data");
@@ -197,7 +196,7 @@ pub fn run_train(args: &TrainArgs) -> Result<()> {
     let datasets: Vec<Dataset> = data
         .load()?
         .into_iter()
-        .filter(|dataset| tlm_labels::datasets(&file).contains(dataset.name.as_str()))
+        .filter(|dataset| labels::datasets(&file).contains(dataset.name.as_str()))
         .collect();
     let (trunk, tokenizer) = (Trunk::of_assets()?, WordPieces::of_assets()?);
     let spec = TrainSpec {
@@ -228,7 +227,7 @@ pub fn run_train(args: &TrainArgs) -> Result<()> {
     let manifest = score_file::save(&out, &trained.head, manifest)?;
     write_curve(&out, &trained)?;
     record_costs(&out, args.watts_per_core, &file, meter.spent(), trained.tokens)?;
-    tlm_train::remove_checkpoint(&checkpoint);
+    train::remove_checkpoint(&checkpoint);
     print_line(format!(
         "{}: {} labels, validation loss {:.4} after {} steps",
         out.join(score_file::MANIFEST_FILE).display(),
@@ -285,8 +284,8 @@ fn manifest(
         labeling: spec.labeling.name().to_owned(),
         labels_sha256: spec.labels_sha256.clone(),
         corpus_sha256: datasets.iter().map(|d| (d.name.clone(), d.sha256.clone())).collect(),
-        trained_on: tlm_train::ids(rows, Part::Train),
-        validated_on: tlm_train::ids(rows, Part::Validation),
+        trained_on: train::ids(rows, Part::Train),
+        validated_on: train::ids(rows, Part::Validation),
         steps: trained.best.steps,
         loss: trained.best.loss,
         validation_loss: trained.best.validation_loss,

@@ -15,12 +15,12 @@ use super::allocation::{AllocationRule, AllocationSpec};
 use super::corpus::CorpusInfo;
 use super::importance::ImportanceRule;
 use super::least_squares;
-use super::manifest::{ElasticManifest, Family, LadderSpec, UnitOrder};
 use super::network::{Network, tensor_error};
 use super::scores::{GroupRule, ModelIdentity};
 use crate::engine::model::{LayerOrder, LayerShape, ModelConfig, SubModel};
 use crate::engine::predictor::{LayerPredictor, Predictor};
 use crate::error::{Error, Result};
+use crate::model::manifest::{ElasticManifest, Family, LadderSpec, UnitOrder};
 use crate::units::Level;
 
 /// Where the predictor of a ladder is, and how good.

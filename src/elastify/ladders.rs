@@ -3,16 +3,16 @@
 
 use super::allocation::UnitScores;
 use super::attn_drop;
-use super::manifest::{Family, LadderSpec, UnitOrder};
-use super::merge::{self, LevelMerges, MergedLayer};
 use super::merge_search::{MergeSearch, MergeSpec, MergedModel};
 use super::scores::Scores;
 use crate::engine::model::{LayerOrder, ModelConfig, SubModel};
 use crate::error::{Error, Result};
+use crate::model::manifest::{Family, LadderSpec, UnitOrder};
+use crate::model::merge::{self, LevelMerges, MergedLayer};
 use crate::units::Level;
 
 /// A ladder with the measurement behind it.
-pub(super) struct Basis {
+pub struct Basis {
     /// Sub-models, in the order of the levels asked for.
     pub levels: Vec<SubModel>,
     /// The order of the units of each layer.

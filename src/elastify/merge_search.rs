@@ -10,9 +10,9 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::merge::MergedLayer;
 use super::network::{Network, tensor_error};
 use crate::error::{Error, Result};
+use crate::model::merge::MergedLayer;
 
 const THRESHOLD_FIRST: f64 = 0.95;
 const THRESHOLD_STEP: f64 = 0.05;
@@ -242,8 +242,8 @@ impl<'a> Search<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::elastify::merge::merged_model;
     use crate::engine::reference::random_model;
+    use crate::model::merge::merged_model;
 
     const TEXTS: [&[u32]; 2] = [&[3, 17, 42, 5, 30, 11], &[9, 1, 8, 2]];
 

@@ -16,36 +16,22 @@
 //! GGUFs ───────── zoo ─▶ manifest of family zoo (file)
 //! ```
 
-mod adam;
 pub mod allocation;
 pub mod attn_drop;
 pub mod contextual;
 pub mod corpus;
-pub mod decision;
-pub mod elastic_model;
 pub mod greedy;
 pub mod importance;
 pub mod influence;
-mod ladders;
+pub mod ladders;
 mod least_squares;
 pub mod lora;
-pub mod manifest;
-pub mod merge;
 pub mod merge_search;
 pub mod network;
 pub mod offline_cost;
 pub mod recover;
 pub mod removal;
 pub mod scores;
-pub mod tlm_compare;
-pub mod tlm_cost;
-mod tlm_examples;
-pub mod tlm_items;
-pub mod tlm_labels;
-pub mod tlm_shots;
-pub mod tlm_targets;
-pub mod tlm_train;
-pub mod zoo;
 
 #[cfg(test)]
 mod tests;

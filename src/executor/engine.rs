@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use super::Executor;
 use super::shared_head::SharedHead;
-use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::generate::generate;
 use crate::engine::graph::Attention;
 use crate::engine::scorer::{self, Task};
 use crate::engine::session::Runtime;
 use crate::engine::stopwatch::timed;
 use crate::error::{Error, Result};
+use crate::model::ElasticModel;
+use crate::model::tlm::score_head::ScoreHead;
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::profile::{Counted, TOP};
 use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use crate::request::Request;
-use crate::tlm::score_head::ScoreHead;
 use crate::trace::Trace;
 
 /// Answers requests with an elastic model.

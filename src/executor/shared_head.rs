@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::elastify::decision::Decider;
 use crate::engine::session::Runtime;
 use crate::engine::stopwatch::timed;
 use crate::error::{Error, Result};
+use crate::model::decision::Decider;
+use crate::model::tlm::graph::Precision;
 use crate::policy::{LiveHead, Scene};
 use crate::profile::Decision;
 use crate::prompt::Dataset;
-use crate::tlm::graph::Precision;
 use crate::trace::Trace;
 use crate::units::Ratio;
 

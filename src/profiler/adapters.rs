@@ -5,13 +5,13 @@
 
 use std::fmt::Write;
 
-use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::Engine;
 use crate::engine::adapter::{Adapter, AdapterTarget};
 use crate::engine::generate::generate;
 use crate::engine::graph::Attention;
 use crate::engine::stopwatch::timed;
 use crate::error::Result;
+use crate::model::ElasticModel;
 use crate::units::{Level, millis};
 
 const LENGTHS: [u32; 3] = [32, 128, 512];

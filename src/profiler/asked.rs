@@ -8,9 +8,9 @@ use std::path::Path;
 
 use super::prompted::{Cutter, Prompted, score_batch};
 use super::quality::{BATCH_ITEMS, QualityProgress, too_few};
-use crate::elastify::elastic_model::ElasticModel;
 use crate::error::{Error, Result};
 use crate::experiment::Unanswered;
+use crate::model::ElasticModel;
 use crate::profile::{PromptLengths, QualityLog, Split, asked};
 use crate::prompt::{Compressor, Dataset, Item};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use super::asked;
 use super::quality::QualityProgress;
 use super::quality_run::{About, count_items, manifest};
-use crate::elastify::elastic_model::ElasticModel;
 use crate::error::Result;
 use crate::experiment::Unanswered;
+use crate::model::ElasticModel;
 use crate::profile::{self, QualityManifest, QualityTable};
 use crate::prompt::{Compressor, DataPaths, Dataset};
 

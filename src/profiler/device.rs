@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::compression;
 use super::latency::{self, LatencyPlan};
 use crate::assets::{self, Package};
-use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::EngineOptions;
 use crate::engine::model::{ModelConfig, SubModel};
 use crate::error::{Error, Result};
+use crate::model::ElasticModel;
 use crate::origin;
 use crate::profile::{
     DeviceProfile, FamilyLatency, Hardware, LatencyLog, LatencySample, LevelLatency, Memory, Phase,

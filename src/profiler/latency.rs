@@ -3,11 +3,11 @@
 //! Repetitions are the outer loop, so that a slow minute of the machine is spread over all levels
 //! and lengths instead of bending one of them.
 
-use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::Engine;
 use crate::engine::generate::generate;
 use crate::engine::graph::Attention;
 use crate::error::Result;
+use crate::model::ElasticModel;
 use crate::profile::{LatencyLog, LatencySample, Phase};
 use crate::units::{Level, millis};
 

@@ -7,10 +7,10 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::memory::Resident;
-use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::generate::generate;
 use crate::engine::{EngineOptions, WeightLayout};
 use crate::error::{Error, Result};
+use crate::model::ElasticModel;
 use crate::units::{Level, millis};
 
 const HEADER: &str = "layout,level,tokens,ttft_ms_min,ttft_ms_median,tpot_ms_min,tpot_ms_median,\

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::generate::generate;
 use crate::engine::graph::Attention;
 use crate::error::Result;
+use crate::model::ElasticModel;
 use crate::profile::Memory;
 use crate::units::Level;
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::scorer::{self, OptionScores, Task};
 use crate::engine::session::Runtime;
 use crate::error::Result;
+use crate::model::ElasticModel;
+use crate::model::tlm::score_head::ScoreHead;
 use crate::profile::{Cell, ItemLengths, TOP};
 use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
-use crate::tlm::score_head::ScoreHead;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 /// An item with its prompts, cut once for all levels.

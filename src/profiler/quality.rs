@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use super::prompted::{Cutter, Prompted, score_batch};
-use crate::elastify::elastic_model::ElasticModel;
 use crate::error::{Error, Result};
+use crate::model::ElasticModel;
 use crate::profile::{PromptLengths, QualityLog};
 use crate::prompt::{Compressor, Dataset};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::quality::{self, QualityPlan, QualityProgress};
 use crate::assets::Package;
-use crate::elastify::elastic_model::ElasticModel;
 use crate::error::Result;
+use crate::model::ElasticModel;
 use crate::origin;
 use crate::profile::{DatasetCount, QualityManifest, QualityTable, Split, TOP};
 use crate::prompt::dataset::{SHOTS, Scoring};

@@ -3,17 +3,17 @@
 
 use std::path::Path;
 
-use crate::elastify::decision::Decider;
-use crate::elastify::decision::labels::Objective;
 use crate::engine::stopwatch::timed;
 use crate::error::Result;
+use crate::heads::decision::labels::Objective;
+use crate::model::decision::Decider;
+use crate::model::tlm::score_head::ScoreHead;
 use crate::profile::{
     DeviceProfile, LatencyLog, LatencySample, Phase, PrefillCurve, Provenance, TlmLatency,
     fit_prefill, read_latency_samples,
 };
 use crate::prompt::compress::score_head;
 use crate::prompt::{Dataset, Tokenize};
-use crate::tlm::score_head::ScoreHead;
 use crate::units::{Level, PROMPT_RATIOS, Ratio, millis};
 
 /// Samples beside the profile: columns of a device's samples, families [`DECIDE`] and

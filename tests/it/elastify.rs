@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use pliant::assets::{self, Package};
-use pliant::elastify::manifest::ElasticManifest;
-use pliant::elastify::zoo::ZooManifest;
 use pliant::engine::adapter::{Adapter, AdapterTarget};
 use pliant::engine::gguf::Gguf;
 use pliant::engine::tokenizer::Tokenizer;
+use pliant::model::manifest::ElasticManifest;
+use pliant::model::zoo::ZooManifest;
 use pliant::prompt::Tokenize;
 use snapbox::str;
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use pliant::digest;
-use pliant::elastify::manifest::{AdapterFile, ElasticManifest, Family};
 use pliant::engine::adapter::{Adapter, AdapterTarget};
+use pliant::model::manifest::{AdapterFile, ElasticManifest, Family};
 use pliant::units::Level;
 use snapbox::cmd::{Command, cargo_bin};
 

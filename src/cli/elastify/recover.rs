@@ -7,8 +7,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::super::engine_args::BASE_MODEL;
 use super::super::output::print_line;
 use pliant::assets::{self, Package};
-use pliant::elastify::elastic_model::manifest_folder;
-use pliant::elastify::manifest::{AdapterFile, ElasticManifest, Family};
 use pliant::elastify::offline_cost::{self, OfflineCost};
 use pliant::elastify::recover::{
     LevelFiles, LevelRecord, LevelRun, Recipe, Recovery, RecoveryText, RunIdentity, train_level,
@@ -16,6 +14,8 @@ use pliant::elastify::recover::{
 use pliant::engine::gguf::Gguf;
 use pliant::engine::model::{DenseModel, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
+use pliant::model::manifest::{AdapterFile, ElasticManifest, Family};
+use pliant::model::manifest_folder;
 use pliant::prompt::Dataset;
 use pliant::units::Level;
 use pliant::{Error, Result, digest};

@@ -3,8 +3,8 @@
 use candle_core::{D, Tensor};
 
 use super::{Layer, Linear, Network, tensor_error};
-use crate::elastify::merge::{MergedLayer, Part};
 use crate::error::Result;
+use crate::model::merge::{MergedLayer, Part};
 
 impl Network {
     /// This network with `merged` in their places.

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::offline_cost::{Meter, Spent};
-use super::tlm_items::Part;
+use super::items::Part;
+use crate::elastify::offline_cost::{Meter, Spent};
 use crate::engine::Engine;
 use crate::engine::scorer::{self, Task};
 use crate::error::{Error, Result};

@@ -4,7 +4,7 @@
 //! At each step the part goes whose absence costs least, in ln p(gold), per token that it frees. Per
 //! step and part all questions are scored behind the same shots, which are read once.
 
-use super::tlm_labels::{gold, task};
+use super::labels::{gold, task};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::prompt::compress::score_head::{Part, ShotPart, shorter_shots, without_passage};

@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 
 use super::file::{HeadFile, HeadInfo, Numbers, plan_axes};
-use super::hard::{HardHead, LEVEL, RATIO};
-use super::labels::{LEVELS, Objective, RATIOS};
 use super::reading::{Input, Reader, unit};
-use super::soft::{DatasetPart, SoftHead, TERMS};
 use crate::engine::session::Runtime;
 use crate::error::{Error, Result};
+use crate::heads::decision::hard::{HardHead, LEVEL, RATIO};
+use crate::heads::decision::labels::{LEVELS, Objective, RATIOS};
+use crate::heads::decision::soft::{DatasetPart, SoftHead, TERMS};
+use crate::model::tlm::graph::{GraphSpec, Precision};
+use crate::model::tlm::head::{Head, ReadOut, Reads};
+use crate::model::tlm::runner::{RunInput, Runner};
+use crate::model::tlm::tokenizer::WordPieces;
+use crate::model::tlm::trunk::{Trunk, failed};
 use crate::plan::Plan;
 use crate::profile::{
     Answer, Decision, DecisionKind, Decisions, DecisionsManifest, PlanGrid, PromptLengths,
     QualityTable, Split, TPOT_TOKENS, TTFT_TOKENS, asked,
 };
 use crate::prompt::{DataPaths, Dataset, Item};
-use crate::tlm::graph::{GraphSpec, Precision};
-use crate::tlm::head::{Head, ReadOut, Reads};
-use crate::tlm::runner::{RunInput, Runner};
-use crate::tlm::tokenizer::WordPieces;
-use crate::tlm::trunk::{Trunk, failed};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 /// A head ready to be asked.

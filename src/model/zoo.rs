@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::elastic_model::check_sha256;
 use super::manifest::Family;
-use super::scores::ModelIdentity;
+use super::open::check_sha256;
 use crate::assets::{self, Package};
+use crate::elastify::scores::ModelIdentity;
 use crate::engine::gguf::Gguf;
 use crate::engine::model::{ModelConfig, SubModel};
 use crate::engine::tokenizer::Tokenizer;

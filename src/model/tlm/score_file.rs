@@ -189,7 +189,7 @@ fn head(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::tlm::testing::{self, trunk};
+    use crate::model::tlm::testing::{self, trunk};
 
     pub fn manifest(trunk: &Trunk) -> ScoreManifest {
         ScoreManifest {

@@ -12,16 +12,16 @@ use candle_core::{Device, Tensor, Var};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::tlm_examples::Example;
-pub use super::tlm_examples::Examples;
-use super::tlm_items::Part;
-use super::tlm_labels::ItemLabels;
-use super::tlm_targets::Labeling;
-use crate::elastify::adam::{Moments, SHORT_SQUARE_DECAY, Step};
+use super::examples::Example;
+pub use super::examples::Examples;
+use super::items::Part;
+use super::labels::ItemLabels;
+use super::targets::Labeling;
 use crate::error::{Error, Result};
-use crate::tlm::head::{Head, ReadOut, Reads};
-use crate::tlm::score_file::KEEP;
-use crate::tlm::trunk::{Trunk, failed};
+use crate::heads::adam::{Moments, SHORT_SQUARE_DECAY, Step};
+use crate::model::tlm::head::{Head, ReadOut, Reads};
+use crate::model::tlm::score_file::KEEP;
+use crate::model::tlm::trunk::{Trunk, failed};
 use crate::{files, rng};
 
 /// How to train.
@@ -133,7 +133,7 @@ impl Run {
     }
 
     fn with_layer(
-        layer: &crate::tlm::layer::EncoderLayer,
+        layer: &crate::model::tlm::layer::EncoderLayer,
         hidden: usize,
         share: f32,
     ) -> candle_core::Result<Self> {
@@ -351,7 +351,7 @@ pub fn ids(rows: &[ItemLabels], part: Part) -> BTreeMap<String, Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tlm::testing::trunk;
+    use crate::model::tlm::testing::trunk;
 
     fn spec(epochs: usize) -> TrainSpec {
         TrainSpec {

@@ -3,15 +3,15 @@
 
 use candle_core::{Device, Tensor};
 
-use super::tlm_items::Part;
-use super::tlm_labels::ItemLabels;
-use super::tlm_targets::Labeling;
-use super::tlm_train::TrainSpec;
+use super::items::Part;
+use super::labels::ItemLabels;
+use super::targets::Labeling;
+use super::train::TrainSpec;
 use crate::error::{Error, Result};
+use crate::model::tlm::score_head::windows;
+use crate::model::tlm::tokenizer::WordPieces;
+use crate::model::tlm::trunk::{Trunk, failed};
 use crate::prompt::Dataset;
-use crate::tlm::score_head::windows;
-use crate::tlm::tokenizer::WordPieces;
-use crate::tlm::trunk::{Trunk, failed};
 
 /// An item ready to be learned from.
 #[derive(Debug)]

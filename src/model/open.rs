@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::{ElasticManifest, Family};
 use super::merge::merged_model;
-use super::scores::ModelIdentity;
 use super::zoo::{ZooManifest, ZooMember};
 use crate::assets::{self, Package, Store};
 use crate::digest;
+use crate::elastify::scores::ModelIdentity;
 use crate::engine::adapter::{Adapter, AdapterTarget};
 use crate::engine::gguf::Gguf;
 use crate::engine::model::{LayerOrder, SubModel};

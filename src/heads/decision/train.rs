@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::file::{HeadFile, HeadInfo, Numbers, plan_axes};
 use super::hard::{HardHead, HardPlan, Lesson, Progress};
 use super::labels::{FOLDS, Sample, Times, fold, ids, samples};
-use super::reading::{Input, Reader};
 use super::soft::{SoftHead, TERMS};
 use super::trial::{Case, baselines, select};
 use crate::digest;
 use crate::error::{Error, Result};
+use crate::model::decision::file::{HeadFile, HeadInfo, Numbers, plan_axes};
+use crate::model::decision::reading::{Input, Reader};
+use crate::model::tlm::tokenizer::WordPieces;
+use crate::model::tlm::trunk::{Trunk, failed};
 use crate::profile::{DecisionKind, DeviceProfile, PromptLengths, QualityTable, Split};
 use crate::prompt::DataPaths;
-use crate::tlm::tokenizer::WordPieces;
-use crate::tlm::trunk::{Trunk, failed};
 
 /// What to train on.
 #[derive(Debug, Clone)]

@@ -289,7 +289,7 @@ pub(crate) fn failed(error: candle_core::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tlm::testing::{self, trunk};
+    use crate::model::tlm::testing::{self, trunk};
 
     fn place(id: u32, position: u32) -> Place {
         Place { id, position, segment: 0 }

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use candle_core::{D, DType, Device, Tensor, Var};
 
 use super::labels::{Grid, LEVELS, Place, RATIOS, Sample, places};
-use crate::elastify::adam::Adam;
 use crate::error::Result;
+use crate::heads::adam::Adam;
 use crate::profile::PlanProbabilities;
 use crate::units::{Level, PROMPT_RATIOS};
 
@@ -85,7 +85,7 @@ impl SoftHead {
     /// # Errors
     /// If candle refuses.
     pub fn train(samples: &[&Sample], features: &[&[f32]], penalties: Penalties) -> Result<Self> {
-        train(samples, features, penalties).map_err(crate::tlm::trunk::failed)
+        train(samples, features, penalties).map_err(crate::model::tlm::trunk::failed)
     }
 
     /// Coefficients of φ for a prompt with `features`, of a dataset that was trained on.

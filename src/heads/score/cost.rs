@@ -3,16 +3,16 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::generate::generate;
 use crate::engine::stopwatch::timed;
 use crate::error::{Error, Result};
+use crate::model::ElasticModel;
+use crate::model::tlm::graph::{GraphSpec, Precision};
+use crate::model::tlm::head::{Head, ReadOut, Reads};
+use crate::model::tlm::runner::{RunInput, Runner};
+use crate::model::tlm::tokenizer::WordPieces;
+use crate::model::tlm::trunk::{Place, Trunk, failed};
 use crate::prompt::{Dataset, Tokenize};
-use crate::tlm::graph::{GraphSpec, Precision};
-use crate::tlm::head::{Head, ReadOut, Reads};
-use crate::tlm::runner::{RunInput, Runner};
-use crate::tlm::tokenizer::WordPieces;
-use crate::tlm::trunk::{Place, Trunk, failed};
 use crate::units::{Level, millis};
 
 /// Rows that the stand-in for a decision-head reads: the start and two SLO tokens.

@@ -17,14 +17,14 @@ use super::labels::{
     Grid, LEVELS, LabelRule, Objective, Place, RATIOS, Sample, accuracy, hard_label, last_label,
     objectives,
 };
-use super::reading::{Reader, SLO_ROWS, orthogonal_rows};
 use super::trial::{Case, mean};
-use crate::elastify::adam::Adam;
 use crate::error::{Error, Result};
+use crate::heads::adam::Adam;
+use crate::model::decision::reading::{Reader, SLO_ROWS, orthogonal_rows};
+use crate::model::tlm::head::{Head, ReadOut, Reads};
+use crate::model::tlm::layer::EncoderLayer;
+use crate::model::tlm::trunk::{self, Trunk, failed, padding_mask};
 use crate::rng;
-use crate::tlm::head::{Head, ReadOut, Reads};
-use crate::tlm::layer::EncoderLayer;
-use crate::tlm::trunk::{self, Trunk, failed, padding_mask};
 
 /// `[CLS]` and the two SLO tokens.
 pub const ROWS_READ: usize = 3;

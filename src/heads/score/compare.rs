@@ -1,12 +1,12 @@
 //! Compressors side by side on questions that are never scored: how often the base model is right,
 //! and how likely it finds the right answer, at each prompt ratio.
 
-use crate::elastify::elastic_model::ElasticModel;
 use crate::engine::scorer::{self, Task};
 use crate::error::Result;
+use crate::model::ElasticModel;
+use crate::model::tlm::score_head::ScoreHead;
 use crate::prompt::compress::score_head::{self, KeepScores};
 use crate::prompt::{CompressedPrompt, Compressor, Dataset, Item, Tokenize, compress};
-use crate::tlm::score_head::ScoreHead;
 use crate::units::{Level, Ratio};
 
 /// A compressor, or the score-head in a folder of its own.

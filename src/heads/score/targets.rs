@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::tlm_labels::{ItemLabels, Unit};
+use super::labels::{ItemLabels, Unit};
 use crate::prompt::Item;
 use crate::prompt::compress::spans;
 use crate::prompt::compress::structured::words;
@@ -112,8 +112,8 @@ fn overlap(item: &Item, passage: &str, pieces: &[Range<usize>]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::elastify::tlm_items::Part;
-    use crate::elastify::tlm_labels::SpanLabel;
+    use crate::heads::score::items::Part;
+    use crate::heads::score::labels::SpanLabel;
 
     const PASSAGE: &str = "Heat melts ice, fast. Birds sing.";
 

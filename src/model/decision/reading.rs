@@ -8,13 +8,13 @@ use candle_core::{Device, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::labels::Objective;
 use crate::error::Result;
+use crate::heads::decision::labels::Objective;
+use crate::model::tlm::tokenizer::WordPieces;
+use crate::model::tlm::trunk::{Place, Trunk, failed};
 use crate::profile::{TPOT_TOKENS, TTFT_TOKENS};
 use crate::prompt::{Dataset, Item};
 use crate::rng;
-use crate::tlm::tokenizer::WordPieces;
-use crate::tlm::trunk::{Place, Trunk, failed};
 
 /// Most word pieces of a prompt that are read.
 pub const PIECES_MAX: usize = 192;

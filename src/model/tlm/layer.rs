@@ -173,7 +173,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::tlm::testing::layer;
+    use crate::model::tlm::testing::layer;
 
     #[test]
     fn norm_of_one_and_three_is_minus_one_and_one() {

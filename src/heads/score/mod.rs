@@ -1,0 +1,11 @@
+//! The score-head: labels of what each part of a prompt is worth, training on them, and what it
+//! costs.
+
+pub mod compare;
+pub mod cost;
+mod examples;
+pub mod items;
+pub mod labels;
+pub mod shots;
+pub mod targets;
+pub mod train;
