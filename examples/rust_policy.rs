@@ -126,6 +126,7 @@ fn run(scene: &Scene, trace: &Trace, policy: &mut dyn Policy) -> Result<RunMeasu
 }
 
 /// Prints the comparison.
+#[expect(clippy::print_stdout, reason = "what an example is for")]
 fn main() -> Result<()> {
     println!("{}", compare(Path::new("."))?);
     Ok(())

@@ -10,6 +10,7 @@
 
 pub mod digest;
 pub mod error;
+pub mod escape;
 pub mod files;
 pub mod origin;
 pub mod rng;

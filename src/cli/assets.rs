@@ -12,7 +12,7 @@ use serde::Serialize;
 use pliant::Result;
 use pliant::assets::{Package, Progress, Spec, State, Store};
 
-use super::output::print_line;
+use super::output::{print_json, print_line, say};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -89,7 +89,7 @@ fn show(bar: &ProgressBar, progress: &Progress<'_>) {
             bar.set_message("");
             bar.set_position(*bytes);
         }
-        Progress::Retrying(error) => bar.suspend(|| eprintln!("pliant: {error}; trying again")),
+        Progress::Retrying(error) => bar.suspend(|| say(format!("pliant: {error}; trying again"))),
         Progress::Extracting => bar.set_message("unpacking"),
     }
 }
@@ -112,8 +112,7 @@ struct Listed<'a> {
 fn list(store: &Store, json: bool) -> Result<()> {
     let packages = Package::ALL.map(|package| listed(store, package.spec()));
     if json {
-        let text = serde_json::to_string_pretty(&packages).expect("text and numbers");
-        return print_line(text);
+        return print_json(&packages);
     }
     let mut table = Table::new();
     table.load_style(NOTHING);

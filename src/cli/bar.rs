@@ -1,6 +1,5 @@
 //! How far a command is: a progress bar on a terminal, nothing in a pipe.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,7 +11,7 @@ pub struct Bar(ProgressBar);
 impl Bar {
     /// A bar that counts `units`.
     pub fn new(units: &str) -> Self {
-        if !std::io::stderr().is_terminal() {
+        if !super::output::is_watched() {
             return Self(ProgressBar::hidden());
         }
         let style = format!("{{bar:40}} {{human_pos}}/{{human_len}} {units}, {{eta}} left");

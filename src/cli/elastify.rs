@@ -25,7 +25,7 @@ use pliant::units::Level;
 use pliant::{Error, Result, digest, origin};
 
 use super::engine_args::BASE_MODEL;
-use super::output::print_line;
+use super::output::{is_read, print_line};
 
 mod all;
 mod contextual;
@@ -364,16 +364,16 @@ fn allocate(file: &ScoresFile, ladder: &Ladder) -> Result<()> {
     let command = format!("pliant {command}");
     let manifest = ElasticManifest::with_levels(&scores, ladder.spec(), &ladder.levels(), command)?;
     manifest.save(&ladder.out)?;
-    println!("{}: {} ladder", ladder.out.display(), manifest.ladder.family.name());
+    print_line(format!("{}: {} ladder", ladder.out.display(), manifest.ladder.family.name()))?;
     for (level, share) in manifest.levels.iter().zip(&manifest.unit_parameter_share) {
-        println!("level {}: {:.1} % of unit parameters", level.level, share * 100.0);
+        print_line(format!("level {}: {:.1} % of unit parameters", level.level, share * 100.0))?;
     }
     Ok(())
 }
 
 fn evaluate(sources: &Sources, tokens: usize, levels: &[u16], manifests: &[PathBuf]) -> Result<()> {
     let loaded = sources.load(None)?;
-    println!("manifest,level,loss");
+    print_line("manifest,level,loss")?;
     for path in manifests {
         let manifest = ElasticManifest::load(path)?;
         manifest.check_model(path, &loaded.identity.config)?;
@@ -381,9 +381,9 @@ fn evaluate(sources: &Sources, tokens: usize, levels: &[u16], manifests: &[PathB
         for sub_model in &manifest.levels {
             let network = loaded.network.with_merged_layers(manifest.merged(sub_model.level))?;
             let percent = sub_model.level.as_percent();
-            if levels.is_empty() || levels.contains(&percent) {
+            if is_read() && (levels.is_empty() || levels.contains(&percent)) {
                 let loss = mean_loss(&network, &manifest.order, sub_model, sequences)?;
-                println!("{},{percent},{loss:.4}", path.display());
+                print_line(format!("{},{percent},{loss:.4}", path.display()))?;
             }
         }
     }

@@ -10,7 +10,7 @@ use pliant::experiment::{Explanation, Source, Which, explain};
 use pliant::plan::Plan;
 use pliant::policy::{Alternative, StatedBounds, StatedSlo};
 
-use super::output::print_line;
+use super::output::{print_json, print_line, say};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -43,13 +43,12 @@ pub fn run(args: Args) -> Result<()> {
     let Args { run, request, method, device, alpha, seed, all, json } = args;
     let explanation = explain(&run, &Which { request, method, device, alpha, seed })?;
     if json {
-        let text = serde_json::to_string_pretty(&explanation).expect("plain values");
-        return print_line(text);
+        return print_json(&explanation);
     }
     let rows = table(&explanation, all);
     print_line(format!("{}\n\n{rows}\n\n{}", seen(&explanation), came_of_it(&explanation)))?;
     for warning in &explanation.warnings {
-        eprintln!("pliant: warning: {warning}");
+        say(format!("pliant: warning: {warning}"));
     }
     Ok(())
 }

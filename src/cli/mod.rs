@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 a check failed, 2 bad input.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -86,12 +87,26 @@ enum Command {
 
 /// Parses the arguments, runs the command, prints an error as one message.
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("pliant: {error}");
-            ExitCode::from(2)
+    let done = Cli::try_parse().map_or_else(|said| said_by_clap(&said), run);
+    let code = done.unwrap_or_else(|error| {
+        output::say(format!("pliant: {error}"));
+        ExitCode::from(2)
+    });
+    if output::was_heard() { code } else { ExitCode::from(2) }
+}
+
+/// Help and version go to standard output and are fine; what is wrong with the arguments is not, and
+/// repeats them.
+fn said_by_clap(said: &clap::Error) -> Result<ExitCode> {
+    if said.use_stderr() {
+        output::say(said.render().to_string().trim_end());
+        return Ok(ExitCode::from(2));
+    }
+    match said.print() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::new("standard output", "cannot be written").caused_by(error))
         }
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -1,22 +1,86 @@
-//! Standard output: where results go. Progress and errors go to standard error.
+//! Standard output, where results go, and standard error, where all else goes.
+//!
+//! Nothing else writes to either: clippy refuses `println!` and its kin, which panic on a full disk
+//! and when a reader has gone. What is written here cannot move a terminal's cursor: see
+//! [`escape::terminal`].
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use pliant::{Error, Result};
+use serde::Serialize;
+
+use pliant::{Error, Result, escape};
+
+/// Whether a reader of standard output has gone.
+static READER_LEFT: AtomicBool = AtomicBool::new(false);
+/// Whether something was said on standard error that could not be written.
+static UNHEARD: AtomicBool = AtomicBool::new(false);
 
 /// Prints one line, or a text of several.
 ///
-/// A reader that has read enough and gone (`pliant … | head`) is no error. Why not `println!`?
-/// It panics then, and on a full disk.
+/// A reader that has read enough and gone (`pliant … | head`) is no error, and later lines are
+/// dropped: the command's exit code is what it is without a pipe. Work that is done for its lines
+/// alone asks [`is_read`].
 ///
 /// # Errors
 /// If standard output is a file that cannot be written.
 pub fn print_line(text: impl Display) -> Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Error::new("standard output", "cannot be written").caused_by(error))
-        }
-        _ => Ok(()),
+    write(&format!("{text}\n"))
+}
+
+/// Prints `value` as JSON.
+///
+/// # Errors
+/// As [`print_line`].
+///
+/// # Panics
+/// If `value` has a map whose keys are not text.
+pub fn print_json(value: &(impl Serialize + ?Sized)) -> Result<()> {
+    print_line(serde_json::to_string_pretty(value).expect("its keys are text"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that writes to standard output")]
+fn write(text: &str) -> Result<()> {
+    if !is_read() {
+        return Ok(());
     }
+    let mut out = io::stdout().lock();
+    let written = out.write_all(escape::terminal(text).as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            READER_LEFT.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        Err(error) => Err(Error::new("standard output", "cannot be written").caused_by(error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Whether anybody may still read what is printed.
+pub fn is_read() -> bool {
+    !READER_LEFT.load(Ordering::Relaxed)
+}
+
+/// Says something beside the results: a warning, a failure, how far a command is.
+///
+/// What cannot be written makes the command fail at its end: see [`was_heard`].
+#[expect(clippy::disallowed_methods, reason = "the one place that writes to standard error")]
+pub fn say(text: impl Display) {
+    let text = format!("{text}\n");
+    let written = io::stderr().write_all(escape::terminal(&text).as_bytes());
+    if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
+        UNHEARD.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether all that was [said](say) could be written.
+pub fn was_heard() -> bool {
+    !UNHEARD.load(Ordering::Relaxed)
+}
+
+/// Whether somebody watches how far a command is.
+#[expect(clippy::disallowed_methods, reason = "asks where it goes, and writes nothing")]
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal()
 }

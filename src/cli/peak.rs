@@ -8,7 +8,7 @@ use pliant::report::peak_table;
 use pliant::search::{PeakSpec, SearchOptions, peak};
 
 use super::bar::Bar;
-use super::output::print_line;
+use super::output::{print_json, print_line, say};
 use super::search_args::{SearchArgs, describe_counts};
 
 #[derive(Debug, clap::Args)]
@@ -44,13 +44,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let found = peak(&experiment, &spec, &options)?;
     bar.clear();
     if search.json {
-        print_line(serde_json::to_string_pretty(&found.rows).expect("rows are plain values"))?;
+        print_json(&found.rows)?;
     } else {
         print_line(peak_table(&found.rows).trim_end())?;
         print_line(format!("\nwritten to {}: {}", out.display(), describe_counts(&cache)))?;
     }
     for failure in &found.failures {
-        eprintln!("pliant: method {}, {failure}", failure.method);
+        say(format!("pliant: method {}, {failure}", failure.method));
     }
     Ok(if found.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use pliant::policy::{Description, MethodSpec, standard_methods};
 use pliant::{Error, Result};
 
-use super::output::print_line;
+use super::output::{print_json, print_line};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -108,8 +108,4 @@ fn describe(method: &MethodSpec, json: bool) -> Result<()> {
     let Description { rule, sees } = method.policy.description();
     let lines = toml::to_string(&Experiment { methods: [method] }).expect("methods are strings");
     print_line(format!("{}\n\nrule: {rule}\nsees: {sees}\n\n{}", method.name, lines.trim_end()))
-}
-
-fn print_json(value: &impl Serialize) -> Result<()> {
-    print_line(serde_json::to_string_pretty(value).expect("methods are strings"))
 }

@@ -19,6 +19,7 @@ use pliant::prompt::DataPaths;
 use pliant::report::redraw;
 
 use super::bar::Bar;
+use super::output::{print_json, print_line, say};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -73,7 +74,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     bar.clear();
     print_results(&results, &out, args.json)?;
     for failure in &results.failures {
-        eprintln!("pliant: {failure}");
+        say(format!("pliant: {failure}"));
     }
     Ok(if results.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -102,16 +103,13 @@ fn no_engine() -> Error {
 
 fn print_results(results: &Results, out: &Path, json: bool) -> Result<()> {
     if json {
-        let text = serde_json::to_string_pretty(&results.rows).expect("rows are plain values");
-        println!("{text}");
-        return Ok(());
+        return print_json(&results.rows);
     }
-    print!("{}", redraw(out)?);
+    print_line(redraw(out)?.trim_end())?;
     if let Some(predictions) = &results.predictions {
-        print!("{}", describe_predictions(predictions));
+        print_line(describe_predictions(predictions).trim_end())?;
     }
-    println!("written to {}", out.display());
-    Ok(())
+    print_line(format!("written to {}", out.display()))
 }
 
 /// How far the cost model was off; the requests themselves are in `predictions/`.

@@ -9,7 +9,7 @@ use pliant::report::redraw_sweep;
 use pliant::search::{Combine, SearchOptions, SweepSpec, Swept, sweep};
 
 use super::bar::Bar;
-use super::output::print_line;
+use super::output::{print_json, print_line, say};
 use super::search_args::{SearchArgs, describe_counts};
 
 #[derive(Debug, clap::Args)]
@@ -38,13 +38,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
     bar.clear();
     if args.search.json {
         let rows: Vec<_> = found.rows.iter().map(|row| json(&spec, row)).collect();
-        print_line(serde_json::to_string_pretty(&rows).expect("rows are plain values"))?;
+        print_json(&rows)?;
     } else {
         print_line(redraw_sweep(&out)?.trim_end())?;
         print_line(format!("\nwritten to {}: {}", out.display(), describe_counts(&cache)))?;
     }
     for (settings, failure) in &found.failures {
-        eprintln!("pliant: {settings}, method {}, {failure}", failure.method);
+        say(format!("pliant: {settings}, method {}, {failure}", failure.method));
     }
     Ok(if found.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

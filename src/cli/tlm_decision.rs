@@ -27,7 +27,7 @@ use pliant::prompt::{Compressor, Dataset};
 use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::{BASE_MODEL, EngineArgs};
-use super::output::print_line;
+use super::output::{print_line, say};
 
 /// Layers of the trunk below a head's own.
 const SHARED_LAYERS: usize = 2;
@@ -178,9 +178,9 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
             bar.set_position(done as u64);
         }
         Learnt::Tried(what, accuracy, loss) => {
-            bar.suspend(|| eprintln!("{accuracy:.4} accuracy, {loss:.4} loss: {what}"));
+            bar.suspend(|| say(format!("{accuracy:.4} accuracy, {loss:.4} loss: {what}")));
         }
-        Learnt::Validated(progress) => bar.suspend(|| eprintln!("{progress:?}")),
+        Learnt::Validated(progress) => bar.suspend(|| say(format!("{progress:?}"))),
     })?;
     bar.finish_and_clear();
     let sha256 = file.save(&out)?;

@@ -17,7 +17,7 @@ use pliant::trace::{
 use pliant::{Error, Result};
 
 use super::by_name;
-use super::output::print_line;
+use super::output::{print_json, print_line, say};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -249,7 +249,7 @@ fn import_file(args: &ImportArgs) -> Result<()> {
         let result = serde_json::json!({
             "file": args.out, "requests": trace.requests.len(), "warnings": warnings,
         });
-        return print_line(serde_json::to_string_pretty(&result).expect("plain data"));
+        return print_json(&result);
     }
     print_line(format!("{}: {} requests", args.out.display(), trace.requests.len()))?;
     print_warnings(&warnings);
@@ -267,17 +267,13 @@ fn export_file(args: &ExportArgs) -> Result<()> {
 /// After the result, beside it.
 fn print_warnings(warnings: &[Warning]) {
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        say(format!("warning: {warning}"));
     }
 }
 
 fn show(args: &ShowArgs) -> Result<()> {
     let summary = Trace::read(&args.file)?.summary();
-    if args.json {
-        print_line(serde_json::to_string_pretty(&summary).expect("a summary is plain data"))
-    } else {
-        print_line(describe(&summary).trim_end())
-    }
+    if args.json { print_json(&summary) } else { print_line(describe(&summary).trim_end()) }
 }
 
 fn describe(summary: &Summary) -> String {

@@ -29,10 +29,13 @@ pub fn shared_data(name: &Path) -> Option<PathBuf> {
 }
 
 /// Says, in a line that `.ci/skipped` reports, that the calling test cannot run without `needed`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "`println!` would be captured, as the test will pass"
+)]
 pub fn skipped(needed: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
-    // `println!` would be captured, as the test will pass.
     let line = format!("\nSKIPPED {test}: needs {needed}\n");
     std::io::stdout().write_all(line.as_bytes()).expect("standard output is open");
 }
