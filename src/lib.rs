@@ -41,6 +41,8 @@ pub mod sim;
 
 pub mod metrics;
 
+pub mod results;
+
 pub mod report;
 
 pub mod experiment;

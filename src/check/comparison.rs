@@ -47,7 +47,7 @@ pub fn compare(
     }
     judge(&mut changes, tolerances.significance);
     Ok(Comparison {
-        experiment: now.origin.experiment.clone(),
+        experiment: now.manifest.experiment.clone(),
         baseline: baseline.path.display().to_string(),
         tolerances: *tolerances,
         changed_inputs: changed_inputs(now, baseline),
@@ -78,7 +78,7 @@ fn same_experiment(now: &RunResults, baseline: &RunResults) -> Result<()> {
             .found(format!("\"{found}\""))
             .allowed(format!("\"{allowed}\", as in {}", theirs.display())))
     };
-    let (ours, was) = (&now.origin, &baseline.origin);
+    let (ours, was) = (&now.manifest, &baseline.manifest);
     if ours.experiment != was.experiment {
         return other("experiment", &ours.experiment, &was.experiment);
     }
@@ -113,7 +113,7 @@ fn same_requests(run: &RunResults, point: &PointResults, other: &PointResults) -
 }
 
 fn changed_inputs(now: &RunResults, baseline: &RunResults) -> Vec<String> {
-    let (now, was) = (&now.origin.inputs, &baseline.origin.inputs);
+    let (now, was) = (&now.manifest.inputs, &baseline.manifest.inputs);
     let all = now.keys().chain(was.keys().filter(|path| !now.contains_key(*path)));
     let mut changed: Vec<String> =
         all.filter(|path| now.get(*path) != was.get(*path)).cloned().collect();

@@ -26,7 +26,7 @@ pub use github::github_annotations;
 pub use junit::junit_xml;
 pub use markdown::comparison_markdown;
 pub use measure::Measure;
-pub use results::{Origin, Point, PointResults, RunResults};
+pub use results::{Point, PointResults, RunResults};
 pub use tolerances::{Percents, Points, Tolerances};
 pub use words::comparison_text;
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::measure::Measure;
 use crate::error::{Error, Result};
-use crate::files::read_toml;
 use crate::metrics::{MetricsRow, SeedRow, mean, read_metrics_csv, read_seeds_csv};
+use crate::results::Manifest;
 
 /// Which point of which curve.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,25 +46,13 @@ pub struct PointResults {
     pub seeds: BTreeMap<u64, SeedRow>,
 }
 
-/// What the gate needs of a `manifest.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-pub struct Origin {
-    /// Name of the experiment.
-    pub experiment: String,
-    /// Who answered.
-    pub executor: String,
-    /// SHA-256 of the inputs, by their path.
-    #[serde(default)]
-    pub inputs: BTreeMap<String, String>,
-}
-
 /// A results folder, read and checked.
 #[derive(Debug, Clone)]
 pub struct RunResults {
     /// Its `metrics.csv`.
     pub path: PathBuf,
     /// What it was made from.
-    pub origin: Origin,
+    pub manifest: Manifest,
     /// Points in the order of `metrics.csv`.
     pub points: Vec<PointResults>,
 }
@@ -79,7 +67,7 @@ impl RunResults {
         let rows = read_metrics_csv(metrics)?;
         let seeds = metrics.with_file_name("seeds.csv");
         let by_seed = read_seeds_csv(&seeds)?;
-        let origin = read_toml(&metrics.with_file_name("manifest.toml"))?;
+        let manifest = Manifest::load(metrics.parent().unwrap_or(Path::new("")))?;
         let mut points: Vec<PointResults> = Vec::new();
         for (place, row) in rows.into_iter().enumerate() {
             let (point, line) = (Point::of(&row), place + 2);
@@ -95,7 +83,7 @@ impl RunResults {
         for point in &points {
             point.check(metrics, &seeds)?;
         }
-        Ok(Self { path: metrics.to_owned(), origin, points })
+        Ok(Self { path: metrics.to_owned(), manifest, points })
     }
 
     /// The results of `point`, if it has it.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rand_distr::{Distribution, StandardNormal};
 
-use super::results::{Origin, RunResults};
+use super::results::RunResults;
 use super::{Comparison, Tolerances, compare};
 use crate::metrics::{
     CellLabel, MetricsRow, RunMeasures, SeedRow, write_metrics_csv, write_seeds_csv,
@@ -100,7 +100,7 @@ pub(super) fn fallen() -> Comparison {
     });
     let mut baseline = results("results/curve", 0..20, &|_, _, _| {});
     let inputs = |hash: &str| BTreeMap::from([("device.toml".to_owned(), hash.to_owned())]);
-    now.origin = Origin { inputs: inputs("b"), ..now.origin };
-    baseline.origin = Origin { inputs: inputs("a"), ..baseline.origin };
+    now.manifest.inputs = inputs("b");
+    baseline.manifest.inputs = inputs("a");
     compare(&now, &baseline, &Tolerances::default()).unwrap()
 }

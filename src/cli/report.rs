@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use pliant::files::write_whole;
-use pliant::metrics::{StoredRun, read_metrics_csv};
+use pliant::metrics::read_metrics_csv;
 use pliant::report::{
-    Class, GoodputRow, ResultsFolder, goodput, goodput_csv, redraw, redraw_sweep, report_html,
-    report_junit, report_markdown, summary_markdown, trace_events, with_results,
+    Class, GoodputRow, goodput, goodput_csv, redraw, redraw_sweep, report_html, report_junit,
+    report_markdown, summary_markdown, trace_events, with_results,
 };
+use pliant::results::{ResultsFolder, StoredRun};
 use pliant::{Error, Result};
 
 use super::output::print_line;

@@ -10,13 +10,11 @@ use pliant::Error;
 use pliant::Result;
 #[cfg(feature = "engine")]
 use pliant::experiment::Measured;
-use pliant::experiment::{
-    AnswerCount, Backend, Experiment, PredictionErrors, RatioSummary, Results, RunOptions,
-    run as run_experiment,
-};
+use pliant::experiment::{Backend, Experiment, Results, RunOptions, run as run_experiment};
 #[cfg(feature = "engine")]
 use pliant::prompt::DataPaths;
 use pliant::report::redraw;
+use pliant::results::{AnswerCount, PredictionErrors, RatioSummary};
 
 use super::bar::Bar;
 use super::output::{print_json, print_line, say};

@@ -11,13 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::grid::{Cell, Grid};
-use super::spec::{AnsweredItems, Experiment};
+use super::spec::Experiment;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
 use crate::policy::{Annotations, MethodSpec, Scene, ServiceView};
 use crate::request::{AppId, DatasetId, Request, RequestView};
+use crate::results::AnsweredItems;
 use crate::sim::{self, OutcomeSink, ServiceOptions};
 use crate::trace::{ItemPool, PooledItem, Trace, index_of};
 use crate::units::{Level, Ratio};

@@ -12,22 +12,18 @@ use std::time::Duration;
 
 use super::explanation::{ExplainWarning, Explanation, Happened, Source};
 use super::grid::{Cell, Grid};
-use super::manifest::Manifest;
 use super::recorded::Recorded;
 use super::spec::{Experiment, TraceSource};
-use crate::digest::sha256_file;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
-use crate::metrics::{CellLabel, StoredRun};
+use crate::metrics::CellLabel;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::policy::{Policy, Seen, ServiceView};
 use crate::request::RequestView;
+use crate::results::{InputNow, Manifest, StoredRun};
 use crate::sim::{self, OutcomeSink, ServiceOptions};
 use crate::trace::Trace;
-
-/// The executor's name in manifests of simulated runs.
-const SIMULATED: &str = "cost-model";
 
 /// Which request of which run. What is left open is the experiment's first.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -67,9 +63,9 @@ pub fn explain(run: &Path, which: &Which) -> Result<Explanation> {
         Some(folder) => folder.stored(&cell.label, grid.seeds[0], trace)?,
         None => None,
     };
-    let measured = folder.as_ref().is_some_and(Folder::is_measured);
+    let measured = folder.as_ref().is_some_and(|folder| folder.manifest.is_measured());
     let is_given = measured || cell.scene.method().policy.is_external();
-    let mut warnings = folder.map_or_else(Vec::new, |folder| folder.changed_inputs());
+    let mut warnings = folder.map_or(Ok(Vec::new()), |folder| folder.changed_inputs())?;
     let (source, decision) = match stored {
         Some(stored) if is_given => {
             let (mut policy, mut executor) = (stored.clone(), stored);
@@ -101,14 +97,13 @@ fn open(run: &Path) -> Result<(Experiment, Option<Folder>)> {
     if !run.is_dir() {
         return Ok((Experiment::load(run)?, None));
     }
-    let path = run.join("manifest.toml");
-    let manifest = Manifest::load(&path)?;
+    let manifest = Manifest::load(run)?;
     let is_experiment = |input: &&Path| {
         input.extension().is_some_and(|ending| ending == "toml")
             && input.file_stem().is_some_and(|name| *name == *manifest.experiment)
     };
     let file = manifest.inputs.keys().map(Path::new).find(is_experiment).ok_or_else(|| {
-        Error::file(&path, "names no experiment file")
+        Error::file(&Manifest::path(run), "names no experiment file")
             .at("table \"inputs\"")
             .allowed(format!("a file called {}.toml", manifest.experiment))
     })?;
@@ -119,10 +114,6 @@ fn open(run: &Path) -> Result<(Experiment, Option<Folder>)> {
 }
 
 impl Folder {
-    fn is_measured(&self) -> bool {
-        self.manifest.executor != SIMULATED
-    }
-
     /// What the run of the cell `label` under `seed` stored, if it was kept.
     fn stored(&self, label: &CellLabel, seed: u64, trace: &Trace) -> Result<Option<Recorded>> {
         let path = self.dir.join("outcomes").join(label.run_file(seed));
@@ -133,19 +124,19 @@ impl Folder {
             })?;
             return Ok(Some(recorded));
         }
-        if self.is_measured() {
+        if self.manifest.is_measured() {
             return Err(Error::file(&path, "a measured run without its outcomes")
                 .allowed("a run whose outcomes were kept"));
         }
         Ok(None)
     }
 
-    fn changed_inputs(&self) -> Vec<ExplainWarning> {
-        let is_changed = |(path, hash): &(&String, &String)| {
-            sha256_file(Path::new(path)).map_or(true, |today| today != **hash)
-        };
-        let changed = self.manifest.inputs.iter().filter(is_changed);
-        changed.map(|(path, _)| ExplainWarning::InputChanged { path: path.clone() }).collect()
+    fn changed_inputs(&self) -> Result<Vec<ExplainWarning>> {
+        let inputs = self.manifest.inputs_now()?.into_iter();
+        let changed = inputs.filter(|(_, _, now)| *now != InputNow::Same);
+        Ok(changed
+            .map(|(path, _, _)| ExplainWarning::InputChanged { path: path.to_owned() })
+            .collect())
     }
 }
 

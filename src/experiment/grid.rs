@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use super::items::pools;
-use super::spec::{
-    AnsweredItems, DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource,
-};
+use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource};
 use crate::error::{Error, Result};
 use crate::metrics::CellLabel;
 use crate::policy::{MethodSpec, Replayed, Scene};
 use crate::profile::{DeviceProfile, Items};
+use crate::results::AnsweredItems;
 use crate::trace::{APPS, ItemPool, PooledItem, StandIn, SynthSpec, Trace, stand_ins, synthesize};
 use crate::units::Ratio;
 

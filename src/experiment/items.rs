@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::spec::AnsweredItems;
 use crate::error::{Error, Result};
 use crate::profile::{PromptLengths, QualityTable, Split, asked};
+use crate::results::AnsweredItems;
 use crate::trace::{ItemPool, PooledItem};
 use crate::units::Ratio;
 

@@ -1,110 +1,55 @@
-//! What a results folder was made from: enough to make it again, and nothing of the machine.
+//! The manifest of an experiment's results, and the files that it reads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 use super::items::further_items;
-use super::spec::{AnsweredItems, DeviceSpec, Experiment, ExperimentSpec, TraceSource};
+use super::spec::{DeviceSpec, Experiment, ExperimentSpec, TraceSource};
 use crate::digest::sha256_file;
-use crate::error::{Error, Result};
-use crate::files;
+use crate::error::Result;
 use crate::origin::Commit;
 use crate::policy::{MethodSpec, PolicySpec};
 use crate::profile::{REFERENCE_FAMILY, Split, asked};
-use crate::report::{FigureInputs, FigureSpec, LatencyInput, QualityInput};
-use crate::sim::ServiceOptions;
+use crate::results::{
+    AnsweredItems, FigureInputs, FigureSpec, LatencyInput, Manifest, QualityInput,
+};
 
-/// `manifest.toml`: the same for the same commit, inputs and seeds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    pub(super) experiment: String,
-    pliant: String,
-    /// Absent outside a checkout.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    commit: Option<String>,
-    /// Whether the program's sources differ from the commit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sources_modified: Option<bool>,
-    pub(super) executor: String,
-    pub(super) first_seed: u64,
-    seeds: u32,
-    split: String,
-    /// Which items are replayed; absent: those with answers to every plan.
-    #[serde(default, skip_serializing_if = "AnsweredItems::is_whole")]
-    answers: AnsweredItems,
-    /// What a reader should know of the traces, a sentence each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    notes: Vec<String>,
-    pub(super) service: ServiceOptions,
-    /// What the executor says of itself.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+/// The manifest of `experiment` run on `executor`, which states `runtime` about itself, with
+/// traces drawn from as many `items`, of which `notes` tell more.
+///
+/// # Errors
+/// If an input file cannot be read.
+pub(crate) fn manifest(
+    experiment: &Experiment,
+    executor: &str,
     runtime: BTreeMap<String, String>,
-    /// How many items synthesised traces draw from, by dataset: those of the replay half that
-    /// every method has all answers to, or all those asked for.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     items: BTreeMap<String, usize>,
-    /// SHA-256 of every input file, by its path as the experiment states it.
-    pub(super) inputs: BTreeMap<String, String>,
-    /// What figures of profiles show.
-    figures: FigureInputs,
-}
-
-impl Manifest {
-    /// The manifest of `experiment` run on `executor`, which states `runtime` about itself, with
-    /// traces drawn from as many `items`, of which `notes` tell more.
-    ///
-    /// # Errors
-    /// If an input file cannot be read.
-    pub fn of(
-        experiment: &Experiment,
-        executor: &str,
-        runtime: BTreeMap<String, String>,
-        items: BTreeMap<String, usize>,
-        notes: Vec<String>,
-    ) -> Result<Self> {
-        let commit = Commit::current();
-        let mut inputs = BTreeMap::new();
-        for path in input_files(experiment) {
-            inputs.insert(path.display().to_string(), sha256_file(&path)?);
-        }
-        Ok(Self {
-            experiment: experiment.name.clone(),
-            pliant: env!("CARGO_PKG_VERSION").to_owned(),
-            sources_modified: commit.as_ref().map(|commit| commit.sources_modified),
-            commit: commit.map(|commit| commit.id),
-            executor: executor.to_owned(),
-            first_seed: experiment.spec.first_seed,
-            seeds: experiment.spec.seeds,
-            split: Split::RULE.to_owned(),
-            answers: experiment.spec.answers,
-            notes,
-            service: experiment.spec.service,
-            runtime,
-            items,
-            inputs,
-            figures: figures(experiment),
-        })
+    notes: Vec<String>,
+) -> Result<Manifest> {
+    let commit = Commit::current();
+    let mut inputs = BTreeMap::new();
+    for path in input_files(experiment) {
+        inputs.insert(path.display().to_string(), sha256_file(&path)?);
     }
-
-    /// Reads the manifest in the file `path`.
-    ///
-    /// # Errors
-    /// If the file cannot be read or is no manifest.
-    pub fn load(path: &Path) -> Result<Self> {
-        files::read_toml(path)
-    }
-
-    /// Writes the manifest to the file `path`.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let text = toml::to_string(self)
-            .map_err(|cause| Error::file(path, "cannot be written as TOML").caused_by(cause))?;
-        files::write_whole(path, text.as_bytes())
-    }
+    Ok(Manifest {
+        experiment: experiment.name.clone(),
+        pliant: env!("CARGO_PKG_VERSION").to_owned(),
+        sources_modified: commit.as_ref().map(|commit| commit.sources_modified),
+        commit: commit.map(|commit| commit.id),
+        executor: executor.to_owned(),
+        first_seed: experiment.spec.first_seed,
+        seeds: experiment.spec.seeds,
+        split: Split::RULE.to_owned(),
+        answers: experiment.spec.answers,
+        notes,
+        service: experiment.spec.service,
+        runtime,
+        items,
+        inputs,
+        figures: Some(figures(experiment)),
+        sweep: None,
+        peak: None,
+    })
 }
 
 /// The files that the experiment reads.

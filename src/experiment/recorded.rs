@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::executor::Executor;
-use crate::metrics::StoredRun;
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::policy::{Policy, ServiceView};
 use crate::request::{Request, RequestView};
+use crate::results::StoredRun;
 use crate::trace::Trace;
 
 /// Plans and executions by request id.

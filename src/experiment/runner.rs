@@ -8,20 +8,22 @@ use std::path::Path;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::failures::{Failure, RunResult, Tolerance, write_failures_csv};
 use super::grid::{Cell, Grid};
-use super::manifest::Manifest;
-use super::predictions::{Compared, PredictionErrors};
+use super::manifest::manifest;
 use super::spec::{Experiment, ExperimentSpec, KeptOutcomes};
+use super::tolerance::{RunResult, Tolerance};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::metrics::{
-    MetricsRow, OutcomeCsv, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv,
-    write_paired_csv, write_seeds_csv,
+    MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv, write_paired_csv,
+    write_seeds_csv,
 };
 use crate::outcome::Outcome;
 use crate::policy::{LiveHead, Policy, Scene};
 use crate::request::{Request, Slo};
+use crate::results::{
+    Compared, Failure, OutcomeCsv, PredictionErrors, SIMULATED, write_failures_csv,
+};
 use crate::sim::{self, OutcomeSink, ServiceOptions};
 use crate::trace::Trace;
 
@@ -119,7 +121,7 @@ pub fn run(
     let tolerance = Tolerance::default();
     let runner = Runner { grid: &grid, spec: &experiment.spec, options, tolerance: &tolerance };
     let (name, runtime, runs, predictions) = match backend {
-        Backend::CostModel => ("cost-model", BTreeMap::new(), runner.simulate(&threads)?, None),
+        Backend::CostModel => (SIMULATED, BTreeMap::new(), runner.simulate(&threads)?, None),
         Backend::Measured(Measured { name, runtime, make }) => {
             let (measures, predictions) = runner.measure(make)?;
             (name, runtime, measures, Some(predictions))
@@ -134,8 +136,7 @@ pub fn run(
     if !failures.is_empty() {
         write_failures_csv(&options.out.join("failures.csv"), &failures)?;
     }
-    Manifest::of(experiment, name, runtime, grid.item_counts(), grid.notes)?
-        .save(&options.out.join("manifest.toml"))?;
+    manifest(experiment, name, runtime, grid.item_counts(), grid.notes)?.save(options.out)?;
     Ok(Results { rows, differences, predictions, failures })
 }
 

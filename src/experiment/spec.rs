@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::policy::MethodSpec;
 use crate::profile::Counted;
-use crate::report::{FigureSpec, check_figures};
+use crate::results::{AnsweredItems, FigureSpec, check_figures};
 use crate::sim::ServiceOptions;
 use crate::trace::{Arrivals, LevelOrder, Objective, SynthSpec};
 
@@ -88,25 +88,6 @@ pub enum KeptOutcomes {
     FirstSeed,
     /// None: only measures are kept.
     None,
-}
-
-/// Which items are replayed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AnsweredItems {
-    /// Those with answers to every plan in every method's quality table.
-    #[default]
-    Whole,
-    /// All of known prompt length: of each, the answers that methods ask for were measured, by
-    /// `pliant profile asked`. A plan without an answer ends the run with an error.
-    Asked,
-}
-
-impl AnsweredItems {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-    pub(super) fn is_whole(&self) -> bool {
-        *self == Self::Whole
-    }
 }
 
 /// Where traces come from.

@@ -7,8 +7,6 @@
 //! request's instants, `docs/statistics.md` every interval and test with the example it is checked
 //! against.
 //!
-//! Outcomes can be kept request by request: [`OutcomeCsv`] writes them, [`StoredRun`] reads them back.
-//!
 //! A measure that no request defines is absent: `None` here, an empty cell in a file.
 
 mod bootstrap;
@@ -17,12 +15,10 @@ mod detectable;
 mod estimate;
 mod hypothesis;
 mod measures;
-mod outcome_csv;
 mod row;
 mod search_rows;
 mod seed_row;
 mod statistics;
-mod stored_run;
 mod table;
 
 pub use bootstrap::{bca_mean_95, bootstrap_95, bootstrap_mean_95};
@@ -31,14 +27,11 @@ pub use detectable::{Sureness, detectable_mean, detectable_share};
 pub use estimate::{Estimate, wilson_95};
 pub use hypothesis::{Discordance, TEstimate, holm};
 pub use measures::{RunMeasures, Tally};
-pub use outcome_csv::OutcomeCsv;
-pub(crate) use outcome_csv::exact_ms;
 pub use row::{CellLabel, MetricsRow, PairedRow};
 pub use search_rows::{PeakRow, Reach, SweepRow, SweepTable};
 pub use seed_row::SeedRow;
 pub use statistics::{Interval, deviation, mean, quantile};
-pub use stored_run::StoredRun;
-pub(crate) use table::read_rows;
+pub(crate) use table::{read_lines, read_rows};
 pub use table::{
     read_metrics_csv, read_paired_csv, read_seeds_csv, read_sweep_csv, write_metrics_csv,
     write_paired_csv, write_peak_csv, write_seeds_csv, write_sweep_csv,

@@ -310,7 +310,7 @@ fn check_row(path: &Path, line: u64, bounded: Vec<Bounded>) -> Result<()> {
 }
 
 /// The rows of the CSV file `path`, each with its line, once its header is found good.
-pub(super) fn read_lines<T: DeserializeOwned>(
+pub(crate) fn read_lines<T: DeserializeOwned>(
     path: &Path,
     check_header: impl FnOnce(&StringRecord) -> Result<()>,
 ) -> Result<Vec<(u64, T)>> {

@@ -9,12 +9,13 @@ use std::path::Path;
 
 use super::canvas::Sheet;
 use super::colours;
-use super::extra_figures::{SeriesSpec, text_table};
+use super::extra_figures::text_table;
 use super::line_panels::{self, Axes, Line, Panel, Point};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::metrics::bootstrap_mean_95;
 use crate::profile::{QualityTable, RowId};
+use crate::results::SeriesSpec;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 const WIDTH_PX: u32 = 1120;

@@ -1,53 +1,13 @@
 //! A results folder's table and figures, from its files alone.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use super::contents::ResultsFolder;
-use super::extra_figures::FigureSpec;
 use super::{
     differences_table, draw_e2e_bars, draw_latency_heatmaps, draw_quality_maps, metrics_table,
 };
 use crate::error::Result;
 use crate::profile::{DeviceProfile, QualityTable};
-
-/// The profiles that a results folder draws, as its `manifest.toml` names them under `figures`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FigureInputs {
-    /// One latency figure each.
-    #[serde(default)]
-    pub latency: Vec<LatencyInput>,
-    /// One figure of accuracy maps each.
-    #[serde(default)]
-    pub quality: Vec<QualityInput>,
-    /// Those that the experiment asks for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub asked: Vec<FigureSpec>,
-}
-
-/// What [`draw_latency_heatmaps`] draws.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LatencyInput {
-    /// Folder of the device profile, from where the command runs.
-    pub device: PathBuf,
-    /// Whose latencies.
-    pub base_model: String,
-    /// Of which family.
-    pub family: String,
-}
-
-/// What [`draw_quality_maps`] draws.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QualityInput {
-    /// Folder of the quality table, from where the command runs.
-    pub folder: PathBuf,
-    /// The table's name in it, such as `width`.
-    pub table: String,
-}
+use crate::results::ResultsFolder;
 
 /// Draws the figures of the results folder `folder` into it and returns its tables.
 ///
@@ -58,7 +18,7 @@ pub struct QualityInput {
 /// If one of these files is missing or bad, or a figure cannot be written.
 pub fn redraw(folder: &Path) -> Result<String> {
     let ResultsFolder { rows, pairs, manifest, .. } = ResultsFolder::load(folder)?;
-    let figures = manifest.figures;
+    let figures = manifest.figures.unwrap_or_default();
     draw_e2e_bars(&rows, folder)?;
     for input in &figures.latency {
         let profile = DeviceProfile::load(&input.device)?;
@@ -87,7 +47,7 @@ mod tests {
     use super::*;
     use crate::metrics::{CellLabel, MetricsRow, RunMeasures, write_metrics_csv};
 
-    fn results_folder(manifest: &str) -> tempfile::TempDir {
+    fn results_folder(figures: &str) -> tempfile::TempDir {
         let label = CellLabel {
             method: "full".to_owned(),
             alpha: 0.0,
@@ -100,13 +60,14 @@ mod tests {
         let rows = [MetricsRow::of(&label, &[run.clone(), run])];
         let folder = tempfile::tempdir().unwrap();
         write_metrics_csv(&folder.path().join("metrics.csv"), &rows).unwrap();
+        let manifest = format!("experiment = \"mine\"\nexecutor = \"cost-model\"\n{figures}");
         std::fs::write(folder.path().join("manifest.toml"), manifest).unwrap();
         folder
     }
 
     #[test]
     fn a_folder_is_redrawn_from_its_files_to_the_same_bytes() {
-        let folder = results_folder("commit = \"abc\"\n[figures]\nlatency = []\n");
+        let folder = results_folder("[figures]\nlatency = []\n");
         assert!(redraw(folder.path()).unwrap().contains("full"));
         let figure = folder.path().join("accuracy-at-slo-phone-large-small.png");
         let first = std::fs::read(&figure).unwrap();

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::metrics_table::{groups, time};
-use crate::metrics::{CellLabel, Estimate, RunMeasures, StoredRun};
+use crate::metrics::{CellLabel, Estimate, RunMeasures};
 use crate::outcome::Outcome;
 use crate::request::{Limit, Slo};
+use crate::results::StoredRun;
 use crate::units::millis;
 
 /// What requests are grouped by.

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::contents::{FailedRun, ResultsFolder};
 use super::metrics_table::{percent, time};
 use crate::metrics::MetricsRow;
+use crate::results::{Failure, ResultsFolder};
 
 /// `cases`, each with the name of its suite, as one document; suites in order of first appearance.
 ///
@@ -40,12 +40,12 @@ pub fn report_junit(folder: &ResultsFolder) -> String {
         (suite, case)
     });
     let failed = folder.failures.iter().map(|run| {
-        let FailedRun { method, alpha, device, seed, error } = run;
+        let Failure { method, alpha, device, seed, error } = run;
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
         status.set_type("run ended").set_message(error);
         (device.clone(), TestCase::new(format!("{method} at α {alpha}, seed {seed}"), status))
     });
-    let name = format!("pliant report {}", folder.name());
+    let name = format!("pliant report {}", folder.manifest.experiment);
     junit_document(&name, measured.chain(failed).collect())
 }
 

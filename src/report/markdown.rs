@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::contents::ResultsFolder;
 use super::goodput::{Class, GoodputRow, goodput};
 use super::metrics_table::{
     differences_markdown, groups, markdown_table, percent, summary_markdown,
 };
 use crate::error::Result;
+use crate::results::ResultsFolder;
 
 /// Accuracy@SLO, paired gains and, where outcomes were kept, goodput by app.
 ///
@@ -15,7 +15,7 @@ use crate::error::Result;
 /// If a file of outcomes is bad.
 pub fn report_markdown(folder: &ResultsFolder) -> Result<String> {
     let grows = "a string can always grow";
-    let mut text = format!("## {}\n", folder.name());
+    let mut text = format!("## {}\n", folder.manifest.experiment);
     let tables = [
         ("Accuracy@SLO, %", summary_markdown(&folder.rows)),
         ("Paired gains", differences_markdown(&folder.pairs)),

@@ -8,7 +8,6 @@ mod accuracy_bars;
 mod bars;
 mod canvas;
 mod colours;
-mod contents;
 mod cost_bars;
 mod curves;
 mod extra_figures;
@@ -35,9 +34,7 @@ mod sweep_lines;
 mod switching;
 
 pub use accuracy_bars::draw_e2e_bars;
-pub use contents::{FailedRun, ResultsFolder, ResultsManifest};
-pub use extra_figures::{FigureSpec, SeriesSpec, check_figures};
-pub use folder::{FigureInputs, LatencyInput, QualityInput, redraw};
+pub use folder::redraw;
 pub use goodput::{Class, GoodputRow, goodput, goodput_csv};
 pub use html::report_html;
 pub(crate) use junit::junit_document;

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::goodput::slo_name;
 use super::metrics_table::groups;
-use crate::metrics::StoredRun;
 use crate::outcome::Outcome;
 use crate::request::Bounds;
+use crate::results::StoredRun;
 use crate::units::{Energy, SimTime, millis};
 
 /// An event, in the names of the format.

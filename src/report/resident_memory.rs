@@ -12,10 +12,11 @@ use std::path::Path;
 use super::bars::{self, Bar};
 use super::canvas::{Sheet, slug};
 use super::colours;
-use super::extra_figures::{FamiliesSpec, text_table};
+use super::extra_figures::text_table;
 use crate::error::Result;
 use crate::files::write_whole;
 use crate::profile::{DeviceProfile, FamilyLatency, LevelLatency, Memory};
+use crate::results::FamiliesSpec;
 
 const WIDTH_PX: u32 = 900;
 const GB: f64 = 1e9;

@@ -5,9 +5,7 @@
 //! objective. Methods answer the same items, those that all of them have answers to.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use super::canvas::Sheet;
 use super::colours;
@@ -20,6 +18,7 @@ use crate::outcome::Outcome;
 use crate::policy::{MethodSpec, Replayed, Scene, ServiceView};
 use crate::profile::{Counted, DeviceProfile, PromptLengths, Split};
 use crate::request::{AppId, DatasetId, Request, RequestView, Slo};
+use crate::results::StandaloneSpec;
 use crate::trace::Trace;
 use crate::units::{Ratio, SimTime};
 
@@ -30,52 +29,7 @@ const MEAN: &str = "mean of datasets";
 /// Replays of a policy that draws, each under a seed of its own.
 const DRAWS: u64 = 20;
 
-/// What is asked of whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StandaloneSpec {
-    /// Folder of the device profile.
-    pub device: PathBuf,
-    /// The model whose latencies are billed.
-    pub latency_of: String,
-    /// The model whose answers are judged.
-    pub base_model: String,
-    /// Folder of quality tables: `<quality>/<base model>/<family>.csv`.
-    pub quality: PathBuf,
-    /// The compressor whose file of prompt lengths lists the items.
-    pub lengths: String,
-    /// Tokens to generate.
-    pub output_tokens: u32,
-    /// Objectives ⟨ζ of TTFT, ζ of TPOT⟩, in the order of the x axis.
-    pub slos: Vec<(Ratio, Ratio)>,
-    /// The first is the one that the others are counted against.
-    pub methods: Vec<MethodSpec>,
-}
-
 impl StandaloneSpec {
-    /// The files that the figure is drawn from.
-    pub(super) fn inputs(&self) -> Vec<PathBuf> {
-        let answers = self.quality.join(&self.base_model);
-        let mut files = vec![
-            self.device.join("device.toml"),
-            answers.join(format!("{}.tokens.csv", self.lengths)),
-        ];
-        for method in &self.methods {
-            files.push(answers.join(format!("{}.csv", method.quality_family())));
-            files.extend(
-                method.compressor.iter().map(|name| answers.join(format!("{name}.tokens.csv"))),
-            );
-            files.extend(
-                method
-                    .policy
-                    .decisions()
-                    .iter()
-                    .map(|name| answers.join(format!("{name}.decisions.csv"))),
-            );
-        }
-        files
-    }
-
     /// Items of the replay half that every scene knows, as requests of a trace.
     fn trace(&self, scenes: &[Scene]) -> Result<Trace> {
         let folder = self.quality.join(&self.base_model);

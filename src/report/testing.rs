@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::metrics::{CellLabel, StoredRun};
+use crate::metrics::CellLabel;
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
 use crate::request::{AppId, Bounds, DatasetId, Request, Slo};
+use crate::results::StoredRun;
 use crate::units::{Level, Milliwatts, Ratio, SimTime};
 
 /// Bounds that every request here meets.

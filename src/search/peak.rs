@@ -5,10 +5,11 @@ use serde::Serialize;
 
 use super::crossing::{self, Bracket};
 use super::runs::{Runs, SearchOptions};
-use super::sweep::{check_replays, forget, write_manifest};
+use super::sweep::{check_replays, forget, manifest_of, stated};
 use crate::error::{Error, Result};
-use crate::experiment::{Cell, Experiment, Failure, Grid};
+use crate::experiment::{Cell, Experiment, Grid};
 use crate::metrics::{CellLabel, PeakRow, write_peak_csv};
+use crate::results::{Failure, Manifest};
 
 /// What is searched.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -85,7 +86,8 @@ pub fn peak(
         }
     }
     write_peak_csv(&options.out.join("peak.csv"), &rows)?;
-    write_manifest(experiment, options, &grid, ("peak", spec))?;
+    let manifest = manifest_of(experiment, &grid)?;
+    Manifest { peak: stated(spec), ..manifest }.save(options.out)?;
     Ok(Peaks { rows, failures })
 }
 

@@ -5,15 +5,14 @@ use std::fs;
 
 use rayon::prelude::*;
 use serde::Serialize;
-use toml::Value;
 
 use super::keys::with_settings;
 use super::runs::{Runs, SearchOptions};
 use super::settings::{Combine, Swept, points};
 use crate::error::{Error, Result};
-use crate::experiment::{Cell, Experiment, Failure, Grid, Manifest, RunResult, without_failed};
-use crate::files;
+use crate::experiment::{Cell, Experiment, Grid, RunResult, manifest, without_failed};
 use crate::metrics::{MetricsRow, SweepRow, write_sweep_csv};
+use crate::results::{Failure, Manifest, SIMULATED};
 
 /// What a sweep goes over.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -72,7 +71,8 @@ pub fn sweep(
     }
     write_sweep_csv(&options.out.join("sweep.csv"), &keys, &rows)?;
     let grid = grid.expect("a sweep has a point");
-    write_manifest(experiment, options, &grid, ("sweep", spec))?;
+    let manifest = manifest_of(experiment, &grid)?;
+    Manifest { sweep: stated(spec), ..manifest }.save(options.out)?;
     Ok(Sweeps { rows, failures })
 }
 
@@ -131,21 +131,15 @@ pub(super) fn forget(options: &SearchOptions<'_>, names: &[&str]) -> Result<()> 
     Ok(())
 }
 
-/// Writes `manifest.toml`: the experiment's own, with what the traces of `grid` draw from, and what
-/// was searched under its name.
-pub(super) fn write_manifest(
-    experiment: &Experiment,
-    options: &SearchOptions<'_>,
-    grid: &Grid,
-    (name, searched): (&str, &impl Serialize),
-) -> Result<()> {
-    let path = options.out.join("manifest.toml");
+/// The experiment's own manifest, with what the traces of `grid` draw from; a search draws none of
+/// its figures.
+pub(super) fn manifest_of(experiment: &Experiment, grid: &Grid) -> Result<Manifest> {
     let (runtime, items, notes) = (BTreeMap::new(), grid.item_counts(), grid.notes.clone());
-    let manifest = Manifest::of(experiment, "cost-model", runtime, items, notes)?;
-    let wrong = |cause| Error::file(&path, "cannot be written as TOML").caused_by(cause);
-    let mut table = toml::Table::try_from(&manifest).map_err(wrong)?;
-    table.remove("figures");
-    table.insert(name.to_owned(), Value::try_from(searched).map_err(wrong)?);
-    let text = toml::to_string(&table).map_err(wrong)?;
-    files::write_whole(&path, text.as_bytes())
+    let manifest = manifest(experiment, SIMULATED, runtime, items, notes)?;
+    Ok(Manifest { figures: None, ..manifest })
+}
+
+/// What was searched, as the manifest states it.
+pub(super) fn stated(searched: &impl Serialize) -> Option<toml::Table> {
+    Some(toml::Table::try_from(searched).expect("a search is plain data"))
 }

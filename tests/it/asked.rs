@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pliant::experiment::{
-    AnsweredItems, Backend, Experiment, ExperimentSpec, RunOptions, Silent, run, unanswered,
+    Backend, Experiment, ExperimentSpec, RunOptions, Silent, run, unanswered,
 };
 use pliant::policy::PolicySpec;
 use pliant::profile::Split;
+use pliant::results::AnsweredItems;
 
 use crate::bench_files;
 use crate::support::bench_experiment;

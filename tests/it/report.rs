@@ -21,7 +21,11 @@ const ROW: &str = "full,0.25,phone,large,small,0.61,,,0.25,0.23,0.27,0.4,,,31000
 fn results(folder: &Path, metrics: &str) {
     fs::create_dir(folder.join("results")).unwrap();
     fs::write(folder.join("results/metrics.csv"), metrics).unwrap();
-    fs::write(folder.join("results/manifest.toml"), "[figures]\n").unwrap();
+    fs::write(
+        folder.join("results/manifest.toml"),
+        "experiment = \"results\"\nexecutor = \"cost-model\"\n",
+    )
+    .unwrap();
 }
 
 #[test]

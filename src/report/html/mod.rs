@@ -14,10 +14,10 @@ use plotters::style::RGBColor;
 use serde::Serialize;
 
 use super::colours;
-use super::contents::{FailedRun, ResultsFolder, ResultsManifest};
 use super::goodput::{GoodputRow, goodput};
 use crate::error::{Error, Result};
 use crate::metrics::{MetricsRow, PairedRow};
+use crate::results::{Failure, Manifest, ResultsFolder};
 
 use provenance::Provenances;
 use timeline::Scene;
@@ -29,13 +29,13 @@ const SCRIPT: &str = include_str!("page.js");
 /// What the script reads.
 #[derive(Serialize)]
 struct PageData<'a> {
-    manifest: &'a ResultsManifest,
+    manifest: &'a Manifest,
     manifest_text: String,
     /// `#rrggbb` by method.
     colours: BTreeMap<&'a str, String>,
     metrics: &'a [MetricsRow],
     paired: &'a [PairedRow],
-    failures: &'a [FailedRun],
+    failures: &'a [Failure],
     goodput: Vec<GoodputRow>,
     timeline: Vec<Scene>,
     provenance: Provenances,
@@ -68,7 +68,7 @@ pub fn report_html(folder: &ResultsFolder) -> Result<String> {
     let data = serde_json::to_string(&data).expect("results are plain values");
     let figures = figures(&folder.path)?;
     Ok(fill(PAGE, |place| match place {
-        "title" => escaped(&folder.name()),
+        "title" => escaped(&folder.manifest.experiment),
         "style" => STYLE.to_owned(),
         "script" => SCRIPT.to_owned(),
         "figures" => figures.clone(),

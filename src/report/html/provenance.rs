@@ -1,15 +1,12 @@
 //! Where the numbers of a results folder come from: its input files, and what profiles say.
 
-use std::path::Path;
-
 use serde::Serialize;
 
-use crate::digest::sha256_file;
 use crate::error::Result;
 use crate::profile::{
     DeviceProfile, FamilyLatency, Hardware, Provenance, QualityManifest, Runtime,
 };
-use crate::report::contents::ResultsManifest;
+use crate::results::{FigureInputs, InputNow, Manifest};
 
 /// What the page shows of inputs.
 #[derive(Debug, Serialize)]
@@ -24,16 +21,7 @@ pub(super) struct Provenances {
 struct Input {
     path: String,
     sha256: String,
-    now: Now,
-}
-
-/// What became of an input file since the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Now {
-    Same,
-    Changed,
-    Absent,
+    now: InputNow,
 }
 
 /// A device, without its coefficients.
@@ -57,17 +45,16 @@ impl Provenances {
     ///
     /// # Errors
     /// If a profile of the manifest's figures is there and bad, or an input cannot be read.
-    pub fn of(manifest: &ResultsManifest) -> Result<Self> {
-        let inputs = manifest.inputs.iter().map(|(path, sha256)| {
-            let now = match Path::new(path) {
-                path if !path.exists() => Now::Absent,
-                path if sha256_file(path)? == *sha256 => Now::Same,
-                _ => Now::Changed,
-            };
-            Ok(Input { path: path.clone(), sha256: sha256.clone(), now })
+    pub fn of(manifest: &Manifest) -> Result<Self> {
+        let inputs = manifest.inputs_now()?.into_iter();
+        let inputs = inputs.map(|(path, sha256, now)| Input {
+            path: path.to_owned(),
+            sha256: sha256.to_owned(),
+            now,
         });
+        let FigureInputs { latency, quality, .. } = manifest.figures.clone().unwrap_or_default();
         let mut devices: Vec<Device> = Vec::new();
-        for input in &manifest.figures.latency {
+        for input in &latency {
             if !input.device.join("device.toml").exists() {
                 continue;
             }
@@ -77,12 +64,12 @@ impl Provenances {
             }
         }
         let mut answers = Vec::new();
-        for input in &manifest.figures.quality {
+        for input in &quality {
             if QualityManifest::path(&input.folder, &input.table).exists() {
                 answers.push(QualityManifest::load(&input.folder, &input.table)?);
             }
         }
-        Ok(Self { inputs: inputs.collect::<Result<_>>()?, devices, answers })
+        Ok(Self { inputs: inputs.collect(), devices, answers })
     }
 }
 
@@ -106,24 +93,5 @@ impl Device {
             runtime: profile.runtime,
             parts: families.chain(tlms).chain(power).collect(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::digest::sha256;
-
-    #[test]
-    fn inputs_are_compared_with_what_they_were() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        std::fs::write(path("same"), "a").unwrap();
-        std::fs::write(path("changed"), "b").unwrap();
-        let inputs = ["absent", "changed", "same"].map(|name| (path(name), sha256(b"a")));
-        let manifest = ResultsManifest { inputs: inputs.into(), ..ResultsManifest::default() };
-        let found = Provenances::of(&manifest).unwrap();
-        let now: Vec<Now> = found.inputs.iter().map(|input| input.now).collect();
-        assert_eq!(now, [Now::Absent, Now::Changed, Now::Same]);
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::metrics::StoredRun;
 use crate::outcome::Outcome;
 use crate::report::goodput::slo_name;
 use crate::report::metrics_table::groups;
 use crate::request::Bounds;
+use crate::results::StoredRun;
 use crate::trace::index_of;
 use crate::units::Milliwatts;
 

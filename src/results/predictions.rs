@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::outcomes::exact_ms;
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::files::GrowingFile;
-use crate::metrics::{exact_ms, quantile};
+use crate::metrics::quantile;
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::request::Request;

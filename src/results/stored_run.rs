@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::row::CellLabel;
-use super::table::read_lines;
 use crate::error::{Error, Result};
+use crate::metrics::{CellLabel, read_lines};
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
 use crate::request::{AppId, Bounds, DatasetId, Limit, Request, Slo};
@@ -212,7 +211,7 @@ fn length<'de, D: Deserializer<'de>>(cell: D) -> Result<Duration, D::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::OutcomeCsv;
+    use crate::results::OutcomeCsv;
     use crate::sim::OutcomeSink as _;
     use crate::trace::Trace;
 

@@ -122,7 +122,7 @@ fn exact_mj(energy: Energy) -> String {
 }
 
 /// Lengths of a replay fit 584 years, as its instants do.
-pub(crate) fn exact_ms(length: Duration) -> String {
+pub(super) fn exact_ms(length: Duration) -> String {
     decimal_millis(length.as_nanos() as u64)
 }
 

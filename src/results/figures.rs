@@ -1,0 +1,226 @@
+//! What the figures of a results folder show and what they are drawn from: data, which `report`
+//! draws.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::policy::MethodSpec;
+use crate::units::Ratio;
+
+/// The profiles that a results folder draws, as its `manifest.toml` names them under `figures`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureInputs {
+    /// One latency figure each.
+    #[serde(default)]
+    pub latency: Vec<LatencyInput>,
+    /// One figure of accuracy maps each.
+    #[serde(default)]
+    pub quality: Vec<QualityInput>,
+    /// Those that the experiment asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<FigureSpec>,
+}
+
+/// What [`draw_latency_heatmaps`] draws.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatencyInput {
+    /// Folder of the device profile, from where the command runs.
+    pub device: PathBuf,
+    /// Whose latencies.
+    pub base_model: String,
+    /// Of which family.
+    pub family: String,
+}
+
+/// What [`draw_quality_maps`] draws.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QualityInput {
+    /// Folder of the quality table, from where the command runs.
+    pub folder: PathBuf,
+    /// The table's name in it, such as `width`.
+    pub table: String,
+}
+
+/// A figure of an experiment file: `[[figures]]`. Paths are from where the command runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum FigureSpec {
+    /// Accuracy of sub-models on full prompts over levels, a line per table: the study's 10a.
+    SubModels {
+        /// Folder of the quality tables.
+        folder: PathBuf,
+        /// What is compared.
+        series: Vec<SeriesSpec>,
+    },
+    /// What tuning gives each level, beside what it gives the full model: gains and gaps, paired by
+    /// item.
+    Recovery {
+        /// Folder of the quality tables.
+        folder: PathBuf,
+        /// Table of the sub-models as they were cut.
+        untuned: String,
+        /// Table of the same, tuned.
+        tuned: String,
+        /// Table of the full model, equally tuned.
+        control: String,
+    },
+    /// How much the loss grows when each layer is removed: the study's 10b.
+    LayerImportance {
+        /// An elastification manifest.
+        manifest: PathBuf,
+    },
+    /// Accuracy at one level over prompt ratios, a line per table: the study's 13a.
+    Compressors {
+        /// Folder of the quality tables.
+        folder: PathBuf,
+        /// Percent.
+        level: u16,
+        /// What is compared.
+        series: Vec<SeriesSpec>,
+    },
+    /// The share of the oracle's accuracy that each method reaches: the study's 13b.
+    OracleShare {},
+    /// Accuracy within the SLO over objectives, each item asked alone: the study's 15, 4b and 18d.
+    Standalone(StandaloneSpec),
+    /// Memory with one level and with all levels resident, a figure per device: the study's 16a.
+    Memory {
+        /// What is shown.
+        of: Vec<FamiliesSpec>,
+    },
+    /// What a switch costs, a figure per device: the study's 16b.
+    Switching {
+        /// What is shown.
+        of: Vec<FamiliesSpec>,
+    },
+    /// Time and tokens of each offline stage: the study's 17.
+    OfflineCost {
+        /// Files `offline-cost.csv`, one after the other.
+        tables: Vec<PathBuf>,
+    },
+}
+
+/// Families of sub-models on a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FamiliesSpec {
+    /// Folder of the device profile.
+    pub device: PathBuf,
+    /// Whose sub-models.
+    pub base_model: String,
+    /// In the order of the figure.
+    pub families: Vec<String>,
+}
+
+/// A line: a quality table and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeriesSpec {
+    /// In the legend.
+    pub name: String,
+    /// In the folder.
+    pub table: String,
+}
+
+/// What is asked of whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandaloneSpec {
+    /// Folder of the device profile.
+    pub device: PathBuf,
+    /// The model whose latencies are billed.
+    pub latency_of: String,
+    /// The model whose answers are judged.
+    pub base_model: String,
+    /// Folder of quality tables: `<quality>/<base model>/<family>.csv`.
+    pub quality: PathBuf,
+    /// The compressor whose file of prompt lengths lists the items.
+    pub lengths: String,
+    /// Tokens to generate.
+    pub output_tokens: u32,
+    /// Objectives ⟨ζ of TTFT, ζ of TPOT⟩, in the order of the x axis.
+    pub slos: Vec<(Ratio, Ratio)>,
+    /// The first is the one that the others are counted against.
+    pub methods: Vec<MethodSpec>,
+}
+
+impl FigureSpec {
+    /// The files that the figure is drawn from, there or not.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        match self {
+            Self::SubModels { folder, series } | Self::Compressors { folder, series, .. } => {
+                series.iter().map(|series| folder.join(format!("{}.csv", series.table))).collect()
+            }
+            Self::Recovery { folder, untuned, tuned, control } => {
+                let file = |table: &String| folder.join(format!("{table}.csv"));
+                [untuned, tuned, control].map(file).to_vec()
+            }
+            Self::LayerImportance { manifest } => vec![manifest.clone()],
+            Self::OfflineCost { tables } => tables.clone(),
+            Self::Standalone(spec) => spec.inputs(),
+            Self::Memory { of } | Self::Switching { of } => {
+                of.iter().map(|entry| entry.device.join("device.toml")).collect()
+            }
+            Self::OracleShare {} => Vec::new(),
+        }
+    }
+}
+
+impl StandaloneSpec {
+    /// The files that the figure is drawn from.
+    fn inputs(&self) -> Vec<PathBuf> {
+        let answers = self.quality.join(&self.base_model);
+        let mut files = vec![
+            self.device.join("device.toml"),
+            answers.join(format!("{}.tokens.csv", self.lengths)),
+        ];
+        for method in &self.methods {
+            files.push(answers.join(format!("{}.csv", method.quality_family())));
+            files.extend(
+                method.compressor.iter().map(|name| answers.join(format!("{name}.tokens.csv"))),
+            );
+            files.extend(
+                method
+                    .policy
+                    .decisions()
+                    .iter()
+                    .map(|name| answers.join(format!("{name}.decisions.csv"))),
+            );
+        }
+        files
+    }
+}
+
+/// Refuses figures of one kind, whose files would share a name.
+///
+/// # Errors
+/// If two figures are of one kind.
+pub fn check_figures(figures: &[FigureSpec]) -> Result<()> {
+    for (at, figure) in figures.iter().enumerate() {
+        let same =
+            |other: &FigureSpec| std::mem::discriminant(other) == std::mem::discriminant(figure);
+        if figures[..at].iter().any(same) {
+            return Err(Error::new("experiment", "two figures of one kind")
+                .at("key \"figures\"")
+                .allowed("each kind once"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_figures_of_one_kind_are_refused() {
+        let figures = [FigureSpec::OracleShare {}, FigureSpec::OracleShare {}];
+        assert!(check_figures(&figures).is_err());
+        assert!(check_figures(&figures[..1]).is_ok());
+    }
+}

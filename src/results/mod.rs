@@ -1,0 +1,31 @@
+//! A results folder: what a run leaves, and the one reader of it.
+//!
+//! ```text
+//! DIR/metrics.csv       one row per method, skew, device and base model, over seeds
+//! DIR/seeds.csv         the same for each seed, for `pliant check`
+//! DIR/paired.csv        the first method against each other one, paired by seed and by request
+//! DIR/outcomes/         one file per run, one row per request, streamed
+//! DIR/predictions/      the same for measured runs: predicted beside measured
+//! DIR/failures.csv      runs that an external policy ended, if any; their methods have no rows
+//! DIR/manifest.toml     what it was made from; written last, so its presence means completeness
+//! ```
+
+mod failures;
+mod figures;
+mod folder;
+mod manifest;
+mod outcomes;
+mod predictions;
+mod stored_run;
+
+pub use failures::Failure;
+pub(crate) use failures::write_failures_csv;
+pub use figures::{
+    FamiliesSpec, FigureInputs, FigureSpec, LatencyInput, QualityInput, SeriesSpec, StandaloneSpec,
+    check_figures,
+};
+pub use folder::ResultsFolder;
+pub use manifest::{AnsweredItems, InputNow, Manifest, SIMULATED};
+pub use outcomes::OutcomeCsv;
+pub use predictions::{AnswerCount, Compared, PredictionErrors, RatioSummary};
+pub use stored_run::StoredRun;
