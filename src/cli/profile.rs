@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pliant::engine::{EngineOptions, WeightLayout};
 use pliant::model::ElasticModel;
 use pliant::origin;
-use pliant::profile::{Memory, is_asked};
+use pliant::profile::{Memory, Profiles};
 use pliant::profiler::adapters::{self, AdapterPlan};
 use pliant::profiler::device::{self, DevicePlan};
 use pliant::profiler::layouts;
@@ -83,9 +83,6 @@ struct QualityArgs {
     /// Family of sub-models
     #[arg(long, default_value = "width")]
     family: String,
-    /// Name of the table's files; default: the family
-    #[arg(long)]
-    table: Option<String>,
     /// Levels in percent; default: the family's, largest first
     #[arg(long, value_delimiter = ',')]
     levels: Vec<u16>,
@@ -165,7 +162,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn latency(args: &LatencyArgs) -> Result<()> {
-    let default = || PathBuf::from("device-profiles").join(&args.device);
+    let default = || Profiles::default().device(&args.device);
     let open = |family: &str, options| args.engine.open(family, options);
     let first = args.families.first().ok_or_else(|| {
         Error::new("argument --families", "names none").allowed("one family or more")
@@ -252,24 +249,16 @@ fn levels(percents: &[u16], model: &ElasticModel) -> Result<Vec<Level>> {
 }
 
 fn quality(args: QualityArgs) -> Result<()> {
-    if let Some(table) = args.table.as_ref().filter(|table| is_asked(table)) {
-        return Err(Error::new("argument --table", "is of answers that were asked for")
-            .found(table)
-            .allowed("another name; `pliant profile asked` writes this one"));
-    }
     let ratios = ratios(&args.ratios)?;
     let mut model = args.engine.open(&args.family, EngineOptions::default())?;
     let base_model = model.identity().base_model;
     let run = QualityRun {
-        family: args.family.clone(),
         datasets: args.datasets,
         data: args.data.paths(),
-        folder: args
-            .out
-            .unwrap_or_else(|| PathBuf::from("device-profiles/quality").join(&base_model)),
+        folder: args.out.unwrap_or_else(|| Profiles::default().answers(&base_model)),
         base_model,
         plan: QualityPlan {
-            table: args.table.unwrap_or_else(|| args.family.clone()),
+            family: args.family,
             levels: levels(&args.levels, &model)?,
             ratios,
             compressor: args.compressor,

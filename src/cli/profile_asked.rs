@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use pliant::engine::EngineOptions;
 use pliant::experiment::{Experiment, Unanswered, unanswered};
 use pliant::origin;
-use pliant::profile::{QualityManifest, asked};
+use pliant::profile::{AnswersOf, Profiles, QualityManifest};
 use pliant::profiler::asked::measure_lengths;
 use pliant::profiler::asked_run::{self, AskedRun};
 use pliant::profiler::quality::QualityProgress;
@@ -59,7 +59,7 @@ pub struct AskedArgs {
 
 pub fn lengths(args: &LengthsArgs) -> Result<()> {
     let mut model = args.engine.open("width", EngineOptions::default())?;
-    let default = || PathBuf::from("device-profiles/quality").join(model.identity().base_model);
+    let default = || Profiles::default().answers(&model.identity().base_model);
     let folder = args.out.clone().unwrap_or_else(default);
     let data = args.data.paths();
     let datasets: Vec<Dataset> =
@@ -79,7 +79,7 @@ pub fn lengths(args: &LengthsArgs) -> Result<()> {
             },
         )?;
         bar.finish_and_clear();
-        print_line(format!("{}: {new} new items", asked(compressor.name())))?;
+        print_line(format!("{}: {new} new items", compressor.name()))?;
     }
     Ok(())
 }
@@ -109,9 +109,9 @@ pub fn asked_answers(args: &AskedArgs) -> Result<()> {
 /// Whether the manifest of what was asked for was left unfinished.
 fn is_broken_off(experiment: &Experiment, lacking: &Unanswered) -> Result<bool> {
     let folder = experiment.spec.quality.join(&lacking.base_model);
-    let table = asked(&lacking.table);
-    let is_there = QualityManifest::path(&folder, &table).exists();
-    Ok(is_there && !QualityManifest::load(&folder, &table)?.complete)
+    let of = AnswersOf::named(&folder, &lacking.table);
+    let manifest = QualityManifest::load(&folder, &of, true)?;
+    Ok(manifest.is_some_and(|manifest| !manifest.complete))
 }
 
 fn fill(args: &AskedArgs, experiment: &Experiment, lacking: &Unanswered) -> Result<()> {
@@ -139,5 +139,5 @@ fn fill(args: &AskedArgs, experiment: &Experiment, lacking: &Unanswered) -> Resu
         bar.set_position(progress.done as u64);
     })?;
     bar.finish_and_clear();
-    print_line(format!("{}: {rows} rows written", asked(&lacking.table)))
+    print_line(format!("{}: {rows} rows written", lacking.table))
 }

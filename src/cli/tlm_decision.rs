@@ -14,12 +14,11 @@ use pliant::heads::decision::labels::LabelRule;
 use pliant::heads::decision::{Learnt, TrainPlan, train};
 use pliant::model::decision::reading::Input;
 use pliant::model::decision::{DecidePlan, Decider, decide};
-use pliant::model::manifest_folder;
 use pliant::model::tlm::graph::Precision;
 use pliant::model::tlm::score_file::MANIFEST_FILE;
 use pliant::model::tlm::score_head::{self, ScoreHead};
 use pliant::origin;
-use pliant::profile::{DecisionKind, DeviceProfile};
+use pliant::profile::{DecisionKind, DeviceProfile, Profiles};
 use pliant::profiler::device;
 use pliant::profiler::tlm::{self, Heads};
 use pliant::prompt::{Compressor, Dataset};
@@ -31,7 +30,6 @@ use super::output::{print_line, say};
 
 /// Layers of the trunk below a head's own.
 const SHARED_LAYERS: usize = 2;
-const QUALITY: &str = "device-profiles/quality";
 
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
@@ -82,7 +80,7 @@ pub struct TrainArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct DecideArgs {
-    /// Name of the decisions: NAME.decisions.csv and .json beside the quality tables
+    /// Name of the decisions, beside the quality tables
     #[arg(long)]
     name: String,
     /// Trained head; default: device-profiles/elastic/BASE_MODEL/tlm/NAME.decision-head.safetensors
@@ -141,7 +139,7 @@ pub fn run_profile(args: &ProfileArgs) -> Result<()> {
             scorers.push((family, ScoreHead::of(compressor, BASE_MODEL, runtime)?));
         }
     }
-    let folder = PathBuf::from("device-profiles").join(&args.device);
+    let folder = Profiles::default().device(&args.device);
     let origin = [origin::command(), origin::today(), origin::commit()];
     let heads = Heads { decider: &mut decider, scorers, tokenizer: &model.tokenizer };
     tlm::measure(heads, &datasets, &folder, args.repetitions, origin)?;
@@ -149,7 +147,7 @@ pub fn run_profile(args: &ProfileArgs) -> Result<()> {
 }
 
 pub fn run_train(args: TrainArgs) -> Result<()> {
-    let folder = PathBuf::from(QUALITY).join(BASE_MODEL);
+    let folder = Profiles::default().answers(BASE_MODEL);
     let out = args.out.unwrap_or_else(|| head_path(&args.name));
     let plan = TrainPlan {
         kind: args.kind,
@@ -194,7 +192,7 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
 
 pub fn run_decide(args: DecideArgs) -> Result<()> {
     let runtime = Runtime::load(&assets::main_file(Package::OnnxRuntime)?, args.threads)?;
-    let folder = args.folder.unwrap_or_else(|| PathBuf::from(QUALITY).join(BASE_MODEL));
+    let folder = args.folder.unwrap_or_else(|| Profiles::default().answers(BASE_MODEL));
     let head = args.head.unwrap_or_else(|| head_path(&args.name));
     let mut decider = Decider::open(runtime, &head, args.precision)?;
     let plan = DecidePlan {
@@ -215,7 +213,7 @@ pub fn run_decide(args: DecideArgs) -> Result<()> {
 
 /// The file of the head called `name` in a checkout of the project.
 pub fn head_path(name: &str) -> PathBuf {
-    manifest_folder(BASE_MODEL).join("tlm").join(format!("{name}.decision-head.safetensors"))
+    Profiles::default().decision_head(BASE_MODEL, name)
 }
 
 fn bar(template: &str) -> ProgressBar {

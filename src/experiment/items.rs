@@ -1,22 +1,13 @@
 //! Which items a trace may draw.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::profile::{PromptLengths, QualityTable, Split, asked};
+use crate::profile::{LengthsOf, PromptLengths, QualityTable, Split, compressor_of_lengths};
 use crate::results::AnsweredItems;
 use crate::trace::{ItemPool, PooledItem};
 use crate::units::Ratio;
-
-/// The ending of a file of prompt lengths, after the compressor's name.
-const ENDING: &str = ".tokens.csv";
-
-/// The file of further items' lengths beside the file `path`, `<compressor>.tokens.csv`.
-pub(super) fn further_items(path: &Path) -> Option<PathBuf> {
-    let compressor = path.file_name()?.to_str()?.strip_suffix(ENDING)?;
-    Some(path.with_file_name(format!("{}{ENDING}", asked(compressor))))
-}
 
 /// The items of the [`Split::Replay`] half in the prompt-length file `path`, by dataset, with the
 /// lengths of their full prompts.
@@ -38,20 +29,16 @@ pub(super) fn pools(
     answers: AnsweredItems,
     most: Option<usize>,
 ) -> Result<Vec<ItemPool>> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Some(compressor) = name.strip_suffix(ENDING) else {
+    let Some((folder, compressor)) = compressor_of_lengths(path) else {
         return Err(Error::file(path, "not a file of prompt lengths")
-            .allowed(format!("a file called COMPRESSOR{ENDING}")));
+            .allowed("a file called COMPRESSOR.tokens.csv"));
     };
     let whole = QualityTable::ratio_index(whole).expect("checked with the methods");
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let further = asked(compressor);
-    let files = match answers {
-        AnsweredItems::Asked if PromptLengths::is_there(folder, &further) => {
-            [PromptLengths::of_table(folder, compressor)?, PromptLengths::load(folder, &further)?]
-        }
-        _ => [PromptLengths::load(folder, compressor)?, PromptLengths::default()],
+    let further = match answers {
+        AnsweredItems::Asked => PromptLengths::of_table(folder, compressor, LengthsOf::Further)?,
+        AnsweredItems::Whole => PromptLengths::default(),
     };
+    let files = [PromptLengths::load(folder, compressor)?, further];
     let mut pools = BTreeMap::<&str, Vec<PooledItem>>::new();
     for (dataset, item, tokens) in files.iter().flat_map(PromptLengths::iter) {
         let pool = pools.entry(dataset).or_default();
@@ -97,7 +84,7 @@ mod tests {
             further.insert("sciq", item, [20; 10]);
         }
         lengths.save(folder.path(), "structured").unwrap();
-        further.save(folder.path(), "structured.asked").unwrap();
+        further.save_further(folder.path(), "structured").unwrap();
         let path = folder.path().join("structured.tokens.csv");
         let items = |answers, most| -> Vec<u32> {
             let pools = pools(&path, Ratio::ONE, answers, most).unwrap();
@@ -106,7 +93,8 @@ mod tests {
         assert_eq!(items(AnsweredItems::Whole, None), [6, 9, 12]);
         assert_eq!(items(AnsweredItems::Asked, None), [6, 9, 12, 1, 2], "0 is an estimate item");
         assert_eq!(items(AnsweredItems::Asked, Some(4)), [6, 9, 12, 1]);
-        std::fs::remove_file(&path).unwrap();
+        PromptLengths::default().save(folder.path(), "structured").unwrap();
+        further.save_further(folder.path(), "structured").unwrap();
         assert_eq!(items(AnsweredItems::Asked, None), [1, 2, 6]);
     }
 

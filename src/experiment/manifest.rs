@@ -3,16 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::items::further_items;
 use super::spec::{DeviceSpec, Experiment, ExperimentSpec, TraceSource};
 use crate::digest::sha256_file;
 use crate::error::Result;
 use crate::origin::Commit;
 use crate::policy::{MethodSpec, PolicySpec};
-use crate::profile::{REFERENCE_FAMILY, Split, asked};
-use crate::results::{
-    AnsweredItems, FigureInputs, FigureSpec, LatencyInput, Manifest, QualityInput,
-};
+use crate::profile::{AnswerFiles, AnswersOf, Counted, QualityTable, REFERENCE_FAMILY, Split};
+use crate::results::{FigureInputs, FigureSpec, LatencyInput, Manifest, QualityInput};
 
 /// The manifest of `experiment` run on `executor`, which states `runtime` about itself, with
 /// traces drawn from as many `items`, of which `notes` tell more.
@@ -59,9 +56,6 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
     match &spec.trace {
         TraceSource::Synth(source) => {
             files.insert(source.items.clone());
-            if spec.answers == AnsweredItems::Asked {
-                files.extend(further_items(&source.items));
-            }
         }
         TraceSource::File(source) => _ = files.insert(source.path.clone()),
         TraceSource::None {} => {}
@@ -84,21 +78,16 @@ pub(crate) fn answer_files(
     method: &MethodSpec,
 ) -> Vec<PathBuf> {
     let answers = spec.quality.join(&device.base_model);
-    let table = method.quality_family();
-    let endings = ["csv", "prob.csv", "sum.csv", "top5.csv", "manifest.json"];
-    let of = |table: &str| endings.map(|ending| answers.join(format!("{table}.{ending}")));
-    let mut files = of(table).to_vec();
-    if let Some(compressor) = &method.compressor {
-        files.push(answers.join(format!("{compressor}.tokens.csv")));
+    let of = AnswersOf::named(&answers, method.quality_family());
+    let named = AnswerFiles(&answers);
+    let mut files = vec![named.grades(&of.compressor), named.manifest(&of.compressor)];
+    if spec.api_calls == Counted::FirstFive {
+        files.push(named.scores(&of.compressor));
     }
-    if spec.answers == AnsweredItems::Asked {
-        files.extend(of(&asked(table)));
-        let lengths = method.compressor.iter().map(|name| format!("{}.tokens.csv", asked(name)));
-        files.extend(lengths.map(|name| answers.join(name)));
-    }
-    if let Some(decisions) = method.policy.decisions() {
-        let endings = ["decisions.csv", "decisions.json"];
-        files.extend(endings.map(|ending| answers.join(format!("{decisions}.{ending}"))));
+    files.extend(method.compressor.iter().map(|compressor| named.lengths(compressor)));
+    if method.policy.decisions().is_some() {
+        files.push(named.decisions_manifest());
+        files.extend(["soft", "hard"].map(|kind| named.decisions(kind)));
     }
     if let PolicySpec::External(external) = &method.policy {
         files.extend(external.command.iter().map(PathBuf::from));
@@ -128,7 +117,8 @@ fn figures(experiment: &Experiment) -> FigureInputs {
                 table: method.quality_family().to_owned(),
             };
             // A table may consist of what was asked for, which no figure shows.
-            let is_there = quality.folder.join(format!("{}.csv", quality.table)).exists();
+            let table = QualityTable::load_if_there(&quality.folder, &quality.table);
+            let is_there = table.is_ok_and(|table| table.is_some());
             if is_there && !figures.quality.contains(&quality) {
                 figures.quality.push(quality);
             }

@@ -18,6 +18,7 @@ use crate::engine::tokenizer::Tokenizer;
 use crate::engine::weights::Weights;
 use crate::engine::{Engine, EngineOptions, Residence, SeparateModel};
 use crate::error::{Error, Result};
+use crate::profile::Profiles;
 use crate::units::Level;
 
 /// Most positions that rotary tables are made for.
@@ -265,5 +266,5 @@ fn cache_folder(model_sha256: &str, contents: &[u8]) -> Result<PathBuf> {
 /// The folder of the elastic manifests of `base_model` in a checkout of the project.
 #[must_use]
 pub fn manifest_folder(base_model: &str) -> PathBuf {
-    Path::new("device-profiles").join("elastic").join(base_model)
+    Profiles::default().elastic(base_model)
 }

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::external::ExternalSpec;
 use super::size_rule::{Departure, Reading, SizeSpec, is_default};
 use crate::error::{Error, Result};
-use crate::profile::is_asked;
 use crate::units::{PROMPT_RATIOS, Ratio};
 
 /// One method of a comparison, as an experiment file states it.
@@ -53,7 +52,7 @@ pub enum PolicySpec {
     Oracle {},
     /// The plan that the TLM's decision-head answered for this very prompt and objective, checked.
     Elastilm {
-        /// Name of its answers, beside the quality tables: `<decisions>.decisions.csv`.
+        /// Name of its answers in the decisions beside the quality tables.
         decisions: String,
         /// Whose account of what happens to a decision that would miss the objective.
         #[serde(rename = "as", default, skip_serializing_if = "is_default")]
@@ -99,20 +98,12 @@ impl MethodSpec {
     /// Refuses a method that contradicts itself.
     ///
     /// # Errors
-    /// If its table is one of answers that were asked for, the policy never cuts a prompt but a compressor is named, prompts are shortened to no
+    /// If the policy never cuts a prompt but a compressor is named, prompts are shortened to no
     /// ratio of the study's ten or for a decision-head that read them whole, it counts layers without
     /// knowing how many there are, or a program is none.
     pub fn check(&self) -> Result<()> {
         if let PolicySpec::External(external) = &self.policy {
             external.check(&self.name)?;
-        }
-        if is_asked(self.quality_family()) {
-            return Err(Error::new(format!("method {}", self.name), "no table of its own")
-                .at("key \"quality_family\"")
-                .found(self.quality_family())
-                .allowed(
-                    "the table that it stands beside, in an experiment with answers = \"asked\"",
-                ));
         }
         if let Some(size) = self.policy.size() {
             size.check(&self.name, self.policy.departure())?;

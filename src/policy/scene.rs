@@ -83,7 +83,7 @@ impl Scene {
         let dir = quality_root.join(base_model);
         let family = device.family(latency_of, &method.family)?;
         let Answers { table, asked } = replayed.answers(&dir, family, method)?;
-        let answers = Answers { table: table.counting(counted), asked };
+        let answers = Answers { table: table.counting(counted)?, asked };
         check_manifest(&dir, base_model, method, &answers.table)?;
         let lengths = method.compressor.as_ref();
         let lengths = lengths.map(|name| replayed.lengths(&dir, name)).transpose()?;

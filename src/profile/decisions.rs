@@ -1,5 +1,5 @@
-//! What the decision-head answered for each item: `<dir>/<name>.decisions.csv` and the manifest
-//! beside it, `<name>.decisions.json`.
+//! What decision-heads answered for each item: `<dir>/decisions.soft.csv.gz` and `decisions.hard.csv.gz`,
+//! with a manifest of every head in `decisions.json`.
 //!
 //! The tiny language model (TLM) reads a request's own prompt, which a replay does not have; so it
 //! is asked beforehand, once per item, and its answers are stored. There are two kinds:
@@ -11,11 +11,15 @@
 //!   plan is taken follows from the device at hand.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 
+use csv::StringRecord;
+use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
+use super::paths::AnswerFiles;
+use super::quality::sheet::packed;
 use super::text;
 use crate::error::{Error, Result};
 use crate::files;
@@ -24,7 +28,7 @@ use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 const LEVELS: usize = Level::LADDER.len();
 const RATIOS: usize = PROMPT_RATIOS.len();
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// More word pieces than an encoder reads.
 const TLM_TOKENS_MAX: u32 = 1 << 16;
 
@@ -33,24 +37,8 @@ pub const TTFT_TOKENS: [u16; 9] = [20, 30, 40, 50, 60, 70, 80, 90, 100];
 /// The objectives of TPOT that have a token, in percent: `<05>` … `<10>`.
 pub const TPOT_TOKENS: [u16; 6] = [50, 60, 70, 80, 90, 100];
 
-const SOFT_HEADER: [&str; 14] = [
-    "dataset",
-    "item",
-    "tlm_tokens",
-    "level",
-    "r10",
-    "r20",
-    "r30",
-    "r40",
-    "r50",
-    "r60",
-    "r70",
-    "r80",
-    "r90",
-    "r100",
-];
-const HARD_HEADER: [&str; 10] =
-    ["dataset", "item", "tlm_tokens", "ttft_percent", "p50", "p60", "p70", "p80", "p90", "p100"];
+/// Columns before a head's answers.
+const KEYS: [&str; 4] = ["name", "dataset", "item", "tlm_tokens"];
 
 /// Probability of a right answer, `[level of the ladder][prompt ratio]`.
 pub type PlanProbabilities = [[f32; RATIOS]; LEVELS];
@@ -90,8 +78,6 @@ pub enum DecisionKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionsManifest {
-    /// Version of the file format: 1.
-    pub schema: u32,
     /// Which head.
     pub kind: DecisionKind,
     /// Whose answers were learnt.
@@ -141,43 +127,61 @@ impl Decisions {
         Self { manifest, items: BTreeMap::new() }
     }
 
-    /// Reads `<dir>/<name>.decisions.csv` and its manifest.
+    /// The decisions called `name` in the folder `dir`, with their manifest.
     ///
     /// # Errors
-    /// If a file cannot be read, has other columns, an incomplete item, a cell that is no
+    /// If there are none, a file cannot be read, has other columns, an item twice, a cell that is no
     /// probability or plan, or decides for an item that the head was trained on.
     pub fn load(dir: &Path, name: &str) -> Result<Self> {
-        let path = manifest_path(dir, name);
-        let json = text::read(&path)?;
-        let manifest: DecisionsManifest = serde_json::from_str(&json)
-            .map_err(|cause| Error::file(&path, "not a manifest of decisions").caused_by(cause))?;
-        if manifest.schema != SCHEMA {
-            let error = Error::file(&path, "unknown version").at("key \"schema\"");
-            return Err(error.found(manifest.schema).allowed(SCHEMA));
-        }
-        let table = dir.join(format!("{name}.decisions.csv"));
+        let path = AnswerFiles(dir).decisions_manifest();
+        let mut file = ManifestFile::read(&path)?;
+        let manifest = file.decisions.remove(name).ok_or_else(|| {
+            let known: Vec<String> = file.decisions.into_keys().collect();
+            Error::file(&path, "no such decisions").found(name).allowed(known.join(", "))
+        })?;
+        let table = AnswerFiles(dir).decisions(manifest.kind.name());
         let mut decisions = Self::new(manifest);
-        match decisions.manifest.kind {
-            DecisionKind::Soft => decisions.read_soft(&table)?,
-            DecisionKind::Hard => decisions.read_hard(&table)?,
+        for (line, row) in rows(&table, decisions.manifest.kind)? {
+            if &row[0] == name {
+                decisions.add(&table, line, &row)?;
+            }
         }
         decisions.check_disjoint(&table)?;
         Ok(decisions)
     }
 
-    /// Writes `<dir>/<name>.decisions.csv` and its manifest, replacing older ones.
+    /// Names of the decisions in the folder `dir`, sorted.
     ///
     /// # Errors
-    /// If an item is decided for that the head was trained on, or the folder is not writable.
+    /// If the manifest is broken.
+    pub fn names(dir: &Path) -> Result<Vec<String>> {
+        let file = ManifestFile::read(&AnswerFiles(dir).decisions_manifest())?;
+        Ok(file.decisions.into_keys().collect())
+    }
+
+    /// Writes them into the files of the folder `dir`, in place of older ones of the same name.
+    ///
+    /// # Errors
+    /// If an item is decided for that the head was trained on, a file is broken, or the folder is not
+    /// writable.
     pub fn save(&self, dir: &Path, name: &str) -> Result<()> {
-        let table = dir.join(format!("{name}.decisions.csv"));
+        let path = AnswerFiles(dir).decisions_manifest();
+        let mut file = ManifestFile::read(&path)?;
+        let kind = self.manifest.kind;
+        let table = AnswerFiles(dir).decisions(kind.name());
         self.check_disjoint(&table)?;
-        let rows = self
-            .rows()
+        let others = if table.exists() { rows(&table, kind)? } else { Vec::new() };
+        let (before, after): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .map(|(_, row)| row.iter().map(ToOwned::to_owned).collect::<Vec<_>>())
+            .filter(|row| row[0] != name)
+            .partition(|row| row[0].as_str() < name);
+        let all = before.into_iter().chain(self.records(name)).chain(after);
+        let text = text_of(kind, all)
             .map_err(|cause| Error::file(&table, "cannot be written").caused_by(cause))?;
-        files::write_whole(&table, rows.as_bytes())?;
-        let path = manifest_path(dir, name);
-        let mut json = serde_json::to_string_pretty(&self.manifest)
+        files::write_whole(&table, &packed(&text))?;
+        file.decisions.insert(name.to_owned(), self.manifest.clone());
+        let mut json = serde_json::to_string_pretty(&file)
             .map_err(|cause| Error::file(&path, "cannot be written as JSON").caused_by(cause))?;
         json.push('\n');
         files::write_whole(&path, json.as_bytes())
@@ -230,101 +234,144 @@ impl Decisions {
         Ok(())
     }
 
-    fn read_soft(&mut self, path: &Path) -> Result<()> {
-        let text = text::read(path)?;
-        let rows = text::csv_rows(path, &text, &SOFT_HEADER)?;
-        for group in rows.chunks(LEVELS) {
-            let mut grid = PlanProbabilities::default();
-            for (place, cells) in grid.iter_mut().enumerate() {
-                let level = Level::LADDER[place].as_percent().to_string();
-                let (line, row) = group_row(path, group, place, "level", &level)?;
-                for (column, cell) in cells.iter_mut().enumerate() {
-                    let field = &row[4 + column];
-                    let value: Option<f32> = field.parse().ok();
-                    *cell = value.filter(|p| (0.0..=1.0).contains(p)).ok_or_else(|| {
-                        Error::file(path, "not a probability")
-                            .at(format!("line {line}, column \"{}\"", SOFT_HEADER[4 + column]))
-                            .found(format!("{field:?}"))
-                            .allowed("0 to 1")
-                    })?;
-                }
-            }
-            self.add(path, group, Answer::Soft(Box::new(grid)))?;
-        }
-        Ok(())
-    }
-
-    fn read_hard(&mut self, path: &Path) -> Result<()> {
-        let text = text::read(path)?;
-        let rows = text::csv_rows(path, &text, &HARD_HEADER)?;
-        for group in rows.chunks(TTFT_TOKENS.len()) {
-            let mut grid: PlanGrid = [[Plan::FULL; TPOT_TOKENS.len()]; TTFT_TOKENS.len()];
-            for (place, cells) in grid.iter_mut().enumerate() {
-                let ttft = TTFT_TOKENS[place].to_string();
-                let (line, row) = group_row(path, group, place, "ttft_percent", &ttft)?;
-                for (column, cell) in cells.iter_mut().enumerate() {
-                    let field = &row[4 + column];
-                    *cell = parse_plan(field).ok_or_else(|| {
-                        Error::file(path, "not a plan")
-                            .at(format!("line {line}, column \"{}\"", HARD_HEADER[4 + column]))
-                            .found(format!("{field:?}"))
-                            .allowed("LEVEL/RATIO in percent: 20 to 100 / 10 to 100, whole tens")
-                    })?;
-                }
-            }
-            self.add(path, group, Answer::Hard(Box::new(grid)))?;
-        }
-        Ok(())
-    }
-
-    /// Takes the rows `group` of one item in.
-    fn add(&mut self, path: &Path, group: &[Row], answer: Answer) -> Result<()> {
-        let (line, row) = &group[0];
-        let item = text::number(path, *line, "item", &row[1], "a whole number")?;
-        let tlm_tokens: u32 = text::number(path, *line, "tlm_tokens", &row[2], "a whole number")?;
-        if !(1..=TLM_TOKENS_MAX).contains(&tlm_tokens) || self.of(&row[0], item).is_some() {
-            let found = row.iter().take(3).collect::<Vec<_>>().join(",");
+    /// Takes a row in.
+    fn add(&mut self, path: &Path, line: u64, row: &StringRecord) -> Result<()> {
+        let item = text::number(path, line, "item", &row[2], "a whole number")?;
+        let tlm_tokens: u32 = text::number(path, line, "tlm_tokens", &row[3], "a whole number")?;
+        if !(1..=TLM_TOKENS_MAX).contains(&tlm_tokens) || self.of(&row[1], item).is_some() {
+            let found = row.iter().take(KEYS.len()).collect::<Vec<_>>().join(",");
             return Err(Error::file(path, "impossible item")
                 .at(format!("line {line}"))
                 .found(found)
                 .allowed(format!("each item once, 1 to {TLM_TOKENS_MAX} tokens")));
         }
-        self.insert(&row[0], item, Decision { answer, tlm_tokens });
+        let kind = self.manifest.kind;
+        let refuse = |column: usize, problem: &str, allowed: &str| {
+            Error::file(path, problem)
+                .at(format!("line {line}, column \"{}\"", kind.columns()[column]))
+                .found(format!("{:?}", &row[KEYS.len() + column]))
+                .allowed(allowed)
+        };
+        let answer = match kind {
+            DecisionKind::Soft => {
+                let mut grid = PlanProbabilities::default();
+                for (column, cell) in grid.as_flattened_mut().iter_mut().enumerate() {
+                    let value: Option<f32> = row[KEYS.len() + column].parse().ok();
+                    *cell = value
+                        .filter(|p| (0.0..=1.0).contains(p))
+                        .ok_or_else(|| refuse(column, "not a probability", "0 to 1"))?;
+                }
+                Answer::Soft(Box::new(grid))
+            }
+            DecisionKind::Hard => {
+                let mut grid: PlanGrid = [[Plan::FULL; TPOT_TOKENS.len()]; TTFT_TOKENS.len()];
+                let allowed = "LEVEL/RATIO in percent: 20 to 100 / 10 to 100, whole tens";
+                for (column, cell) in grid.as_flattened_mut().iter_mut().enumerate() {
+                    *cell = parse_plan(&row[KEYS.len() + column])
+                        .ok_or_else(|| refuse(column, "not a plan", allowed))?;
+                }
+                Answer::Hard(Box::new(grid))
+            }
+        };
+        self.insert(&row[1], item, Decision { answer, tlm_tokens });
         Ok(())
     }
 
-    fn rows(&self) -> Result<String, std::fmt::Error> {
-        let header: &[&str] = match self.manifest.kind {
-            DecisionKind::Soft => &SOFT_HEADER,
-            DecisionKind::Hard => &HARD_HEADER,
-        };
-        let mut text = header.join(",") + "\n";
-        for (dataset, items) in &self.items {
-            for (item, Decision { answer, tlm_tokens }) in items {
-                let key = format!("{dataset},{item},{tlm_tokens}");
+    /// Rows of a file, by dataset and item.
+    fn records(&self, name: &str) -> impl Iterator<Item = Vec<String>> {
+        self.items.iter().flat_map(move |(dataset, items)| {
+            items.iter().map(move |(item, Decision { answer, tlm_tokens })| {
+                let numbers = [item.to_string(), tlm_tokens.to_string()];
+                let mut row = vec![name.to_owned(), dataset.clone()];
+                row.extend(numbers);
                 match answer {
                     Answer::Soft(grid) => {
-                        for (level, cells) in Level::LADDER.iter().zip(grid.iter()) {
-                            write!(text, "{key},{}", level.as_percent())?;
-                            cells.iter().try_for_each(|cell| write!(text, ",{cell:.4}"))?;
-                            text.push('\n');
-                        }
+                        let rounded = |cell: &f32| ((cell * 1e4).round() / 1e4).to_string();
+                        row.extend(grid.as_flattened().iter().map(rounded));
                     }
                     Answer::Hard(grid) => {
-                        for (ttft, cells) in TTFT_TOKENS.iter().zip(grid.iter()) {
-                            write!(text, "{key},{ttft}")?;
-                            for Plan { level, prompt_ratio } in cells {
-                                let ratio = prompt_ratio.as_percent();
-                                write!(text, ",{}/{ratio}", level.as_percent())?;
-                            }
-                            text.push('\n');
-                        }
+                        row.extend(grid.as_flattened().iter().map(|plan| {
+                            let (level, ratio) = (plan.level, plan.prompt_ratio);
+                            format!("{}/{}", level.as_percent(), ratio.as_percent())
+                        }));
                     }
                 }
-            }
-        }
-        Ok(text)
+                row
+            })
+        })
     }
+}
+
+impl DecisionKind {
+    /// Its name in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Soft => "soft",
+            Self::Hard => "hard",
+        }
+    }
+
+    /// Columns of a head's answers: plans LEVEL/RATIO, or objectives TTFT/TPOT, in percent.
+    fn columns(self) -> Vec<String> {
+        let pairs = |first: &[u16], second: &[u16]| -> Vec<String> {
+            let with = |&a: &u16| second.iter().map(move |b| format!("{a}/{b}"));
+            first.iter().flat_map(with).collect()
+        };
+        match self {
+            Self::Soft => {
+                pairs(&Level::LADDER.map(Level::as_percent), &PROMPT_RATIOS.map(Ratio::as_percent))
+            }
+            Self::Hard => pairs(&TTFT_TOKENS, &TPOT_TOKENS),
+        }
+    }
+}
+
+/// `<dir>/decisions.json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestFile {
+    schema: u32,
+    /// By name.
+    decisions: BTreeMap<String, DecisionsManifest>,
+}
+
+impl ManifestFile {
+    fn read(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Ok(Self { schema: SCHEMA, decisions: BTreeMap::new() });
+        }
+        let file: Self = serde_json::from_str(&text::read(path)?)
+            .map_err(|cause| Error::file(path, "not a manifest of decisions").caused_by(cause))?;
+        if file.schema != SCHEMA {
+            let error = Error::file(path, "unknown version").at("key \"schema\"");
+            return Err(error.found(file.schema).allowed(SCHEMA));
+        }
+        Ok(file)
+    }
+}
+
+fn header(kind: DecisionKind) -> Vec<String> {
+    KEYS.map(ToOwned::to_owned).into_iter().chain(kind.columns()).collect()
+}
+
+/// The rows of the file `path`, each with its line.
+fn rows(path: &Path, kind: DecisionKind) -> Result<Vec<(u64, StringRecord)>> {
+    let wrong = |error| Error::io(path, "cannot read", error);
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(wrong)?;
+    MultiGzDecoder::new(file).read_to_string(&mut text).map_err(wrong)?;
+    let header = header(kind);
+    text::csv_rows(path, &text, &header.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn text_of(kind: DecisionKind, rows: impl Iterator<Item = Vec<String>>) -> csv::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(header(kind))?;
+    for row in rows {
+        writer.write_record(row)?;
+    }
+    Ok(writer.into_inner().expect("flushing to memory cannot fail"))
 }
 
 impl Decision {
@@ -355,41 +402,12 @@ fn token(tokens: &[u16], share: f64) -> usize {
     tokens.iter().rposition(|&token| f64::from(token) <= percent).unwrap_or(0)
 }
 
-type Row = (u64, csv::StringRecord);
-
-/// Row `place` of an item's `group`, which must be of the item of its first and have `value`.
-fn group_row<'a>(
-    path: &Path,
-    group: &'a [Row],
-    place: usize,
-    column: &str,
-    value: &str,
-) -> Result<&'a Row> {
-    let first = &group[0].1;
-    let row = group.get(place);
-    let same = |row: &&Row| row.1.iter().take(3).eq(first.iter().take(3)) && &row.1[3] == value;
-    row.filter(same).ok_or_else(|| {
-        let (line, found) = row.map_or_else(
-            || (group[group.len() - 1].0, "the end of the table".to_owned()),
-            |(line, row)| (*line, row.iter().take(4).collect::<Vec<_>>().join(",")),
-        );
-        Error::file(path, "item without all its rows")
-            .at(format!("line {line}"))
-            .found(found)
-            .allowed(format!("{},{},{} with {column} {value}", &first[0], &first[1], &first[2]))
-    })
-}
-
 fn parse_plan(field: &str) -> Option<Plan> {
     let (level, ratio) = field.split_once('/')?;
     let (level, ratio): (u16, u16) = (level.parse().ok()?, ratio.parse().ok()?);
     let level = Level::LADDER.into_iter().find(|known| known.as_percent() == level)?;
     let prompt_ratio = PROMPT_RATIOS.into_iter().find(|known| known.as_percent() == ratio)?;
     Some(Plan { level, prompt_ratio: Ratio::percent(prompt_ratio.as_percent()) })
-}
-
-fn manifest_path(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.decisions.json"))
 }
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
 //! How many tokens each item's prompt has at each prompt ratio.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use super::curve::MAX_TOKENS;
-use super::quality::asked;
+use super::paths::AnswerFiles;
 use super::text;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::units::PROMPT_RATIOS;
 
 const RATIOS: usize = PROMPT_RATIOS.len();
-const HEADER: [&str; 12] =
-    ["dataset", "item", "r10", "r20", "r30", "r40", "r50", "r60", "r70", "r80", "r90", "r100"];
+const HEADER: [&str; 13] = [
+    "dataset", "item", "asked", "r10", "r20", "r30", "r40", "r50", "r60", "r70", "r80", "r90",
+    "r100",
+];
+/// Columns before the lengths.
+const KEYS: usize = 3;
 
 /// Tokens that the model really reads of one item, in the order of [`PROMPT_RATIOS`].
 ///
@@ -30,81 +33,133 @@ pub struct PromptLengths {
     datasets: BTreeMap<String, BTreeMap<u32, ItemLengths>>,
 }
 
+/// Which rows of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LengthsOf {
+    /// Items that were measured whole.
+    Whole,
+    /// Further items, of which only what was asked for is measured.
+    Further,
+}
+
+impl LengthsOf {
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Whole => "",
+            Self::Further => "1",
+        }
+    }
+}
+
 impl PromptLengths {
-    /// Reads `<dir>/<compressor>.tokens.csv`.
+    /// The lengths of items that were measured whole, in `<dir>/<compressor>.tokens.csv`.
     ///
     /// # Errors
     /// If the file cannot be read, has other columns, an item twice, or lengths that are zero,
     /// above [`MAX_TOKENS`] or falling with a rising ratio.
     pub fn load(dir: &Path, compressor: &str) -> Result<Self> {
-        let path = dir.join(format!("{compressor}.tokens.csv"));
+        Ok(Self::read(dir, compressor)?[0].clone())
+    }
+
+    /// The lengths of `which` items, none if there is no file: other runs may have measured other
+    /// datasets.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn of_table(dir: &Path, compressor: &str, which: LengthsOf) -> Result<Self> {
+        if !AnswerFiles(dir).lengths(compressor).exists() {
+            return Ok(Self::default());
+        }
+        Ok(Self::read(dir, compressor)?[which as usize].clone())
+    }
+
+    /// The lengths of all items.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_asked(dir: &Path, compressor: &str) -> Result<Self> {
+        let [mut all, further] = Self::read(dir, compressor)?;
+        for (dataset, item, tokens) in further.iter() {
+            all.insert(dataset, item, *tokens);
+        }
+        Ok(all)
+    }
+
+    /// Items that were measured whole, and further ones.
+    fn read(dir: &Path, compressor: &str) -> Result<[Self; 2]> {
+        let path = AnswerFiles(dir).lengths(compressor);
         let text = text::read(&path)?;
-        let mut lengths = Self::default();
+        let mut lengths = [Self::default(), Self::default()];
         for (line, row) in text::csv_rows(&path, &text, &HEADER)? {
             let item = text::number(&path, line, "item", &row[1], "a whole number")?;
             let mut tokens = [0; RATIOS];
             for (column, tokens) in tokens.iter_mut().enumerate() {
-                let name = HEADER[2 + column];
-                *tokens = text::number(&path, line, name, &row[2 + column], "a whole number")?;
+                let (name, field) = (HEADER[KEYS + column], &row[KEYS + column]);
+                *tokens = text::number(&path, line, name, field, "a whole number")?;
             }
+            let which = match &row[2] {
+                "" => LengthsOf::Whole,
+                "1" => LengthsOf::Further,
+                mark => {
+                    return Err(Error::file(&path, "not a mark")
+                        .at(format!("line {line}, column \"asked\""))
+                        .found(format!("{mark:?}"))
+                        .allowed("1 or empty"));
+                }
+            };
             let sound = tokens[0] > 0 && tokens[RATIOS - 1] <= MAX_TOKENS && tokens.is_sorted();
-            if !sound || lengths.insert(&row[0], item, tokens).is_some() {
+            let twice = lengths.iter().any(|known| known.of(&row[0], item).is_some());
+            if !sound || twice {
                 let found = row.iter().collect::<Vec<_>>().join(",");
                 return Err(Error::file(&path, "impossible lengths")
                     .at(format!("line {line}"))
                     .found(found)
                     .allowed(format!("each item once, 1 to {MAX_TOKENS} tokens, never falling")));
             }
+            lengths[which as usize].insert(&row[0], item, tokens);
         }
         Ok(lengths)
     }
 
-    /// What `<dir>/<compressor>.tokens.csv` has, if there is one: other runs may have measured other
-    /// datasets.
+    /// Writes the lengths of items that were measured whole to `<dir>/<compressor>.tokens.csv`, in place of
+    /// those that it has, in one step; they are none of the further ones any more.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
-    pub fn of_table(dir: &Path, compressor: &str) -> Result<Self> {
-        if !Self::is_there(dir, compressor) {
-            return Ok(Self::default());
-        }
-        Self::load(dir, compressor)
-    }
-
-    /// Whether `<dir>/<compressor>.tokens.csv` is there.
-    #[must_use]
-    pub fn is_there(dir: &Path, compressor: &str) -> bool {
-        dir.join(format!("{compressor}.tokens.csv")).exists()
-    }
-
-    /// The same with what `<dir>/<compressor>.asked.tokens.csv` has of further items, those that were
-    /// not measured whole.
-    ///
-    /// # Errors
-    /// As [`load`](Self::load), of either file, or if neither is there.
-    pub fn load_asked(dir: &Path, compressor: &str) -> Result<Self> {
-        if !Self::is_there(dir, &asked(compressor)) {
-            return Self::load(dir, compressor);
-        }
-        let mut lengths = Self::load(dir, &asked(compressor))?;
-        for (dataset, item, tokens) in Self::of_table(dir, compressor)?.iter() {
-            lengths.insert(dataset, item, *tokens);
-        }
-        Ok(lengths)
-    }
-
-    /// Writes `<dir>/<compressor>.tokens.csv`, replacing an older one in one step.
-    ///
-    /// # Errors
-    /// If the folder is not writable.
+    /// If the file is broken or the folder not writable.
     pub fn save(&self, dir: &Path, compressor: &str) -> Result<()> {
-        let mut text = HEADER.join(",");
-        text.push('\n');
-        for (dataset, item, tokens) in self.iter() {
-            let tokens = tokens.map(|count| count.to_string()).join(",");
-            writeln!(text, "{dataset},{item},{tokens}").expect("a string can always grow");
+        self.replace(dir, compressor, LengthsOf::Whole)
+    }
+
+    /// The same for further items.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    pub fn save_further(&self, dir: &Path, compressor: &str) -> Result<()> {
+        self.replace(dir, compressor, LengthsOf::Further)
+    }
+
+    fn replace(&self, dir: &Path, compressor: &str, which: LengthsOf) -> Result<()> {
+        let path = AnswerFiles(dir).lengths(compressor);
+        let mut all = if path.exists() { Self::read(dir, compressor)? } else { Default::default() };
+        all[which as usize] = self.clone();
+        let [whole, further] = all;
+        let text = whole
+            .text(&further)
+            .map_err(|cause| Error::file(&path, "cannot be written").caused_by(cause))?;
+        files::write_whole(&path, &text)
+    }
+
+    fn text(&self, further: &Self) -> csv::Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(HEADER)?;
+        let is_new = |row: &(&str, u32, &ItemLengths)| self.of(row.0, row.1).is_none();
+        let rows = self.iter().map(|row| (LengthsOf::Whole, row));
+        let further = further.iter().filter(is_new).map(|row| (LengthsOf::Further, row));
+        for (which, (dataset, item, tokens)) in rows.chain(further) {
+            let key = [dataset.to_owned(), item.to_string(), which.mark().to_owned()];
+            writer.write_record(key.into_iter().chain(tokens.map(|count| count.to_string())))?;
         }
-        files::write_whole(&dir.join(format!("{compressor}.tokens.csv")), text.as_bytes())
+        Ok(writer.into_inner().expect("flushing to memory cannot fail"))
     }
 
     /// Sets an item's lengths and returns what they were.
@@ -140,25 +195,33 @@ mod tests {
         assert_eq!(PromptLengths::load(folder.path(), "structured").unwrap(), lengths);
         assert_eq!(lengths.of("sciq", 4).unwrap()[9], 13);
         assert_eq!(lengths.of("sciq", 5), None);
-        assert_eq!(PromptLengths::of_table(folder.path(), "structured").unwrap(), lengths);
-        assert_eq!(
-            PromptLengths::of_table(folder.path(), "none").unwrap(),
-            PromptLengths::default()
-        );
+        let none = PromptLengths::of_table(folder.path(), "none", LengthsOf::Whole).unwrap();
+        assert_eq!(none, PromptLengths::default());
 
         lengths.insert("sciq", 4, [5, 4, 6, 7, 8, 9, 10, 11, 12, 13]);
         lengths.save(folder.path(), "falling").unwrap();
-        let mut further = PromptLengths::default();
-        further.insert("sciq", 5, [2; 10]);
-        further.save(folder.path(), "structured.asked").unwrap();
-        let both = PromptLengths::load_asked(folder.path(), "structured").unwrap();
-        assert_eq!((both.of("sciq", 5).unwrap()[9], both.of("sciq", 4).unwrap()[9]), (2, 13));
-        assert_eq!(PromptLengths::load(folder.path(), "structured").unwrap().of("sciq", 5), None);
-        further.save(folder.path(), "alone.asked").unwrap();
-        assert_eq!(PromptLengths::load_asked(folder.path(), "alone").unwrap(), further);
-        PromptLengths::load_asked(folder.path(), "none").unwrap_err();
-
         let message = PromptLengths::load(folder.path(), "falling").unwrap_err().to_string();
         insta::assert_snapshot!(message.split_once("falling.tokens.csv").unwrap().1);
+    }
+
+    #[test]
+    fn further_items_stand_behind_those_measured_whole_until_they_are_measured_whole_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let mut further = PromptLengths::default();
+        further.insert("sciq", 5, [2; 10]);
+        further.save_further(dir, "structured").unwrap();
+        assert_eq!(PromptLengths::load_asked(dir, "structured").unwrap(), further);
+        let mut whole = PromptLengths::default();
+        whole.insert("sciq", 4, [3; 10]);
+        whole.save(dir, "structured").unwrap();
+        let both = PromptLengths::load_asked(dir, "structured").unwrap();
+        assert_eq!((both.of("sciq", 5).unwrap()[9], both.of("sciq", 4).unwrap()[9]), (2, 3));
+        assert_eq!(PromptLengths::load(dir, "structured").unwrap(), whole);
+        whole.insert("sciq", 5, [2; 10]);
+        whole.save(dir, "structured").unwrap();
+        let text = std::fs::read_to_string(dir.join("structured.tokens.csv")).unwrap();
+        let rows = ["sciq,4,,3,3,3,3,3,3,3,3,3,3", "sciq,5,,2,2,2,2,2,2,2,2,2,2"];
+        assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), rows);
     }
 }

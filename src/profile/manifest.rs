@@ -1,10 +1,12 @@
-//! How a quality table was made: the JSON manifest beside it.
+//! How answers were made: the JSON manifest beside each file of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::paths::AnswerFiles;
+use super::quality::AnswersOf;
 use super::text;
 use crate::error::{Error, Result};
 use crate::files;
@@ -12,16 +14,46 @@ use crate::files;
 /// What stands between the templates of two datasets.
 const TEMPLATES_APART: &str = " | ";
 
-/// Everything needed to judge or repeat a quality table: `<dir>/<table>.manifest.json`.
+/// Version of the file format.
+const SCHEMA: u32 = 2;
+
+/// `<dir>/<compressor>.json`: what is known of each family's rows in `<compressor>.csv`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestFile {
+    schema: u32,
+    /// By family, whole rows before those that were asked for.
+    measured: Vec<QualityManifest>,
+}
+
+impl ManifestFile {
+    fn read(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Ok(Self { schema: SCHEMA, measured: Vec::new() });
+        }
+        let file: Self = serde_json::from_str(&text::read(path)?).map_err(|cause| {
+            let place = format!("line {}, column {}", cause.line(), cause.column());
+            Error::file(path, "not a manifest of answers").at(place).caused_by(cause)
+        })?;
+        if file.schema != SCHEMA {
+            let error = Error::file(path, "unknown version").at("key \"schema\"");
+            return Err(error.found(file.schema).allowed(SCHEMA));
+        }
+        Ok(file)
+    }
+}
+
+/// Everything needed to judge or repeat the answers of one family to prompts that one compressor cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QualityManifest {
-    /// Version of the file format: 1.
-    pub schema: u32,
     /// Whose answers.
     pub base_model: String,
     /// How its sub-models were made.
     pub family: String,
+    /// Whether it is of rows that were asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked: bool,
     /// Registry package and version, or local file, that the weights came from.
     pub model_source: String,
     /// SHA-256 of the weights file.
@@ -34,7 +66,7 @@ pub struct QualityManifest {
     pub prompt_template: String,
     /// Demonstrations before the question.
     pub shots: u32,
-    /// How prompts were cut; its lengths are in `<dir>/<compressor>.tokens.csv`.
+    /// How prompts were cut; their lengths are in `<compressor>.tokens.csv` beside it.
     pub compressor: String,
     /// How options were scored and normalised.
     pub scorer: String,
@@ -82,30 +114,23 @@ pub struct DatasetCount {
 }
 
 impl QualityManifest {
-    /// `<dir>/<table>.manifest.json`.
-    #[must_use]
-    pub fn path(dir: &Path, table: &str) -> PathBuf {
-        dir.join(format!("{table}.manifest.json"))
-    }
-
-    /// Reads `<dir>/<table>.manifest.json`.
+    /// What is known of the rows of `of` in the folder `dir` that were measured whole, or `asked` for; `None`
+    /// if nothing is.
     ///
     /// # Errors
-    /// If the file cannot be read or is not a manifest of schema 1.
-    pub fn load(dir: &Path, table: &str) -> Result<Self> {
-        let path = Self::path(dir, table);
-        let text = text::read(&path)?;
-        let manifest: Self = serde_json::from_str(&text).map_err(|cause| {
-            let place = format!("line {}, column {}", cause.line(), cause.column());
-            Error::file(&path, "not a quality manifest").at(place).caused_by(cause)
-        })?;
-        if manifest.schema != 1 {
-            return Err(Error::file(&path, "unknown version")
-                .at("key \"schema\"")
-                .found(manifest.schema)
-                .allowed(1));
-        }
-        Ok(manifest)
+    /// If the file cannot be read or is not a manifest of schema 2.
+    pub fn load(dir: &Path, of: &AnswersOf, asked: bool) -> Result<Option<Self>> {
+        let file = ManifestFile::read(&AnswerFiles(dir).manifest(&of.compressor))?;
+        let known = |known: &Self| known.family == of.family && known.asked == asked;
+        Ok(file.measured.into_iter().find(known))
+    }
+
+    /// What is known of all rows of `compressor` in the folder `dir`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_all(dir: &Path, compressor: &str) -> Result<Vec<Self>> {
+        Ok(ManifestFile::read(&AnswerFiles(dir).manifest(compressor))?.measured)
     }
 
     /// Takes over what `earlier`, the manifest of the rows that are there already, says of them:
@@ -158,13 +183,18 @@ impl QualityManifest {
         Ok(())
     }
 
-    /// Writes `<dir>/<table>.manifest.json`, replacing an older one in one step.
+    /// Writes it into the manifest beside its rows in the folder `dir`, in place of what was known of
+    /// them, in one step.
     ///
     /// # Errors
-    /// If the folder is not writable.
-    pub fn save(&self, dir: &Path, table: &str) -> Result<()> {
-        let path = Self::path(dir, table);
-        let mut json = serde_json::to_string_pretty(self)
+    /// If the file is broken or the folder not writable.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let path = AnswerFiles(dir).manifest(&self.compressor);
+        let mut file = ManifestFile::read(&path)?;
+        file.measured.retain(|known| (&known.family, known.asked) != (&self.family, self.asked));
+        file.measured.push(self.clone());
+        file.measured.sort_by(|a, b| (&a.family, a.asked).cmp(&(&b.family, b.asked)));
+        let mut json = serde_json::to_string_pretty(&file)
             .map_err(|cause| Error::file(&path, "cannot be written as JSON").caused_by(cause))?;
         json.push('\n');
         files::write_whole(&path, json.as_bytes())
@@ -189,9 +219,9 @@ mod tests {
         let template = |&(name, _): &(&str, u32)| format!("{name}: {{question}}");
         let templates: Vec<String> = datasets.iter().map(template).collect();
         QualityManifest {
-            schema: 1,
             base_model: "tiny".into(),
             family: "width".into(),
+            asked: false,
             model_source: "local file, F32".into(),
             model_sha256: "aa".into(),
             elastic_sha256: Some("bb".into()),
@@ -214,7 +244,7 @@ mod tests {
     fn a_run_that_goes_on_keeps_what_is_said_of_the_rows_before_it() {
         let mut second = manifest("second", &[("sciq", 100)]);
         let first = manifest("first", &[("piqa", 4), ("sciq", 50)]);
-        second.continue_from(first.clone(), Path::new("width.manifest.json")).unwrap();
+        second.continue_from(first.clone(), Path::new("structured.json")).unwrap();
         let both = manifest("second", &[("piqa", 4), ("sciq", 100)]);
         assert_eq!(second.datasets, both.datasets);
         assert_eq!(second.prompt_template, both.prompt_template);
@@ -226,7 +256,7 @@ mod tests {
         };
         assert_eq!(second.earlier_runs, [run("first")]);
         let mut third = manifest("third", &[("sciq", 10)]);
-        third.continue_from(second, Path::new("width.manifest.json")).unwrap();
+        third.continue_from(second, Path::new("structured.json")).unwrap();
         assert_eq!(third.earlier_runs, [run("first"), run("second")]);
         assert_eq!(third.datasets, both.datasets);
     }
@@ -236,10 +266,10 @@ mod tests {
         let mut next = manifest("next", &[("sciq", 1)]);
         let mut earlier = next.clone();
         earlier.elastic_sha256 = Some("dd".into());
-        let error = next.continue_from(earlier, Path::new("width.manifest.json")).unwrap_err();
+        let error = next.continue_from(earlier, Path::new("structured.json")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "width.manifest.json, key \"elastic_sha256\": rows of another measurement are there \
+            "structured.json, key \"elastic_sha256\": rows of another measurement are there \
              already; found dd; allowed: bb, or a table of another name"
         );
     }

@@ -1,32 +1,24 @@
 //! Whether each item is answered rightly at each ⟨level, prompt ratio⟩.
 
 mod asked;
-mod stored;
-
-pub use asked::{asked, is_asked};
+pub(super) mod sheet;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 
-use self::stored::Stored;
+use self::sheet::{Key, Measure, Row, Sheet};
 use super::manifest::QualityManifest;
+use super::paths::AnswerFiles;
 use super::split::Split;
-use super::text;
 use crate::error::{Error, Result};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 /// Items by dataset.
 pub type Items = BTreeMap<String, BTreeSet<u32>>;
-
-/// Columns of a quality table and its twins: a row's key, then one column per prompt ratio.
-pub(super) const HEADER: [&str; 13] = [
-    "dataset", "item", "level", "r10", "r20", "r30", "r40", "r50", "r60", "r70", "r80", "r90",
-    "r100",
-];
 
 const RATIOS: usize = PROMPT_RATIOS.len();
 
@@ -59,6 +51,21 @@ pub struct Cell {
     pub top_correct: Option<bool>,
 }
 
+impl Cell {
+    /// What files say of the cell at `level`, probabilities to four decimals.
+    pub(super) fn values(&self, level: Level) -> Vec<(Measure, Level, f32)> {
+        let flag = |right: bool| f32::from(u8::from(right));
+        let probability = (self.gold_probability * 1e4).round() / 1e4;
+        let mut values = vec![
+            (Measure::Grade, level, flag(self.correct)),
+            (Measure::GoldProbability, level, probability),
+            (Measure::SumGrade, level, flag(self.sum_correct)),
+        ];
+        values.extend(self.top_correct.map(|top| (Measure::Top5Grade, level, flag(top))));
+        values
+    }
+}
+
 /// A row of a [`QualityTable`], found once and then used without names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowId(u32);
@@ -68,6 +75,47 @@ impl RowId {
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// Whose answers: those of a family of sub-models to prompts that a compressor cut.
+///
+/// Its name is the family's, for [`AnswersOf::COMPRESSOR`], or `FAMILY-COMPRESSOR`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AnswersOf {
+    /// Family of sub-models.
+    pub family: String,
+    /// Compressor, the file's name.
+    pub compressor: String,
+}
+
+impl AnswersOf {
+    /// The compressor of answers that are named after their family alone.
+    pub const COMPRESSOR: &str = "structured";
+
+    /// The answers called `name` in the folder `dir`: of the compressors that have a file there the one
+    /// with the longest name that `name` ends in.
+    #[must_use]
+    pub fn named(dir: &Path, name: &str) -> Self {
+        let known = AnswerFiles(dir).compressors();
+        let family_of = |compressor: &String| {
+            let family = name.strip_suffix(compressor.as_str())?.strip_suffix('-')?;
+            Some((family.to_owned(), compressor.clone()))
+        };
+        let found = known.iter().filter_map(family_of).max_by_key(|(_, known)| known.len());
+        let (family, compressor) =
+            found.unwrap_or_else(|| (name.to_owned(), Self::COMPRESSOR.to_owned()));
+        Self { family, compressor }
+    }
+}
+
+impl fmt::Display for AnswersOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.family)?;
+        if self.compressor == Self::COMPRESSOR {
+            return Ok(());
+        }
+        write!(f, "-{}", self.compressor)
     }
 }
 
@@ -83,24 +131,23 @@ pub struct QualityTable {
     items: Vec<u32>,
     sides: Vec<Split>,
     whole: Vec<bool>,
-    /// `[row][level][ratio]`, apart from `twins` because a replay reads only these.
-    correct: Vec<Option<bool>>,
-    /// Same order.
-    twins: Vec<Twin>,
+    /// `[row][level][ratio]`, apart from `scores` because a replay reads only these.
+    grades: Vec<Option<f32>>,
+    /// Same order; empty unless they were asked for.
+    scores: Vec<Scores>,
     counted: Counted,
     manifest: Option<QualityManifest>,
+    /// Folder and name of what was read.
+    source: Option<(PathBuf, AnswersOf)>,
 }
 
-/// What the files beside the table say of a cell.
+/// What is known of a cell beside its grade.
 #[derive(Debug, Clone, Copy, Default)]
-struct Twin {
-    sum: Option<bool>,
+struct Scores {
+    sum: Option<f32>,
     probability: Option<f32>,
-    top: Option<bool>,
+    top: Option<f32>,
 }
-
-/// (dataset, item, level percent): ordered as rows are.
-type Key = (String, u32, u16);
 
 /// Levels and items that a table has rows for, answered or not.
 #[derive(Debug, Default)]
@@ -118,93 +165,198 @@ impl Axes {
 }
 
 impl QualityTable {
-    /// Reads `<dir>/<table>.csv` and, where they exist, its twins `<table>.prob.csv`,
-    /// `<table>.sum.csv` and `<table>.top5.csv` and its manifest. `table` is the family's name, with a suffix where a
-    /// family has several tables.
+    /// The grades of the answers called `name` in the folder `dir` ([`AnswersOf::named`]), of items that
+    /// were measured whole, with their manifest if there is one.
     ///
     /// # Errors
-    /// If a file cannot be read, has other columns, ends inside a row, has a row twice, or a cell
-    /// that is neither empty nor of its kind; or if a twin has a row that the table lacks.
-    pub fn load(dir: &Path, table: &str) -> Result<Self> {
-        let mut built = Self::build(&Stored::read(dir, table)?, &Axes::default());
-        if QualityManifest::path(dir, table).exists() {
-            built.manifest = Some(QualityManifest::load(dir, table)?);
-        }
-        Ok(built)
+    /// If the file is not there or has no such rows, has other columns, a cell twice, or one that is
+    /// neither empty nor from 0 to 1.
+    pub fn load(dir: &Path, name: &str) -> Result<Self> {
+        let of = AnswersOf::named(dir, name);
+        let path = AnswerFiles(dir).grades(&of.compressor);
+        Self::load_if_there(dir, name)?.ok_or_else(|| {
+            Error::file(&path, "no answers of this family")
+                .found(if path.exists() { "rows of others" } else { "no such file" })
+                .allowed(format!("a file with rows of family {}", of.family))
+        })
     }
 
-    /// A table of `rows` (dataset, item, level, one cell per prompt ratio); of equal keys the last
-    /// counts.
+    /// The same; `None` if there are no such rows.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_if_there(dir: &Path, name: &str) -> Result<Option<Self>> {
+        let of = AnswersOf::named(dir, name);
+        let path = AnswerFiles(dir).grades(&of.compressor);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let sheet = Sheet::read(&path, Some(&of.family))?;
+        if sheet.rows.iter().all(|row| row.key.asked) {
+            return Ok(None);
+        }
+        let mut table = Self::build(&path, &sheet, false, &Axes::default())?;
+        table.manifest = QualityManifest::load(dir, &of, false)?;
+        table.source = Some((dir.to_owned(), of));
+        Ok(Some(table))
+    }
+
+    /// The same with what the scorer saw beside the grades.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and if the file of scores is broken or has rows that the table lacks.
+    pub fn load_scored(dir: &Path, name: &str) -> Result<Self> {
+        let mut table = Self::load(dir, name)?;
+        table.read_scores()?;
+        Ok(table)
+    }
+
+    /// A table of `rows` (dataset, item, level, one cell per prompt ratio).
+    ///
+    /// # Panics
+    /// If a cell is given twice.
     #[must_use]
     pub fn from_rows<'a>(
         rows: impl IntoIterator<Item = (&'a str, u32, Level, [Option<Cell>; RATIOS])>,
     ) -> Self {
-        let mut stored = Stored::default();
+        let mut sheet = Sheet::default();
         for (dataset, item, level, cells) in rows {
-            let key = (dataset.to_owned(), item, level.as_percent());
-            stored.correct.insert(key.clone(), cells.map(|cell| Some(cell?.correct)));
-            stored.sum.insert(key.clone(), cells.map(|cell| Some(cell?.sum_correct)));
-            stored.top.insert(key.clone(), cells.map(|cell| cell?.top_correct));
-            stored.probability.insert(key, cells.map(|cell| Some(cell?.gold_probability)));
+            for (ratio, cell) in PROMPT_RATIOS.into_iter().zip(cells) {
+                let cells = cell.map_or_else(Vec::new, |cell| cell.values(level));
+                let (family, dataset) = (String::new(), dataset.to_owned());
+                sheet.push(Key { family, asked: false, dataset, item, ratio }, &cells);
+            }
         }
-        Self::build(&stored, &Axes::default())
-    }
-
-    /// The table of what is `stored`, with rows and levels for all of `axes`, too.
-    fn build(stored: &Stored, axes: &Axes) -> Self {
-        let Stored { correct, sum, probability, top } = stored;
-        let percents = correct.keys().map(|key| key.2);
-        let percents: BTreeSet<u16> =
-            percents.chain(axes.levels.iter().map(|level| level.as_percent())).collect();
-        let levels: Vec<_> = percents.into_iter().map(Level::percent).collect();
-        let rows = correct.keys().map(|key| (&*key.0, key.1));
-        let rows: BTreeSet<(&str, u32)> = rows.chain(axes.items()).collect();
-        let mut datasets = BTreeMap::<String, Range<usize>>::new();
-        for (row, (dataset, _)) in rows.iter().enumerate() {
-            datasets.entry((*dataset).to_owned()).or_insert(row..row).end = row + 1;
-        }
-        let cells = rows.len() * levels.len() * RATIOS;
-        let mut table = Self {
-            levels,
-            datasets,
-            items: rows.iter().map(|&(_, item)| item).collect(),
-            sides: rows.iter().map(|&(dataset, item)| Split::of(dataset, item)).collect(),
-            whole: Vec::new(),
-            correct: vec![None; cells],
-            twins: vec![Twin::default(); cells],
-            counted: Counted::First,
-            manifest: None,
-        };
-        for (key, values) in correct {
-            let at = table.first_cell(key);
-            table.correct[at..at + RATIOS].copy_from_slice(values);
-        }
-        for (key, values) in sum {
-            let at = table.first_cell(key);
-            (0..RATIOS).for_each(|ratio| table.twins[at + ratio].sum = values[ratio]);
-        }
-        for (key, values) in probability {
-            let at = table.first_cell(key);
-            (0..RATIOS).for_each(|ratio| table.twins[at + ratio].probability = values[ratio]);
-        }
-        for (key, values) in top {
-            let at = table.first_cell(key);
-            (0..RATIOS).for_each(|ratio| table.twins[at + ratio].top = values[ratio]);
-        }
-        table.whole = table.whole_rows();
+        let path = Path::new("rows");
+        let mut table =
+            Self::build(path, &sheet, false, &Axes::default()).expect("cells come once");
+        table.scores = vec![Scores::default(); table.grades.len()];
+        table.place_scores(path, &sheet).expect("rows are the table's");
         table
     }
 
+    /// The table of `sheet`, with rows and levels for all of `axes`, too; `asked` says whether rows count
+    /// that were asked for. Of an item that was measured whole, too, the cell measured then counts.
+    fn build(path: &Path, sheet: &Sheet, asked: bool, axes: &Axes) -> Result<Self> {
+        let counts = |row: &&Row| asked || !row.key.asked;
+        let rows = || sheet.rows.iter().filter(counts);
+        let levels = rows().flat_map(|row| sheet.cells(row)).map(|cell| cell.1);
+        let levels: BTreeSet<Level> = levels.chain(axes.levels.iter().copied()).collect();
+        let known = rows().map(|row| (&*row.key.dataset, row.key.item));
+        let known: BTreeSet<(&str, u32)> = known.chain(axes.items()).collect();
+        let mut datasets = BTreeMap::<String, Range<usize>>::new();
+        for (row, (dataset, _)) in known.iter().enumerate() {
+            datasets.entry((*dataset).to_owned()).or_insert(row..row).end = row + 1;
+        }
+        let mut table = Self {
+            grades: vec![None; known.len() * levels.len() * RATIOS],
+            levels: levels.into_iter().collect(),
+            datasets,
+            items: known.iter().map(|&(_, item)| item).collect(),
+            sides: known.iter().map(|&(dataset, item)| Split::of(dataset, item)).collect(),
+            whole: Vec::new(),
+            scores: Vec::new(),
+            counted: Counted::First,
+            manifest: None,
+            source: None,
+        };
+        for row in sheet.rows.iter().filter(|row| !row.key.asked) {
+            table.place_grades(path, sheet, row, |_| false)?;
+        }
+        table.whole = table.whole_rows();
+        if asked {
+            let whole: Vec<bool> = table.grades.iter().map(Option::is_some).collect();
+            for row in sheet.rows.iter().filter(|row| row.key.asked) {
+                table.place_grades(path, sheet, row, |cell| whole[cell])?;
+            }
+        }
+        Ok(table)
+    }
+
+    /// Takes the grades of a row in, but for cells that `keep` says to leave.
+    fn place_grades(
+        &mut self,
+        path: &Path,
+        sheet: &Sheet,
+        row: &Row,
+        keep: impl Fn(usize) -> bool,
+    ) -> Result<()> {
+        for &(measure, level, grade) in sheet.cells(row) {
+            let cell = self.cell_of(row, level).expect("the table has all rows and levels");
+            if measure != Measure::Grade || keep(cell) {
+                continue;
+            }
+            if self.grades[cell].replace(grade).is_some() {
+                let Key { family, dataset, item, .. } = &row.key;
+                return Err(Error::file(path, "cell given twice")
+                    .at(format!("line {}", row.line))
+                    .found(format!("{family}, {dataset} item {item} at {level}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The cell of a row's item and ratio at `level`.
+    fn cell_of(&self, row: &Row, level: Level) -> Option<usize> {
+        let place = self.row(&row.key.dataset, row.key.item)?;
+        Some(self.cell(place, self.level_index(level)?, Self::ratio_index(row.key.ratio)?))
+    }
+
+    /// Reads the scores of the answers, if they were not read yet and there are any.
+    fn read_scores(&mut self) -> Result<()> {
+        let Some((dir, of)) = self.source.as_ref().filter(|_| self.scores.is_empty()) else {
+            return Ok(());
+        };
+        let path = AnswerFiles(dir).scores(&of.compressor);
+        self.scores = vec![Scores::default(); self.grades.len()];
+        if path.exists() {
+            let sheet = Sheet::read(&path, Some(&of.family))?;
+            self.place_scores(&path, &sheet)?;
+        }
+        Ok(())
+    }
+
+    fn place_scores(&mut self, path: &Path, sheet: &Sheet) -> Result<()> {
+        for row in &sheet.rows {
+            for &(measure, level, value) in sheet.cells(row) {
+                let Some(cell) =
+                    self.cell_of(row, level).filter(|&cell| self.grades[cell].is_some())
+                else {
+                    if row.key.asked {
+                        continue;
+                    }
+                    let Key { dataset, item, .. } = &row.key;
+                    return Err(Error::file(path, "scores of an answer without a grade")
+                        .at(format!("line {}", row.line))
+                        .found(format!("{dataset} item {item} at {level}"))
+                        .allowed("answers of the table beside it"));
+                };
+                let scores = &mut self.scores[cell];
+                match measure {
+                    Measure::Grade => continue,
+                    Measure::GoldProbability => &mut scores.probability,
+                    Measure::SumGrade => &mut scores.sum,
+                    Measure::Top5Grade => &mut scores.top,
+                }
+                .get_or_insert(value);
+            }
+        }
+        Ok(())
+    }
+
     /// The table, as it was read, with API calls counted by `rule`. Other answers stay as they are.
-    #[must_use]
-    pub fn counting(mut self, rule: Counted) -> Self {
+    ///
+    /// # Errors
+    /// If the file of scores, which says what else was right, is broken.
+    pub fn counting(mut self, rule: Counted) -> Result<Self> {
         if rule == Counted::FirstFive {
-            for (correct, twin) in self.correct.iter_mut().zip(&self.twins) {
-                *correct = twin.top.or(*correct);
+            self.read_scores()?;
+            for (grade, scores) in self.grades.iter_mut().zip(&self.scores) {
+                *grade = scores.top.or(*grade);
             }
         }
         self.counted = rule;
-        self
+        Ok(self)
     }
 
     /// How API calls are counted.
@@ -213,25 +365,19 @@ impl QualityTable {
         self.counted
     }
 
-    /// By row: whether it has every cell that any row of its dataset has.
+    /// By row: whether it has every cell that any row of its dataset has, and any at all.
     fn whole_rows(&self) -> Vec<bool> {
         let cells = self.levels.len() * RATIOS;
-        let of_row = |row: usize| &self.correct[row * cells..(row + 1) * cells];
+        let of_row = |row: usize| &self.grades[row * cells..(row + 1) * cells];
         let mut whole = vec![false; self.items.len()];
         for rows in self.datasets.values() {
             let measured = |&cell: &usize| rows.clone().any(|row| of_row(row)[cell].is_some());
             let measured: Vec<usize> = (0..cells).filter(measured).collect();
-            for row in rows.clone() {
+            for row in rows.clone().filter(|_| !measured.is_empty()) {
                 whole[row] = measured.iter().all(|&cell| of_row(row)[cell].is_some());
             }
         }
         whole
-    }
-
-    fn first_cell(&self, (dataset, item, percent): &Key) -> usize {
-        let row = self.row(dataset, *item).expect("every key has a row");
-        let level = self.level_index(Level::percent(*percent)).expect("every key has a level");
-        self.cell(row, level, 0)
     }
 
     fn cell(&self, row: RowId, level: usize, ratio: usize) -> usize {
@@ -295,32 +441,45 @@ impl QualityTable {
         self.whole[row.index()]
     }
 
-    /// Whether the answer is right; `None` if it was not measured.
+    /// How right the answer is, from 0 to 1; `None` if it was not measured.
     ///
     /// `level` and `ratio` are indices of [`levels`](Self::levels) and [`PROMPT_RATIOS`].
     #[must_use]
-    pub fn correct(&self, row: RowId, level: usize, ratio: usize) -> Option<bool> {
-        self.correct[self.cell(row, level, ratio)]
+    pub fn grade(&self, row: RowId, level: usize, ratio: usize) -> Option<f32> {
+        self.grades[self.cell(row, level, ratio)]
     }
 
-    /// Whether the answer is right under the sum of log-likelihoods; `None` if not measured.
+    /// Whether the answer is wholly right; `None` if it was not measured.
     #[must_use]
-    pub fn sum_correct(&self, row: RowId, level: usize, ratio: usize) -> Option<bool> {
-        self.twins[self.cell(row, level, ratio)].sum
+    pub fn correct(&self, row: RowId, level: usize, ratio: usize) -> Option<bool> {
+        self.grade(row, level, ratio).map(|grade| grade >= 1.0)
     }
 
-    /// Probability of the right option; `None` if it was not measured.
+    fn scores(&self, row: RowId, level: usize, ratio: usize) -> Scores {
+        self.scores.get(self.cell(row, level, ratio)).copied().unwrap_or_default()
+    }
+
+    /// How right the answer is under the sum of log-likelihoods; `None` if that was not measured, or
+    /// [not read](Self::load_scored).
+    #[must_use]
+    pub fn sum_grade(&self, row: RowId, level: usize, ratio: usize) -> Option<f32> {
+        self.scores(row, level, ratio).sum
+    }
+
+    /// Probability of the right option; `None` if that was not measured, or [not
+    /// read](Self::load_scored).
     #[must_use]
     pub fn gold_probability(&self, row: RowId, level: usize, ratio: usize) -> Option<f32> {
-        self.twins[self.cell(row, level, ratio)].probability
+        self.scores(row, level, ratio).probability
     }
 
     /// Share of the measured items of `dataset` whose right option is among the first [`TOP`];
-    /// `None` where the study does not count that, or nothing was measured.
+    /// `None` where the study does not count that, nothing was measured, or it was [not
+    /// read](Self::load_scored).
     #[must_use]
     pub fn top_accuracy(&self, dataset: &str, level: usize, ratio: usize) -> Option<f64> {
         let rows = self.items(dataset).map(|(_, row)| row);
-        share(rows.filter_map(|row| self.twins[self.cell(row, level, ratio)].top))
+        mean(rows.filter_map(|row| self.scores(row, level, ratio).top))
     }
 
     /// Share of right answers over the measured items of `dataset`, or of one side of its split;
@@ -335,7 +494,7 @@ impl QualityTable {
     ) -> Option<f64> {
         let rows = self.items(dataset).map(|(_, row)| row);
         let rows = rows.filter(|&row| split.is_none_or(|side| self.side(row) == side));
-        self.share_right(rows, level, ratio)
+        self.mean_grade(rows, level, ratio)
     }
 
     /// Share of right answers over the whole estimate rows of `dataset`, the same for every plan;
@@ -344,22 +503,22 @@ impl QualityTable {
     pub fn expected_accuracy(&self, dataset: &str, level: usize, ratio: usize) -> Option<f64> {
         let rows = self.items(dataset).map(|(_, row)| row);
         let rows = rows.filter(|&row| self.is_whole(row) && self.side(row) == Split::Estimate);
-        self.share_right(rows, level, ratio)
+        self.mean_grade(rows, level, ratio)
     }
 
-    fn share_right(
+    fn mean_grade(
         &self,
         rows: impl Iterator<Item = RowId>,
         level: usize,
         ratio: usize,
     ) -> Option<f64> {
-        share(rows.filter_map(|row| self.correct(row, level, ratio)))
+        mean(rows.filter_map(|row| self.grade(row, level, ratio)))
     }
 
     /// Cells that were measured, and cells of a whole grid of these items and levels.
     #[must_use]
     pub fn coverage(&self) -> (usize, usize) {
-        (self.correct.iter().flatten().count(), self.correct.len())
+        (self.grades.iter().flatten().count(), self.grades.len())
     }
 
     /// How the table was made, where a manifest lies beside it.
@@ -369,25 +528,12 @@ impl QualityTable {
     }
 }
 
-/// Share of `true`; `None` of nothing.
-fn share(answers: impl Iterator<Item = bool>) -> Option<f64> {
-    let (mut right, mut known) = (0_u32, 0_u32);
-    for answer in answers {
+/// Mean of grades; `None` of nothing.
+fn mean(grades: impl Iterator<Item = f32>) -> Option<f64> {
+    let (mut sum, mut known) = (0.0, 0_u32);
+    for grade in grades {
         known += 1;
-        right += u32::from(answer);
+        sum += f64::from(grade);
     }
-    (known > 0).then(|| f64::from(right) / f64::from(known))
-}
-
-/// Parses the key columns of a row.
-pub(super) fn parse_key(path: &Path, line: u64, row: &StringRecord) -> Result<Key> {
-    let item = text::number(path, line, "item", &row[1], "a whole number")?;
-    let percent: u16 = text::number(path, line, "level", &row[2], "1 to 100")?;
-    if !(1..=100).contains(&percent) {
-        return Err(Error::file(path, "level out of range")
-            .at(format!("line {line}, column \"level\""))
-            .found(percent)
-            .allowed("1 to 100"));
-    }
-    Ok((row[0].to_owned(), item, percent))
+    (known > 0).then(|| sum / f64::from(known))
 }

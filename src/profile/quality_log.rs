@@ -1,94 +1,91 @@
-//! Writing a quality table while it is measured.
+//! Writing answers while they are measured.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::quality::{Cell, HEADER, parse_key};
+use super::paths::AnswerFiles;
+use super::quality::sheet::{Cells, Measure, Sheet};
+use super::quality::{AnswersOf, Cell};
 use super::row_log::RowLog;
 use crate::error::{Error, Result};
-use crate::units::{Level, PROMPT_RATIOS};
+use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
-/// Appends complete rows to a quality table and its twins, and knows which are there.
+const HEADER: [&str; 10] = [
+    "family",
+    "dataset",
+    "item",
+    "level",
+    "ratio",
+    "asked",
+    "grade",
+    "gold_probability",
+    "sum_grade",
+    "top5_grade",
+];
+
+/// Appends answers to `<compressor>.<family>.log.csv` as they come, and knows which are there; when the
+/// measurement ends, they move into the table.
 ///
-/// The table and two of its twins grow in lock-step, one row each per call; a kill between two of
-/// them, or inside a row, costs that row: [`open`](Self::open) cuts all three back to their common
-/// rows. `.top5.csv` has rows of those datasets alone of which the study counts the first five
-/// options; each is written before the table's.
+/// A kill costs the answer that was being written. The next [`open`](Self::open) moves what the log has
+/// into the table, and nothing is measured twice.
 #[derive(Debug)]
 pub struct QualityLog {
-    correct: RowLog,
-    probability: RowLog,
-    sum: RowLog,
-    /// Made when the first row comes.
-    top: Option<RowLog>,
-    top_path: PathBuf,
-    done: BTreeSet<(String, u32, u16)>,
-    /// Whether a row may come again, with cells that it lacked.
-    repeats: bool,
+    dir: PathBuf,
+    of: AnswersOf,
+    asked: bool,
+    log: RowLog,
+    /// Dataset, item, level and ratio of every answer.
+    done: BTreeSet<(String, u32, Level, Ratio)>,
 }
 
 impl QualityLog {
-    /// Creates or resumes `<dir>/<table>.csv`, `.prob.csv` and `.sum.csv`.
+    /// Goes on with the measurement of `of` in the folder `dir`: of whole items, or of what is `asked` for.
     ///
     /// # Errors
-    /// If a file cannot be read or written, is not a quality table, or its rows are not the
-    /// others' rows.
-    pub fn open(dir: &Path, table: &str) -> Result<Self> {
-        let path = |kind: &str| dir.join(format!("{table}{kind}.csv"));
-        let (mut correct, rows) = RowLog::open(&path(""), &HEADER)?;
-        let (mut probability, probability_rows) = RowLog::open(&path(".prob"), &HEADER)?;
-        let (mut sum, sum_rows) = RowLog::open(&path(".sum"), &HEADER)?;
-        let common = rows.len().min(probability_rows.len()).min(sum_rows.len());
+    /// If a file cannot be read or written, or is not one of answers.
+    pub fn open(dir: &Path, of: &AnswersOf, asked: bool) -> Result<Self> {
+        let path = AnswerFiles(dir).log(&of.compressor, &of.family);
+        if path.exists() {
+            // Heals it: a row that a kill cut off is dropped.
+            RowLog::open(&path, &HEADER)?;
+            merge(dir, of)?;
+        }
+        let grades = AnswerFiles(dir).grades(&of.compressor);
         let mut done = BTreeSet::new();
-        for (index, (line, row)) in rows.iter().take(common).enumerate() {
-            let key = parse_key(&path(""), *line, row)?;
-            for (kind, twin) in [(".prob", &probability_rows), (".sum", &sum_rows)] {
-                let (line, row) = &twin[index];
-                if parse_key(&path(kind), *line, row)? != key {
-                    return Err(Error::file(&path(kind), "rows out of step with the table's")
-                        .at(format!("line {line}"))
-                        .found(format!("{},{},{}", &row[0], &row[1], &row[2]))
-                        .allowed(format!("{},{},{}", key.0, key.1, key.2)));
-                }
+        if grades.exists() {
+            let sheet = Sheet::read(&grades, Some(&of.family))?;
+            for row in sheet.rows.iter().filter(|row| row.key.asked == asked) {
+                let (dataset, item, ratio) = (&row.key.dataset, row.key.item, row.key.ratio);
+                let cells = sheet.cells(row).iter();
+                done.extend(cells.map(|cell| (dataset.clone(), item, cell.1, ratio)));
             }
-            done.insert(key);
         }
-        for log in [&mut correct, &mut probability, &mut sum] {
-            log.keep(common)?;
-        }
-        let top_path = path(".top5");
-        let top = if top_path.exists() { Some(open_top(&top_path, &done)?) } else { None };
-        Ok(Self { correct, probability, sum, top, top_path, done, repeats: false })
+        let log = RowLog::open(&path, &HEADER)?.0;
+        Ok(Self { dir: dir.to_owned(), of: of.clone(), asked, log, done })
     }
 
-    /// The same for answers that are measured as they are asked for: a row may be appended again, with
-    /// other cells.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_asked(dir: &Path, table: &str) -> Result<Self> {
-        Ok(Self { repeats: true, ..Self::open(dir, table)? })
-    }
-
-    /// Whether this row was measured already.
+    /// Whether the item's answers at `level` and all of `ratios` are there.
     #[must_use]
-    pub fn contains(&self, dataset: &str, item: u32, level: Level) -> bool {
-        self.done.contains(&(dataset.to_owned(), item, level.as_percent()))
+    pub fn contains(&self, dataset: &str, item: u32, level: Level, ratios: &[Ratio]) -> bool {
+        ratios.iter().all(|&ratio| self.has(dataset, item, level, ratio))
     }
 
-    /// Rows that were measured already.
+    fn has(&self, dataset: &str, item: u32, level: Level, ratio: Ratio) -> bool {
+        self.done.contains(&(dataset.to_owned(), item, level, ratio))
+    }
+
+    /// How many items, each at each level, have answers.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.done.len()
+        let rows: BTreeSet<_> = self.done.iter().map(|(d, i, level, _)| (d, i, level)).collect();
+        rows.len()
     }
 
-    /// Appends one row; `cells` are in the order of [`PROMPT_RATIOS`], `None` = not measured.
+    /// Appends answers that are not there yet; `cells` are in the order of [`PROMPT_RATIOS`], `None` = not
+    /// measured.
     ///
     /// # Errors
-    /// If a file cannot be written.
-    ///
-    /// # Panics
-    /// If the row is there already, unless it [may be](Self::open_asked).
+    /// If the log cannot be written.
     pub fn append(
         &mut self,
         dataset: &str,
@@ -96,40 +93,51 @@ impl QualityLog {
         level: Level,
         cells: &[Option<Cell>; PROMPT_RATIOS.len()],
     ) -> Result<()> {
-        let new = self.done.insert((dataset.to_owned(), item, level.as_percent()));
-        assert!(new || self.repeats, "{dataset} item {item} level {level} is measured twice");
-        let key = [dataset.to_owned(), item.to_string(), level.as_percent().to_string()];
-        let row = |show: fn(&Cell) -> String| {
-            let fields = cells.iter().map(move |cell| cell.as_ref().map(show).unwrap_or_default());
-            key.clone().into_iter().chain(fields)
-        };
-        if cells.iter().flatten().any(|cell| cell.top_correct.is_some()) {
-            let show = |cell: &Cell| {
-                cell.top_correct.map_or_else(String::new, |top| u8::from(top).to_string())
+        for (ratio, cell) in PROMPT_RATIOS.into_iter().zip(cells) {
+            let Some(cell) = cell.filter(|_| !self.has(dataset, item, level, ratio)) else {
+                continue;
             };
-            if self.top.is_none() {
-                self.top = Some(RowLog::open(&self.top_path, &HEADER)?.0);
-            }
-            self.top.as_mut().expect("just made").append(row(show))?;
+            let values = cell.values(level);
+            let of = |measure: Measure| {
+                let found = values.iter().find(|value| value.0 == measure);
+                found.map(|value| value.2.to_string()).unwrap_or_default()
+            };
+            let key = [
+                self.of.family.clone(),
+                dataset.to_owned(),
+                item.to_string(),
+                level.as_percent().to_string(),
+                ratio.as_percent().to_string(),
+                if self.asked { "1" } else { "" }.to_owned(),
+            ];
+            self.log.append(key.into_iter().chain(Measure::ALL.map(of)))?;
+            self.done.insert((dataset.to_owned(), item, level, ratio));
         }
-        self.correct.append(row(|cell| u8::from(cell.correct).to_string()))?;
-        self.probability.append(row(|cell| format!("{:.4}", cell.gold_probability)))?;
-        self.sum.append(row(|cell| u8::from(cell.sum_correct).to_string()))
+        Ok(())
+    }
+
+    /// Moves the answers into the table.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written; the log is then still there.
+    pub fn finish(self) -> Result<()> {
+        merge(&self.dir, &self.of)
     }
 }
 
-/// Opens the twin at `path`, cut back to the rows before the first one that `done` lacks.
-fn open_top(path: &Path, done: &BTreeSet<(String, u32, u16)>) -> Result<RowLog> {
-    let (mut log, rows) = RowLog::open(path, &HEADER)?;
-    let mut known = 0;
-    for (line, row) in &rows {
-        if !done.contains(&parse_key(path, *line, row)?) {
-            break;
-        }
-        known += 1;
+/// Moves what the log of `of` has into the table beside it.
+fn merge(dir: &Path, of: &AnswersOf) -> Result<()> {
+    let files = AnswerFiles(dir);
+    let (grades, scores) = (files.grades(&of.compressor), files.scores(&of.compressor));
+    let log = files.log(&of.compressor, &of.family);
+    let mut cells = Cells::default();
+    for path in [&grades, &scores, &log] {
+        cells.add_file(path)?;
     }
-    log.keep(known)?;
-    Ok(log)
+    // Scores first: a kill in between leaves scores without grades, and the log, which is merged again.
+    cells.write(&scores, &Measure::SCORES)?;
+    cells.write(&grades, &[Measure::Grade])?;
+    std::fs::remove_file(&log).map_err(|cause| Error::io(&log, "cannot remove", cause))
 }
 
 #[cfg(test)]
@@ -146,82 +154,105 @@ mod tests {
         cells
     }
 
+    fn width(folder: &Path) -> QualityLog {
+        QualityLog::open(folder, &AnswersOf::named(folder, "width"), false).unwrap()
+    }
+
     #[test]
     fn rows_written_are_rows_read() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = QualityLog::open(folder.path(), "width").unwrap();
+        let mut log = width(folder.path());
         log.append("sciq", 7, Level::percent(50), &cells(true)).unwrap();
         log.append("sciq", 7, Level::percent(100), &cells(false)).unwrap();
-        let table = QualityTable::load(folder.path(), "width").unwrap();
+        log.finish().unwrap();
+        let table = QualityTable::load_scored(folder.path(), "width").unwrap();
         let row = table.row("sciq", 7).unwrap();
         assert_eq!(table.levels(), [Level::percent(50), Level::percent(100)]);
         assert_eq!(table.correct(row, 0, 0), None);
         assert_eq!(table.correct(row, 0, 9), Some(true));
         assert_eq!(table.correct(row, 1, 9), Some(false));
-        assert_eq!(table.sum_correct(row, 0, 9), Some(false));
+        assert_eq!(table.sum_grade(row, 0, 9), Some(0.0));
         assert_eq!(table.gold_probability(row, 0, 9), Some(0.1235));
         assert_eq!(table.coverage(), (18, 20));
         assert_eq!(table.accuracy("sciq", None, 0, 9), Some(1.0));
         assert_eq!(table.row("sciq", 8), None);
         assert_eq!(table.row("piqa", 7), None);
+        let text = fs::read_to_string(folder.path().join("structured.csv")).unwrap();
+        assert_eq!(
+            text.lines().take(2).collect::<Vec<_>>(),
+            ["family,dataset,item,ratio,asked,grade_50,grade_100", "width,sciq,7,20,,1,0"]
+        );
     }
 
     #[test]
-    fn after_a_kill_the_three_files_agree_and_nothing_whole_is_measured_again() {
+    fn after_a_kill_nothing_that_was_answered_is_measured_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = QualityLog::open(folder.path(), "width").unwrap();
+        let mut log = width(folder.path());
         for item in 0..3 {
             log.append("sciq", item, Level::FULL, &cells(true)).unwrap();
         }
         drop(log);
-        // Killed after the table's third row and inside the twin's third.
-        let sum = folder.path().join("width.sum.csv");
-        let text = fs::read_to_string(&sum).unwrap();
-        fs::write(&sum, &text[..text.len() - 2]).unwrap();
-        let mut log = QualityLog::open(folder.path(), "width").unwrap();
-        assert_eq!(log.rows(), 2);
-        assert!(log.contains("sciq", 1, Level::FULL));
-        assert!(!log.contains("sciq", 2, Level::FULL));
+        // Killed inside the last answer.
+        let path = folder.path().join("structured.width.log.csv");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 2]).unwrap();
+        let mut log = width(folder.path());
+        let planned = &PROMPT_RATIOS[1..];
+        assert!(log.contains("sciq", 1, Level::FULL, planned));
+        assert!(!log.contains("sciq", 2, Level::FULL, planned));
+        assert!(log.contains("sciq", 2, Level::FULL, &PROMPT_RATIOS[1..9]));
         log.append("sciq", 2, Level::FULL, &cells(true)).unwrap();
-        assert_eq!(fs::read_to_string(&sum).unwrap(), text);
-        assert_eq!(QualityTable::load(folder.path(), "width").unwrap().rows(), 3);
+        log.finish().unwrap();
+        assert!(!path.exists());
+        let table = QualityTable::load(folder.path(), "width").unwrap();
+        assert_eq!((table.rows(), table.coverage()), (3, (27, 30)));
     }
 
     #[test]
-    fn the_first_five_have_a_file_where_the_study_counts_them_and_it_survives_a_kill() {
+    fn families_share_a_file_and_measuring_one_leaves_the_others_rows_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = width(folder.path());
+        log.append("sciq", 1, Level::FULL, &cells(true)).unwrap();
+        log.finish().unwrap();
+        let path = folder.path().join("structured.csv");
+        let before = fs::read_to_string(&path).unwrap();
+        let other = AnswersOf { family: "attn-drop".into(), compressor: "structured".into() };
+        let mut log = QualityLog::open(folder.path(), &other, false).unwrap();
+        log.append("sciq", 1, Level::FULL, &cells(false)).unwrap();
+        log.finish().unwrap();
+        let after = fs::read_to_string(&path).unwrap();
+        let kept: String =
+            after.split_inclusive('\n').filter(|l| !l.starts_with("attn-drop")).collect();
+        assert_eq!((kept, after.lines().count()), (before, 19));
+        let load = |name: &str| QualityTable::load(folder.path(), name).unwrap();
+        assert_eq!(load("width").accuracy("sciq", None, 0, 9), Some(1.0));
+        assert_eq!(load("attn-drop").accuracy("sciq", None, 0, 9), Some(0.0));
+    }
+
+    #[test]
+    fn the_first_five_count_where_the_study_counts_them() {
         let folder = tempfile::tempdir().unwrap();
         let top =
             |right: bool| cells(false).map(|cell| Some(Cell { top_correct: Some(right), ..cell? }));
-        let path = folder.path().join("width.top5.csv");
-        let mut log = QualityLog::open(folder.path(), "width").unwrap();
+        let mut log = width(folder.path());
         log.append("sciq", 0, Level::FULL, &cells(true)).unwrap();
-        assert!(!path.exists());
         log.append("api-calling", 1, Level::FULL, &top(true)).unwrap();
         log.append("api-calling", 2, Level::FULL, &top(false)).unwrap();
-        drop(log);
-        let table = QualityTable::load(folder.path(), "width").unwrap();
+        log.finish().unwrap();
+        let table = QualityTable::load_scored(folder.path(), "width").unwrap();
         assert_eq!(table.top_accuracy("api-calling", 0, 9), Some(0.5));
         assert_eq!(table.top_accuracy("sciq", 0, 9), None);
+        let table = QualityTable::load(folder.path(), "width").unwrap();
         assert_eq!(table.accuracy("api-calling", None, 0, 9), Some(0.0));
-        let as_studied = table.counting(Counted::FirstFive);
+        let as_studied = table.counting(Counted::FirstFive).unwrap();
         assert_eq!(as_studied.accuracy("api-calling", None, 0, 9), Some(0.5));
         assert_eq!(as_studied.accuracy("sciq", None, 0, 9), Some(1.0));
-        // Killed between the two files.
-        let whole = folder.path().join("width.csv");
-        let text = fs::read_to_string(&whole).unwrap();
-        let cut = text[..text.len() - 1].rfind('\n').unwrap() + 1;
-        fs::write(&whole, &text[..cut]).unwrap();
-        let before = fs::read_to_string(&path).unwrap();
-        let mut log = QualityLog::open(folder.path(), "width").unwrap();
-        assert!(fs::read_to_string(&path).unwrap().len() < before.len());
-        log.append("api-calling", 2, Level::FULL, &top(false)).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), before);
     }
 
     #[test]
     fn only_rows_with_all_answers_of_their_dataset_are_whole_and_estimate_accuracies() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = QualityLog::open(folder.path(), "width").unwrap();
+        let mut log = width(folder.path());
         // sciq 0, 3, 4 and 5 are estimate items; broken off before item 3 at level 50 %.
         for (item, right) in [(0, true), (3, false), (4, false), (5, true)] {
             log.append("sciq", item, Level::FULL, &cells(right)).unwrap();
@@ -230,6 +261,7 @@ mod tests {
             log.append("sciq", item, Level::percent(50), &cells(item == 0)).unwrap();
         }
         log.append("piqa", 1, Level::FULL, &cells(true)).unwrap();
+        log.finish().unwrap();
         let table = QualityTable::load(folder.path(), "width").unwrap();
         let whole = |dataset, item| table.is_whole(table.row(dataset, item).unwrap());
         assert_eq!([0, 3, 4, 5].map(|item| whole("sciq", item)), [true, false, true, true]);
@@ -241,22 +273,27 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_ends_inside_a_row_or_has_a_strange_cell_is_refused() {
+    fn a_file_with_a_strange_header_row_or_cell_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("width.csv");
-        let header = HEADER.join(",");
-        let refusal = |rows: &str| {
-            fs::write(&path, format!("{header}\n{rows}")).unwrap();
+        let path = folder.path().join("structured.csv");
+        let refusal = |text: &str| {
+            fs::write(&path, text).unwrap();
             let message = QualityTable::load(folder.path(), "width").unwrap_err().to_string();
-            message.split_once("width.csv").unwrap().1.to_owned()
+            message.split_once("structured.csv").unwrap().1.to_owned()
         };
+        let rows = |rows: &str| refusal(&format!("family,dataset,item,level,ratio,grade\n{rows}"));
         let refusals = [
-            refusal("sciq,1,100,0,0,0,0,0,0,0,0,0,1"),
-            refusal("sciq,1,100,0,0,0,0,0,0,0,0,0,2\n"),
-            refusal("sciq,1,0,0,0,0,0,0,0,0,0,0,1\n"),
-            refusal("sciq,x,100,0,0,0,0,0,0,0,0,0,1\n"),
-            refusal("sciq,1,100,0,0\n"),
-            refusal("sciq,1,100,0,0,0,0,0,0,0,0,0,1\nsciq,1,100,0,0,0,0,0,0,0,0,0,1\n"),
+            rows("width,sciq,1,100,100,2\n"),
+            rows("width,sciq,1,0,100,1\n"),
+            rows("width,sciq,x,100,100,1\n"),
+            rows("width,sciq,1,100,105,1\n"),
+            rows("width,sciq,1,100\n"),
+            rows("width,sciq,1,100,100,1\nwidth,sciq,1,100,100,1\n"),
+            rows("zoo,sciq,1,100,100,1\n"),
+            refusal("family,dataset,item,ratio,grade\n"),
+            refusal("family,dataset,item,ratio,level,grade_20\n"),
+            refusal("family,dataset,item,ratio,grade_20,grade_20\n"),
+            refusal("dataset,item,level,r10,r20\n"),
         ];
         insta::assert_snapshot!(refusals.join("\n"));
     }

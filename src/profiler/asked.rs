@@ -1,4 +1,4 @@
-//! Answers to the plans that methods ask for: what `<table>.asked.csv` is filled with.
+//! Answers to the plans that methods ask for: rows with a mark in `asked`.
 //!
 //! First the lengths of the prompts of further items, from the text alone; then, of each item, the
 //! answers that an experiment's methods would look up in vain ([`unanswered`](crate::experiment::unanswered)).
@@ -11,7 +11,7 @@ use super::quality::{BATCH_ITEMS, QualityProgress, too_few};
 use crate::error::{Error, Result};
 use crate::experiment::Unanswered;
 use crate::model::ElasticModel;
-use crate::profile::{PromptLengths, QualityLog, Split, asked};
+use crate::profile::{AnswersOf, LengthsOf, PromptLengths, QualityLog, Split};
 use crate::prompt::{Compressor, Dataset, Item};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
@@ -19,8 +19,8 @@ use crate::units::{Level, PROMPT_RATIOS, Ratio};
 const SEED: u64 = 1;
 
 /// Measures how long the prompts of the replay half of the first `items` items of each dataset are
-/// under `compressor`, and writes those that `<compressor>.tokens.csv` lacks to
-/// `<compressor>.asked.tokens.csv`; returns how many those are.
+/// under `compressor`, and adds those that `<compressor>.tokens.csv` lacks to it, marked as asked for;
+/// returns how many those are.
 ///
 /// # Errors
 /// If a dataset has too few items, or a file cannot be read or written.
@@ -32,9 +32,9 @@ pub fn measure_lengths(
     folder: &Path,
     report: &mut dyn FnMut(usize, usize),
 ) -> Result<usize> {
-    let name = asked(compressor.name());
-    let known = PromptLengths::of_table(folder, compressor.name())?;
-    let mut lengths = PromptLengths::of_table(folder, &name)?;
+    let name = compressor.name();
+    let known = PromptLengths::of_table(folder, name, LengthsOf::Whole)?;
+    let mut lengths = PromptLengths::of_table(folder, name, LengthsOf::Further)?;
     let mut cutter = Cutter::open(model, compressor, SEED)?;
     let mut lacking = Vec::with_capacity(datasets.len());
     for dataset in datasets {
@@ -54,7 +54,7 @@ pub fn measure_lengths(
             done += 1;
             report(done, planned);
         }
-        lengths.save(folder, &name)?;
+        lengths.save_further(folder, name)?;
     }
     Ok(done)
 }
@@ -65,7 +65,7 @@ struct Wanted<'a> {
     plans: &'a BTreeSet<(Level, Ratio)>,
 }
 
-/// Answers the plans of `unanswered`, appends them to `<table>.asked.csv` and its twins in `folder`
+/// Answers the plans of `unanswered`, appends them to the log of their table in `folder`
 /// batch by batch, and returns how many rows that were; a run that was broken off goes on if asked again.
 ///
 /// # Errors
@@ -80,7 +80,9 @@ pub fn measure(
     report: &mut dyn FnMut(QualityProgress<'_>),
 ) -> Result<usize> {
     let wanted = wanted(model, datasets, unanswered, compressor)?;
-    let mut log = QualityLog::open_asked(folder, &asked(&unanswered.table))?;
+    let of =
+        AnswersOf { family: unanswered.family.clone(), compressor: compressor.name().to_owned() };
+    let mut log = QualityLog::open(folder, &of, true)?;
     let levels: BTreeSet<Level> = wanted.iter().flat_map(|w| w.plans.iter().map(|p| p.0)).collect();
     let rows =
         |wanted: &Wanted<'_>| wanted.plans.iter().map(|p| p.0).collect::<BTreeSet<_>>().len();
@@ -103,6 +105,7 @@ pub fn measure(
             }
         }
     }
+    log.finish()?;
     Ok(done)
 }
 

@@ -1,4 +1,4 @@
-//! One run of measuring what was asked for: data, `<table>.asked.csv`, its manifest.
+//! One run of measuring what was asked for: data, rows, their manifest.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::quality_run::{About, count_items, manifest};
 use crate::error::Result;
 use crate::experiment::Unanswered;
 use crate::model::ElasticModel;
-use crate::profile::{self, QualityManifest, QualityTable};
+use crate::profile::{AnswerFiles, AnswersOf, QualityManifest, QualityTable};
 use crate::prompt::{Compressor, DataPaths, Dataset};
 
 /// Where answers that are asked for go, and what their manifest says of them.
@@ -25,11 +25,11 @@ pub struct AskedRun {
     pub command: String,
 }
 
-/// Answers the plans of `unanswered` into `<table>.asked.csv`, with a manifest of its own; returns how
-/// many rows that were. With no plans left it finishes the manifest of a run that was broken off.
+/// Answers the plans of `unanswered` into rows of their table that are marked as asked for; returns how
+/// many that were. With no plans left it finishes the manifest of a run that was broken off.
 ///
 /// # Errors
-/// As [`quality_run::measure`](super::quality_run::measure), and if `<table>.csv` was measured otherwise.
+/// As [`quality_run::measure`](super::quality_run::measure), and if the whole rows of the family were measured otherwise.
 pub fn measure(
     model: &mut ElasticModel,
     run: &AskedRun,
@@ -40,7 +40,8 @@ pub fn measure(
     let names: BTreeSet<&String> = unanswered.plans.keys().map(|(name, _)| name).collect();
     let datasets: Vec<Dataset> =
         names.into_iter().map(|name| data.load(name)).collect::<Result<_>>()?;
-    let table = profile::asked(&unanswered.table);
+    let of =
+        AnswersOf { family: unanswered.family.clone(), compressor: compressor.name().to_owned() };
     let about = About {
         base_model: &unanswered.base_model,
         family: &unanswered.family,
@@ -48,19 +49,19 @@ pub fn measure(
         command,
     };
     let mut manifest = manifest(model, about, &datasets);
+    manifest.asked = true;
     manifest.notes.push("a row has the answers that methods asked for, no others".to_owned());
-    let whole = QualityManifest::path(folder, &unanswered.table);
-    if whole.exists() {
-        manifest.check_alike(&QualityManifest::load(folder, &unanswered.table)?, &whole)?;
+    let path = AnswerFiles(folder).manifest(&of.compressor);
+    if let Some(whole) = QualityManifest::load(folder, &of, false)? {
+        manifest.check_alike(&whole, &path)?;
     }
-    let path = QualityManifest::path(folder, &table);
-    if path.exists() {
-        manifest.continue_from(QualityManifest::load(folder, &table)?, &path)?;
+    if let Some(earlier) = QualityManifest::load(folder, &of, true)? {
+        manifest.continue_from(earlier, &path)?;
     }
-    manifest.save(folder, &table)?;
+    manifest.save(folder)?;
     let measured = asked::measure(model, &datasets, unanswered, *compressor, folder, report)?;
-    count_items(&mut manifest, &QualityTable::load(folder, &table)?);
+    count_items(&mut manifest, &QualityTable::load_asked_alone(folder, &of)?);
     manifest.complete = true;
-    manifest.save(folder, &table)?;
+    manifest.save(folder)?;
     Ok(measured)
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::prompted::{Cutter, Prompted, score_batch};
 use crate::error::{Error, Result};
 use crate::model::ElasticModel;
-use crate::profile::{PromptLengths, QualityLog};
+use crate::profile::{AnswersOf, LengthsOf, PromptLengths, QualityLog};
 use crate::prompt::{Compressor, Dataset};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
@@ -19,8 +19,8 @@ pub(super) const BATCH_ITEMS: usize = 50;
 /// What to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QualityPlan {
-    /// Name of the table's files.
-    pub table: String,
+    /// Family of sub-models.
+    pub family: String,
     /// Levels, in the order they are measured.
     pub levels: Vec<Level>,
     /// Prompt ratios; columns of others stay empty.
@@ -31,6 +31,15 @@ pub struct QualityPlan {
     pub items: usize,
     /// Seed of the random compressor.
     pub seed: u64,
+}
+
+impl QualityPlan {
+    /// Whose answers it measures.
+    #[must_use]
+    pub fn answers(&self) -> AnswersOf {
+        let compressor = self.compressor.name().to_owned();
+        AnswersOf { family: self.family.clone(), compressor }
+    }
 }
 
 /// How far a measurement is.
@@ -59,7 +68,7 @@ pub fn measure(
     report: &mut dyn FnMut(QualityProgress<'_>),
 ) -> Result<usize> {
     check_sizes(datasets, plan)?;
-    let mut log = QualityLog::open(folder, &plan.table)?;
+    let mut log = QualityLog::open(folder, &plan.answers(), false)?;
     let planned = datasets.len() * plan.items * plan.levels.len();
     let before = log.rows();
     let mut done = before;
@@ -74,7 +83,7 @@ pub fn measure(
         for (dataset, prompted) in datasets.iter().zip(&prompted) {
             let name = dataset.name.as_str();
             let lacks = |log: &QualityLog, entry: &Prompted<'_>, level| {
-                !log.contains(name, entry.item.id, level)
+                !log.contains(name, entry.item.id, level, &plan.ratios)
             };
             let missing: Vec<&Prompted<'_>> = prompted
                 .iter()
@@ -93,6 +102,7 @@ pub fn measure(
             }
         }
     }
+    log.finish()?;
     Ok(done - before)
 }
 
@@ -131,7 +141,7 @@ fn write_lengths(
     if plan.ratios != PROMPT_RATIOS {
         return Ok(());
     }
-    let mut lengths = PromptLengths::of_table(folder, plan.compressor.name())?;
+    let mut lengths = PromptLengths::of_table(folder, plan.compressor.name(), LengthsOf::Whole)?;
     for (dataset, prompted) in datasets.iter().zip(prompted) {
         for entry in prompted {
             lengths.insert(&dataset.name, entry.item.id, entry.lengths());

@@ -8,7 +8,7 @@ use crate::assets::Package;
 use crate::error::Result;
 use crate::model::ElasticModel;
 use crate::origin;
-use crate::profile::{DatasetCount, QualityManifest, QualityTable, Split, TOP};
+use crate::profile::{AnswerFiles, DatasetCount, QualityManifest, QualityTable, Split, TOP};
 use crate::prompt::dataset::{SHOTS, Scoring};
 use crate::prompt::{Compressor, DataPaths, Dataset, Item};
 
@@ -17,8 +17,6 @@ use crate::prompt::{Compressor, DataPaths, Dataset, Item};
 pub struct QualityRun {
     /// Name of the base model in profiles.
     pub base_model: String,
-    /// Family of sub-models.
-    pub family: String,
     /// Names of datasets.
     pub datasets: Vec<String>,
     /// Where the datasets are.
@@ -44,29 +42,28 @@ pub fn measure(
 ) -> Result<QualityManifest> {
     let datasets: Vec<Dataset> =
         run.datasets.iter().map(|name| run.data.load(name)).collect::<Result<_>>()?;
-    let table = &run.plan.table;
+    let of = run.plan.answers();
     let about = About {
         base_model: &run.base_model,
-        family: &run.family,
+        family: &run.plan.family,
         compressor: run.plan.compressor,
         command: &run.command,
     };
     let mut manifest = manifest(model, about, &datasets);
     let planned = |dataset: &Dataset| (dataset.name.clone(), planned(dataset, run.plan.items));
     manifest.datasets = datasets.iter().map(planned).collect();
-    let path = QualityManifest::path(&run.folder, table);
-    let earlier =
-        if path.exists() { Some(QualityManifest::load(&run.folder, table)?) } else { None };
+    let earlier = QualityManifest::load(&run.folder, &of, false)?;
     if let Some(earlier) = earlier.clone() {
+        let path = AnswerFiles(&run.folder).manifest(&of.compressor);
         manifest.continue_from(earlier, &path)?;
     }
-    manifest.save(&run.folder, table)?;
+    manifest.save(&run.folder)?;
     let measured = quality::measure(model, &datasets, &run.plan, &run.folder, report)?;
     let mut manifest = earlier.filter(|_| measured == 0).unwrap_or(manifest);
-    let rows = QualityTable::load(&run.folder, table)?;
+    let rows = QualityTable::load(&run.folder, &of.to_string())?;
     count_items(&mut manifest, &rows);
     manifest.complete = is_complete(&rows, &manifest);
-    manifest.save(&run.folder, table)?;
+    manifest.save(&run.folder)?;
     Ok(manifest)
 }
 
@@ -126,9 +123,9 @@ pub(super) fn manifest(
         format!("local file, {}", identity.quantisation)
     };
     QualityManifest {
-        schema: 1,
         base_model: about.base_model.to_owned(),
         family: about.family.to_owned(),
+        asked: false,
         model_source: origin,
         model_sha256: identity.model_sha256.clone(),
         elastic_sha256: Some(model.manifest_sha256.clone()),
@@ -136,8 +133,8 @@ pub(super) fn manifest(
         shots: SHOTS as u32,
         compressor: about.compressor.name().to_owned(),
         scorer: "highest mean log-likelihood per option token, or highest sum where a note says \
-                 so; twin .sum.csv: highest sum; twins of the headline's own scores: .prob.csv, \
-                 softmax at the gold option, and .top5.csv, gold among the first five (API calls, UI \
+                 so; beside it sum_grade: highest sum; of the headline's own scores: gold_probability, \
+                 softmax at the gold option, and top5_grade, gold among the first five (API calls, UI \
                  steps)"
             .to_owned(),
         split: Split::RULE.to_owned(),
@@ -172,11 +169,11 @@ fn notes(dataset: &Dataset) -> Vec<String> {
 /// # Errors
 /// If the table cannot be read back.
 pub fn summary(run: &QualityRun, manifest: &QualityManifest) -> Result<String> {
-    let table = QualityTable::load(&run.folder, &run.plan.table)?;
+    let name = run.plan.answers().to_string();
+    let table = QualityTable::load_scored(&run.folder, &name)?;
     let ratio = run.plan.ratios.iter().max().and_then(|&ratio| QualityTable::ratio_index(ratio));
     let ratio = ratio.unwrap_or_default();
-    let mut text =
-        format!("{} of {}, full prompt, % right:\nlevel", run.plan.table, run.base_model);
+    let mut text = format!("{name} of {}, full prompt, % right:\nlevel", run.base_model);
     for (name, count) in &manifest.datasets {
         let _ = write!(text, "  {name} (n={})", count.estimate + count.replay);
     }

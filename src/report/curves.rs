@@ -55,14 +55,13 @@ impl Curves {
     pub fn read(folder: &Path, series: &[SeriesSpec], over: Over) -> Result<Self> {
         let mut tables = Vec::new();
         for entry in series {
-            let there = folder.join(format!("{}.csv", entry.table)).exists();
-            let table = there.then(|| QualityTable::load(folder, &entry.table)).transpose()?;
+            let table = QualityTable::load_if_there(folder, &entry.table)?;
             tables.push((entry.name.clone(), table));
         }
         let known: Vec<&QualityTable> = tables.iter().filter_map(|(_, t)| t.as_ref()).collect();
         if known.is_empty() {
-            let wanted = series.iter().map(|entry| format!("{}.csv", entry.table));
-            return Err(Error::file(folder, "none of the figure's quality tables is there")
+            let wanted = series.iter().map(|entry| entry.table.as_str());
+            return Err(Error::file(folder, "none of the figure's answers is there")
                 .allowed(wanted.collect::<Vec<_>>().join(", ")));
         }
         let datasets: BTreeSet<&str> = known.iter().flat_map(|table| table.datasets()).collect();
@@ -330,8 +329,11 @@ mod tests {
     use super::*;
 
     fn write(folder: &Path, table: &str, rows: &str) {
-        let header = "dataset,item,level,r10,r20,r30,r40,r50,r60,r70,r80,r90,r100\n";
-        std::fs::write(folder.join(format!("{table}.csv")), format!("{header}{rows}")).unwrap();
+        let path = folder.join("structured.csv");
+        let mut text = std::fs::read_to_string(&path)
+            .unwrap_or("family,dataset,item,level,ratio,grade\n".into());
+        text.extend(rows.lines().map(|row| format!("{table},{row}\n")));
+        std::fs::write(path, text).unwrap();
     }
 
     fn series(names: &[&str]) -> Vec<SeriesSpec> {
@@ -344,7 +346,7 @@ mod tests {
     #[test]
     fn lines_are_compared_on_common_items_and_absent_ones_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let row = |item, level, right| format!("sciq,{item},{level},,,,,,,,,,{right}\n");
+        let row = |item, level, right| format!("sciq,{item},{level},100,{right}\n");
         let mut a = String::new();
         for (item, half, full) in [(1, 1, 1), (2, 0, 1), (3, 0, 0), (4, 0, 0)] {
             a += &row(item, 50, half);
@@ -377,7 +379,11 @@ mod tests {
     #[test]
     fn ratios_are_read_at_the_level_asked_for() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), "a", "sciq,1,50,,,,,0,,,,,0\nsciq,1,100,,,,,1,,,,,1\n");
+        write(
+            folder.path(),
+            "a",
+            "sciq,1,50,50,0\nsciq,1,50,100,0\nsciq,1,100,50,1\nsciq,1,100,100,1\n",
+        );
         let over = Over::Ratios { level: 100 };
         let curves = Curves::read(folder.path(), &series(&["a"]), over).unwrap();
         let points = &curves.series[0].1.as_ref().unwrap()[0];
@@ -389,6 +395,6 @@ mod tests {
     fn without_any_table_the_ones_wanted_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let error = Curves::read(folder.path(), &series(&["a", "b"]), Over::Levels).unwrap_err();
-        assert!(error.to_string().ends_with("allowed: a.csv, b.csv"), "{error}");
+        assert!(error.to_string().ends_with("allowed: a, b"), "{error}");
     }
 }

@@ -37,10 +37,7 @@ impl FigureSpec {
                 Curves::read(folder, series, over)?.draw("compressors", out)
             }
             Self::Recovery { folder, untuned, tuned, control } => {
-                match self.inputs().iter().find_map(|table| absent(table)) {
-                    Some(text) => Ok(text),
-                    None => draw_recovery(folder, Tables { untuned, tuned, control }, out),
-                }
+                draw_recovery(folder, Tables { untuned, tuned, control }, out)
             }
             Self::LayerImportance { manifest } => match absent(manifest) {
                 Some(text) => Ok(text),

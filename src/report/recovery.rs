@@ -51,8 +51,17 @@ struct Row {
 /// # Errors
 /// If a table is missing or broken, the tables share no item, or a file cannot be written.
 pub(super) fn draw_recovery(folder: &Path, tables: Tables<'_>, out: &Path) -> Result<String> {
-    let load = |name: &str| QualityTable::load(folder, name);
-    let loaded = [load(tables.untuned)?, load(tables.tuned)?, load(tables.control)?];
+    let names = [tables.untuned, tables.tuned, tables.control];
+    let mut loaded = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(table) = QualityTable::load_if_there(folder, name)? else {
+            return Ok(format!(
+                "absent: answers of {name} are not there, their figure is not drawn\n"
+            ));
+        };
+        loaded.push(table);
+    }
+    let loaded: [QualityTable; 3] = loaded.try_into().expect("one for each name");
     let rows = compare(&loaded);
     if rows.is_empty() {
         return Err(Error::file(folder, "tables without a level and item in common")

@@ -1,12 +1,13 @@
 //! What the figures of a results folder show and what they are drawn from: data, which `report`
 //! draws.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::policy::MethodSpec;
+use crate::profile::{AnswerFiles, AnswersOf};
 use crate::units::Ratio;
 
 /// The profiles that a results folder draws, as its `manifest.toml` names them under `figures`.
@@ -136,7 +137,7 @@ pub struct StandaloneSpec {
     pub latency_of: String,
     /// The model whose answers are judged.
     pub base_model: String,
-    /// Folder of quality tables: `<quality>/<base model>/<family>.csv`.
+    /// Folder of quality tables: `<quality>/<base model>/<compressor>.csv`.
     pub quality: PathBuf,
     /// The compressor whose file of prompt lengths lists the items.
     pub lengths: String,
@@ -148,17 +149,21 @@ pub struct StandaloneSpec {
     pub methods: Vec<MethodSpec>,
 }
 
+/// The file of the answers called `table` in `folder`.
+fn grades(folder: &Path, table: &str) -> PathBuf {
+    AnswerFiles(folder).grades(&AnswersOf::named(folder, table).compressor)
+}
+
 impl FigureSpec {
     /// The files that the figure is drawn from, there or not.
     #[must_use]
     pub fn inputs(&self) -> Vec<PathBuf> {
         match self {
             Self::SubModels { folder, series } | Self::Compressors { folder, series, .. } => {
-                series.iter().map(|series| folder.join(format!("{}.csv", series.table))).collect()
+                series.iter().map(|series| grades(folder, &series.table)).collect()
             }
             Self::Recovery { folder, untuned, tuned, control } => {
-                let file = |table: &String| folder.join(format!("{table}.csv"));
-                [untuned, tuned, control].map(file).to_vec()
+                [untuned, tuned, control].map(|table| grades(folder, table)).to_vec()
             }
             Self::LayerImportance { manifest } => vec![manifest.clone()],
             Self::OfflineCost { tables } => tables.clone(),
@@ -175,22 +180,15 @@ impl StandaloneSpec {
     /// The files that the figure is drawn from.
     fn inputs(&self) -> Vec<PathBuf> {
         let answers = self.quality.join(&self.base_model);
-        let mut files = vec![
-            self.device.join("device.toml"),
-            answers.join(format!("{}.tokens.csv", self.lengths)),
-        ];
+        let named = AnswerFiles(&answers);
+        let mut files = vec![self.device.join("device.toml"), named.lengths(&self.lengths)];
         for method in &self.methods {
-            files.push(answers.join(format!("{}.csv", method.quality_family())));
-            files.extend(
-                method.compressor.iter().map(|name| answers.join(format!("{name}.tokens.csv"))),
-            );
-            files.extend(
-                method
-                    .policy
-                    .decisions()
-                    .iter()
-                    .map(|name| answers.join(format!("{name}.decisions.csv"))),
-            );
+            let of = AnswersOf::named(&answers, method.quality_family());
+            files.push(named.grades(&of.compressor));
+            files.extend(method.compressor.iter().map(|name| named.lengths(name)));
+            if method.policy.decisions().is_some() {
+                files.extend(["soft", "hard"].map(|kind| named.decisions(kind)));
+            }
         }
         files
     }

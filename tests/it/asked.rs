@@ -21,18 +21,18 @@ const FIRST_ASKED: u32 = 20;
 /// The bench's files, whole.
 struct Bench {
     folder: tempfile::TempDir,
-    /// `dataset,item,level` → the ten cells.
-    truth: BTreeMap<String, Vec<String>>,
+    /// `dataset,item,level,ratio` → the grade.
+    truth: BTreeMap<String, String>,
 }
 
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         bench_files::write(folder.path());
-        let text = fs::read_to_string(folder.path().join("quality/tiny/width.csv")).unwrap();
+        let text = fs::read_to_string(folder.path().join("quality/tiny/structured.csv")).unwrap();
         let row = |line: &str| {
-            let fields: Vec<&str> = line.split(',').collect();
-            (fields[..3].join(","), fields[3..].iter().map(|&cell| cell.to_owned()).collect())
+            let (key, grade) = line.strip_prefix("width,").unwrap().rsplit_once(',').unwrap();
+            (key.to_owned(), grade.to_owned())
         };
         Self { truth: text.lines().skip(1).map(row).collect(), folder }
     }
@@ -41,27 +41,31 @@ impl Bench {
         self.folder.path().join("quality/tiny").join(name)
     }
 
-    /// Takes the rows of later items of the replay half out of the table, and their lengths into the
-    /// file of further ones.
+    /// Takes the rows of later items of the replay half out of the table, and marks their lengths as those
+    /// of further ones.
     fn take_out_later_items(&self) {
-        for (name, further) in
-            [("width.csv", None), ("structured.tokens.csv", Some("structured.asked.tokens.csv"))]
-        {
-            let text = fs::read_to_string(self.path(name)).unwrap();
-            let (header, rows) = text.split_once('\n').unwrap();
-            let is_later = |row: &&str| {
-                let fields: Vec<&str> = row.split(',').collect();
-                let item = fields[1].parse().unwrap();
-                item >= FIRST_ASKED && Split::of(fields[0], item) == Split::Replay
-            };
-            let (later, kept): (Vec<&str>, Vec<&str>) = rows.lines().partition(is_later);
-            assert!(!later.is_empty());
-            let file = |rows: Vec<&str>| format!("{header}\n{}\n", rows.join("\n"));
-            fs::write(self.path(name), file(kept)).unwrap();
-            if let Some(further) = further {
-                fs::write(self.path(further), file(later)).unwrap();
+        let is_later = |dataset: &str, item: &str| {
+            let item = item.parse().unwrap();
+            item >= FIRST_ASKED && Split::of(dataset, item) == Split::Replay
+        };
+        let text = fs::read_to_string(self.path("structured.csv")).unwrap();
+        let keep = |row: &&str| {
+            let fields: Vec<&str> = row.split(',').collect();
+            fields[0] == "family" || !is_later(fields[1], fields[2])
+        };
+        let kept: String = text.split_inclusive('\n').filter(keep).collect();
+        assert!(kept.len() < text.len());
+        fs::write(self.path("structured.csv"), kept).unwrap();
+        let text = fs::read_to_string(self.path("structured.tokens.csv")).unwrap();
+        let mark = |row: &str| {
+            let fields: Vec<&str> = row.splitn(4, ',').collect();
+            if fields[0] != "dataset" && is_later(fields[0], fields[1]) {
+                return format!("{},{},1,{}", fields[0], fields[1], fields[3]);
             }
-        }
+            row.to_owned()
+        };
+        let marked: String = text.split_inclusive('\n').map(mark).collect();
+        fs::write(self.path("structured.tokens.csv"), marked).unwrap();
     }
 
     /// The bench's experiment without its oracle, and with the largest level that fits instead.
@@ -76,25 +80,26 @@ impl Bench {
 
     /// Measures what `experiment` asks for: looks it up. Returns how many cells those are.
     fn measure(&self, experiment: &Experiment) -> usize {
-        let mut text =
-            String::from("dataset,item,level,r10,r20,r30,r40,r50,r60,r70,r80,r90,r100\n");
         let lacking = unanswered(experiment).unwrap();
         assert_eq!(lacking.len(), 1);
         assert_eq!((&*lacking[0].table, &*lacking[0].base_model), ("width", "tiny"));
-        let mut cells = 0;
+        let (mut asked, mut cells) = (String::new(), 0);
         for ((dataset, item), plans) in &lacking[0].plans {
             assert!(*item >= FIRST_ASKED, "others are whole");
-            // A row for each cell, as separate measurements would leave them.
             for (level, ratio) in plans {
-                let key = format!("{dataset},{item},{}", level.as_percent());
-                let place = usize::from(ratio.as_percent() / 10 - 1);
-                let cell = &self.truth[&key][place];
-                let (before, after) = (",".repeat(place + 1), ",".repeat(9 - place));
-                writeln!(text, "{key}{before}{cell}{after}").unwrap();
+                let (level, ratio) = (level.as_percent(), ratio.as_percent());
+                let key = format!("{dataset},{item},{level},{ratio}");
+                writeln!(asked, "width,{key},1,{}", self.truth[&key]).unwrap();
                 cells += 1;
             }
         }
-        fs::write(self.path("width.asked.csv"), text).unwrap();
+        let text = fs::read_to_string(self.path("structured.csv")).unwrap();
+        let mut all = String::from("family,dataset,item,level,ratio,asked,grade\n");
+        for row in text.lines().skip(1) {
+            let (key, grade) = row.rsplit_once(',').unwrap();
+            writeln!(all, "{key},,{grade}").unwrap();
+        }
+        fs::write(self.path("structured.csv"), all + &asked).unwrap();
         cells
     }
 
@@ -120,7 +125,7 @@ fn the_answers_that_methods_ask_for_show_what_whole_rows_show() {
         let item = fields[1].parse().unwrap();
         item >= FIRST_ASKED && Split::of(fields[0], item) == Split::Replay
     });
-    let all = 10 * later.count();
+    let all = later.count();
     assert!(4 * cells < all, "{cells} of {all} cells");
     assert!(unanswered(&asked).unwrap()[0].plans.is_empty());
     let other = Experiment {
@@ -173,7 +178,8 @@ fn a_method_that_counts_waits_is_asked_as_if_it_had_none() {
 #[test]
 fn a_table_that_is_not_named_after_its_family_must_be_begun_first() {
     let bench = Bench::new();
-    fs::rename(bench.path("width.csv"), bench.path("other.csv")).unwrap();
+    let text = fs::read_to_string(bench.path("structured.csv")).unwrap();
+    fs::write(bench.path("structured.csv"), text.replace("width,", "other,")).unwrap();
     let mut experiment = bench.experiment(AnsweredItems::Asked);
     for method in &mut experiment.spec.methods {
         method.quality_family = Some("other".into());
@@ -187,19 +193,15 @@ fn a_table_that_is_not_named_after_its_family_must_be_begun_first() {
 #[test]
 fn who_looks_at_every_answer_needs_whole_rows_and_whole_rows_are_not_asked_for() {
     let bench = Bench::new();
-    let mut of_asked = bench.experiment(AnsweredItems::Whole);
-    of_asked.spec.methods[0].quality_family = Some("width.asked".into());
-    let of_asked = bench.run(&of_asked, "out").unwrap_err();
     let mut experiment = bench.experiment(AnsweredItems::Asked);
     experiment.spec.methods[2].policy = PolicySpec::Oracle {};
     let refused = bench.run(&experiment, "out").unwrap_err();
     let whole = bench.experiment(AnsweredItems::Whole);
     let whole = Experiment { path: Path::new("mine.toml").into(), ..whole };
     let whole = unanswered(&whole).unwrap_err();
-    let refusals = [refused, whole, of_asked].map(|error| error.to_string());
+    let refusals = [refused, whole].map(|error| error.to_string());
     insta::assert_snapshot!(refusals.join("\n"), @r#"
     method largest: needs every plan's answer; found answers = "asked"; allowed: answers = "whole"
     mine.toml, key "answers": replays whole items only; allowed: answers = "asked"
-    method elastic-profile, key "quality_family": no table of its own; found width.asked; allowed: the table that it stands beside, in an experiment with answers = "asked"
     "#);
 }

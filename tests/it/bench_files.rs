@@ -51,7 +51,7 @@ pub fn write(folder: &Path) {
     fs::write(folder.join("bench/device.toml"), device()).unwrap();
     let answers = folder.join("quality/tiny");
     fs::create_dir_all(&answers).unwrap();
-    fs::write(answers.join("width.csv"), table()).unwrap();
+    fs::write(answers.join("structured.csv"), table()).unwrap();
     let mut lengths = PromptLengths::default();
     for dataset in DATASETS {
         for item in 0..ITEMS {
@@ -92,16 +92,15 @@ fn device() -> String {
 
 /// Larger levels and ratios answer more items: right where a number of the item's own is small.
 fn table() -> String {
-    let mut text = String::from("dataset,item,level,r10,r20,r30,r40,r50,r60,r70,r80,r90,r100\n");
+    let mut text = String::from("family,dataset,item,level,ratio,grade\n");
     for (place, dataset) in (0..).zip(DATASETS) {
         for item in 0..ITEMS {
             for level in LEVELS {
-                write!(text, "{dataset},{item},{level}").unwrap();
                 for tenth in 1..=10 {
                     let right = (item * 37 + place * 11) % 100 < level * 4 / 10 + 4 * tenth;
-                    write!(text, ",{}", u8::from(right)).unwrap();
+                    let (ratio, grade) = (10 * tenth, u8::from(right));
+                    writeln!(text, "width,{dataset},{item},{level},{ratio},{grade}").unwrap();
                 }
-                text.push('\n');
             }
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use pliant::digest;
 use pliant::engine::adapter::{Adapter, AdapterTarget};
 use pliant::model::manifest::{AdapterFile, ElasticManifest, Family};
+use pliant::profile::{AnswersOf, QualityTable};
 use pliant::units::Level;
 use snapbox::cmd::{Command, cargo_bin};
 
@@ -176,20 +177,21 @@ fn a_quality_table_grows_and_no_row_is_measured_twice() {
     let folder = tempfile::tempdir().unwrap();
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     printed(quality(folder.path(), "1", &[]));
-    let first = read("width.prob.csv");
+    let first = read("structured.csv");
     printed(quality(folder.path(), "2", &[]));
-    let (table, manifest) = (read("width.prob.csv"), read("width.manifest.json"));
+    let (table, manifest) = (read("structured.csv"), read("structured.json"));
     assert_eq!(table.lines().count(), 3, "a header and two rows");
     assert!(table.starts_with(&first));
     assert!(manifest.contains("\"earlier_runs\": [\n") && manifest.contains("--items 1"));
     assert!(manifest.contains("\"complete\": true"), "{manifest}");
     printed(quality(folder.path(), "2", &[]));
-    assert_eq!((read("width.prob.csv"), read("width.manifest.json")), (table, manifest));
+    assert_eq!((read("structured.csv"), read("structured.json")), (table, manifest.clone()));
 
-    let other = ["--family", "layer-removal", "--table", "width"];
-    let output = quality(folder.path(), "2", &other).assert().code(2).get_output().stderr.clone();
+    let of_other_weights = manifest.replace("\"model_sha256\": \"", "\"model_sha256\": \"0");
+    std::fs::write(folder.path().join("structured.json"), of_other_weights).unwrap();
+    let output = quality(folder.path(), "2", &[]).assert().code(2).get_output().stderr.clone();
     let text = String::from_utf8(output).unwrap();
-    assert!(text.contains("key \"family\": rows of another measurement"), "{text}");
+    assert!(text.contains("key \"model_sha256\": rows of another measurement"), "{text}");
 }
 
 /// Few items, one level that fits: what is asked for is answered as a whole row would be.
@@ -222,15 +224,16 @@ fn what_an_experiment_asks_for_is_measured_once_and_as_in_a_whole_row() {
     assert_eq!(printed(lengths).lines().count(), 1);
     let asked = || printed(profile("asked").arg(&experiment));
     let first = asked();
-    assert!(first.starts_with("width: ") && first.contains("width.asked: "), "{first}");
+    assert!(first.starts_with("width: ") && first.contains(" rows written"), "{first}");
     assert_eq!(asked(), "width: 0 answers of 0 items missing\n");
     let run = Command::new(cargo_bin!("pliant")).arg("run").arg(&experiment);
     printed(run.arg("--out").arg(folder.path().join("out")));
 
     let whole = profile("quality").args(DATASETS).args(["--items", "8", "--levels", "100"]);
     printed(whole.args(["--ratios", "100,90"]).arg("--out").arg(&answers));
-    let load = |table: &str| pliant::profile::QualityTable::load(&answers, table).unwrap();
-    let (asked, whole) = (load("width.asked"), load("width"));
+    let of = AnswersOf::named(&answers, "width");
+    let asked = QualityTable::load_asked_alone(&answers, &of).unwrap();
+    let whole = QualityTable::load(&answers, "width").unwrap();
     let full = asked.level_index(pliant::units::Level::FULL).expect("Rewind asks for level 100 %");
     let mut compared = 0;
     for dataset in whole.datasets() {

@@ -58,12 +58,11 @@ fn the_same_experiment_gives_the_same_bytes_on_one_and_four_threads() {
 #[test]
 fn items_without_an_answer_under_some_plan_are_not_drawn() {
     let folder = bench();
-    let table = folder.path().join("quality/tiny/width.csv");
+    let table = folder.path().join("quality/tiny/structured.csv");
     let text = fs::read_to_string(&table).unwrap();
     // Item 2 of sciq is of the replay half; one cell of it was not measured.
-    let row = text.lines().find(|line| line.starts_with("sciq,2,50,")).unwrap();
-    let broken = row.rsplit_once(',').unwrap().0.to_owned() + ",";
-    fs::write(&table, text.replace(row, &broken)).unwrap();
+    let row = text.split_inclusive('\n').find(|line| line.starts_with("width,sciq,2,50,100,"));
+    fs::write(&table, text.replace(row.unwrap(), "")).unwrap();
     let out = folder.path().join("out");
     simulate(&bench_experiment(folder.path()), &out, 1);
     for (path, bytes) in files(&out.join("outcomes")) {
@@ -261,9 +260,10 @@ fn a_device_without_the_model_and_a_missing_profile_are_named() {
 #[test]
 fn answers_without_the_base_model_are_refused() {
     let folder = bench();
-    let path = folder.path().join("quality/tiny/width.csv");
+    let path = folder.path().join("quality/tiny/structured.csv");
     let table = fs::read_to_string(&path).unwrap();
-    let kept: Vec<_> = table.lines().filter(|line| !line.contains(",100,")).collect();
+    let is_full = |line: &&str| line.split(',').nth(3) == Some("100");
+    let kept: Vec<_> = table.lines().filter(|line| !is_full(line)).collect();
     fs::write(&path, kept.join("\n") + "\n").unwrap();
     pliant(folder.path())
         .args(["run", "experiment.toml", "--out", "out"])

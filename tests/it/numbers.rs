@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use pliant::metrics;
-use pliant::profile::{DatasetCount, QualityManifest};
+use pliant::profile::{AnswersOf, DatasetCount, QualityManifest};
 
 /// The study's baselines; `best` is the one with the largest share, of these and their fairer forms.
 const BASELINES: [&str; 7] =
@@ -246,7 +246,9 @@ fn quality_folder() -> PathBuf {
 }
 
 fn counts(table: &str) -> Vec<DatasetCount> {
-    QualityManifest::load(&quality_folder(), table).unwrap().datasets.into_values().collect()
+    let (folder, of) = (quality_folder(), AnswersOf::named(&quality_folder(), table));
+    let manifest = QualityManifest::load(&folder, &of, false).unwrap().expect("a measured table");
+    manifest.datasets.into_values().collect()
 }
 
 /// The requests of a real run of every method, as predicted and as measured.

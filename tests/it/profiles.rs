@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pliant::profile::{
-    Decisions, DeviceProfile, PromptLengths, Provenance, QualityManifest, QualityTable, Split,
-    read_latency_samples,
+    AnswerFiles, AnswersOf, Decisions, DeviceProfile, PromptLengths, Provenance, QualityLog,
+    QualityManifest, QualityTable, Split, compressor_of_lengths, read_latency_samples,
 };
 
 fn root() -> PathBuf {
@@ -80,37 +81,75 @@ fn modelled_latencies_are_proportional_to_tokens_and_level() {
 }
 
 #[test]
-fn every_committed_quality_table_is_read_with_its_manifest_and_counts() {
+fn every_committed_answer_is_of_a_family_whose_manifest_counts_it() {
     for folder in folders(&root().join("quality")) {
-        for path in files(&folder, ".manifest.json") {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            let table = name.strip_suffix(".manifest.json").unwrap();
-            let manifest = QualityManifest::load(&folder, table).unwrap();
-            assert_eq!(manifest.base_model, folder.file_name().unwrap().to_str().unwrap());
-            assert_eq!(manifest.split, Split::RULE);
-            check_table(&QualityTable::load(&folder, table).unwrap(), &manifest);
+        let named = AnswerFiles(&folder);
+        for compressor in named.compressors() {
+            let manifests = QualityManifest::load_all(&folder, &compressor).unwrap();
+            for manifest in &manifests {
+                assert_eq!(manifest.base_model, folder.file_name().unwrap().to_str().unwrap());
+                assert_eq!(manifest.split, Split::RULE);
+                assert_eq!(manifest.compressor, compressor);
+                let of =
+                    AnswersOf { family: manifest.family.clone(), compressor: compressor.clone() };
+                assert_eq!(AnswersOf::named(&folder, &of.to_string()), of);
+                let table = if manifest.asked {
+                    QualityTable::load_asked_alone(&folder, &of)
+                } else {
+                    QualityTable::load_scored(&folder, &of.to_string())
+                };
+                check_table(&table.unwrap(), manifest);
+            }
+            let mut reader = csv::Reader::from_path(named.grades(&compressor)).unwrap();
+            let rows = reader.records().map(|row| row.unwrap());
+            let found: BTreeSet<_> = rows.map(|row| (row[0].to_owned(), &row[4] == "1")).collect();
+            let known = manifests.iter().map(|known| (known.family.clone(), known.asked));
+            assert_eq!(found, known.collect(), "{compressor}");
         }
         for path in files(&folder, ".tokens.csv") {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            PromptLengths::load(&folder, name.strip_suffix(".tokens.csv").unwrap()).unwrap();
-        }
-        for path in files(&folder, ".csv") {
-            let name = path.file_name().unwrap().to_str().unwrap().trim_end_matches(".csv");
-            if !name.contains('.') {
-                assert!(folder.join(format!("{name}.manifest.json")).exists(), "{name}");
-            }
+            let (folder, compressor) = compressor_of_lengths(&path).unwrap();
+            PromptLengths::load_asked(folder, compressor).unwrap();
         }
     }
+}
+
+/// A measurement that adds nothing leaves the files as they are: diffs show what was measured.
+#[test]
+fn every_committed_answer_stands_where_a_measurement_would_write_it() {
+    for folder in folders(&root().join("quality")) {
+        for compressor in AnswerFiles(&folder).compressors() {
+            let copy = tempfile::tempdir().unwrap();
+            let paths = |folder| {
+                let named = AnswerFiles(folder);
+                [named.grades(&compressor), named.scores(&compressor)]
+            };
+            for (from, to) in paths(&folder).iter().zip(paths(copy.path())) {
+                fs::copy(from, to).unwrap();
+            }
+            let of = AnswersOf { family: "width".to_owned(), compressor: compressor.clone() };
+            QualityLog::open(copy.path(), &of, false).unwrap().finish().unwrap();
+            let read = |folder| paths(folder).map(|path| unpacked(&path));
+            assert!(read(copy.path()) == read(&folder), "{compressor}");
+        }
+    }
+}
+
+/// The text of a file, packed or not.
+fn unpacked(path: &Path) -> String {
+    let (bytes, mut text) = (fs::read(path).unwrap(), String::new());
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        flate2::read::GzDecoder::new(&*bytes).read_to_string(&mut text).unwrap();
+        return text;
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 /// Decisions are of use only if the head saw none of the items that it decides for: ids compared.
 #[test]
 fn every_committed_decision_is_for_a_replayed_item_that_no_head_learnt_from() {
     for folder in folders(&root().join("quality")) {
-        for path in files(&folder, ".decisions.json") {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            let name = name.strip_suffix(".decisions.json").unwrap();
-            let decisions = Decisions::load(&folder, name).unwrap();
+        for name in Decisions::names(&folder).unwrap() {
+            let decisions = Decisions::load(&folder, &name).unwrap();
             let table = QualityTable::load(&folder, &decisions.manifest.table).unwrap();
             assert!(!decisions.is_empty(), "{name}");
             for dataset in table.datasets() {

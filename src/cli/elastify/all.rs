@@ -162,7 +162,7 @@ fn stages(args: &Args) -> Vec<Stage> {
         stage(
             "answers",
             format!(
-                "profile quality --family width-lora --table {table} --compressor score-head \
+                "profile quality --family width-lora --compressor score-head \
                  --items {items}"
             ),
         ),

@@ -13,7 +13,9 @@ use crate::model::decision::file::{HeadFile, HeadInfo, Numbers, plan_axes};
 use crate::model::decision::reading::{Input, Reader};
 use crate::model::tlm::tokenizer::WordPieces;
 use crate::model::tlm::trunk::{Trunk, failed};
-use crate::profile::{DecisionKind, DeviceProfile, PromptLengths, QualityTable, Split};
+use crate::profile::{
+    AnswerFiles, AnswersOf, DecisionKind, DeviceProfile, PromptLengths, QualityTable, Split,
+};
 use crate::prompt::DataPaths;
 
 /// What to train on.
@@ -68,13 +70,13 @@ pub fn train(plan: &TrainPlan, report: &mut dyn FnMut(Learnt)) -> Result<HeadFil
             .allowed(format!("up to {}", trunk.layers().len() - 1)));
     }
     let reader = Reader { trunk: &trunk, pieces: &pieces, shared_layers: plan.shared_layers };
-    let table = QualityTable::load(&plan.folder, &plan.table)?;
-    let compressor = table.manifest().map_or("structured", |manifest| &manifest.compressor);
+    let table = QualityTable::load_scored(&plan.folder, &plan.table)?;
+    let compressor = &AnswersOf::named(&plan.folder, &plan.table).compressor;
+    let grades = AnswerFiles(&plan.folder).grades(compressor);
     let lengths = PromptLengths::load(&plan.folder, compressor)?;
     let samples = samples(&table, &lengths, Split::Estimate)?;
     if samples.is_empty() {
-        let path = plan.folder.join(format!("{}.csv", plan.table));
-        return Err(Error::file(&path, "no estimate item has an answer to every plan"));
+        return Err(Error::file(&grades, "no estimate item has an answer to every plan"));
     }
     let device = DeviceProfile::load(&plan.device)?;
     let times =
@@ -86,7 +88,7 @@ pub fn train(plan: &TrainPlan, report: &mut dyn FnMut(Learnt)) -> Result<HeadFil
         kind: plan.kind,
         base_model: plan.base_model.clone(),
         table: plan.table.clone(),
-        table_sha256: digest::sha256_file(&plan.folder.join(format!("{}.csv", plan.table)))?,
+        table_sha256: digest::sha256_file(&grades)?,
         compressor: compressor.to_owned(),
         device: device.name.clone(),
         trunk_sha256: trunk.sha256().to_owned(),

@@ -19,8 +19,8 @@ use crate::model::tlm::tokenizer::WordPieces;
 use crate::model::tlm::trunk::{Trunk, failed};
 use crate::plan::Plan;
 use crate::profile::{
-    Answer, Decision, DecisionKind, Decisions, DecisionsManifest, PlanGrid, PromptLengths,
-    QualityTable, Split, TPOT_TOKENS, TTFT_TOKENS, asked,
+    Answer, Decision, DecisionKind, Decisions, DecisionsManifest, LengthsOf, PlanGrid,
+    PromptLengths, QualityTable, Split, TPOT_TOKENS, TTFT_TOKENS,
 };
 use crate::prompt::{DataPaths, Dataset, Item};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
@@ -296,7 +296,6 @@ pub fn decide(
         seen.entry(dataset.clone()).or_default().extend(items);
     }
     let mut decisions = Decisions::new(DecisionsManifest {
-        schema: 1,
         kind: info.kind,
         base_model: info.base_model.clone(),
         table: info.table.clone(),
@@ -316,7 +315,7 @@ pub fn decide(
             format!("inference in {}", plan.precision.name()),
         ],
     });
-    let further = PromptLengths::of_table(&plan.folder, &asked(&info.compressor))?;
+    let further = PromptLengths::of_table(&plan.folder, &info.compressor, LengthsOf::Further)?;
     let items: BTreeMap<&str, BTreeSet<u32>> =
         table.datasets().map(|name| (name, replayed(&table, &further, name))).collect();
     let planned: usize = items.values().map(BTreeSet::len).sum();

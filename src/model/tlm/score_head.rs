@@ -15,6 +15,7 @@ use super::tokenizer::{Piece, WordPieces};
 use super::trunk::{Place, Trunk};
 use crate::engine::session::Runtime;
 use crate::error::Result;
+use crate::profile::Profiles;
 use crate::prompt::compress::score_head::KeepScores;
 use crate::prompt::{Compressor, Dataset, Item};
 
@@ -139,7 +140,7 @@ pub(crate) fn runner(
 /// The folder of the heads of `base_model` in a checkout of the project.
 #[must_use]
 pub fn folder(base_model: &str) -> PathBuf {
-    Path::new("device-profiles").join("elastic").join(base_model).join("tlm")
+    Profiles::default().tlm(base_model)
 }
 
 /// The folder in there of the head that scores for `compressor`.

@@ -238,7 +238,6 @@ fn decisions(draws: &mut ChaCha8Rng) -> Decisions {
 /// A manifest that says nothing but which head.
 pub(crate) fn decisions_manifest(kind: DecisionKind) -> DecisionsManifest {
     DecisionsManifest {
-        schema: 1,
         kind,
         base_model: "tiny".into(),
         table: "width".into(),

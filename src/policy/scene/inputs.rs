@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::policy::method::{MethodSpec, PolicySpec};
 use crate::profile::{
-    Decision, Decisions, DeviceProfile, FamilyLatency, Items, PromptLengths, QualityManifest,
-    QualityTable, asked,
+    AnswerFiles, AnswersOf, Decision, Decisions, DeviceProfile, FamilyLatency, Items,
+    PromptLengths, QualityTable,
 };
 use crate::units::Level;
 
@@ -73,9 +73,8 @@ pub(super) fn check_manifest(
     table: &QualityTable,
 ) -> Result<()> {
     let Some(manifest) = table.manifest() else { return Ok(()) };
-    let names = [method.quality_family().to_owned(), asked(method.quality_family())];
-    let [own, of_asked] = names.map(|name| QualityManifest::path(dir, &name));
-    let path = if own.exists() { own } else { of_asked };
+    let of = AnswersOf::named(dir, method.quality_family());
+    let path = AnswerFiles(dir).manifest(&of.compressor);
     let refuse = |key: &str, found: &str, allowed: &str| {
         Err(Error::file(&path, "not the answers of this method")
             .at(format!("key {key:?}"))
@@ -101,7 +100,7 @@ pub(super) fn load_decisions(
     device: &DeviceProfile,
 ) -> Result<Decisions> {
     let decisions = Decisions::load(dir, name)?;
-    let path = dir.join(format!("{name}.decisions.json"));
+    let path = AnswerFiles(dir).decisions_manifest();
     let made_for = &decisions.manifest;
     let refuse = |key: &str, found: &str, allowed: &str| {
         Err(Error::file(&path, "not decisions of this method")

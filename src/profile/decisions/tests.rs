@@ -72,15 +72,39 @@ fn decisions_for_training_items_are_never_written_nor_read() {
     decisions.insert("sciq", 2, decision);
     let message = decisions.save(folder.path(), "head").unwrap_err().to_string();
     insta::assert_snapshot!(
-        message.split_once("head.").unwrap().1,
-        @"decisions.csv: decides for an item that the head was trained on; found sciq item 2; allowed: other items"
+        message.split_once("decisions.").unwrap().1,
+        @"soft.csv.gz: decides for an item that the head was trained on; found sciq item 2; allowed: other items"
     );
     let mut decisions = soft();
     decisions.save(folder.path(), "head").unwrap();
     decisions.manifest.trained_on.insert("sciq".into(), BTreeSet::from([3]));
-    let json = serde_json::to_string(&decisions.manifest).unwrap();
-    std::fs::write(folder.path().join("head.decisions.json"), json).unwrap();
-    assert!(Decisions::load(folder.path(), "head").is_err());
+    let file =
+        ManifestFile { schema: SCHEMA, decisions: [("head".into(), decisions.manifest)].into() };
+    let json = serde_json::to_string(&file).unwrap();
+    std::fs::write(folder.path().join("decisions.json"), json).unwrap();
+    let message = Decisions::load(folder.path(), "head").unwrap_err().to_string();
+    assert!(message.contains("that the head was trained on; found sciq item 3"), "{message}");
+}
+
+#[test]
+fn heads_share_a_file_and_saving_one_leaves_the_others_rows_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["b", "c", "a"] {
+        soft().save(folder.path(), name).unwrap();
+    }
+    hard().save(folder.path(), "d").unwrap();
+    let path = folder.path().join("decisions.soft.csv.gz");
+    let before = std::fs::read(&path).unwrap();
+    assert_eq!(Decisions::names(folder.path()).unwrap(), ["a", "b", "c", "d"]);
+    soft().save(folder.path(), "b").unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), before, "the same rows are the same bytes");
+    let names = |kind| -> Vec<String> {
+        let rows = rows(&AnswerFiles(folder.path()).decisions(kind), DecisionKind::Soft).unwrap();
+        rows.iter().map(|(_, row)| row[0].to_owned()).collect()
+    };
+    assert_eq!(names("soft"), ["a", "b", "c"]);
+    let message = Decisions::load(folder.path(), "e").unwrap_err().to_string();
+    assert!(message.ends_with("no such decisions; found e; allowed: a, b, c, d"), "{message}");
 }
 
 #[test]
@@ -88,19 +112,24 @@ fn broken_tables_are_refused_with_their_place() {
     let refusal = |decisions: &Decisions, from: &str, to: &str| {
         let folder = tempfile::tempdir().unwrap();
         decisions.save(folder.path(), "head").unwrap();
-        let path = folder.path().join("head.decisions.csv");
-        let text = std::fs::read_to_string(&path).unwrap();
+        let kind = decisions.manifest.kind;
+        let path = AnswerFiles(folder.path()).decisions(kind.name());
+        let text = String::from_utf8(text_of(kind, decisions.records("head")).unwrap()).unwrap();
         assert!(text.contains(from), "nothing to replace");
-        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        std::fs::write(&path, packed(text.replacen(from, to, 1).as_bytes())).unwrap();
         let message = Decisions::load(folder.path(), "head").unwrap_err().to_string();
-        message.split_once("head.decisions.csv").unwrap().1.to_owned()
+        message.split_once("decisions.").unwrap().1.to_owned()
     };
     let refusals = [
-        refusal(&soft(), "0.2500", "1.2500"),
-        refusal(&soft(), "sciq,3,40,30", "sciq,3,40,40"),
-        refusal(&soft(), "sciq,3,40,30", "sciq,4,40,30"),
+        refusal(&soft(), "0.25", "1.25"),
+        refusal(&soft(), "head,sciq,3,40", "head,sciq,x,40"),
+        refusal(&soft(), "head,sciq,3,40", "head,sciq,3,0"),
         refusal(&hard(), "70/40", "75/40"),
-        refusal(&hard(), "p100", "p110"),
+        refusal(&hard(), "20/100,30/50", "20/110,30/50"),
     ];
-    insta::assert_snapshot!(refusals.join("\n"));
+    let header = |line: &str| {
+        let (message, columns) = line.split_once("20/50").unwrap_or((line, ""));
+        format!("{message}{}", if columns.is_empty() { "" } else { "…" })
+    };
+    insta::assert_snapshot!(refusals.map(|line| header(&line)).join("\n"));
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::profile::{
-    DeviceProfile, FamilyLatency, Hardware, Provenance, QualityManifest, Runtime,
+    AnswersOf, DeviceProfile, FamilyLatency, Hardware, Provenance, QualityManifest, Runtime,
 };
 use crate::results::{FigureInputs, InputNow, Manifest};
 
@@ -65,9 +65,8 @@ impl Provenances {
         }
         let mut answers = Vec::new();
         for input in &quality {
-            if QualityManifest::path(&input.folder, &input.table).exists() {
-                answers.push(QualityManifest::load(&input.folder, &input.table)?);
-            }
+            let of = AnswersOf::named(&input.folder, &input.table);
+            answers.extend(QualityManifest::load(&input.folder, &of, false)?);
         }
         Ok(Self { inputs: inputs.collect(), devices, answers })
     }
