@@ -11,7 +11,7 @@ use std::path::Path;
 
 use pliant::Result;
 use pliant::experiment::item_pools;
-use pliant::metrics::{CellLabel, MetricsRow, PairedRow, RunMeasures};
+use pliant::metrics::{AskedItems, CellLabel, MetricsRow, PairedRow, RunMeasures};
 use pliant::plan::Plan;
 use pliant::policy::{Annotations, Candidate, Forecast, MethodSpec, Policy, PolicySpec};
 use pliant::policy::{Replayed, Scene, ServiceView, standard_methods};
@@ -106,11 +106,11 @@ pub fn compare(root: &Path) -> Result<String> {
         base_model: MODEL.to_owned(),
         provenance: format!("latency {}, answers measured", scene.latency_provenance().label()),
     };
+    let asked = AskedItems::of(&traces.iter().map(Trace::asked).collect::<Vec<_>>());
     let rows = [
-        MetricsRow::of(&label("frugal"), &own),
-        MetricsRow::of(&label("elastic-profile"), &built_in),
+        MetricsRow::of(&label("frugal"), &own, &asked),
+        MetricsRow::of(&label("elastic-profile"), &built_in, &asked),
     ];
-    let asked: Vec<_> = traces.iter().map(Trace::asked).collect();
     let gain = PairedRow::of(&label("frugal"), &own, "elastic-profile", &built_in, &asked);
     Ok(format!("{}\n{}", metrics_table(&rows), differences_table(&[gain])))
 }

@@ -41,6 +41,21 @@ impl Execution {
     }
 }
 
+/// Which bounds a request missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Miss {
+    /// That on the time to first token alone.
+    Ttft,
+    /// That on the time per output token alone.
+    Tpot,
+    /// Both of these.
+    Both,
+    /// That on the time end to end.
+    EndToEnd,
+    /// That on energy.
+    Energy,
+}
+
 /// A served request. Instants are ordered: arrival ≤ start ≤ first token ≤ completion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
@@ -98,12 +113,27 @@ impl Outcome {
     /// time per token, and energy that nobody knows meets none.
     #[must_use]
     pub fn slo_met(&self) -> bool {
+        self.missed().is_none()
+    }
+
+    /// The bounds that were missed, if any.
+    #[must_use]
+    pub fn missed(&self) -> Option<Miss> {
         match self.bounds {
             Bounds::Latency { ttft, tpot } => {
-                self.ttft() <= ttft && self.tpot().is_none_or(|time| time <= tpot)
+                let slow = self.tpot().is_some_and(|time| time > tpot);
+                match (self.ttft() > ttft, slow) {
+                    (false, false) => None,
+                    (true, false) => Some(Miss::Ttft),
+                    (false, true) => Some(Miss::Tpot),
+                    (true, true) => Some(Miss::Both),
+                }
             }
-            Bounds::EndToEnd(bound) => self.end_to_end() <= bound,
-            Bounds::Energy(bound) => self.execution.energy().is_some_and(|drawn| drawn <= bound),
+            Bounds::EndToEnd(bound) => (self.end_to_end() > bound).then_some(Miss::EndToEnd),
+            Bounds::Energy(bound) => {
+                let met = self.execution.energy().is_some_and(|drawn| drawn <= bound);
+                (!met).then_some(Miss::Energy)
+            }
         }
     }
 }

@@ -5,17 +5,17 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::measure::Measure;
 use super::results::{Point, PointResults};
 use crate::error::{Error, Result};
 use crate::metrics::{
-    Interval, Sureness, TEstimate, bca_mean_95, detectable_mean, detectable_share, mean,
+    Better, Interval, Measure, Sureness, TEstimate, bca_mean_95, detectable_mean, detectable_share,
+    mean,
 };
 
 /// One measure at one point, now and in the baseline.
 ///
-/// A change is a difference for a share and a relative difference for a time: 0.02 is two points,
-/// or 2 %.
+/// A change is a difference for a share and a relative difference for others: 0.02 is two points, or
+/// 2 %.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
     /// Where.
@@ -27,7 +27,7 @@ pub struct Change {
     pub baseline: f64,
     /// Mean over the seeds compared, now.
     pub now: f64,
-    /// The change. That of a time is the geometric mean of its ratios, less 1.
+    /// The change. One of a ratio is the geometric mean of its ratios, less 1.
     pub change: f64,
     /// Lower end of its 95 % interval: BCa where seeds are paired, of Welch's t test elsewhere.
     pub lo: f64,
@@ -72,14 +72,21 @@ pub enum Verdict {
     Within,
 }
 
-/// A scale on which changes of a measure add up, and more is better: differences of shares, and
-/// logarithms of times with the sign turned.
+/// A scale on which changes of a measure add up, and more is better: shares, and logarithms of
+/// others, with the sign turned where less is better.
 #[derive(Debug, Clone, Copy)]
 struct Scale(Measure);
 
 impl Scale {
+    fn sign(self) -> f64 {
+        match self.0.definition().better {
+            Better::More => 1.0,
+            Better::Less => -1.0,
+        }
+    }
+
     fn of(self, value: f64) -> f64 {
-        if self.0.is_share() { value } else { -value.ln() }
+        self.sign() * if self.0.is_share() { value } else { value.ln() }
     }
 
     /// The tolerance, from points or percent.
@@ -90,7 +97,8 @@ impl Scale {
 
     /// A change as it is reported: a time that grows has a positive one.
     fn reported(self, change: f64) -> f64 {
-        if self.0.is_share() { change } else { (-change).exp_m1() }
+        let change = self.sign() * change;
+        if self.0.is_share() { change } else { change.exp_m1() }
     }
 
     /// The size of a change for the worse, as it is reported.
@@ -162,7 +170,7 @@ impl Sides<'_> {
         let zero = |value: &&f64| **value <= 0.0 && !measure.is_share();
         if baseline.values().chain(now.values()).find(zero).is_some() {
             return Err(Error::file(self.files.0, "a time of 0 has no ratio to another")
-                .at(format!("line {}, column \"{}\"", self.baseline.line, measure.name()))
+                .at(format!("line {}, column \"{}\"", self.baseline.line, measure.column()))
                 .allowed("times above 0 under every seed, here and in the run"));
         }
         let common: Vec<u64> =
@@ -182,7 +190,7 @@ impl Sides<'_> {
         let side = usize::from(self.baseline.values(measure).len() >= 2);
         let (file, results) = [(self.files.0, self.baseline), (self.files.1, self.now)][side];
         Error::file(file, "too few seeds to tell a change from noise")
-            .at(format!("line {}, column \"{}\"", results.line, measure.name()))
+            .at(format!("line {}, column \"{}\"", results.line, measure.column()))
             .found(results.values(measure).len())
             .allowed("2 or more; 20 or more serve well")
     }
@@ -190,7 +198,7 @@ impl Sides<'_> {
 
 fn absent(file: &Path, side: &PointResults, measure: Measure) -> Error {
     Error::file(file, "measure is absent here and present on the other side")
-        .at(format!("line {}, column \"{}\"", side.line, measure.name()))
+        .at(format!("line {}, column \"{}\"", side.line, measure.column()))
         .allowed("the same measures on both sides")
 }
 

@@ -3,11 +3,10 @@
 use serde::Serialize;
 
 use super::change::{Change, Sides, Verdict};
-use super::measure::Measure;
 use super::results::{PointResults, RunResults};
 use super::tolerances::Tolerances;
 use crate::error::{Error, Result};
-use crate::metrics::{holm, quantile};
+use crate::metrics::{Measure, holm, quantile};
 
 /// A run against its baseline.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,7 +48,7 @@ pub fn compare(
     Ok(Comparison {
         experiment: now.manifest.experiment.clone(),
         baseline: baseline.path.display().to_string(),
-        tolerances: *tolerances,
+        tolerances: tolerances.clone(),
         changed_inputs: changed_inputs(now, baseline),
         changes,
     })
@@ -157,7 +156,7 @@ mod tests {
     use rand_distr::{Distribution, StandardNormal};
 
     use super::*;
-    use crate::check::testing::{comparison, fallen, noise, results};
+    use crate::check::testing::{alter, comparison, fallen, noise, results};
     use crate::metrics::{RunMeasures, TEstimate};
     use crate::rng;
 
@@ -165,7 +164,7 @@ mod tests {
         let name = |change: &&Change| {
             format!(
                 "{} of {} at {}",
-                change.measure.name(),
+                change.measure.column(),
                 change.point.method,
                 change.point.alpha
             )
@@ -175,8 +174,8 @@ mod tests {
         names
     }
 
-    fn plus(share: Option<f64>, points: f64) -> Option<f64> {
-        share.map(|share| share + points / 100.0)
+    fn add(run: &mut RunMeasures, measure: Measure, points: f64) {
+        alter(run, measure, |share| share + points / 100.0);
     }
 
     #[test]
@@ -209,7 +208,7 @@ mod tests {
         let baseline = results("results/curve", 0..20, &|_, _, _| {});
         let against = |points: f64| {
             let now = results("fresh", 20..40, &|_, _, run| {
-                run.accuracy_at_slo = plus(run.accuracy_at_slo, points);
+                add(run, Measure::AccuracyAtSlo, points);
             });
             compare(&now, &baseline, &Tolerances::default()).unwrap()
         };
@@ -224,8 +223,8 @@ mod tests {
     #[test]
     fn paired_noise_passes() {
         let now = results("fresh", 0..20, &|method, seed, run| {
-            run.accuracy_at_slo = plus(run.accuracy_at_slo, noise(method, seed, 0, 1.0));
-            run.attainment = plus(run.attainment, noise(method, seed, 1, 0.5));
+            add(run, Measure::AccuracyAtSlo, noise(method, seed, 0, 1.0));
+            add(run, Measure::Attainment, noise(method, seed, 1, 0.5));
         });
         let baseline = results("results/curve", 0..20, &|_, _, _| {});
         let comparison = compare(&now, &baseline, &Tolerances::default()).unwrap();
@@ -234,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_fall_within_its_tolerance_passes_however_sure_it_is() {
-        let comparison = comparison(|_, run| run.accuracy = plus(run.accuracy, -0.4));
+        let comparison = comparison(|_, run| add(run, Measure::Accuracy, -0.4));
         assert!(comparison.passed());
         let surely = |change: &&Change| change.measure == Measure::Accuracy;
         let change = comparison.changes.iter().find(surely).unwrap();
@@ -261,7 +260,7 @@ mod tests {
 
     #[test]
     fn measures_that_neither_side_has_are_left_out_and_those_of_one_side_are_refused() {
-        let without = |_: &str, _: u64, run: &mut RunMeasures| run.tpot_ms_p50 = None;
+        let without = |_: &str, _: u64, run: &mut RunMeasures| run.values[Measure::TpotP50] = None;
         let (with, without) = (results("a", 0..3, &|_, _, _| {}), results("b", 0..3, &without));
         let tolerances = Tolerances::default();
         let comparison = compare(&without, &without, &tolerances).unwrap();

@@ -21,7 +21,7 @@ pub fn github_annotations(comparison: &Comparison) -> String {
 }
 
 fn annotation(kind: &str, comparison: &Comparison, change: &Change) -> String {
-    let title = format!("{} {}", change.measure.name(), super::words::verdict(change.verdict));
+    let title = format!("{} {}", change.measure.column(), super::words::verdict(change.verdict));
     format!(
         "::{kind} file={},line={},title={}::{}\n",
         property(&comparison.baseline),

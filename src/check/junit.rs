@@ -29,7 +29,7 @@ fn case(change: &Change) -> TestCase {
         }
         Verdict::Better | Verdict::Within => TestCaseStatus::success(),
     };
-    let name = format!("{} at α {}", change.measure.name(), change.point.alpha);
+    let name = format!("{} at α {}", change.measure.column(), change.point.alpha);
     let mut case = TestCase::new(name, status);
     if change.verdict == Verdict::Better {
         case.set_system_out(sentence(change));

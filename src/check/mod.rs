@@ -15,7 +15,6 @@ mod comparison;
 mod github;
 mod junit;
 mod markdown;
-mod measure;
 mod results;
 mod tolerances;
 mod words;
@@ -25,9 +24,8 @@ pub use comparison::{Comparison, compare};
 pub use github::github_annotations;
 pub use junit::junit_xml;
 pub use markdown::comparison_markdown;
-pub use measure::Measure;
 pub use results::{Point, PointResults, RunResults};
-pub use tolerances::{Percents, Points, Tolerances};
+pub use tolerances::Tolerances;
 pub use words::comparison_text;
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::measure::Measure;
 use crate::error::{Error, Result};
-use crate::metrics::{MetricsRow, SeedRow, mean, read_metrics_csv, read_seeds_csv};
+use crate::metrics::{
+    CellLabel, Measure, MetricsRow, SeedRow, mean, read_metrics_csv, read_seeds_csv,
+};
 use crate::results::Manifest;
 
 /// Which point of which curve.
@@ -70,7 +71,7 @@ impl RunResults {
         let manifest = Manifest::load(metrics.parent().unwrap_or(Path::new("")))?;
         let mut points: Vec<PointResults> = Vec::new();
         for (place, row) in rows.into_iter().enumerate() {
-            let (point, line) = (Point::of(&row), place + 2);
+            let (point, line) = (Point::of(&row.label), place + 2);
             if points.iter().any(|other| other.point == point) {
                 let error = Error::file(metrics, "point appears twice");
                 return Err(error.at(format!("line {line}")).found(point));
@@ -96,7 +97,7 @@ impl RunResults {
 /// Puts `row`, from `line` of the file `path`, to its point.
 fn assign(points: &mut [PointResults], row: SeedRow, path: &Path, line: usize) -> Result<()> {
     let wrong = |problem: &str| Error::file(path, problem).at(format!("line {line}"));
-    let point = Point::of_seed(&row);
+    let point = Point::of(&row.label);
     let Some(results) = points.iter_mut().find(|results| results.point == point) else {
         return Err(wrong("no such point in metrics.csv").found(point));
     };
@@ -108,23 +109,13 @@ fn assign(points: &mut [PointResults], row: SeedRow, path: &Path, line: usize) -
 }
 
 impl Point {
-    fn of(row: &MetricsRow) -> Self {
+    fn of(label: &CellLabel) -> Self {
         Self {
-            method: row.method.clone(),
-            alpha: row.alpha,
-            device: row.device.clone(),
-            latency_of: row.latency_of.clone(),
-            base_model: row.base_model.clone(),
-        }
-    }
-
-    fn of_seed(row: &SeedRow) -> Self {
-        Self {
-            method: row.method.clone(),
-            alpha: row.alpha,
-            device: row.device.clone(),
-            latency_of: row.latency_of.clone(),
-            base_model: row.base_model.clone(),
+            method: label.method.clone(),
+            alpha: label.alpha,
+            device: label.device.clone(),
+            latency_of: label.latency_of.clone(),
+            base_model: label.base_model.clone(),
         }
     }
 }
@@ -133,7 +124,7 @@ impl PointResults {
     /// The values of `measure`, by seed, of the seeds that define it.
     #[must_use]
     pub fn values(&self, measure: Measure) -> BTreeMap<u64, f64> {
-        let defined = |(&seed, row): (&u64, &SeedRow)| Some((seed, measure.of_seed(row)?));
+        let defined = |(&seed, row): (&u64, &SeedRow)| Some((seed, row.values[measure]?));
         self.seeds.iter().filter_map(defined).collect()
     }
 
@@ -147,14 +138,14 @@ impl PointResults {
     fn check(&self, metrics: &Path, seeds: &Path) -> Result<()> {
         for measure in Measure::ALL {
             let values: Vec<f64> = self.values(measure).into_values().collect();
-            let (stated, worked_out) = (measure.of_row(&self.row), mean(&values));
+            let (stated, worked_out) = (self.row[measure].mean, mean(&values));
             let close = |(a, b): (f64, f64)| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
             if stated.is_some() != worked_out.is_some() || !stated.zip(worked_out).is_none_or(close)
             {
                 let show =
                     |mean: Option<f64>| mean.map_or("nothing".to_owned(), |mean| mean.to_string());
                 return Err(Error::file(metrics, "not the mean of its seeds")
-                    .at(format!("line {}, column \"{}\"", self.line, measure.name()))
+                    .at(format!("line {}, column \"{}\"", self.line, measure.column()))
                     .found(show(stated))
                     .allowed(format!("{}, from {}", show(worked_out), seeds.display())));
             }

@@ -8,7 +8,8 @@ use rand_distr::{Distribution, StandardNormal};
 use super::results::RunResults;
 use super::{Comparison, Tolerances, compare};
 use crate::metrics::{
-    CellLabel, MetricsRow, RunMeasures, SeedRow, write_metrics_csv, write_seeds_csv,
+    AskedItems, CellLabel, Measure, MetricsRow, PerMeasure, RunMeasures, SeedRow,
+    write_metrics_csv, write_seeds_csv,
 };
 use crate::rng;
 
@@ -32,7 +33,7 @@ pub(super) fn results(folder: &str, seeds: std::ops::Range<u64>, alter: Alter<'_
                 .collect();
             by_seed.extend(runs.iter().map(|(seed, run)| SeedRow::of(&label, *seed, run)));
             let runs: Vec<RunMeasures> = runs.into_iter().map(|(_, run)| run).collect();
-            rows.push(MetricsRow::of(&label, &runs));
+            rows.push(MetricsRow::of(&label, &runs, &AskedItems::default()));
         }
     }
     let files = tempfile::tempdir().unwrap();
@@ -63,12 +64,14 @@ fn replication(seed: u64, alpha: f64) -> RunMeasures {
     let time = (0.05 * noise()).exp();
     RunMeasures {
         requests: 600,
-        accuracy: Some(0.6 + 0.02 * noise()),
-        accuracy_at_slo: Some(0.55 + 0.02 * noise()),
-        attainment: Some(0.95 + 0.005 * noise()),
-        ttft_ms_p50: Some(31_000.0 * time),
-        ttft_ms_p95: Some(76_000.0 * time),
-        tpot_ms_p50: Some(300.0 * time),
+        values: PerMeasure::from([
+            (Measure::Accuracy, 0.6 + 0.02 * noise()),
+            (Measure::AccuracyAtSlo, 0.55 + 0.02 * noise()),
+            (Measure::Attainment, 0.95 + 0.005 * noise()),
+            (Measure::TtftP50, 31_000.0 * time),
+            (Measure::TtftP95, 76_000.0 * time),
+            (Measure::TpotP50, 300.0 * time),
+        ]),
         ..RunMeasures::default()
     }
 }
@@ -80,9 +83,14 @@ pub(super) fn noise(method: &str, seed: u64, stream: u64, deviation: f64) -> f64
     deviation * value
 }
 
+/// Does `change` to a value of `run`.
+pub(super) fn alter(run: &mut RunMeasures, measure: Measure, change: impl Fn(f64) -> f64) {
+    run.values[measure] = run.values[measure].map(change);
+}
+
 /// Twenty seeds against the same seeds, the run altered.
-pub(super) fn comparison(alter: impl Fn(&str, &mut RunMeasures)) -> Comparison {
-    let now = results("fresh", 0..20, &|method, _, run| alter(method, run));
+pub(super) fn comparison(change: impl Fn(&str, &mut RunMeasures)) -> Comparison {
+    let now = results("fresh", 0..20, &|method, _, run| change(method, run));
     compare(&now, &results("results/curve", 0..20, &|_, _, _| {}), &Tolerances::default()).unwrap()
 }
 
@@ -92,10 +100,10 @@ pub(super) fn fallen() -> Comparison {
     let mut now = results("fresh", 0..20, &|method, seed, run| {
         let wobble = |stream| noise(method, seed, stream, 0.004);
         if method == "full" {
-            run.attainment = run.attainment.map(|share| share + 0.02 + wobble(0) / 4.0);
+            alter(run, Measure::Attainment, |share| share + 0.02 + wobble(0) / 4.0);
         } else {
-            run.accuracy_at_slo = run.accuracy_at_slo.map(|share| share - 0.02 + wobble(1));
-            run.ttft_ms_p95 = run.ttft_ms_p95.map(|time| time * (1.12 + wobble(2)));
+            alter(run, Measure::AccuracyAtSlo, |share| share - 0.02 + wobble(1));
+            alter(run, Measure::TtftP95, |time| time * (1.12 + wobble(2)));
         }
     });
     let mut baseline = results("results/curve", 0..20, &|_, _, _| {});

@@ -1,16 +1,16 @@
 //! How much a point may fall before anybody is told: a small TOML file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::measure::Measure;
 use crate::error::{Error, Result};
 use crate::files::read_toml;
-use crate::metrics::Sureness;
+use crate::metrics::{Measure, Sureness, Unit};
 
 /// What a tolerances file states. A measure that it leaves out is not compared.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tolerances {
     /// The chance of one false alarm or more in the whole comparison, in (0, 0.5).
@@ -19,47 +19,29 @@ pub struct Tolerances {
     /// The chance to find a fall of the size that is stated as detectable, in (0.5, 1).
     #[serde(default = "Tolerances::power")]
     pub power: f64,
-    /// By how many percentage points a share may fall.
+    /// By how many percentage points, 0 to 100, a share may get worse.
     #[serde(default)]
-    pub points: Points,
-    /// By how many percent a time may grow.
+    pub points: BTreeMap<Measure, f64>,
+    /// By how many percent, 0 to 1000, a time or an energy may grow.
     #[serde(default)]
-    pub percent: Percents,
-}
-
-/// Percentage points, 0 to 100, by share.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Points {
-    /// See [`Measure::AccuracyAtSlo`].
-    pub accuracy_at_slo: Option<f64>,
-    /// See [`Measure::Accuracy`].
-    pub accuracy: Option<f64>,
-    /// See [`Measure::Attainment`].
-    pub attainment: Option<f64>,
-}
-
-/// Percent, 0 to 1000, by time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Percents {
-    /// See [`Measure::TtftP50`].
-    pub ttft_ms_p50: Option<f64>,
-    /// See [`Measure::TtftP95`].
-    pub ttft_ms_p95: Option<f64>,
-    /// See [`Measure::TpotP50`].
-    pub tpot_ms_p50: Option<f64>,
+    pub percent: BTreeMap<Measure, f64>,
 }
 
 impl Default for Tolerances {
-    /// Half a point for every share, 5 % for every time.
+    /// Those of the table of measures.
     fn default() -> Self {
-        let (share, time) = (Some(0.5), Some(5.0));
+        let of = |is_share: bool| {
+            let measures =
+                Measure::ALL.into_iter().filter(|measure| measure.is_share() == is_share);
+            measures
+                .filter_map(|measure| Some((measure, measure.definition().tolerance?)))
+                .collect()
+        };
         Self {
             significance: Self::significance(),
             power: Self::power(),
-            points: Points { accuracy_at_slo: share, accuracy: share, attainment: share },
-            percent: Percents { ttft_ms_p50: time, ttft_ms_p95: time, tpot_ms_p50: time },
+            points: of(true),
+            percent: of(false),
         }
     }
 }
@@ -84,23 +66,10 @@ impl Tolerances {
         Ok(tolerances)
     }
 
-    /// The tolerance of `measure`, as it is written: points or percent. `None` where it is not
-    /// compared.
-    #[must_use]
-    pub fn of(&self, measure: Measure) -> Option<f64> {
-        match measure {
-            Measure::AccuracyAtSlo => self.points.accuracy_at_slo,
-            Measure::Accuracy => self.points.accuracy,
-            Measure::Attainment => self.points.attainment,
-            Measure::TtftP50 => self.percent.ttft_ms_p50,
-            Measure::TtftP95 => self.percent.ttft_ms_p95,
-            Measure::TpotP50 => self.percent.tpot_ms_p50,
-        }
-    }
-
-    /// The measures that are compared, each with its tolerance as it is written.
+    /// The measures that are compared, each with its tolerance as it is written: points or percent.
     pub fn measures(&self) -> impl Iterator<Item = (Measure, f64)> + '_ {
-        Measure::ALL.into_iter().filter_map(|measure| Some((measure, self.of(measure)?)))
+        let written = |measure| self.points.get(&measure).or_else(|| self.percent.get(&measure));
+        Measure::ALL.into_iter().filter_map(move |measure| Some((measure, *written(measure)?)))
     }
 
     /// How sure the whole comparison is to be.
@@ -121,12 +90,23 @@ impl Tolerances {
         if !(self.power > 0.5 && self.power < 1.0) {
             return wrong("power".to_owned(), self.power, "a number above 0.5 and below 1");
         }
-        for (measure, found) in self.measures() {
-            let (table, most) =
-                if measure.is_share() { ("points", 100.0) } else { ("percent", 1000.0) };
-            if !(0.0..=most).contains(&found) {
-                let allowed = format!("a number from 0 to {most}");
-                return wrong(format!("{table}.{}", measure.name()), found, &allowed);
+        let tables: [(_, _, _, &[Unit]); 2] = [
+            ("points", &self.points, 100.0, &[Unit::Share]),
+            ("percent", &self.percent, 1000.0, &[Unit::Ms, Unit::Mj]),
+        ];
+        for (table, written, most, units) in tables {
+            for (measure, &found) in written {
+                let key = format!("{table}.{measure}");
+                if !units.contains(&measure.unit()) {
+                    let of_table = |measure: &Measure| units.contains(&measure.unit());
+                    let names = Measure::ALL.into_iter().filter(of_table).map(Measure::column);
+                    let allowed = names.collect::<Vec<_>>().join(", ");
+                    let error = Error::file(path, "not a measure of this table");
+                    return Err(error.at(format!("key \"{key}\"")).allowed(allowed));
+                }
+                if !(0.0..=most).contains(&found) {
+                    return wrong(key, found, &format!("a number from 0 to {most}"));
+                }
             }
         }
         if self.measures().next().is_none() {
@@ -168,6 +148,8 @@ mod tests {
                 message("[points]\naccuracy_at_sla = 1\n"),
                 message("[points]\naccuracy = nan\n"),
                 message("[percent]\nttft_ms_p50 = -1\n"),
+                message("[percent]\nattainment = 1\n"),
+                message("[percent]\nswitches = 1\n"),
                 message("significance = 0\n[points]\naccuracy = 1\n"),
                 message("power = 1.0\n[points]\naccuracy = 1\n"),
                 message("significance = 0.1\n"),

@@ -5,7 +5,8 @@ use comfy_table::{ContentArrangement, LineStyle, Table};
 
 use super::change::{Change, Verdict};
 use super::comparison::Comparison;
-use crate::report::{percent, time};
+use crate::metrics::Measure;
+use crate::report::show;
 
 /// What moved and by how much, and what the comparison could have seen.
 #[must_use]
@@ -50,7 +51,7 @@ pub(super) fn cells(change: &Change) -> [String; 9] {
         change.point.method.clone(),
         change.point.alpha.to_string(),
         device,
-        change.measure.name().to_owned(),
+        change.measure.column().to_owned(),
         value(change, change.baseline),
         value(change, change.now),
         amount(change),
@@ -97,7 +98,7 @@ pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
     notes
 }
 
-fn detectable(comparison: &Comparison, measure: super::Measure) -> Option<String> {
+fn detectable(comparison: &Comparison, measure: Measure) -> Option<String> {
     let (median, worst) = comparison.detectable(measure)?;
     let first = comparison.changes.iter().find(|change| change.measure == measure)?;
     let size = |size: f64| {
@@ -113,7 +114,7 @@ fn detectable(comparison: &Comparison, measure: super::Measure) -> Option<String
     Some(format!(
         "smallest change for the worse of {} found {:.0} times in 100: {} (median point), {} (worst), \
          of {}{by_requests}",
-        measure.name(),
+        measure.column(),
         100.0 * comparison.tolerances.power,
         size(median),
         size(worst),
@@ -128,7 +129,7 @@ pub(super) fn sentence(change: &Change) -> String {
     format!(
         "{}: {} {} → {}{unit}, {}, {}; tolerated: {:.1} {tolerated}",
         change.point,
-        change.measure.name(),
+        change.measure.column(),
         value(change, change.baseline),
         value(change, change.now),
         amount(change),
@@ -146,7 +147,7 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 }
 
 fn value(change: &Change, value: f64) -> String {
-    if change.measure.is_share() { percent(Some(value)) } else { time(Some(value)) }
+    show(change.measure.unit(), Some(value))
 }
 
 /// `-2.0 points (-2.4 – -1.6)`, `+6.8 % (+5.1 – +8.2)`.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::items::pools;
 use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource};
 use crate::error::{Error, Result};
-use crate::metrics::CellLabel;
+use crate::metrics::{CellLabel, ItemKey};
 use crate::policy::{MethodSpec, Replayed, Scene};
 use crate::profile::{DeviceProfile, Items};
 use crate::results::AnsweredItems;
@@ -111,6 +111,12 @@ impl Grid {
     pub fn trace(&self, cell: &Cell, nth: usize) -> &Trace {
         let of_skew = &self.traces[cell.skew];
         of_skew.get(nth).unwrap_or(&of_skew[0])
+    }
+
+    /// The items that the requests of each trace of `cell` ask for: one trace a seed, or one that
+    /// all replay.
+    pub fn asked(&self, cell: &Cell) -> Vec<Vec<ItemKey<'_>>> {
+        self.traces[cell.skew].iter().map(Trace::asked).collect()
     }
 
     /// The same requests as [`trace`](Self::trace)'s, arriving at a mean rate of `per_hour`: a

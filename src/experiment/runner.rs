@@ -15,8 +15,8 @@ use super::tolerance::{RunResult, Tolerance};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::metrics::{
-    MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv, write_paired_csv,
-    write_seeds_csv,
+    AskedItems, MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv,
+    write_paired_csv, write_seeds_csv,
 };
 use crate::outcome::Outcome;
 use crate::policy::{LiveHead, Policy, Scene};
@@ -298,7 +298,7 @@ fn served(
 ) -> Result<RunMeasures> {
     let bounds = scene.bounds(trace)?;
     sim::replay(&trace.requests, &bounds, policy.as_mut(), executor, &service, &mut recorder)?;
-    Ok(RunMeasures { fallbacks: policy.fallbacks(), ..recorder.finish()? })
+    recorder.finish(policy.fallbacks())
 }
 
 /// Counts, writes and tells.
@@ -317,9 +317,9 @@ impl OutcomeSink for Recorder<'_> {
 }
 
 impl Recorder<'_> {
-    fn finish(self) -> Result<RunMeasures> {
+    fn finish(self, fallbacks: Option<usize>) -> Result<RunMeasures> {
         self.file.map_or(Ok(()), OutcomeCsv::finish)?;
-        Ok(self.tally.finish())
+        Ok(self.tally.finish(fallbacks))
     }
 }
 
@@ -330,12 +330,11 @@ fn compare(
     methods: usize,
 ) -> (Vec<MetricsRow>, Vec<PairedRow>) {
     let cells: Vec<_> = grid.cells.iter().zip(measures.chunks(grid.seeds.len())).collect();
-    let rows = cells.iter().map(|(cell, runs)| MetricsRow::of(&cell.label, runs)).collect();
-    let mut differences = Vec::new();
+    let (mut rows, mut differences) = (Vec::new(), Vec::new());
     for group in cells.chunks(methods.max(1)) {
         let (first, runs) = group[0];
-        let asked: Vec<_> =
-            (0..grid.seeds.len()).map(|nth| grid.trace(first, nth).asked()).collect();
+        let asked = AskedItems::of(&grid.asked(first));
+        rows.extend(group.iter().map(|(cell, runs)| MetricsRow::of(&cell.label, runs, &asked)));
         for (other, other_runs) in &group[1..] {
             let against = &other.label.method;
             differences.push(PairedRow::of(&first.label, runs, against, other_runs, &asked));

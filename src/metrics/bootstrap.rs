@@ -1,7 +1,11 @@
 //! Bootstrap intervals: percentile, and BCa (bias-corrected and accelerated).
 //!
 //! Values are resampled with replacement from a fixed random stream, so the same values give the
-//! same interval wherever it is computed.
+//! same interval wherever it is computed. What is drawn depends on the number of values alone and
+//! is kept, since an experiment asks for thousands of intervals of as many values.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use rand::RngExt;
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -15,6 +19,10 @@ const RESAMPLES: usize = 4000;
 /// The seed of every interval.
 const BOOTSTRAP_SEED: u64 = 0;
 
+/// Draws of more values than this are not kept, nor those of more than [`KEPT_SIZES`] sizes.
+const KEPT_VALUES: usize = 2048;
+const KEPT_SIZES: usize = 8;
+
 /// The 95 % percentile interval of the mean of `values`; `None` below two of them.
 ///
 /// It spans the 2.5 % and 97.5 % quantiles of the resampled means. With few values it is somewhat
@@ -22,16 +30,48 @@ const BOOTSTRAP_SEED: u64 = 0;
 /// what was seen and needs no normality.
 #[must_use]
 pub fn bootstrap_mean_95(values: &[f64]) -> Option<Interval> {
-    bootstrap_95(values, average)
+    if values.len() > 1 && values.iter().all(|value| value.total_cmp(&values[0]).is_eq()) {
+        let mean = average(values);
+        return Some(Interval { lo: mean, hi: mean });
+    }
+    let count = values.len() as f64;
+    interval_95(values.len(), |places| {
+        places.iter().map(|&place| values[place as usize]).sum::<f64>() / count
+    })
 }
 
 /// The 95 % percentile interval of a `statistic` of `values`; `None` below two of them.
 #[must_use]
 pub fn bootstrap_95<T: Copy>(values: &[T], statistic: impl Fn(&[T]) -> f64) -> Option<Interval> {
-    if values.len() < 2 {
+    let mut resample = values.to_vec();
+    interval_95(values.len(), |places| {
+        fill(&mut resample, values, places);
+        statistic(&resample)
+    })
+}
+
+/// The same of the ratio of the sums of pairs' second parts to those of their first.
+#[must_use]
+pub(super) fn bootstrap_ratio_95(pairs: &[(f64, f64)]) -> Option<Interval> {
+    interval_95(pairs.len(), |places| {
+        // Four sums side by side, so that none waits for the addition before it.
+        let mut sums = [(0.0, 0.0); 4];
+        for four in places.chunks(4) {
+            for (sum, &place) in sums.iter_mut().zip(four) {
+                let pair = pairs[place as usize];
+                *sum = (sum.0 + pair.0, sum.1 + pair.1);
+            }
+        }
+        let [a, b, c, d] = sums;
+        ((a.1 + b.1) + (c.1 + d.1)) / ((a.0 + b.0) + (c.0 + d.0))
+    })
+}
+
+fn interval_95(count: usize, statistic: impl FnMut(&[u32]) -> f64) -> Option<Interval> {
+    if count < 2 {
         return None;
     }
-    let mut resampled = resampled(values, statistic);
+    let mut resampled = resampled(count, statistic);
     Some(Interval { lo: quantile(&mut resampled, 0.025)?, hi: quantile(&mut resampled, 0.975)? })
 }
 
@@ -53,7 +93,7 @@ fn bca(values: &[f64], statistic: impl Fn(&[f64]) -> f64, level: f64) -> Option<
     if values.len() < 2 {
         return None;
     }
-    let mut resampled = resampled(values, &statistic);
+    let mut resampled = resampled_values(values, &statistic);
     let (bias, acceleration) =
         (bias_correction(&resampled, statistic(values)), acceleration(values, &statistic));
     let mut end = |share: f64| {
@@ -69,14 +109,50 @@ fn average(values: &[f64]) -> f64 {
 }
 
 /// `statistic` of each of [`RESAMPLES`] resamples of `values`.
-fn resampled<T: Copy>(values: &[T], statistic: impl Fn(&[T]) -> f64) -> Vec<f64> {
-    let mut random = rng::stream(BOOTSTRAP_SEED, "metrics/bootstrap");
+fn resampled_values(values: &[f64], statistic: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     let mut resample = values.to_vec();
-    let mut draw = || {
-        resample.fill_with(|| values[random.random_range(0..values.len())]);
+    resampled(values.len(), |places| {
+        fill(&mut resample, values, places);
         statistic(&resample)
+    })
+}
+
+fn fill<T: Copy>(resample: &mut [T], values: &[T], places: &[u32]) {
+    for (slot, &place) in resample.iter_mut().zip(places) {
+        *slot = values[place as usize];
+    }
+}
+
+/// `statistic` of the places drawn for each of [`RESAMPLES`] resamples of `count` values.
+fn resampled(count: usize, mut statistic: impl FnMut(&[u32]) -> f64) -> Vec<f64> {
+    if count <= KEPT_VALUES {
+        return kept_draws(count).chunks_exact(count).map(statistic).collect();
+    }
+    let (mut places, mut draw) = (vec![0; count], draw(count));
+    let mut resample = || {
+        places.fill_with(&mut draw);
+        statistic(&places)
     };
-    (0..RESAMPLES).map(|_| draw()).collect()
+    (0..RESAMPLES).map(|_| resample()).collect()
+}
+
+/// The places of all resamples of `count` values, one resample after the other.
+fn kept_draws(count: usize) -> Arc<[u32]> {
+    static KEPT: Mutex<BTreeMap<usize, Arc<[u32]>>> = Mutex::new(BTreeMap::new());
+    let mut kept = KEPT.lock().expect("drawing does not panic");
+    if !kept.contains_key(&count) && kept.len() == KEPT_SIZES {
+        kept.clear();
+    }
+    let drawn = kept.entry(count).or_insert_with(|| {
+        let mut draw = draw(count);
+        (0..RESAMPLES * count).map(|_| draw()).collect()
+    });
+    Arc::clone(drawn)
+}
+
+fn draw(count: usize) -> impl FnMut() -> u32 {
+    let mut random = rng::stream(BOOTSTRAP_SEED, "metrics/bootstrap");
+    move || random.random_range(0..count) as u32
 }
 
 /// z₀; finite even where every resample lies on one side.
@@ -158,7 +234,8 @@ mod tests {
         assert!((variance(&SPATIAL_TEST) - 171.5).abs() < 0.05);
         let found = acceleration(&SPATIAL_TEST, variance);
         assert!((found - 0.061).abs() < 5e-4, "{found}");
-        let bias = bias_correction(&resampled(&SPATIAL_TEST, variance), variance(&SPATIAL_TEST));
+        let bias =
+            bias_correction(&resampled_values(&SPATIAL_TEST, variance), variance(&SPATIAL_TEST));
         assert!((bias - 0.146).abs() < 0.06, "{bias}");
         let Interval { lo, hi } = bca(&SPATIAL_TEST, variance, 0.90).unwrap();
         eprintln!("spatial test data: bias {bias:.3}, 90 % {lo:.1} to {hi:.1}");
@@ -175,6 +252,28 @@ mod tests {
         let Interval { lo, hi } = bca(&places, correlation, 0.90).unwrap();
         eprintln!("law schools: 90 % {lo:.3} to {hi:.3}");
         assert!((lo - 0.425).abs() < 0.025 && (hi - 0.926).abs() < 0.01, "{lo} to {hi}");
+    }
+
+    /// Kept or not, the same places are drawn, and every way to take a mean gives the same interval.
+    #[test]
+    fn an_interval_does_not_depend_on_what_is_kept() {
+        let values: Vec<f64> = (0..KEPT_VALUES + 1).map(|n| (n as f64 * 0.37).sin()).collect();
+        for count in [2, 3, 20, KEPT_VALUES, KEPT_VALUES + 1] {
+            let values = &values[..count];
+            let expected = bootstrap_95(values, average);
+            assert_eq!(bootstrap_mean_95(values), expected, "{count}");
+            let mut fresh = draw(count);
+            let first: Vec<u32> = (0..count).map(|_| fresh()).collect();
+            let mut seen = Vec::new();
+            resampled(count, |places| {
+                seen = if seen.is_empty() { places.to_vec() } else { std::mem::take(&mut seen) };
+                0.0
+            });
+            assert_eq!(seen, first, "{count}");
+        }
+        let pairs: Vec<(f64, f64)> = (0..50).map(|n| (1.0, f64::from(n % 3))).collect();
+        let of_values: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
+        assert_eq!(bootstrap_ratio_95(&pairs), bootstrap_mean_95(&of_values));
     }
 
     #[test]

@@ -78,27 +78,31 @@ impl TEstimate {
     }
 }
 
-/// How paired yes-or-no answers to the same requests disagree.
+/// How paired answers to the same requests disagree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Discordance {
     /// Requests with two answers.
     pub requests: u64,
-    /// Of these, those that only the first answers with yes.
+    /// Of these, those that the first answers better.
     pub only_first: u64,
-    /// Those that only the second answers with yes.
+    /// Those that the second answers better.
     pub only_second: u64,
+    /// Whether a grade is neither 0 nor 1: the test is one of right and wrong answers.
+    pub graded: bool,
 }
 
 impl Discordance {
-    /// Counts `first` against `second`, lists over the same requests in the same order.
+    /// Counts the grades of `first` against those of `second`, lists over the same requests in the
+    /// same order.
     #[must_use]
-    pub fn between(first: &[Option<bool>], second: &[Option<bool>]) -> Self {
+    pub fn between(first: &[Option<f64>], second: &[Option<f64>]) -> Self {
         let mut counts = Self::default();
         for pair in first.iter().zip(second) {
             let (Some(first), Some(second)) = pair else { continue };
             counts.requests += 1;
-            counts.only_first += u64::from(*first && !second);
-            counts.only_second += u64::from(*second && !first);
+            counts.only_first += u64::from(first > second);
+            counts.only_second += u64::from(second > first);
+            counts.graded |= [first, second].iter().any(|grade| ![0.0, 1.0].contains(*grade));
         }
         counts
     }
@@ -110,15 +114,16 @@ impl Discordance {
             requests: self.requests + other.requests,
             only_first: self.only_first + other.only_first,
             only_second: self.only_second + other.only_second,
+            graded: self.graded || other.graded,
         }
     }
 
     /// The two-sided p-value of McNemar's exact test: were both equally likely to be alone in the
     /// right, the chance of a split of the discordant requests at least as uneven as this one.
-    /// `None` without requests.
+    /// `None` without requests, and of grades between right and wrong.
     #[must_use]
     pub fn mcnemar_p(&self) -> Option<f64> {
-        if self.requests == 0 {
+        if self.requests == 0 || self.graded {
             return None;
         }
         let discordant = self.only_first + self.only_second;
@@ -198,7 +203,7 @@ mod tests {
 
     fn p(only_first: u64, only_second: u64) -> f64 {
         let requests = only_first + only_second + 1;
-        Discordance { requests, only_first, only_second }.mcnemar_p().unwrap()
+        Discordance { requests, only_first, only_second, graded: false }.mcnemar_p().unwrap()
     }
 
     /// Approval of a president's performance in two surveys, 150 and 86 of 1600 having changed their
@@ -221,11 +226,20 @@ mod tests {
 
     #[test]
     fn only_requests_with_two_answers_are_counted() {
-        let first = [Some(true), Some(true), Some(false), None, Some(true)];
-        let second = [Some(true), Some(false), Some(true), Some(true), None];
+        let first = [Some(1.0), Some(1.0), Some(0.0), None, Some(1.0)];
+        let second = [Some(1.0), Some(0.0), Some(1.0), Some(1.0), None];
         let counts = Discordance::between(&first, &second);
-        assert_eq!(counts, Discordance { requests: 3, only_first: 1, only_second: 1 });
+        let expected = Discordance { requests: 3, only_first: 1, only_second: 1, graded: false };
+        assert_eq!(counts, expected);
         assert_eq!(counts.and(counts).requests, 6);
+    }
+
+    #[test]
+    fn grades_between_right_and_wrong_have_no_mcnemar_test() {
+        let counts = Discordance::between(&[Some(0.5), Some(1.0)], &[Some(0.25), Some(1.0)]);
+        assert_eq!((counts.only_first, counts.mcnemar_p()), (1, None));
+        let right_or_wrong = Discordance::between(&[Some(1.0)], &[Some(1.0)]);
+        assert_eq!(right_or_wrong.and(counts).mcnemar_p(), None);
     }
 
     /// The example of pingouin's documentation of `holm`.

@@ -14,24 +14,24 @@ mod by_item;
 mod detectable;
 mod estimate;
 mod hypothesis;
+mod measure;
 mod measures;
 mod row;
 mod search_rows;
-mod seed_row;
 mod statistics;
 mod table;
 
 pub use bootstrap::{bca_mean_95, bootstrap_95, bootstrap_mean_95};
-pub use by_item::{ItemGains, ItemKey};
+pub use by_item::{AskedItems, ItemKey, ItemMeans};
 pub use detectable::{Sureness, detectable_mean, detectable_share};
 pub use estimate::{Estimate, wilson_95};
 pub use hypothesis::{Discordance, TEstimate, holm};
+pub use measure::{Better, Definition, Measure, Over, PerMeasure, Unit};
 pub use measures::{RunMeasures, Tally};
-pub use row::{CellLabel, MetricsRow, PairedRow};
+pub use row::{CellLabel, MetricsRow, PairedRow, SeedRow};
 pub use search_rows::{PeakRow, Reach, SweepRow, SweepTable};
-pub use seed_row::SeedRow;
 pub use statistics::{Interval, deviation, mean, quantile};
-pub(crate) use table::{read_lines, read_rows};
+pub(crate) use table::{Cells, Row, csv_of, read_lines, read_rows};
 pub use table::{
     read_metrics_csv, read_paired_csv, read_seeds_csv, read_sweep_csv, write_metrics_csv,
     write_paired_csv, write_peak_csv, write_seeds_csv, write_sweep_csv,

@@ -1,8 +1,6 @@
 //! `sweep.csv` and `peak.csv`: what a search over experiments found.
 
-use serde::Serialize;
-
-use super::row::MetricsRow;
+use super::row::{CellLabel, MetricsRow};
 
 /// What `sweep.csv` holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,18 +24,10 @@ pub struct SweepRow {
 ///
 /// The rate is where the mean attainment over seeds first falls below the bound as the load grows;
 /// the interval is a 95 % percentile bootstrap over seeds of that very statistic.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PeakRow {
-    /// See [`CellLabel::method`](super::CellLabel::method).
-    pub method: String,
-    /// See [`CellLabel::alpha`](super::CellLabel::alpha).
-    pub alpha: f64,
-    /// See [`CellLabel::device`](super::CellLabel::device).
-    pub device: String,
-    /// See [`CellLabel::latency_of`](super::CellLabel::latency_of).
-    pub latency_of: String,
-    /// See [`CellLabel::base_model`](super::CellLabel::base_model).
-    pub base_model: String,
+    /// Which cell.
+    pub label: CellLabel,
     /// The share that is to be kept.
     pub attainment: f64,
     /// The largest rate, in requests an hour; absent unless it is within the rates searched.
@@ -60,8 +50,6 @@ pub struct PeakRow {
     pub attainment_at_from: f64,
     /// Mean attainment at the largest rate.
     pub attainment_at_to: f64,
-    /// See [`CellLabel::provenance`](super::CellLabel::provenance).
-    pub provenance: String,
     /// Seeds.
     pub replications: usize,
     /// Requests of each replication.
@@ -69,13 +57,25 @@ pub struct PeakRow {
 }
 
 /// Where a peak lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reach {
     /// Between the smallest and the largest rate searched.
+    #[default]
     Within,
     /// The share is not kept at the smallest rate either.
     Below,
     /// The share is kept at every rate tried.
     Beyond,
+}
+
+impl Reach {
+    /// Its name in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Within => "within",
+            Self::Below => "below",
+            Self::Beyond => "beyond",
+        }
+    }
 }

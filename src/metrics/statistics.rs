@@ -43,6 +43,21 @@ pub fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
     (!values.is_empty()).then(|| Data::new(values).quantile(share))
 }
 
+/// The same of `count` sorted values, the one at each place as `value` gives it.
+pub(super) fn interpolated(count: usize, share: f64, value: impl Fn(usize) -> f64) -> Option<f64> {
+    let last = count.checked_sub(1)?;
+    let place = (count as f64 + 1.0 / 3.0) * share + 1.0 / 3.0;
+    let below = place as usize;
+    Some(if below == 0 {
+        value(0)
+    } else if below > last {
+        value(last)
+    } else {
+        let low = value(below - 1);
+        low + (place - below as f64) * (value(below) - low)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +71,18 @@ mod tests {
         // (5 + 1/3) * 0.25 + 1/3 = 5/3: two thirds of the way from the first to the second.
         let quarter = quantile(&mut values, 0.25).unwrap();
         assert!((quarter - (10.0 + 10.0 * 2.0 / 3.0)).abs() < 1e-9, "{quarter}");
+    }
+
+    #[test]
+    fn quantiles_of_sorted_values_are_the_same() {
+        for count in 1..40_usize {
+            let sorted: Vec<f64> = (0..count).map(|n| (n * n) as f64 / 7.0).collect();
+            for share in [0.0, 0.02, 0.3, 0.5, 0.95, 0.99, 1.0] {
+                let found = interpolated(count, share, |place| sorted[place]);
+                assert_eq!(found, quantile(&mut sorted.clone(), share), "{share} of {count}");
+            }
+        }
+        assert_eq!(interpolated(0, 0.5, |_| 0.0), None);
     }
 
     /// Squares around 5: 9, 1, 1, 1, 0, 0, 4, 16; their sum 32 over 7.

@@ -1,118 +1,27 @@
-//! `metrics.csv`, `seeds.csv` and `paired.csv`: one typed row per line, checked when read.
+//! `metrics.csv`, `seeds.csv`, `paired.csv`, `sweep.csv` and `peak.csv`: one typed row per line,
+//! checked when read.
+//!
+//! Columns are known by their names, in any order. One that a file lacks is empty, so that files
+//! from before a measure was added can be read; an unknown one is an error.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 use csv::StringRecord;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 
-use super::row::{MetricsRow, PairedRow};
+use super::estimate::Estimate;
+use super::measure::{Measure, PerMeasure, Unit};
+use super::row::{CellLabel, MetricsRow, PairedRow, SeedRow};
 use super::search_rows::{PeakRow, SweepRow, SweepTable};
-use super::seed_row::SeedRow;
+use super::statistics::Interval;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 
-const METRICS_COLUMNS: &[&str] = &[
-    "method",
-    "alpha",
-    "device",
-    "latency_of",
-    "base_model",
-    "accuracy",
-    "accuracy_lo",
-    "accuracy_hi",
-    "accuracy_at_slo",
-    "accuracy_at_slo_lo",
-    "accuracy_at_slo_hi",
-    "attainment",
-    "attainment_lo",
-    "attainment_hi",
-    "ttft_ms_p50",
-    "ttft_ms_p50_lo",
-    "ttft_ms_p50_hi",
-    "ttft_ms_p95",
-    "ttft_ms_p95_lo",
-    "ttft_ms_p95_hi",
-    "tpot_ms_p50",
-    "tpot_ms_p50_lo",
-    "tpot_ms_p50_hi",
-    "switches",
-    "switches_lo",
-    "switches_hi",
-    "fallbacks",
-    "fallbacks_lo",
-    "fallbacks_hi",
-    "provenance",
-    "replications",
-    "requests",
-];
-
-const SEED_COLUMNS: &[&str] = &[
-    "method",
-    "alpha",
-    "device",
-    "latency_of",
-    "base_model",
-    "seed",
-    "accuracy",
-    "accuracy_at_slo",
-    "attainment",
-    "ttft_ms_p50",
-    "ttft_ms_p95",
-    "tpot_ms_p50",
-    "switches",
-    "requests",
-];
-
-const PAIRED_COLUMNS: &[&str] = &[
-    "method",
-    "against",
-    "alpha",
-    "device",
-    "latency_of",
-    "base_model",
-    "gain",
-    "gain_lo",
-    "gain_hi",
-    "items",
-    "gain_items_lo",
-    "gain_items_hi",
-    "effect_dz",
-    "wins",
-    "replications",
-    "requests",
-    "only_method",
-    "only_against",
-    "mcnemar_p",
-    "mcnemar_p_holm",
-    "provenance",
-];
-
-const PEAK_COLUMNS: &[&str] = &[
-    "method",
-    "alpha",
-    "device",
-    "latency_of",
-    "base_model",
-    "attainment",
-    "peak_per_hour",
-    "peak_per_hour_lo",
-    "peak_per_hour_hi",
-    "reach",
-    "again_per_hour",
-    "from_per_hour",
-    "to_per_hour",
-    "attainment_at_from",
-    "attainment_at_to",
-    "provenance",
-    "replications",
-    "requests",
-];
-
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 const DIFFERENCE: RangeInclusive<f64> = -1.0..=1.0;
-const COUNT_OR_TIME: RangeInclusive<f64> = 0.0..=f64::MAX;
 const ANY: RangeInclusive<f64> = f64::MIN..=f64::MAX;
 
 /// Writes `rows` to `path`, one line each after the header.
@@ -120,91 +29,16 @@ const ANY: RangeInclusive<f64> = f64::MIN..=f64::MAX;
 /// # Errors
 /// If the file cannot be written.
 pub fn write_metrics_csv(path: &Path, rows: &[MetricsRow]) -> Result<()> {
-    write_rows(path, METRICS_COLUMNS, rows)
+    write_rows(path, rows)
 }
 
 /// Reads what [`write_metrics_csv`] wrote.
 ///
 /// # Errors
-/// If the file cannot be read, its columns differ, or a value is not a number in its range.
+/// If the file cannot be read, has an unknown column, lacks one that every row has, or a value is
+/// not a number in its range.
 pub fn read_metrics_csv(path: &Path) -> Result<Vec<MetricsRow>> {
-    read_checked(path, METRICS_COLUMNS, bounded_metrics)
-}
-
-fn bounded_metrics(row: &MetricsRow) -> Vec<Bounded> {
-    vec![
-        ("alpha", Some(row.alpha), ANY),
-        ("accuracy", row.accuracy, SHARE),
-        ("accuracy_lo", row.accuracy_lo, SHARE),
-        ("accuracy_hi", row.accuracy_hi, SHARE),
-        ("accuracy_at_slo", row.accuracy_at_slo, SHARE),
-        ("accuracy_at_slo_lo", row.accuracy_at_slo_lo, SHARE),
-        ("accuracy_at_slo_hi", row.accuracy_at_slo_hi, SHARE),
-        ("attainment", row.attainment, SHARE),
-        ("attainment_lo", row.attainment_lo, SHARE),
-        ("attainment_hi", row.attainment_hi, SHARE),
-        ("ttft_ms_p50", row.ttft_ms_p50, COUNT_OR_TIME),
-        ("ttft_ms_p50_lo", row.ttft_ms_p50_lo, COUNT_OR_TIME),
-        ("ttft_ms_p50_hi", row.ttft_ms_p50_hi, COUNT_OR_TIME),
-        ("ttft_ms_p95", row.ttft_ms_p95, COUNT_OR_TIME),
-        ("ttft_ms_p95_lo", row.ttft_ms_p95_lo, COUNT_OR_TIME),
-        ("ttft_ms_p95_hi", row.ttft_ms_p95_hi, COUNT_OR_TIME),
-        ("tpot_ms_p50", row.tpot_ms_p50, COUNT_OR_TIME),
-        ("tpot_ms_p50_lo", row.tpot_ms_p50_lo, COUNT_OR_TIME),
-        ("tpot_ms_p50_hi", row.tpot_ms_p50_hi, COUNT_OR_TIME),
-        ("switches", row.switches, COUNT_OR_TIME),
-        ("switches_lo", row.switches_lo, COUNT_OR_TIME),
-        ("switches_hi", row.switches_hi, COUNT_OR_TIME),
-        ("fallbacks", row.fallbacks, COUNT_OR_TIME),
-        ("fallbacks_lo", row.fallbacks_lo, COUNT_OR_TIME),
-        ("fallbacks_hi", row.fallbacks_hi, COUNT_OR_TIME),
-    ]
-}
-
-/// Writes `sweep.csv` to `path`: columns named after `keys`, then those of `metrics.csv`.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write_sweep_csv(path: &Path, keys: &[&str], rows: &[SweepRow]) -> Result<()> {
-    let columns = [keys, METRICS_COLUMNS].concat();
-    let cells: Vec<_> = rows.iter().map(|SweepRow { settings, row }| (settings, row)).collect();
-    write_rows(path, &columns, &cells)
-}
-
-/// Reads what [`write_sweep_csv`] wrote.
-///
-/// # Errors
-/// As [`read_metrics_csv`].
-pub fn read_sweep_csv(path: &Path) -> Result<SweepTable> {
-    let mut keys: Vec<String> = Vec::new();
-    let lines = read_lines_after::<MetricsRow>(path, |header| {
-        let is_key = |name: &&str| !METRICS_COLUMNS.contains(name);
-        keys = header.iter().take_while(is_key).map(str::to_owned).collect();
-        let columns = keys.iter().map(String::as_str).chain(METRICS_COLUMNS.iter().copied());
-        check_header(path, header, &columns.collect::<Vec<_>>()).map(|()| keys.len())
-    })?;
-    let number = |line: u64, (key, cell): (&String, &String)| {
-        let number = cell.parse().ok().filter(|number: &f64| number.is_finite());
-        number.ok_or_else(|| {
-            let place = format!("line {line}, column \"{key}\"");
-            Error::file(path, "bad value").at(place).found(cell).allowed("a number")
-        })
-    };
-    let mut rows = Vec::new();
-    for (line, cells, row) in lines {
-        check_row(path, line, bounded_metrics(&row))?;
-        let settings = keys.iter().zip(&cells).map(|pair| number(line, pair));
-        rows.push(SweepRow { settings: settings.collect::<Result<_>>()?, row });
-    }
-    Ok(SweepTable { keys, rows })
-}
-
-/// Writes `rows` to `path`, one line each after the header.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write_peak_csv(path: &Path, rows: &[PeakRow]) -> Result<()> {
-    write_rows(path, PEAK_COLUMNS, rows)
+    read_table(path)
 }
 
 /// Writes `rows` to `path`, one line each after the header.
@@ -212,7 +46,7 @@ pub fn write_peak_csv(path: &Path, rows: &[PeakRow]) -> Result<()> {
 /// # Errors
 /// If the file cannot be written.
 pub fn write_seeds_csv(path: &Path, rows: &[SeedRow]) -> Result<()> {
-    write_rows(path, SEED_COLUMNS, rows)
+    write_rows(path, rows)
 }
 
 /// Reads what [`write_seeds_csv`] wrote.
@@ -220,17 +54,7 @@ pub fn write_seeds_csv(path: &Path, rows: &[SeedRow]) -> Result<()> {
 /// # Errors
 /// As [`read_metrics_csv`].
 pub fn read_seeds_csv(path: &Path) -> Result<Vec<SeedRow>> {
-    read_checked(path, SEED_COLUMNS, |row: &SeedRow| {
-        vec![
-            ("alpha", Some(row.alpha), ANY),
-            ("accuracy", row.accuracy, SHARE),
-            ("accuracy_at_slo", row.accuracy_at_slo, SHARE),
-            ("attainment", row.attainment, SHARE),
-            ("ttft_ms_p50", row.ttft_ms_p50, COUNT_OR_TIME),
-            ("ttft_ms_p95", row.ttft_ms_p95, COUNT_OR_TIME),
-            ("tpot_ms_p50", row.tpot_ms_p50, COUNT_OR_TIME),
-        ]
-    })
+    read_table(path)
 }
 
 /// Writes `rows` to `path`, one line each after the header.
@@ -238,7 +62,7 @@ pub fn read_seeds_csv(path: &Path) -> Result<Vec<SeedRow>> {
 /// # Errors
 /// If the file cannot be written.
 pub fn write_paired_csv(path: &Path, rows: &[PairedRow]) -> Result<()> {
-    write_rows(path, PAIRED_COLUMNS, rows)
+    write_rows(path, rows)
 }
 
 /// Reads what [`write_paired_csv`] wrote.
@@ -246,28 +70,47 @@ pub fn write_paired_csv(path: &Path, rows: &[PairedRow]) -> Result<()> {
 /// # Errors
 /// As [`read_metrics_csv`].
 pub fn read_paired_csv(path: &Path) -> Result<Vec<PairedRow>> {
-    read_checked(path, PAIRED_COLUMNS, |row: &PairedRow| {
-        vec![
-            ("alpha", Some(row.alpha), ANY),
-            ("gain", row.gain, DIFFERENCE),
-            ("gain_lo", row.gain_lo, DIFFERENCE),
-            ("gain_hi", row.gain_hi, DIFFERENCE),
-            ("gain_items_lo", row.gain_items_lo, DIFFERENCE),
-            ("gain_items_hi", row.gain_items_hi, DIFFERENCE),
-            ("effect_dz", row.effect_dz, ANY),
-            ("mcnemar_p", row.mcnemar_p, SHARE),
-            ("mcnemar_p_holm", row.mcnemar_p_holm, SHARE),
-        ]
-    })
+    read_table(path)
 }
 
-fn write_rows<T: Serialize>(path: &Path, columns: &[&str], rows: &[T]) -> Result<()> {
-    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    writer.write_record(columns).expect("memory takes every record");
-    for row in rows {
-        writer.serialize(row).expect("memory takes every row");
-    }
-    write_whole(path, &writer.into_inner().expect("memory is flushed"))
+/// Writes `rows` to `path`, one line each after the header.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_peak_csv(path: &Path, rows: &[PeakRow]) -> Result<()> {
+    write_rows(path, rows)
+}
+
+/// Writes `sweep.csv` to `path`: columns named after `keys`, then those of `metrics.csv`.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_sweep_csv(path: &Path, keys: &[&str], rows: &[SweepRow]) -> Result<()> {
+    let keys = keys.iter().map(|&key| Cow::Owned(key.to_owned()));
+    let lines = rows.iter().map(|SweepRow { settings, row }| {
+        let settings = settings.iter().map(|&setting| Cell::Number(Some(setting)));
+        settings.chain(row.cells().into_values()).collect()
+    });
+    write_whole(path, &csv_bytes(keys.chain(columns::<MetricsRow>()), lines))
+}
+
+/// Reads what [`write_sweep_csv`] wrote.
+///
+/// # Errors
+/// As [`read_metrics_csv`].
+pub fn read_sweep_csv(path: &Path) -> Result<SweepTable> {
+    let known: Vec<_> = columns::<MetricsRow>().collect();
+    let mut keys: Vec<String> = Vec::new();
+    let of_header = |header: &StringRecord| {
+        let is_key = |name: &&str| known.iter().all(|column| column != name);
+        keys = header.iter().take_while(is_key).map(str::to_owned).collect();
+        check_columns::<MetricsRow>(path, header, keys.len()).map(|()| keys.clone())
+    };
+    let rows = read_records(path, of_header, |line, keys| {
+        let settings = keys.iter().map(|key| line.required_number(key, &ANY));
+        Ok(SweepRow { settings: settings.collect::<Result<_>>()?, row: MetricsRow::read(line)? })
+    })?;
+    Ok(SweepTable { keys, rows })
 }
 
 /// Reads rows whose fields all have a column of their own in the file `path`.
@@ -275,97 +118,406 @@ fn write_rows<T: Serialize>(path: &Path, columns: &[&str], rows: &[T]) -> Result
 /// # Errors
 /// If the file cannot be read, lacks a column, or has a cell of another type.
 pub(crate) fn read_rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    Ok(read_lines(path, |_| Ok(()))?.into_iter().map(|(_, row)| row).collect())
+    Ok(read_lines(path)?.into_iter().map(|(_, row)| row).collect())
 }
 
-/// A value of a row that has a range: column, value, range.
-type Bounded = (&'static str, Option<f64>, RangeInclusive<f64>);
+/// The rows of the CSV file `path`, each with its line.
+pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T)>> {
+    read_records(
+        path,
+        |_| Ok(()),
+        |line, ()| {
+            let row = line.record.deserialize(Some(line.header));
+            Ok((line.number_in_file(), row.map_err(|error| line.cell_error(&error))?))
+        },
+    )
+}
 
-fn read_checked<T: DeserializeOwned>(
+/// A value in a file, absent where it is empty.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Cell {
+    Text(String),
+    Number(Option<f64>),
+    Whole(Option<u64>),
+}
+
+/// The values of a row, each with the name of its column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cells(Vec<(Cow<'static, str>, Cell)>);
+
+impl Cells {
+    /// Those of every row: where it was measured.
+    pub fn of(label: &CellLabel) -> Self {
+        Self(Vec::with_capacity(80))
+            .text("method", &label.method)
+            .number("alpha", label.alpha)
+            .text("device", &label.device)
+            .text("latency_of", &label.latency_of)
+            .text("base_model", &label.base_model)
+    }
+
+    fn with(mut self, column: impl Into<Cow<'static, str>>, cell: Cell) -> Self {
+        self.0.push((column.into(), cell));
+        self
+    }
+
+    pub fn text(self, column: &'static str, text: &str) -> Self {
+        self.with(column, Cell::Text(text.to_owned()))
+    }
+
+    pub fn number(
+        self,
+        column: impl Into<Cow<'static, str>>,
+        number: impl Into<Option<f64>>,
+    ) -> Self {
+        self.with(column, Cell::Number(number.into()))
+    }
+
+    pub fn whole(self, column: &'static str, whole: impl Into<Option<usize>>) -> Self {
+        self.with(column, Cell::Whole(whole.into().map(|whole| whole as u64)))
+    }
+
+    /// The ends of an interval.
+    pub fn ends(self, column: &str, ends: Option<Interval>) -> Self {
+        self.number(format!("{column}_lo"), ends.map(|ends| ends.lo))
+            .number(format!("{column}_hi"), ends.map(|ends| ends.hi))
+    }
+
+    /// A mean and the ends of its interval.
+    pub fn estimate(self, column: &'static str, estimate: Estimate) -> Self {
+        self.number(column, estimate.mean).ends(column, estimate.interval())
+    }
+
+    fn into_values(self) -> Vec<Cell> {
+        self.0.into_iter().map(|(_, cell)| cell).collect()
+    }
+
+    /// An estimate of each of `measures`.
+    pub fn estimates(
+        self,
+        measures: impl IntoIterator<Item = Measure>,
+        values: &PerMeasure<Estimate>,
+    ) -> Self {
+        measures
+            .into_iter()
+            .fold(self, |cells, measure| cells.estimate(measure.column(), values[measure]))
+    }
+}
+
+/// By column; what is absent is null.
+impl Serialize for Cells {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(column, cell)| (column, cell)))
+    }
+}
+
+/// What becomes a line of a file. A column whose cell is empty by default may be absent from it.
+pub(crate) trait Row: Default {
+    fn cells(&self) -> Cells;
+}
+
+/// What is read from one.
+trait ReadRow: Row {
+    fn read(line: &Line<'_>) -> Result<Self>;
+}
+
+impl Row for MetricsRow {
+    fn cells(&self) -> Cells {
+        Cells::of(&self.label)
+            .estimates(Measure::ALL, &self.values)
+            .whole("items", self.items)
+            .ends("accuracy_at_slo_items", self.over_items)
+            .text("provenance", &self.label.provenance)
+            .whole("replications", self.replications)
+            .whole("traces", self.traces)
+            .whole("requests", self.requests)
+    }
+}
+
+impl ReadRow for MetricsRow {
+    fn read(line: &Line<'_>) -> Result<Self> {
+        let mut values = PerMeasure::default();
+        for measure in Measure::ALL {
+            values[measure] = line.estimate(measure.column(), &measure.unit().range())?;
+        }
+        Ok(Self {
+            label: line.label()?,
+            values,
+            items: line.whole("items")?,
+            over_items: line.ends("accuracy_at_slo_items", &SHARE)?,
+            replications: line.required_whole("replications")?,
+            traces: line.whole("traces")?,
+            requests: line.required_whole("requests")?,
+        })
+    }
+}
+
+impl Row for SeedRow {
+    fn cells(&self) -> Cells {
+        let cells = Cells::of(&self.label).whole("seed", self.seed as usize);
+        let value = |cells: Cells, (measure, &value): (Measure, &Option<f64>)| {
+            cells.with(
+                measure.column(),
+                match measure.unit() {
+                    Unit::Count => Cell::Whole(value.map(|count| count as u64)),
+                    _ => Cell::Number(value),
+                },
+            )
+        };
+        self.values.iter().fold(cells, value).whole("requests", self.requests)
+    }
+}
+
+impl ReadRow for SeedRow {
+    fn read(line: &Line<'_>) -> Result<Self> {
+        let mut values = PerMeasure::default();
+        for measure in Measure::ALL {
+            values[measure] = line.number(measure.column(), &measure.unit().range())?;
+        }
+        let seed = line.required_whole("seed")? as u64;
+        let requests = line.required_whole("requests")?;
+        Ok(Self { label: line.label()?, seed, values, requests })
+    }
+}
+
+impl Row for PairedRow {
+    fn cells(&self) -> Cells {
+        let mut cells = Cells::of(&self.label);
+        cells.0.insert(1, ("against".into(), Cell::Text(self.against.clone())));
+        cells
+            .estimate("gain", self.gain)
+            .whole("items", self.items)
+            .ends("gain_items", self.over_items)
+            .number("effect_dz", self.effect_dz)
+            .whole("wins", self.wins)
+            .whole("replications", self.replications)
+            .whole("traces", self.traces)
+            .whole("requests", self.requests as usize)
+            .whole("only_method", self.only_method as usize)
+            .whole("only_against", self.only_against as usize)
+            .number("mcnemar_p", self.mcnemar_p)
+            .number("mcnemar_p_holm", self.mcnemar_p_holm)
+            .text("provenance", &self.label.provenance)
+    }
+}
+
+impl ReadRow for PairedRow {
+    fn read(line: &Line<'_>) -> Result<Self> {
+        Ok(Self {
+            label: line.label()?,
+            against: line.text("against").to_owned(),
+            gain: line.estimate("gain", &DIFFERENCE)?,
+            items: line.required_whole("items")?,
+            over_items: line.ends("gain_items", &DIFFERENCE)?,
+            effect_dz: line.number("effect_dz", &ANY)?,
+            wins: line.required_whole("wins")?,
+            replications: line.required_whole("replications")?,
+            traces: line.whole("traces")?,
+            requests: line.required_whole("requests")? as u64,
+            only_method: line.required_whole("only_method")? as u64,
+            only_against: line.required_whole("only_against")? as u64,
+            mcnemar_p: line.number("mcnemar_p", &SHARE)?,
+            mcnemar_p_holm: line.number("mcnemar_p_holm", &SHARE)?,
+        })
+    }
+}
+
+impl Row for PeakRow {
+    fn cells(&self) -> Cells {
+        Cells::of(&self.label)
+            .number("attainment", self.attainment)
+            .number("peak_per_hour", self.peak_per_hour)
+            .number("peak_per_hour_lo", self.peak_per_hour_lo)
+            .number("peak_per_hour_hi", self.peak_per_hour_hi)
+            .text("reach", self.reach.name())
+            .number("again_per_hour", self.again_per_hour)
+            .number("from_per_hour", self.from_per_hour)
+            .number("to_per_hour", self.to_per_hour)
+            .number("attainment_at_from", self.attainment_at_from)
+            .number("attainment_at_to", self.attainment_at_to)
+            .text("provenance", &self.label.provenance)
+            .whole("replications", self.replications)
+            .whole("requests", self.requests)
+    }
+}
+
+macro_rules! serialized_as_cells {
+    ($($row:ty),+) => {$(
+        impl Serialize for $row {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                self.cells().serialize(to)
+            }
+        }
+    )+};
+}
+
+serialized_as_cells!(MetricsRow, PairedRow, PeakRow);
+
+fn columns<R: Row>() -> impl Iterator<Item = Cow<'static, str>> {
+    R::default().cells().0.into_iter().map(|(column, _)| column)
+}
+
+/// `rows` as CSV, a line each after the header.
+pub(crate) fn csv_of<R: Row>(rows: &[R]) -> Vec<u8> {
+    csv_bytes(columns::<R>(), rows.iter().map(|row| row.cells().into_values()))
+}
+
+fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<()> {
+    write_whole(path, &csv_of(rows))
+}
+
+fn csv_bytes(
+    header: impl Iterator<Item = Cow<'static, str>>,
+    lines: impl Iterator<Item = Vec<Cell>>,
+) -> Vec<u8> {
+    let memory = "memory takes every record";
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.serialize(header.collect::<Vec<_>>()).expect(memory);
+    for line in lines {
+        writer.serialize(line).expect(memory);
+    }
+    writer.into_inner().expect(memory)
+}
+
+fn read_table<R: ReadRow>(path: &Path) -> Result<Vec<R>> {
+    read_records(path, |header| check_columns::<R>(path, header, 0), |line, ()| R::read(line))
+}
+
+/// Refuses a header that has unknown columns after the first `leading`, or lacks one that every row
+/// has.
+fn check_columns<R: Row>(path: &Path, header: &StringRecord, leading: usize) -> Result<()> {
+    let known = R::default().cells().0;
+    let all = || known.iter().map(|(column, _)| column.as_ref()).collect::<Vec<_>>().join(",");
+    let error = |problem: &str, columns: &[&str]| {
+        let named = format!("{problem} {}", columns.join(", "));
+        Err(Error::file(path, named).at("line 1").allowed(all()))
+    };
+    let is_known = |name: &str| known.iter().any(|(column, _)| column == name);
+    let unknown: Vec<&str> = header.iter().skip(leading).filter(|&name| !is_known(name)).collect();
+    if !unknown.is_empty() {
+        return error("unknown columns", &unknown);
+    }
+    let may_lack = |cell: &Cell| matches!(cell, Cell::Number(None) | Cell::Whole(None));
+    let needed = known.iter().filter(|(_, cell)| !may_lack(cell));
+    let missing: Vec<&str> = needed
+        .map(|(column, _)| column.as_ref())
+        .filter(|&column| header.iter().all(|name| name != column))
+        .collect();
+    if missing.is_empty() { Ok(()) } else { error("lacks the columns", &missing) }
+}
+
+/// What `read` makes of each record of the CSV file `path` and of what `check` made of its header.
+fn read_records<H, T>(
     path: &Path,
-    columns: &[&str],
-    bounded: impl Fn(&T) -> Vec<Bounded>,
+    check: impl FnOnce(&StringRecord) -> Result<H>,
+    read: impl Fn(&Line<'_>, &H) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let rows = read_lines::<T>(path, |header| check_header(path, header, columns))?;
-    for (line, row) in &rows {
-        check_row(path, *line, bounded(row))?;
-    }
-    Ok(rows.into_iter().map(|(_, row)| row).collect())
-}
-
-fn check_header(path: &Path, header: &StringRecord, columns: &[&str]) -> Result<()> {
-    if header.iter().eq(columns.iter().copied()) {
-        return Ok(());
-    }
-    Err(Error::file(path, "wrong columns")
-        .at("line 1")
-        .found(header.iter().collect::<Vec<_>>().join(","))
-        .allowed(columns.join(",")))
-}
-
-fn check_row(path: &Path, line: u64, bounded: Vec<Bounded>) -> Result<()> {
-    bounded
-        .into_iter()
-        .try_for_each(|(column, value, range)| check(path, line, column, value, &range))
-}
-
-/// The rows of the CSV file `path`, each with its line, once its header is found good.
-pub(crate) fn read_lines<T: DeserializeOwned>(
-    path: &Path,
-    check_header: impl FnOnce(&StringRecord) -> Result<()>,
-) -> Result<Vec<(u64, T)>> {
-    let rows = read_lines_after(path, |header| check_header(header).map(|()| 0))?;
-    Ok(rows.into_iter().map(|(line, _, row)| (line, row)).collect())
-}
-
-/// The same for rows that come after some columns, as many as `leading` counts, whose cells are
-/// texts.
-fn read_lines_after<T: DeserializeOwned>(
-    path: &Path,
-    leading: impl FnOnce(&StringRecord) -> Result<usize>,
-) -> Result<Vec<(u64, Vec<String>, T)>> {
     let text = std::fs::read(path).map_err(|source| Error::io(path, "cannot read", source))?;
     let mut reader = csv::Reader::from_reader(text.as_slice());
     let header = reader.headers().map_err(|error| csv_error(path, &error))?.clone();
-    let leading = leading(&header)?;
-    let own = |record: &StringRecord| {
-        let mut rest: StringRecord = record.iter().skip(leading).collect();
-        rest.set_position(record.position().cloned());
-        rest
-    };
-    let header = own(&header);
-    let mut rows = Vec::new();
-    for record in reader.into_records() {
+    let checked = check(&header)?;
+    let line = |record: csv::Result<StringRecord>| {
         let record = record.map_err(|error| csv_error(path, &error))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let cells = record.iter().take(leading).map(str::to_owned).collect();
-        let record = own(&record);
-        let row = record
-            .deserialize(Some(&header))
-            .map_err(|error| cell_error(path, &header, &record, &error))?;
-        rows.push((line, cells, row));
-    }
-    Ok(rows)
+        read(&Line { path, header: &header, record: &record }, &checked)
+    };
+    reader.into_records().map(line).collect()
 }
 
-fn check(
-    path: &Path,
-    line: u64,
-    column: &str,
-    value: Option<f64>,
-    range: &RangeInclusive<f64>,
-) -> Result<()> {
-    match value {
-        Some(value) if !range.contains(&value) => Err(Error::file(path, "out of range")
-            .at(format!("line {line}, column \"{column}\""))
-            .found(value)
-            .allowed(match range {
-                range if *range == SHARE => "a number from 0 to 1, or nothing",
-                range if *range == DIFFERENCE => "a number from -1 to 1, or nothing",
-                range if *range == ANY => "a finite number",
-                _ => "a finite number of at least 0, or nothing",
-            })),
-        _ => Ok(()),
+/// A line of a file.
+struct Line<'a> {
+    path: &'a Path,
+    header: &'a StringRecord,
+    record: &'a StringRecord,
+}
+
+impl Line<'_> {
+    fn number_in_file(&self) -> u64 {
+        self.record.position().map_or(0, csv::Position::line)
+    }
+
+    /// The text of a cell; empty where the file lacks the column.
+    fn text(&self, column: &str) -> &str {
+        let place = self.header.iter().position(|name| name == column);
+        place.and_then(|place| self.record.get(place)).unwrap_or_default()
+    }
+
+    fn error(&self, column: &str, problem: &str, allowed: &str) -> Error {
+        Error::file(self.path, problem)
+            .at(format!("line {}, column \"{column}\"", self.number_in_file()))
+            .found(format!("\"{}\"", self.text(column)))
+            .allowed(allowed)
+    }
+
+    fn number(&self, column: &str, range: &RangeInclusive<f64>) -> Result<Option<f64>> {
+        let text = self.text(column);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match text.parse::<f64>() {
+            Ok(number) if range.contains(&number) => Ok(Some(number)),
+            Ok(number) => Err(self.error(column, "out of range", &allowed(range)).found(number)),
+            Err(_) => Err(self.error(column, "not a number", &allowed(range))),
+        }
+    }
+
+    fn required_number(&self, column: &str, range: &RangeInclusive<f64>) -> Result<f64> {
+        let number = self.number(column, range)?;
+        number.ok_or_else(|| self.error(column, "empty", "a finite number"))
+    }
+
+    fn whole(&self, column: &str) -> Result<Option<usize>> {
+        let text = self.text(column);
+        let wrong = |_| self.error(column, "not a count", "a whole number, or nothing");
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(wrong) }
+    }
+
+    fn required_whole(&self, column: &str) -> Result<usize> {
+        self.whole(column)?.ok_or_else(|| self.error(column, "empty", "a whole number"))
+    }
+
+    fn label(&self) -> Result<CellLabel> {
+        let text = |column| self.text(column).to_owned();
+        Ok(CellLabel {
+            method: text("method"),
+            alpha: self.required_number("alpha", &ANY)?,
+            device: text("device"),
+            latency_of: text("latency_of"),
+            base_model: text("base_model"),
+            provenance: text("provenance"),
+        })
+    }
+
+    fn ends(&self, column: &str, range: &RangeInclusive<f64>) -> Result<Option<Interval>> {
+        let [lo, hi] = ["lo", "hi"].map(|end| self.number(&format!("{column}_{end}"), range));
+        Ok(lo?.zip(hi?).map(|(lo, hi)| Interval { lo, hi }))
+    }
+
+    fn estimate(&self, column: &str, range: &RangeInclusive<f64>) -> Result<Estimate> {
+        let interval = self.ends(column, range)?;
+        Ok(Estimate::with(self.number(column, range)?, interval))
+    }
+
+    /// The error of a cell that does not have its column's type.
+    fn cell_error(&self, error: &csv::Error) -> Error {
+        if let csv::ErrorKind::Deserialize { err, .. } = error.kind()
+            && let Some(place) = err.field().map(|field| field as usize)
+            && let (Some(column), Some(cell)) = (self.header.get(place), self.record.get(place))
+        {
+            let line = self.number_in_file();
+            return Error::file(self.path, err.kind().to_string())
+                .at(format!("line {line}, column \"{column}\""))
+                .found(format!("\"{cell}\""));
+        }
+        Error::file(self.path, error.to_string())
+    }
+}
+
+fn allowed(range: &RangeInclusive<f64>) -> String {
+    match (*range.start(), *range.end()) {
+        (f64::MIN, f64::MAX) => "a finite number".to_owned(),
+        (0.0, f64::MAX) => "a finite number of at least 0, or nothing".to_owned(),
+        (least, most) => format!("a number from {least} to {most}, or nothing"),
     }
 }
 
@@ -383,29 +535,10 @@ fn csv_error(path: &Path, error: &csv::Error) -> Error {
     }
 }
 
-/// The error of a cell that does not have its column's type.
-fn cell_error(
-    path: &Path,
-    header: &csv::StringRecord,
-    record: &csv::StringRecord,
-    error: &csv::Error,
-) -> Error {
-    let line = record.position().map_or(0, csv::Position::line);
-    if let csv::ErrorKind::Deserialize { err, .. } = error.kind()
-        && let Some(place) = err.field().map(|field| field as usize)
-        && let (Some(column), Some(cell)) = (header.get(place), record.get(place))
-    {
-        return Error::file(path, err.kind().to_string())
-            .at(format!("line {line}, column \"{column}\""))
-            .found(format!("\"{cell}\""));
-    }
-    Error::file(path, error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CellLabel, RunMeasures};
+    use crate::metrics::{AskedItems, RunMeasures};
 
     fn label() -> CellLabel {
         CellLabel {
@@ -421,40 +554,50 @@ mod tests {
     fn runs() -> [RunMeasures; 2] {
         [0.1, 0.3].map(|accuracy| RunMeasures {
             requests: 600,
-            accuracy_at_slo: Some(accuracy),
-            attainment: Some(1.0),
-            switches: 7,
-            answers: vec![Some(accuracy > 0.2), Some(true), None],
-            ..RunMeasures::default()
+            answers: vec![Some(f64::from(accuracy > 0.2)), Some(1.0), None],
+            values: PerMeasure::from([
+                (Measure::AccuracyAtSlo, accuracy),
+                (Measure::Attainment, 1.0),
+                (Measure::Switches, 7.0),
+            ]),
         })
     }
 
-    fn row() -> MetricsRow {
-        MetricsRow::of(&label(), &runs())
+    fn asked() -> AskedItems {
+        AskedItems::of(&[0, 1].map(|_| vec![("piqa", 0), ("piqa", 1), ("piqa", 2)]))
     }
 
-    fn read_text(text: &str) -> String {
+    fn row() -> MetricsRow {
+        MetricsRow::of(&label(), &runs(), &asked())
+    }
+
+    fn read_text(text: &str) -> Result<Vec<MetricsRow>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
         std::fs::write(&path, text).unwrap();
-        let message = read_metrics_csv(&path).unwrap_err().to_string();
-        message.replace(&format!("{}/", folder.path().display()), "")
+        let shortened =
+            |message: String| message.replace(&format!("{}/", folder.path().display()), "");
+        read_metrics_csv(&path).map_err(|error| shortened(error.to_string()))
     }
 
-    /// The file's text with its last line's cell of `column` replaced.
-    fn with_cell(column: &str, cell: &str) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("metrics.csv");
-        write_metrics_csv(&path, &[row()]).unwrap();
-        let mut reader = csv::Reader::from_path(&path).unwrap();
-        let place = METRICS_COLUMNS.iter().position(|name| *name == column).unwrap();
+    /// The file's text with `alter` done to each of its columns' (name, cell); those of which
+    /// nothing is left are taken out.
+    fn altered(alter: impl Fn(&str, &str) -> Option<String>) -> String {
+        let text = csv_of(&[row()]);
+        let mut reader = csv::Reader::from_reader(text.as_slice());
+        let header = reader.headers().unwrap().clone();
         let record = reader.records().next().unwrap().unwrap();
-        let cells = record.iter().enumerate();
-        let cells = cells.map(|(at, old)| if at == place { cell } else { old });
+        let kept =
+            header.iter().zip(&record).filter_map(|(name, cell)| Some((name, alter(name, cell)?)));
+        let (names, cells): (Vec<_>, Vec<_>) = kept.unzip();
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(METRICS_COLUMNS).unwrap();
+        writer.write_record(names).unwrap();
         writer.write_record(cells).unwrap();
         String::from_utf8(writer.into_inner().unwrap()).unwrap()
+    }
+
+    fn with_cell(column: &str, cell: &str) -> String {
+        altered(|name, old| Some(if name == column { cell } else { old }.to_owned()))
     }
 
     #[test]
@@ -464,29 +607,55 @@ mod tests {
         write_metrics_csv(&path, &[row()]).unwrap();
         assert_eq!(read_metrics_csv(&path).unwrap(), [row()]);
         insta::assert_snapshot!(std::fs::read_to_string(&path).unwrap());
-        let seeds = [SeedRow::of(&label(), 7, &runs()[0]), SeedRow::of(&label(), 8, &runs()[1])];
+        let label = CellLabel { provenance: String::new(), ..label() };
+        let seeds = [SeedRow::of(&label, 7, &runs()[0]), SeedRow::of(&label, 8, &runs()[1])];
         write_seeds_csv(&path, &seeds).unwrap();
         assert_eq!(read_seeds_csv(&path).unwrap(), seeds);
         insta::assert_snapshot!("seeds", std::fs::read_to_string(&path).unwrap());
         let [worse, better] = runs();
-        let asked = vec![vec![("piqa", 0), ("piqa", 1), ("piqa", 2)]; 2];
-        let pairs = [PairedRow::of(&label(), &runs(), "full", &[better, worse], &asked)];
+        let pairs = [PairedRow::of(&row().label, &runs(), "full", &[better, worse], &asked())];
         write_paired_csv(&path, &pairs).unwrap();
         assert_eq!(read_paired_csv(&path).unwrap(), pairs);
         insta::assert_snapshot!("paired", std::fs::read_to_string(&path).unwrap());
     }
 
     #[test]
+    fn a_file_from_before_a_measure_was_added_has_it_empty_in_any_order_of_columns() {
+        let older = altered(|name, cell| {
+            let added =
+                name.starts_with("ttft_ms_p99") || name.contains("items") || name == "traces";
+            (!added).then(|| cell.to_owned())
+        });
+        let mut expected = row();
+        (expected.items, expected.over_items, expected.traces) = (None, None, None);
+        assert_eq!(read_text(&older).unwrap(), [expected]);
+        let turned = |line: &str| line.rsplit(',').collect::<Vec<_>>().join(",");
+        let plain = row_without_commas();
+        let text = String::from_utf8(csv_of(&[plain.clone()])).unwrap();
+        let turned = text.lines().map(turned).collect::<Vec<_>>().join("\n");
+        assert_eq!(read_text(&turned).unwrap(), [plain]);
+    }
+
+    fn row_without_commas() -> MetricsRow {
+        let (device, provenance) = ("phone".to_owned(), "measured".to_owned());
+        MetricsRow { label: CellLabel { device, provenance, ..label() }, ..row() }
+    }
+
+    #[test]
     fn bad_files_are_refused_with_line_column_found_and_allowed() {
+        let message = |text: &str| read_text(text).unwrap_err();
         insta::assert_snapshot!(
             [
-                read_text("method,alpha\nfull,0\n"),
-                read_text(&with_cell("attainment", "1.5")),
-                read_text(&with_cell("attainment", "NaN")),
-                read_text(&with_cell("ttft_ms_p50", "-3")),
-                read_text(&with_cell("ttft_ms_p95", "fast")),
-                read_text(&with_cell("alpha", "")),
-                read_text(&format!("{}full,0\n", with_cell("alpha", "0"))),
+                message(""),
+                message("method,alpha\nfull,0\n"),
+                message(&with_cell("attainment", "1.5")),
+                message(&with_cell("attainment", "NaN")),
+                message(&with_cell("ttft_ms_p50", "-3")),
+                message(&with_cell("ttft_ms_p95", "fast")),
+                message(&with_cell("alpha", "")),
+                message(&with_cell("requests", "2.5")),
+                message(&with_cell("alpha", "0").replace("attainment_lo", "speed")),
+                message(&format!("{}full,0\n", with_cell("alpha", "0"))),
             ]
             .join("\n")
         );

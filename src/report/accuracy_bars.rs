@@ -10,7 +10,7 @@ use super::canvas::{Area, Drawn, HEADING, LABEL, Sheet, TICK, slug, write_sidewa
 use super::colours::{self, FAINT_INK, GRID, INK};
 use super::font::Type;
 use crate::error::Result;
-use crate::metrics::MetricsRow;
+use crate::metrics::{Measure, MetricsRow};
 
 /// Width with few methods.
 const WIDTH_PX: u32 = 1080;
@@ -37,14 +37,14 @@ pub fn draw_e2e_bars(rows: &[MetricsRow], folder: &Path) -> Result<()> {
         let first = scene.rows[0];
         let name = format!(
             "accuracy-at-slo-{}-{}-{}",
-            slug(&first.device),
-            slug(&first.latency_of),
-            slug(&first.base_model)
+            slug(&first.label.device),
+            slug(&first.label.latency_of),
+            slug(&first.label.base_model)
         );
         let width_px = width_px(&scene);
         let legend = legend_lines(&scene.methods, width_px as i32 - 48);
         let sheet = Sheet {
-            title: format!("Accuracy within the SLO on {}", first.device),
+            title: format!("Accuracy within the SLO on {}", first.label.device),
             caption: caption(&scene),
             width_px,
             height_px: PLOT_PX + legend_px(&legend),
@@ -66,8 +66,9 @@ struct Scene<'a> {
 
 fn scenes(rows: &[MetricsRow]) -> Vec<Scene<'_>> {
     let mut scenes: Vec<Scene<'_>> = Vec::new();
-    let key =
-        |row: &MetricsRow| (row.device.clone(), row.latency_of.clone(), row.base_model.clone());
+    let key = |row: &MetricsRow| {
+        (row.label.device.clone(), row.label.latency_of.clone(), row.label.base_model.clone())
+    };
     for row in rows {
         let known = scenes.iter().position(|scene| key(scene.rows[0]) == key(row));
         let place = known.unwrap_or_else(|| {
@@ -76,11 +77,11 @@ fn scenes(rows: &[MetricsRow]) -> Vec<Scene<'_>> {
         });
         let scene = &mut scenes[place];
         scene.rows.push(row);
-        if !scene.methods.contains(&row.method.as_str()) {
-            scene.methods.push(&row.method);
+        if !scene.methods.contains(&row.label.method.as_str()) {
+            scene.methods.push(&row.label.method);
         }
-        if !scene.alphas.iter().any(|alpha| alpha.total_cmp(&row.alpha).is_eq()) {
-            scene.alphas.push(row.alpha);
+        if !scene.alphas.iter().any(|alpha| alpha.total_cmp(&row.label.alpha).is_eq()) {
+            scene.alphas.push(row.label.alpha);
         }
     }
     for scene in &mut scenes {
@@ -98,16 +99,16 @@ fn caption(scene: &Scene<'_>) -> String {
     };
     let mut provenances: Vec<&str> = Vec::new();
     for row in &scene.rows {
-        if !provenances.contains(&row.provenance.as_str()) {
-            provenances.push(&row.provenance);
+        if !provenances.contains(&row.label.provenance.as_str()) {
+            provenances.push(&row.label.provenance);
         }
     }
     format!(
         "Latencies of {}, answers of {}. Bars: share of arrived requests answered correctly with \
          every bound met, mean of n = {} replications ({} requests a bar). Whiskers: 95 % bootstrap interval \
          over replications. Pale: accuracy with lateness forgiven. Provenance: {}.",
-        first.latency_of,
-        first.base_model,
+        first.label.latency_of,
+        first.label.base_model,
         range(|row| row.replications),
         range(|row| row.requests),
         provenances.join("; "),
@@ -178,7 +179,8 @@ fn draw(area: &Area<'_>, scene: &Scene<'_>, legend: &[Vec<(&str, i32)>]) -> Draw
 /// The top of the value axis in percent: room for every bar, whisker and label, in whole tens.
 fn y_top(scene: &Scene<'_>) -> f64 {
     let values = scene.rows.iter().flat_map(|row| {
-        [row.accuracy, row.accuracy_at_slo, row.accuracy_at_slo_hi].into_iter().flatten()
+        let at_slo = row[Measure::AccuracyAtSlo];
+        [row[Measure::Accuracy].mean, at_slo.mean, at_slo.hi].into_iter().flatten()
     });
     let most = values.fold(0.1, f64::max);
     (most * 10.0 + 0.1).ceil() * 10.0
@@ -203,8 +205,9 @@ impl Panel<'_, '_> {
         self.draw_grid(first)?;
         let slot_px = f64::from(self.width_px - 24) / scene.methods.len() as f64;
         for (place, method) in scene.methods.iter().enumerate() {
-            let of_cell =
-                |row: &&&MetricsRow| row.method == *method && row.alpha.total_cmp(&alpha).is_eq();
+            let of_cell = |row: &&&MetricsRow| {
+                row.label.method == *method && row.label.alpha.total_cmp(&alpha).is_eq()
+            };
             let left = 12 + (slot_px * (place as f64 + 0.10)).round() as i32;
             let right = 12 + (slot_px * (place as f64 + 0.90)).round() as i32;
             if let Some(row) = scene.rows.iter().find(of_cell) {
@@ -230,17 +233,17 @@ impl Panel<'_, '_> {
     }
 
     fn draw_bar(&self, row: &MetricsRow, left: i32, right: i32) -> Drawn {
-        let colour = colours::of_method(&row.method);
+        let colour = colours::of_method(&row.label.method);
         let middle = i32::midpoint(left, right);
         let bar = |share: f64| [(left, self.y(share)), (right, self.bottom_px)];
-        if let Some(accuracy) = row.accuracy {
+        if let Some(accuracy) = row[Measure::Accuracy].mean {
             self.area.draw(&Rectangle::new(bar(accuracy), colour.mix(0.22).filled()))?;
         }
-        let Some(share) = row.accuracy_at_slo else {
+        let Some(share) = row[Measure::AccuracyAtSlo].mean else {
             return self.write_value("–", INK, (middle, self.bottom_px), right - left);
         };
         self.area.draw(&Rectangle::new(bar(share), colour.filled()))?;
-        let interval = row.accuracy_at_slo_interval();
+        let interval = row[Measure::AccuracyAtSlo].interval();
         if let Some(interval) = interval {
             self.draw_whisker(middle, self.y(interval.hi), self.y(interval.lo))?;
         }
@@ -288,7 +291,7 @@ fn signed(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CellLabel, RunMeasures};
+    use crate::metrics::{AskedItems, CellLabel, PerMeasure, RunMeasures};
 
     fn row(device: &str, method: &str, alpha: f64, accuracy: f64, at_slo: f64) -> MetricsRow {
         let label = CellLabel {
@@ -301,11 +304,14 @@ mod tests {
         };
         let run = |noise: f64| RunMeasures {
             requests: 600,
-            accuracy: Some(accuracy + noise),
-            accuracy_at_slo: Some(at_slo + noise),
+            values: PerMeasure::from([
+                (Measure::Accuracy, accuracy + noise),
+                (Measure::AccuracyAtSlo, at_slo + noise),
+            ]),
             ..RunMeasures::default()
         };
-        MetricsRow::of(&label, &[run(-0.02), run(0.01), run(0.02), run(-0.01)])
+        let runs = [run(-0.02), run(0.01), run(0.02), run(-0.01)];
+        MetricsRow::of(&label, &runs, &AskedItems::default())
     }
 
     fn rows() -> Vec<MetricsRow> {

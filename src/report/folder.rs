@@ -45,7 +45,9 @@ pub fn redraw(folder: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CellLabel, MetricsRow, RunMeasures, write_metrics_csv};
+    use crate::metrics::{
+        AskedItems, CellLabel, Measure, MetricsRow, PerMeasure, RunMeasures, write_metrics_csv,
+    };
 
     fn results_folder(figures: &str) -> tempfile::TempDir {
         let label = CellLabel {
@@ -56,8 +58,11 @@ mod tests {
             base_model: "small".to_owned(),
             provenance: "latency modelled, answers measured".to_owned(),
         };
-        let run = RunMeasures { accuracy_at_slo: Some(0.5), ..RunMeasures::default() };
-        let rows = [MetricsRow::of(&label, &[run.clone(), run])];
+        let run = RunMeasures {
+            values: PerMeasure::from([(Measure::AccuracyAtSlo, 0.5)]),
+            ..RunMeasures::default()
+        };
+        let rows = [MetricsRow::of(&label, &[run.clone(), run], &AskedItems::default())];
         let folder = tempfile::tempdir().unwrap();
         write_metrics_csv(&folder.path().join("metrics.csv"), &rows).unwrap();
         let manifest = format!("experiment = \"mine\"\nexecutor = \"cost-model\"\n{figures}");

@@ -3,41 +3,45 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::metrics_table::{groups, time};
-use crate::metrics::{CellLabel, Estimate, RunMeasures};
+use crate::metrics::{
+    CellLabel, Cells, Definition, Estimate, Measure, Over, PerMeasure, Row, RunMeasures, Unit,
+    csv_of,
+};
 use crate::outcome::Outcome;
 use crate::request::{Limit, Slo};
 use crate::results::StoredRun;
 use crate::units::millis;
 
 /// What requests are grouped by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Class {
     /// Who called.
+    #[default]
     App,
     /// The objective, as stated.
     Slo,
 }
 
+impl Class {
+    fn name(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Slo => "slo",
+        }
+    }
+}
+
 /// What one class of requests got from a cell of the experiment.
 ///
-/// Over several seeds a measure is the mean with its bootstrap interval `…_lo`, `…_hi`; of one seed
-/// it is the share of its requests with Wilson's.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Over several seeds a measure is the mean with its bootstrap interval; of one seed a share has
+/// Wilson's interval of its requests, and others have none.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct GoodputRow {
-    /// See [`CellLabel::method`].
-    pub method: String,
-    /// See [`CellLabel::alpha`].
-    pub alpha: f64,
-    /// See [`CellLabel::device`].
-    pub device: String,
-    /// See [`CellLabel::latency_of`].
-    pub latency_of: String,
-    /// See [`CellLabel::base_model`].
-    pub base_model: String,
+    /// Which cell.
+    pub label: CellLabel,
     /// What `name` names.
     pub class: Class,
     /// The app, or the objective.
@@ -50,24 +54,8 @@ pub struct GoodputRow {
     pub requests: usize,
     /// Of these, those whose answer could be judged.
     pub judged: usize,
-    /// See [`RunMeasures::accuracy_at_slo`].
-    pub accuracy_at_slo: Option<f64>,
-    /// Lower end of its interval.
-    pub accuracy_at_slo_lo: Option<f64>,
-    /// Upper end.
-    pub accuracy_at_slo_hi: Option<f64>,
-    /// See [`RunMeasures::attainment`].
-    pub attainment: Option<f64>,
-    /// Lower end of its interval.
-    pub attainment_lo: Option<f64>,
-    /// Upper end.
-    pub attainment_hi: Option<f64>,
-    /// See [`RunMeasures::accuracy`].
-    pub accuracy: Option<f64>,
-    /// Lower end of its interval.
-    pub accuracy_lo: Option<f64>,
-    /// Upper end.
-    pub accuracy_hi: Option<f64>,
+    /// Its measures, but for those that only a whole run has.
+    pub values: PerMeasure<Estimate>,
 }
 
 /// One row for each cell of `runs`, class and name: cells in the given order, classes from the
@@ -85,18 +73,37 @@ pub fn goodput(runs: &[StoredRun]) -> Vec<GoodputRow> {
     rows
 }
 
-/// `rows` as CSV, a column for each field.
+impl Row for GoodputRow {
+    fn cells(&self) -> Cells {
+        let measures = Measure::ALL.into_iter().filter(|measure| is_of_class(*measure));
+        Cells::of(&self.label)
+            .text("class", self.class.name())
+            .text("name", &self.name)
+            .text("slo", &self.slo)
+            .whole("seeds", self.seeds)
+            .whole("requests", self.requests)
+            .whole("judged", self.judged)
+            .estimates(measures, &self.values)
+    }
+}
+
+impl Serialize for GoodputRow {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.cells().serialize(to)
+    }
+}
+
+fn is_of_class(measure: Measure) -> bool {
+    measure.definition().over != Over::Run
+}
+
+/// `rows` as CSV, a line each after the header.
 ///
 /// # Panics
-/// Never: rows are plain values, and memory takes them all.
+/// Never: rows are text.
 #[must_use]
 pub fn goodput_csv(rows: &[GoodputRow]) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer.serialize(row).expect("memory takes every row");
-    }
-    let bytes = writer.into_inner().expect("memory is flushed");
-    String::from_utf8(bytes).expect("rows are text")
+    String::from_utf8(csv_of(rows)).expect("rows are text")
 }
 
 /// The requests of a class.
@@ -128,51 +135,32 @@ fn members(cell: &[&StoredRun], class: Class) -> BTreeMap<String, Members> {
 
 impl Members {
     fn row(&self, label: &CellLabel, class: Class, name: &str) -> GoodputRow {
-        let outcomes: Vec<&Outcome> = self.by_seed.values().flatten().collect();
-        let judged = outcomes.iter().filter(|one| one.execution.correct.is_some()).count();
-        let [at_slo, attainment, accuracy] = self.estimates(&outcomes, judged);
+        let runs: Vec<_> = self.by_seed.values().map(RunMeasures::of).collect();
+        let requests = runs.iter().map(|run| run.requests).sum();
+        let judged = runs.iter().flat_map(|run| &run.answers).flatten().count();
+        let estimate = |measure: Measure| {
+            let Definition { over, unit, .. } = measure.definition();
+            match (over, unit, runs.as_slice()) {
+                (Over::Run, ..) => Estimate::default(),
+                (Over::Judged, Unit::Share, [run]) => {
+                    Estimate::of_share(run.values[measure], judged)
+                }
+                (Over::Arrived, Unit::Share, [run]) => {
+                    Estimate::of_share(run.values[measure], requests)
+                }
+                (.., runs) => Estimate::over(runs, |run| run.values[measure]),
+            }
+        };
         GoodputRow {
-            method: label.method.clone(),
-            alpha: label.alpha,
-            device: label.device.clone(),
-            latency_of: label.latency_of.clone(),
-            base_model: label.base_model.clone(),
+            label: label.clone(),
             class,
             name: name.to_owned(),
             slo: self.slos.iter().map(String::as_str).collect::<Vec<_>>().join(" "),
-            seeds: self.by_seed.len(),
-            requests: outcomes.len(),
+            seeds: runs.len(),
+            requests,
             judged,
-            accuracy_at_slo: at_slo.mean,
-            accuracy_at_slo_lo: at_slo.lo,
-            accuracy_at_slo_hi: at_slo.hi,
-            attainment: attainment.mean,
-            attainment_lo: attainment.lo,
-            attainment_hi: attainment.hi,
-            accuracy: accuracy.mean,
-            accuracy_lo: accuracy.lo,
-            accuracy_hi: accuracy.hi,
+            values: PerMeasure::of(estimate),
         }
-    }
-
-    /// Accuracy@SLO, attainment and accuracy of `outcomes`, the requests of all seeds.
-    fn estimates(&self, outcomes: &[&Outcome], judged: usize) -> [Estimate; 3] {
-        if self.by_seed.len() > 1 {
-            let runs: Vec<_> = self.by_seed.values().map(|seed| RunMeasures::of(seed)).collect();
-            return [
-                Estimate::over(&runs, |run| run.accuracy_at_slo),
-                Estimate::over(&runs, |run| run.attainment),
-                Estimate::over(&runs, |run| run.accuracy),
-            ];
-        }
-        let share = |is: fn(&Outcome) -> bool, whole| {
-            Estimate::of_share(outcomes.iter().filter(|outcome| is(outcome)).count(), whole)
-        };
-        [
-            share(|one| one.execution.correct == Some(true) && one.slo_met(), judged),
-            share(Outcome::slo_met, outcomes.len()),
-            share(|one| one.execution.correct == Some(true), judged),
-        ]
     }
 }
 
@@ -223,10 +211,15 @@ mod tests {
         };
         let mail = named(Class::App, "Mail");
         assert_eq!((mail.seeds, mail.requests, mail.judged), (1, 2, 2));
-        let shares = |row: &GoodputRow| [row.accuracy_at_slo, row.attainment, row.accuracy];
+        let shares = |row: &GoodputRow| {
+            let measures = [Measure::AccuracyAtSlo, Measure::Attainment, Measure::Accuracy];
+            measures.map(|measure| row.values[measure].mean)
+        };
         assert_eq!(shares(mail), [Some(0.5), Some(0.5), Some(1.0)]);
-        let half = Estimate::of_share(1, 2);
-        assert_eq!((mail.accuracy_at_slo_lo, mail.accuracy_at_slo_hi), (half.lo, half.hi));
+        assert_eq!(mail.values[Measure::AccuracyAtSlo], Estimate::of_share(Some(0.5), 2));
+        let p95 = Estimate { mean: Some(60.0), ..Estimate::default() };
+        assert_eq!(mail.values[Measure::TtftP95], p95);
+        assert_eq!(mail.values[Measure::Switches], Estimate::default());
         let keys = named(Class::App, "Keys");
         assert_eq!((keys.requests, keys.judged), (2, 1));
         assert_eq!(shares(keys), [Some(0.0), Some(1.0), Some(0.0)]);
@@ -242,8 +235,8 @@ mod tests {
         second.outcomes[1].bounds = SLOW;
         let rows = goodput(&[run("full", 0), second]);
         assert_eq!((rows[0].seeds, rows[0].requests), (2, 4));
-        let GoodputRow { attainment, attainment_lo, attainment_hi, .. } = rows[0];
-        assert_eq!((attainment, attainment_lo, attainment_hi), (Some(0.75), Some(0.5), Some(1.0)));
+        let expected = Estimate { mean: Some(0.75), lo: Some(0.5), hi: Some(1.0) };
+        assert_eq!(rows[0].values[Measure::Attainment], expected);
     }
 
     #[test]

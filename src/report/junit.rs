@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::metrics_table::{percent, time};
+use super::metrics_table::shown;
 use crate::metrics::MetricsRow;
 use crate::results::{Failure, ResultsFolder};
 
@@ -33,8 +33,8 @@ pub(crate) fn junit_document(name: &str, cases: Vec<(String, TestCase)>) -> Stri
 #[must_use]
 pub fn report_junit(folder: &ResultsFolder) -> String {
     let measured = folder.rows.iter().map(|row| {
-        let suite = [&row.device, &row.latency_of, &row.base_model].map(String::as_str).join("/");
-        let name = format!("{} at α {}", row.method, row.alpha);
+        let suite = row.label.scene().join("/");
+        let name = format!("{} at α {}", row.label.method, row.label.alpha);
         let mut case = TestCase::new(name, TestCaseStatus::success());
         case.set_system_out(measures(row));
         (suite, case)
@@ -52,23 +52,11 @@ pub fn report_junit(folder: &ResultsFolder) -> String {
 /// One measure a line.
 fn measures(row: &MetricsRow) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, show: fn(Option<f64>) -> String, values: [Option<f64>; 3], unit| {
-        let [mean, lo, hi] = values;
-        let interval = match (lo, hi) {
-            (Some(_), Some(_)) => format!(" ({} – {})", show(lo), show(hi)),
-            _ => String::new(),
-        };
-        if mean.is_some() {
-            writeln!(text, "{name}: {}{interval}{unit}", show(mean)).expect("a string can grow");
-        }
-    };
-    let at_slo = [row.accuracy_at_slo, row.accuracy_at_slo_lo, row.accuracy_at_slo_hi];
-    line("accuracy@SLO", percent, at_slo, " %");
-    let attainment = [row.attainment, row.attainment_lo, row.attainment_hi];
-    line("attainment", percent, attainment, " %");
-    line("accuracy", percent, [row.accuracy, row.accuracy_lo, row.accuracy_hi], " %");
-    line("TTFT p50", time, [row.ttft_ms_p50, row.ttft_ms_p50_lo, row.ttft_ms_p50_hi], "");
-    line("TTFT p95", time, [row.ttft_ms_p95, row.ttft_ms_p95_lo, row.ttft_ms_p95_hi], "");
-    line("TPOT p50", time, [row.tpot_ms_p50, row.tpot_ms_p50_lo, row.tpot_ms_p50_hi], "");
-    text + &format!("{} seeds, {} requests; {}", row.replications, row.requests, row.provenance)
+    for (measure, &estimate) in row.values.iter().filter(|(_, estimate)| estimate.mean.is_some()) {
+        let unit = if measure.is_share() { " %" } else { "" };
+        let value = shown(measure.unit(), estimate, " (", ")");
+        writeln!(text, "{}: {value}{unit}", measure.name()).expect("a string can grow");
+    }
+    let provenance = &row.label.provenance;
+    text + &format!("{} seeds, {} requests; {provenance}", row.replications, row.requests)
 }

@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 
 use super::goodput::{Class, GoodputRow, goodput};
-use super::metrics_table::{
-    differences_markdown, groups, markdown_table, percent, summary_markdown,
-};
+use super::metrics_table::{differences_markdown, groups, markdown_table, shown, summary_markdown};
 use crate::error::Result;
+use crate::metrics::{CellLabel, Measure, Unit};
 use crate::results::ResultsFolder;
 
 /// Accuracy@SLO, paired gains and, where outcomes were kept, goodput by app.
@@ -41,15 +40,15 @@ fn goodput_markdown(rows: &[GoodputRow]) -> String {
     let mut table = markdown_table();
     let heads = ["α", "device", "method"].into_iter().chain(columns.iter().copied());
     table.set_header(heads.map(cell));
-    let cells = groups(&apps, |row| {
-        (&row.method, row.alpha.to_bits(), &row.device, &row.latency_of, &row.base_model)
-    });
+    let cells =
+        groups(&apps, |row| (&row.label.method, row.label.alpha.to_bits(), row.label.scene()));
     for line in cells {
         let of_app = |name: &&str| {
             let row = line.iter().find(|row| row.name == *name);
-            row.map_or_else(String::new, |row| show(row))
+            row.map_or_else(String::new, |row| at_slo(row))
         };
-        let names = [line[0].alpha.to_string(), cell(&line[0].device), cell(&line[0].method)];
+        let CellLabel { alpha, device, method, .. } = &line[0].label;
+        let names = [alpha.to_string(), cell(device), cell(method)];
         table.add_row(names.into_iter().chain(columns.iter().map(of_app)));
     }
     let interval = match first.seeds {
@@ -59,12 +58,8 @@ fn goodput_markdown(rows: &[GoodputRow]) -> String {
     format!("{table}\n\n{interval}.\n")
 }
 
-fn show(row: &GoodputRow) -> String {
-    let (lo, hi) = (row.accuracy_at_slo_lo, row.accuracy_at_slo_hi);
-    match lo.and(hi) {
-        Some(_) => format!("{} ({} – {})", percent(row.accuracy_at_slo), percent(lo), percent(hi)),
-        None => percent(row.accuracy_at_slo),
-    }
+fn at_slo(row: &GoodputRow) -> String {
+    shown(Unit::Share, row.values[Measure::AccuracyAtSlo], " (", ")")
 }
 
 fn cell(text: impl AsRef<str>) -> String {

@@ -1,40 +1,47 @@
 //! Measures as a table: on the terminal, and in Markdown.
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
-use crate::metrics::{MetricsRow, PairedRow};
+use crate::metrics::{CellLabel, Estimate, Interval, Measure, MetricsRow, PairedRow, Unit};
 
-const HEADER: [&str; 9] = [
-    "α",
-    "method",
-    "accuracy %",
-    "accuracy@SLO %",
-    "attainment %",
-    "TTFT p50",
-    "TTFT p95",
-    "TPOT p50",
-    "switches",
+/// The measures of a table for people; files and pages have all.
+const SHOWN: [Measure; 8] = [
+    Measure::Accuracy,
+    Measure::AccuracyAtSlo,
+    Measure::Attainment,
+    Measure::TtftP50,
+    Measure::TtftP95,
+    Measure::TtftP99,
+    Measure::TpotP50,
+    Measure::Switches,
 ];
 
 /// One table per device, latency model and base model, each under a line that names them and the
 /// provenance of their numbers; rows in the given order.
 #[must_use]
 pub fn metrics_table(rows: &[MetricsRow]) -> String {
-    let parts = groups(rows, |row| (scene(row), &row.provenance)).into_iter().map(|group| {
-        let first = group[0];
+    let of_scene = groups(rows, |row| (row.label.scene(), row.label.provenance.as_str()));
+    let parts = of_scene.into_iter().map(|group| {
+        let CellLabel { device, latency_of, base_model, provenance, .. } = &group[0].label;
         format!(
-            "{}: latencies of {}, answers of {} ({}; {} replications a row, below each mean its 95 % \
-             interval)\n\n{}\n",
-            first.device,
-            first.latency_of,
-            first.base_model,
-            first.provenance,
-            first.replications,
+            "{device}: latencies of {latency_of}, answers of {base_model} ({provenance}; {})\n\n{}\n",
+            sample(group[0].replications, group[0].traces),
             table(&group)
         )
     });
     parts.collect::<Vec<_>>().join("\n")
+}
+
+/// What the means of a row are over, and what its intervals speak of.
+fn sample(replications: usize, traces: Option<usize>) -> String {
+    match (replications, traces) {
+        (1, _) => "1 replication a row: no intervals".to_owned(),
+        (seeds, Some(1)) => {
+            format!("{seeds} replications of one trace a row: no intervals over traces")
+        }
+        (seeds, _) => format!("{seeds} replications a row, below each mean its 95 % interval"),
+    }
 }
 
 /// What a method gains over others under the same seeds, in points of accuracy@SLO: one row per
@@ -62,21 +69,19 @@ const DIFFERENCES: &str = "gain in accuracy@SLO, points: mean over seeds, 95 % i
 
 /// Gains put into `table`, their two lines `apart`; `None` without rows.
 fn differences(rows: &[PairedRow], mut table: Table, apart: &str) -> Option<Table> {
-    let scene =
-        |row: &PairedRow| (row.device.clone(), row.latency_of.clone(), row.base_model.clone());
-    let scenes = groups(rows, scene);
+    let scenes = groups(rows, |row| row.label.scene());
     if scenes.is_empty() {
         return None;
     }
-    let devices = scenes.iter().map(|group| group[0].device.clone());
+    let devices = scenes.iter().map(|group| group[0].label.device.clone());
     table.set_header(["α", "method", "against"].map(str::to_owned).into_iter().chain(devices));
-    for line in groups(rows, |row| (row.alpha.to_bits(), &row.method, &row.against)) {
+    for line in groups(rows, |row| (row.label.alpha.to_bits(), &row.label.method, &row.against)) {
         let cell = |group: &Vec<&PairedRow>| {
-            let row = line.iter().find(|row| scene(row) == scene(group[0]));
+            let row = line.iter().find(|row| row.label.scene() == group[0].label.scene());
             row.map_or_else(String::new, |row| gain(row, apart))
         };
-        let first = line[0];
-        let names = [first.alpha.to_string(), first.method.clone(), first.against.clone()];
+        let CellLabel { alpha, method, .. } = &line[0].label;
+        let names = [alpha.to_string(), method.clone(), line[0].against.clone()];
         table.add_row(names.into_iter().chain(scenes.iter().map(cell)));
     }
     Some(table)
@@ -85,55 +90,53 @@ fn differences(rows: &[PairedRow], mut table: Table, apart: &str) -> Option<Tabl
 /// `+3.4 (+2.1 – +4.7)`, and `apart` from it `116 items (-1.0 – +7.8)`, and from that `20/20 seeds, p
 /// 0.012`.
 fn gain(row: &PairedRow, apart: &str) -> String {
-    let Some(gain) = row.gain else { return String::new() };
-    let interval = |lo: Option<f64>, hi: Option<f64>| {
-        let (lo, hi) = (100.0 * lo?, 100.0 * hi?);
-        Some(format!(" ({lo:+.1} – {hi:+.1})"))
+    let Some(gain) = row.gain.mean else { return String::new() };
+    let interval = |interval: Interval| {
+        format!(" ({:+.1} – {:+.1})", 100.0 * interval.lo, 100.0 * interval.hi)
     };
-    let over_seeds = interval(row.gain_lo, row.gain_hi).unwrap_or_default();
-    let over_items = interval(row.gain_items_lo, row.gain_items_hi)
-        .map(|interval| format!("{} items{interval}{apart}", row.items))
+    let over_seeds = row.gain.interval().map(interval).unwrap_or_default();
+    let over_items = row
+        .over_items
+        .map(|over_items| format!("{} items{}{apart}", row.items, interval(over_items)))
         .unwrap_or_default();
     let p = match row.mcnemar_p_holm {
         Some(p) if p < 0.001 => ", p < 0.001".to_owned(),
         Some(p) => format!(", p {p:.3}"),
         None => String::new(),
     };
-    let seeds = format!("{}/{} seeds{p}", row.wins, row.replications);
-    format!("{:+.1}{over_seeds}{apart}{over_items}{seeds}", 100.0 * gain)
+    let seeds = match row.traces {
+        Some(1) => "1 trace".to_owned(),
+        _ => format!("{}/{} seeds", row.wins, row.replications),
+    };
+    format!("{:+.1}{over_seeds}{apart}{over_items}{seeds}{p}", 100.0 * gain)
 }
 
 /// Accuracy@SLO in percent with its 95 % interval in Markdown, for a README: one row per skew and
 /// method, one column per device, latency model and base model. Empty without rows.
 #[must_use]
 pub fn summary_markdown(rows: &[MetricsRow]) -> String {
-    let scenes = groups(rows, scene);
+    let scenes = groups(rows, |row| row.label.scene());
     if scenes.is_empty() {
         return String::new();
     }
     let mut table = markdown_table();
-    let devices = scenes.iter().map(|group| group[0].device.clone());
+    let devices = scenes.iter().map(|group| group[0].label.device.clone());
     table.set_header(["α", "method"].map(str::to_owned).into_iter().chain(devices));
-    for line in groups(rows, |row| (row.alpha.to_bits(), &row.method)) {
+    for line in groups(rows, |row| (row.label.alpha.to_bits(), &row.label.method)) {
         let cell = |group: &Vec<&MetricsRow>| {
-            let row = line.iter().find(|row| scene(row) == scene(group[0]));
+            let row = line.iter().find(|row| row.label.scene() == group[0].label.scene());
             row.map_or_else(String::new, |row| with_interval(row))
         };
-        let names = [line[0].alpha.to_string(), line[0].method.clone()];
-        table.add_row(names.into_iter().chain(scenes.iter().map(cell)));
+        let CellLabel { alpha, method, .. } = &line[0].label;
+        table.add_row(
+            [alpha.to_string(), method.clone()].into_iter().chain(scenes.iter().map(cell)),
+        );
     }
     let sources = scenes.iter().map(|group| {
-        let row = group[0];
-        format!(
-            "- {}: latencies of {}, answers of {}; {}.",
-            row.device, row.latency_of, row.base_model, row.provenance
-        )
+        let CellLabel { device, latency_of, base_model, provenance, .. } = &group[0].label;
+        format!("- {device}: latencies of {latency_of}, answers of {base_model}; {provenance}.")
     });
     format!("{table}\n\n{}\n", sources.collect::<Vec<_>>().join("\n"))
-}
-
-fn scene(row: &MetricsRow) -> (&str, &str, &str) {
-    (&row.device, &row.latency_of, &row.base_model)
 }
 
 /// `rows` by equal keys, groups and their rows in the order in which they appear.
@@ -152,18 +155,23 @@ pub(super) fn groups<'a, R, K: PartialEq>(
 }
 
 pub(super) fn with_interval(row: &MetricsRow) -> String {
-    let value = percent(row.accuracy_at_slo);
-    match row.accuracy_at_slo_interval() {
-        Some(interval) => {
-            format!("{value} ({:.1} – {:.1})", 100.0 * interval.lo, 100.0 * interval.hi)
-        }
-        None => value,
+    shown(Unit::Share, row[Measure::AccuracyAtSlo], " (", ")")
+}
+
+/// A mean and, between `before` and `after`, its interval.
+pub(super) fn shown(unit: Unit, estimate: Estimate, before: &str, after: &str) -> String {
+    let show = |value| show(unit, Some(value));
+    let mean = estimate.mean.map(show).unwrap_or_default();
+    match estimate.interval() {
+        Some(Interval { lo, hi }) => format!("{mean}{before}{} – {}{after}", show(lo), show(hi)),
+        None => mean,
     }
 }
 
 fn table(rows: &[&MetricsRow]) -> Table {
     let mut table = terminal_table();
-    table.set_header(HEADER);
+    let names = ["α", "method"].map(str::to_owned);
+    table.set_header(names.into_iter().chain(SHOWN.map(head)));
     for row in rows {
         table.add_row(cells(row));
     }
@@ -186,38 +194,35 @@ pub(super) fn terminal_table() -> Table {
     table
 }
 
-fn cells(row: &MetricsRow) -> [Cell; 9] {
-    let over = |show: fn(Option<f64>) -> String, mean, lo: Option<f64>, hi: Option<f64>| {
-        let interval = match (lo, hi) {
-            (Some(_), Some(_)) => format!("\n{} – {}", show(lo), show(hi)),
-            _ => String::new(),
-        };
-        Cell::new(show(mean) + &interval)
-    };
-    [
-        Cell::new(row.alpha),
-        Cell::new(&row.method),
-        over(percent, row.accuracy, row.accuracy_lo, row.accuracy_hi),
-        over(percent, row.accuracy_at_slo, row.accuracy_at_slo_lo, row.accuracy_at_slo_hi),
-        over(percent, row.attainment, row.attainment_lo, row.attainment_hi),
-        over(time, row.ttft_ms_p50, row.ttft_ms_p50_lo, row.ttft_ms_p50_hi),
-        over(time, row.ttft_ms_p95, row.ttft_ms_p95_lo, row.ttft_ms_p95_hi),
-        over(time, row.tpot_ms_p50, row.tpot_ms_p50_lo, row.tpot_ms_p50_hi),
-        over(count, row.switches, row.switches_lo, row.switches_hi),
-    ]
+fn cells(row: &MetricsRow) -> impl Iterator<Item = String> {
+    let names = [row.label.alpha.to_string(), row.label.method.clone()];
+    let measures = SHOWN.map(|measure| shown(measure.unit(), row[measure], "\n", ""));
+    names.into_iter().chain(measures)
 }
 
-fn count(count: Option<f64>) -> String {
-    count.map_or_else(String::new, |count| format!("{count:.1}"))
+/// The head of a column of `measure`.
+pub(super) fn head(measure: Measure) -> String {
+    let percent = if measure.is_share() { " %" } else { "" };
+    format!("{}{percent}", measure.name())
+}
+
+/// A value as people read it; nothing where it is absent.
+pub(crate) fn show(unit: Unit, value: Option<f64>) -> String {
+    match unit {
+        Unit::Share => percent(value),
+        Unit::Ms => time(value),
+        Unit::Mj => energy(value),
+        Unit::Count => value.map_or_else(String::new, |count| format!("{count:.1}")),
+    }
 }
 
 /// One decimal, without the sign.
-pub(crate) fn percent(share: Option<f64>) -> String {
+pub(super) fn percent(share: Option<f64>) -> String {
     share.map_or_else(String::new, |share| format!("{:.1}", 100.0 * share))
 }
 
 /// Three digits or so, with the unit that suits: `8.31 ms`, `831 ms`, `83.1 s`.
-pub(crate) fn time(ms: Option<f64>) -> String {
+pub(super) fn time(ms: Option<f64>) -> String {
     match ms {
         None => String::new(),
         Some(ms) if ms < 9.995 => format!("{ms:.2} ms"),
@@ -227,10 +232,15 @@ pub(crate) fn time(ms: Option<f64>) -> String {
     }
 }
 
+/// Three digits or so, with the unit that suits: `8.31 mJ`, `831 mJ`, `83.1 J`.
+fn energy(mj: Option<f64>) -> String {
+    time(mj).replace("ms", "mJ").replace('s', "J")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CellLabel, RunMeasures};
+    use crate::metrics::{AskedItems, PerMeasure, RunMeasures};
 
     fn row(device: &str, method: &str, measures: RunMeasures) -> MetricsRow {
         let label = CellLabel {
@@ -241,22 +251,23 @@ mod tests {
             base_model: "smollm2-135m".to_owned(),
             provenance: "latency modelled, answers measured".to_owned(),
         };
-        MetricsRow::of(&label, &[measures.clone(), measures])
+        MetricsRow::of(&label, &[measures.clone(), measures], &AskedItems::default())
     }
 
     #[test]
     fn tables_leave_absent_cells_empty_and_name_their_provenance() {
         let known = RunMeasures {
             requests: 600,
-            accuracy: Some(0.595),
-            accuracy_at_slo: Some(0.551),
-            attainment: Some(0.9333),
-            ttft_ms_p50: Some(31_234.5),
-            ttft_ms_p95: Some(831.2),
-            tpot_ms_p50: Some(8.314),
-            switches: 12,
-            fallbacks: None,
-            answers: vec![Some(true); 12],
+            answers: vec![Some(1.0); 12],
+            values: PerMeasure::from([
+                (Measure::Accuracy, 0.595),
+                (Measure::AccuracyAtSlo, 0.551),
+                (Measure::Attainment, 0.9333),
+                (Measure::TtftP50, 831.2),
+                (Measure::TtftP95, 31_234.5),
+                (Measure::TpotP50, 8.314),
+                (Measure::Switches, 12.0),
+            ]),
         };
         let rows = [
             row("redmi-k60", "elastic-profile", known.clone()),
@@ -271,21 +282,22 @@ mod tests {
             base_model: "smollm2-135m".to_owned(),
             provenance: String::new(),
         };
-        let run = |accuracy_at_slo: Option<f64>| RunMeasures {
-            accuracy_at_slo,
-            answers: vec![Some(accuracy_at_slo > Some(0.3)); 4],
-            ..RunMeasures::default()
+        let run = |accuracy_at_slo: f64| RunMeasures {
+            requests: 4,
+            answers: vec![Some(f64::from(accuracy_at_slo > 0.3)); 4],
+            values: PerMeasure::from([(Measure::AccuracyAtSlo, accuracy_at_slo)]),
         };
-        let better = [run(Some(0.5)), run(Some(0.25))];
-        let worse = [run(Some(0.25)), run(Some(0.5))];
-        let asked = vec![(0..4).map(|item| ("piqa", item)).collect(); 2];
+        let better = [run(0.5), run(0.25)];
+        let worse = [run(0.25), run(0.5)];
+        let asked = AskedItems::of(&[0, 1].map(|_| (0..4).map(|item| ("piqa", item)).collect()));
         let pairs = [
             PairedRow::of(&label("redmi-k60"), &better, "full", &worse, &asked),
             PairedRow::of(&label("redmi-k60"), &better, "lpruner", &better, &asked),
-            PairedRow::of(&label("mi-14"), &better[..1], "full", &worse[..1], &asked[..1]),
+            PairedRow::of(&label("mi-14"), &better[..1], "full", &worse[..1], &asked),
         ];
         insta::assert_snapshot!("differences", differences_table(&pairs));
         assert_eq!(differences_table(&[]), "");
+        assert_eq!([12.34, 43_210.0].map(|mj| show(Unit::Mj, Some(mj))), ["12.3 mJ", "43.2 J"]);
         insta::assert_snapshot!("terminal", metrics_table(&rows));
         insta::assert_snapshot!("markdown", summary_markdown(&rows));
         assert_eq!(summary_markdown(&[]), "");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::extra_figures::text_table;
-use crate::metrics::MetricsRow;
+use crate::metrics::{Measure, MetricsRow};
 
 /// The name of the method that the others are measured by.
 const ORACLE: &str = "oracle";
@@ -18,27 +18,30 @@ pub(super) fn oracle_share(rows: &[MetricsRow]) -> (String, String) {
     ];
     for row in rows {
         let of_cell = |other: &&MetricsRow| {
-            other.method == ORACLE
-                && other.device == row.device
-                && other.latency_of == row.latency_of
-                && other.base_model == row.base_model
-                && other.alpha.total_cmp(&row.alpha).is_eq()
+            other.label.method == ORACLE
+                && other.label.scene() == row.label.scene()
+                && other.label.alpha.total_cmp(&row.label.alpha).is_eq()
         };
-        let oracle = rows.iter().find(of_cell).and_then(|oracle| oracle.accuracy_at_slo);
-        let share = row.accuracy_at_slo.zip(oracle).map(|(own, oracle)| own / oracle);
+        let oracle =
+            rows.iter().find(of_cell).and_then(|oracle| oracle[Measure::AccuracyAtSlo].mean);
+        let share = row[Measure::AccuracyAtSlo].mean.zip(oracle).map(|(own, oracle)| own / oracle);
         let share = share.filter(|share| share.is_finite());
         let cell = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.4}"));
-        let (own, share_cell) = (cell(row.accuracy_at_slo), cell(share));
-        writeln!(csv, "{},{},{},{own},{share_cell}", row.device, row.alpha, row.method)
-            .expect("a string can always grow");
+        let (own, share_cell) = (cell(row[Measure::AccuracyAtSlo].mean), cell(share));
+        writeln!(
+            csv,
+            "{},{},{},{own},{share_cell}",
+            row.label.device, row.label.alpha, row.label.method
+        )
+        .expect("a string can always grow");
         let percent = |value: Option<f64>| {
             value.map_or_else(|| "–".to_owned(), |value| format!("{:.1}", 100.0 * value))
         };
         table.push(vec![
-            row.device.clone(),
-            row.alpha.to_string(),
-            row.method.clone(),
-            percent(row.accuracy_at_slo),
+            row.label.device.clone(),
+            row.label.alpha.to_string(),
+            row.label.method.clone(),
+            percent(row[Measure::AccuracyAtSlo].mean),
             percent(share),
         ]);
     }
@@ -48,7 +51,7 @@ pub(super) fn oracle_share(rows: &[MetricsRow]) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CellLabel, RunMeasures};
+    use crate::metrics::{AskedItems, CellLabel, PerMeasure, RunMeasures};
 
     fn row(device: &str, method: &str, accuracy: f64) -> MetricsRow {
         let label = CellLabel {
@@ -59,8 +62,11 @@ mod tests {
             base_model: "small".into(),
             provenance: String::new(),
         };
-        let run = RunMeasures { accuracy_at_slo: Some(accuracy), ..RunMeasures::default() };
-        MetricsRow::of(&label, &[run])
+        let run = RunMeasures {
+            values: PerMeasure::from([(Measure::AccuracyAtSlo, accuracy)]),
+            ..RunMeasures::default()
+        };
+        MetricsRow::of(&label, &[run], &AskedItems::default())
     }
 
     #[test]

@@ -5,18 +5,14 @@ use std::fmt::Write as _;
 use comfy_table::CellAlignment;
 
 use super::metrics_table::{groups, percent, terminal_table};
-use crate::metrics::{PeakRow, Reach};
+use crate::metrics::{CellLabel, PeakRow, Reach};
 
 /// One table per device, latency model and base model, each under a line that names them, the
 /// attainment that is kept and the provenance of the numbers.
 #[must_use]
 pub fn peak_table(rows: &[PeakRow]) -> String {
-    let scene = |row: &PeakRow| {
-        let PeakRow { device, latency_of, base_model, provenance, .. } = row;
-        [device, latency_of, base_model, provenance].map(String::clone)
-    };
     let mut text = String::new();
-    for rows in groups(rows, scene) {
+    for rows in groups(rows, |row| (row.label.scene(), row.label.provenance.as_str())) {
         let first = rows[0];
         let mut table = terminal_table();
         let at = |rate: f64| format!("attainment %\nat {rate}");
@@ -31,8 +27,8 @@ pub fn peak_table(rows: &[PeakRow]) -> String {
         ]);
         for row in &rows {
             table.add_row([
-                row.alpha.to_string(),
-                row.method.clone(),
+                row.label.alpha.to_string(),
+                row.label.method.clone(),
                 peak(row),
                 interval(row),
                 percent(Some(row.attainment_at_from)),
@@ -43,8 +39,8 @@ pub fn peak_table(rows: &[PeakRow]) -> String {
         for column in table.column_iter_mut().skip(2) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        let PeakRow { device, latency_of, base_model, provenance, attainment, .. } = first;
-        let PeakRow { replications, requests, .. } = first;
+        let CellLabel { device, latency_of, base_model, provenance, .. } = &first.label;
+        let PeakRow { attainment, replications, requests, .. } = first;
         writeln!(
             text,
             "{device}: largest rate with attainment of {} % or more; latencies of {latency_of}, \
@@ -84,14 +80,11 @@ fn rate(rate: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::testing::label;
 
     fn row(method: &str, peak: Option<f64>, reach: Reach) -> PeakRow {
         PeakRow {
-            method: method.to_owned(),
-            alpha: 0.0,
-            device: "phone".to_owned(),
-            latency_of: "large".to_owned(),
-            base_model: "small".to_owned(),
+            label: CellLabel { alpha: 0.0, ..label(method) },
             attainment: 0.9,
             peak_per_hour: peak,
             peak_per_hour_lo: peak.map(|peak| 0.9 * peak),
@@ -102,7 +95,6 @@ mod tests {
             to_per_hour: 1024.0,
             attainment_at_from: 0.95,
             attainment_at_to: 0.125,
-            provenance: "latency modelled, answers measured".to_owned(),
             replications: 20,
             requests: 600,
         }

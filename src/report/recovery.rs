@@ -101,7 +101,9 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
             })
             .collect();
         items += answers.len();
-        let side = |place: usize| answers.iter().map(|row| Some(row[place])).collect::<Vec<_>>();
+        let side = |place: usize| {
+            answers.iter().map(|row| Some(f64::from(row[place]))).collect::<Vec<_>>()
+        };
         discordance = discordance.and(Discordance::between(&side(2), &side(0)));
         let quantities: [fn([f64; 4]) -> f64; 4] = [
             |[cut, _, tuned, _]| tuned - cut,

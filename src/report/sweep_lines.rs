@@ -9,7 +9,7 @@ use super::colours;
 use super::line_panels::{self, Axes, Line, Panel, Point};
 use super::metrics_table::{groups, terminal_table, with_interval};
 use crate::error::Result;
-use crate::metrics::{MetricsRow, SweepRow, SweepTable, read_sweep_csv};
+use crate::metrics::{CellLabel, Measure, MetricsRow, SweepRow, SweepTable, read_sweep_csv};
 
 const WIDTH_PX: u32 = 1120;
 const PANEL_PX: u32 = 300;
@@ -34,16 +34,18 @@ pub fn redraw_sweep(folder: &Path) -> Result<String> {
 
 /// What a panel, and a table, is about.
 fn scene(row: &SweepRow) -> (&str, &str, &str, u64) {
-    let MetricsRow { device, latency_of, base_model, alpha, .. } = &row.row;
+    let CellLabel { device, latency_of, base_model, alpha, .. } = &row.row.label;
     (device, latency_of, base_model, alpha.to_bits())
 }
 
 fn draw(sweep: &SweepTable, folder: &Path) -> Result<()> {
     let scale = Scale::of(sweep.rows.iter().map(|row| row.settings[0]));
-    let methods = groups(&sweep.rows, |row| &row.row.method);
+    let methods = groups(&sweep.rows, |row| &row.row.label.method);
     let names: Vec<_> = methods
         .iter()
-        .map(|rows| (rows[0].row.method.clone(), colours::of_method(&rows[0].row.method)))
+        .map(|rows| {
+            (rows[0].row.label.method.clone(), colours::of_method(&rows[0].row.label.method))
+        })
         .collect();
     let panels: Vec<Panel> =
         groups(&sweep.rows, scene).iter().map(|rows| panel(rows, &scale)).collect();
@@ -66,10 +68,9 @@ fn draw(sweep: &SweepTable, folder: &Path) -> Result<()> {
 
 fn panel(rows: &[&SweepRow], scale: &Scale) -> Panel {
     let point = |row: &&SweepRow| {
-        let share = row.row.accuracy_at_slo?;
-        let (lo, hi) = row
-            .row
-            .accuracy_at_slo_interval()
+        let share = row.row[Measure::AccuracyAtSlo].mean?;
+        let (lo, hi) = row.row[Measure::AccuracyAtSlo]
+            .interval()
             .map_or((share, share), |interval| (interval.lo, interval.hi));
         let [y, lo, hi] = [share, lo, hi].map(|share| 100.0 * share);
         Some(Point { x: scale.place(row.settings[0]), y, lo, hi })
@@ -77,21 +78,21 @@ fn panel(rows: &[&SweepRow], scale: &Scale) -> Panel {
     let line = |rows: &Vec<&SweepRow>| {
         let mut points: Vec<Point> = rows.iter().filter_map(point).collect();
         points.sort_by(|a, b| a.x.total_cmp(&b.x));
-        Line { colour: colours::of_method(&rows[0].row.method), points }
+        Line { colour: colours::of_method(&rows[0].row.label.method), points }
     };
-    let of_method = groups(rows, |row| &row.row.method);
+    let of_method = groups(rows, |row| &row.row.label.method);
     let of_method: Vec<Vec<&SweepRow>> =
         of_method.into_iter().map(|rows| rows.into_iter().copied().collect()).collect();
     Panel {
-        heading: format!("{}, α = {}", rows[0].row.device, rows[0].row.alpha),
+        heading: format!("{}, α = {}", rows[0].row.label.device, rows[0].row.label.alpha),
         lines: of_method.iter().map(line).collect(),
     }
 }
 
 fn caption(sweep: &SweepTable) -> String {
-    let provenances = groups(&sweep.rows, |row| (&row.row.device, &row.row.provenance));
+    let provenances = groups(&sweep.rows, |row| (&row.row.label.device, &row.row.label.provenance));
     let provenances = provenances.iter().map(|rows| {
-        let MetricsRow { device, latency_of, base_model, provenance, .. } = &rows[0].row;
+        let CellLabel { device, latency_of, base_model, provenance, .. } = &rows[0].row.label;
         format!("{device}: latencies of {latency_of}, answers of {base_model}, {provenance}")
     });
     format!(
@@ -152,7 +153,8 @@ impl Scale {
 fn table(sweep: &SweepTable) -> String {
     let mut text = String::new();
     for rows in groups(&sweep.rows, scene) {
-        let MetricsRow { device, latency_of, base_model, provenance, alpha, .. } = &rows[0].row;
+        let CellLabel { device, latency_of, base_model, provenance, alpha, .. } =
+            &rows[0].row.label;
         let points =
             groups(&rows, |row| row.settings.iter().map(|s| s.to_bits()).collect::<Vec<_>>());
         let heading = |rows: &Vec<&&SweepRow>| {
@@ -161,12 +163,12 @@ fn table(sweep: &SweepTable) -> String {
         };
         let mut table = terminal_table();
         table.set_header(std::iter::once(sweep.keys.join(", ")).chain(points.iter().map(heading)));
-        for of_method in groups(&rows, |row| &row.row.method) {
+        for of_method in groups(&rows, |row| &row.row.label.method) {
             let cell = |point: &Vec<&&SweepRow>| {
                 let row = of_method.iter().find(|row| row.settings == point[0].settings);
                 row.map_or_else(String::new, |row| with_interval(&row.row).replacen(" (", "\n(", 1))
             };
-            let name = of_method[0].row.method.clone();
+            let name = of_method[0].row.label.method.clone();
             table.add_row(std::iter::once(name).chain(points.iter().map(cell)));
         }
         writeln!(
@@ -183,12 +185,16 @@ fn table(sweep: &SweepTable) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{RunMeasures, write_sweep_csv};
+    use crate::metrics::{AskedItems, PerMeasure, RunMeasures, write_sweep_csv};
     use crate::report::testing::label;
 
     fn row(method: &str, value: f64, share: f64) -> SweepRow {
-        let run = |share| RunMeasures { accuracy_at_slo: Some(share), ..RunMeasures::default() };
-        let row = MetricsRow::of(&label(method), &[run(share), run(share + 0.1)]);
+        let run = |share| RunMeasures {
+            values: PerMeasure::from([(Measure::AccuracyAtSlo, share)]),
+            ..RunMeasures::default()
+        };
+        let row =
+            MetricsRow::of(&label(method), &[run(share), run(share + 0.1)], &AskedItems::default());
         SweepRow { settings: vec![value], row }
     }
 

@@ -56,7 +56,7 @@ impl ResultsFolder {
     /// If a file of outcomes is bad.
     pub fn runs(&self) -> Result<Vec<StoredRun>> {
         let outcomes = self.path.join("outcomes");
-        let of_row = |row: &MetricsRow| StoredRun::load_all(&outcomes, &row.label());
+        let of_row = |row: &MetricsRow| StoredRun::load_all(&outcomes, &row.label);
         let runs: Vec<Vec<StoredRun>> = self.rows.iter().map(of_row).collect::<Result<_>>()?;
         Ok(runs.into_iter().flatten().collect())
     }

@@ -60,7 +60,7 @@ impl StoredRun {
     pub fn load(path: &Path, label: CellLabel, seed: u64) -> Result<Self> {
         let mut run =
             Self { label, seed, apps: Vec::new(), datasets: Vec::new(), outcomes: Vec::new() };
-        for (line, row) in read_lines::<Row>(path, |_| Ok(()))? {
+        for (line, row) in read_lines::<Row>(path)? {
             let wrong = |problem: &str| Error::file(path, problem).at(format!("line {line}"));
             let app = index_of(&mut run.apps, &row.app).map(AppId);
             let dataset = index_of(&mut run.datasets, &row.dataset).map(DatasetId);

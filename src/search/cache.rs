@@ -121,15 +121,17 @@ fn parsed(text: &str, hash: &str) -> Option<RunMeasures> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{Measure, PerMeasure};
     use std::path::Path;
 
     fn measures() -> RunMeasures {
         RunMeasures {
             requests: 3,
-            accuracy: Some(1.0 / 3.0),
-            ttft_ms_p50: Some(0.1 + 0.2),
-            answers: vec![Some(true), None, Some(false)],
-            ..RunMeasures::default()
+            answers: vec![Some(1.0), None, Some(0.25)],
+            values: PerMeasure::from([
+                (Measure::Accuracy, 1.0 / 3.0),
+                (Measure::TtftP50, 0.1 + 0.2),
+            ]),
         }
     }
 

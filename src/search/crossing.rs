@@ -143,7 +143,7 @@ mod tests {
 
     use super::*;
     use crate::executor::scripted::Scripted;
-    use crate::metrics::RunMeasures;
+    use crate::metrics::{Measure, RunMeasures};
     use crate::outcome::Execution;
     use crate::plan::Plan;
     use crate::policy::{Policy, ServiceView};
@@ -242,7 +242,7 @@ mod tests {
         let bounds = vec![Bounds::Latency { ttft, tpot }; requests.len()];
         let service = ServiceOptions::default();
         replay(&requests, &bounds, &mut Full, &mut executor, &service, &mut outcomes).unwrap();
-        RunMeasures::of(&outcomes).attainment.unwrap()
+        RunMeasures::of(&outcomes).values[Measure::Attainment].unwrap()
     }
 
     /// Up to one service time t the wait of M/D/1 is at most t with probability (1 − ρ)·e^(λt)

@@ -8,7 +8,7 @@ use super::runs::{Runs, SearchOptions};
 use super::sweep::{check_replays, forget, manifest_of, stated};
 use crate::error::{Error, Result};
 use crate::experiment::{Cell, Experiment, Grid};
-use crate::metrics::{CellLabel, PeakRow, write_peak_csv};
+use crate::metrics::{Measure, PeakRow, write_peak_csv};
 use crate::results::{Failure, Manifest};
 
 /// What is searched.
@@ -104,20 +104,15 @@ fn row(cell: &Cell, spec: &PeakSpec, runs: &Runs<'_>) -> Result<PeakRow, Stop> {
         let share = |nth: usize| {
             let trace = runs.grid.trace_at(cell, nth, per_hour).map_err(Stop::Wrong)?;
             let run = runs.measures(cell, nth, &trace).map_err(Stop::Wrong)?;
-            let share = run.map_err(Stop::Failed)?.attainment;
+            let share = run.map_err(Stop::Failed)?.values[Measure::Attainment];
             share.ok_or_else(|| Stop::Wrong(Error::new("trace", "has no requests")))
         };
         (0..replications).into_par_iter().map(share).collect()
     };
     let PeakSpec { attainment, from, to, precision, .. } = *spec;
     let found = crossing::find(Bracket { from, to, share: attainment, precision }, shares)?;
-    let CellLabel { method, alpha, device, latency_of, base_model, provenance } = &cell.label;
     Ok(PeakRow {
-        method: method.clone(),
-        alpha: *alpha,
-        device: device.clone(),
-        latency_of: latency_of.clone(),
-        base_model: base_model.clone(),
+        label: cell.label.clone(),
         attainment,
         peak_per_hour: found.at,
         peak_per_hour_lo: found.lo,
@@ -128,7 +123,6 @@ fn row(cell: &Cell, spec: &PeakSpec, runs: &Runs<'_>) -> Result<PeakRow, Stop> {
         to_per_hour: to,
         attainment_at_from: found.ends.0,
         attainment_at_to: found.ends.1,
-        provenance: provenance.clone(),
         replications,
         requests: runs.grid.trace(cell, 0).requests.len(),
     })

@@ -11,7 +11,7 @@ use super::runs::{Runs, SearchOptions};
 use super::settings::{Combine, Swept, points};
 use crate::error::{Error, Result};
 use crate::experiment::{Cell, Experiment, Grid, RunResult, manifest, without_failed};
-use crate::metrics::{MetricsRow, SweepRow, write_sweep_csv};
+use crate::metrics::{AskedItems, MetricsRow, SweepRow, write_sweep_csv};
 use crate::results::{Failure, Manifest, SIMULATED};
 
 /// What a sweep goes over.
@@ -99,7 +99,9 @@ fn point(experiment: &Experiment, options: &SearchOptions<'_>) -> Result<Point> 
     let results: Vec<RunResult> = places.into_par_iter().map(run).collect::<Result<_>>()?;
     let (measures, failures) = without_failed(&mut grid, results)?;
     let cells = grid.cells.iter().zip(measures.chunks(grid.seeds.len()));
-    let rows = cells.map(|(cell, runs)| MetricsRow::of(&cell.label, runs)).collect();
+    let rows = cells
+        .map(|(cell, runs)| MetricsRow::of(&cell.label, runs, &AskedItems::of(&grid.asked(cell))));
+    let rows = rows.collect();
     Ok(Point { rows, failures, grid })
 }
 

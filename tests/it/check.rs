@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use pliant::metrics::{
-    MetricsRow, RunMeasures, SeedRow, read_metrics_csv, read_seeds_csv, write_metrics_csv,
-    write_seeds_csv,
+    AskedItems, Measure, MetricsRow, RunMeasures, SeedRow, read_metrics_csv, read_seeds_csv,
+    write_metrics_csv, write_seeds_csv,
 };
 use snapbox::str;
 use tempfile::TempDir;
@@ -43,23 +43,23 @@ fn replace(folder: &Path, alter: impl Fn(&mut SeedRow)) {
 }
 
 fn means(row: &MetricsRow, seeds: &[SeedRow]) -> MetricsRow {
-    let of_point = seeds
-        .iter()
-        .filter(|seed| seed.method == row.method && seed.alpha.total_cmp(&row.alpha).is_eq());
+    let of_point = seeds.iter().filter(|seed| {
+        seed.label.method == row.label.method
+            && seed.label.alpha.total_cmp(&row.label.alpha).is_eq()
+    });
     let runs: Vec<RunMeasures> = of_point
         .map(|seed| RunMeasures {
             requests: seed.requests,
-            accuracy: seed.accuracy,
-            accuracy_at_slo: seed.accuracy_at_slo,
-            attainment: seed.attainment,
-            ttft_ms_p50: seed.ttft_ms_p50,
-            ttft_ms_p95: seed.ttft_ms_p95,
-            tpot_ms_p50: seed.tpot_ms_p50,
-            switches: seed.switches,
+            values: seed.values,
             ..RunMeasures::default()
         })
         .collect();
-    MetricsRow::of(&row.label(), &runs)
+    MetricsRow::of(&row.label, &runs, &AskedItems::default())
+}
+
+/// Does `change` to a value of `row`.
+fn alter(row: &mut SeedRow, measure: Measure, change: impl Fn(f64) -> f64) {
+    row.values[measure] = row.values[measure].map(change);
 }
 
 #[test]
@@ -78,9 +78,9 @@ nothing moved by more than its tolerance
 fn a_planted_fall_of_two_points_is_caught_and_named() {
     let folder = baseline();
     replace(folder.path(), |row| {
-        if row.method == "elastic-profile" && row.alpha > 0.0 {
+        if row.label.method == "elastic-profile" && row.label.alpha > 0.0 {
             let wobble = (row.seed as f64 - 1.0) * 1e-5;
-            row.accuracy_at_slo = row.accuracy_at_slo.map(|share| share - 0.02 + wobble);
+            alter(row, Measure::AccuracyAtSlo, |share| share - 0.02 + wobble);
         }
     });
     pliant(folder.path()).args(CHECK).assert().code(1).stderr_eq("").stdout_eq(str![[r"
@@ -108,7 +108,7 @@ fn planted_noise_passes() {
     let folder = baseline();
     replace(folder.path(), |row| {
         let side = [0.03, -0.02, -0.01][row.seed as usize % 3];
-        row.accuracy_at_slo = row.accuracy_at_slo.map(|share| (share + side).clamp(0.0, 1.0));
+        alter(row, Measure::AccuracyAtSlo, |share| (share + side).clamp(0.0, 1.0));
     });
     pliant(folder.path()).args(CHECK).assert().code(0);
 }
@@ -164,16 +164,11 @@ fn files_that_are_missing_or_bad_are_named() {
     );
     replace(folder.path(), |_| {});
     edit(folder.path(), "seeds.csv", "alpha,", "skew,");
-    let columns = "device,latency_of,base_model,seed,accuracy,accuracy_at_slo,attainment,\
-        ttft_ms_p50,ttft_ms_p95,tpot_ms_p50,switches,requests";
-    assert_refused(
-        folder.path(),
-        &format!(
-            "fresh/seeds.csv, line 1: wrong columns; found method,skew,{columns}; allowed: \
-             method,alpha,{columns}"
-        ),
-    );
-    replace(folder.path(), |row| row.attainment = Some(f64::NAN));
+    let output = pliant(folder.path()).args(CHECK).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    let start = "pliant: fresh/seeds.csv, line 1: unknown columns skew; allowed: method,alpha,";
+    assert!(output.status.code() == Some(2) && message.starts_with(start), "{message}");
+    replace(folder.path(), |row| row.values[Measure::Attainment] = Some(f64::NAN));
     assert_refused(
         folder.path(),
         "fresh/metrics.csv, line 2, column \"attainment\": out of range; found NaN; allowed: a \
@@ -198,8 +193,8 @@ fn another_experiment_other_points_and_strange_seeds_are_refused() {
          \"other\"; allowed: \"experiment\", as in results/experiment/manifest.toml",
     );
     replace(folder.path(), |row| {
-        if row.method == "oracle" {
-            row.method = "clairvoyant".to_owned();
+        if row.label.method == "oracle" {
+            row.label.method = "clairvoyant".to_owned();
         }
     });
     assert_refused(
@@ -238,7 +233,7 @@ fn means_that_are_not_those_of_the_seeds_are_refused() {
     replace(folder.path(), |_| {});
     let path = folder.path().join("fresh/metrics.csv");
     let mut rows = read_metrics_csv(&path).unwrap();
-    rows[1].attainment = Some(0.125);
+    rows[1].values[Measure::Attainment].mean = Some(0.125);
     write_metrics_csv(&path, &rows).unwrap();
     let output = pliant(folder.path()).args(CHECK).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -257,7 +252,7 @@ fn a_tolerances_file_with_a_stray_key_is_refused() {
         .unwrap();
     let check = pliant(folder.path()).args(CHECK).args(["--tolerances", "gate.toml"]);
     check.assert().code(2).stdout_eq("").stderr_eq(str![[r"
-pliant: gate.toml, line 3: unknown field `speed`, expected one of `accuracy_at_slo`, `accuracy`, `attainment`
+pliant: gate.toml, line [..]: unknown measure `speed`, expected one of accuracy, accuracy_at_slo, [..]
 
 "]]);
 }

@@ -120,8 +120,8 @@ fn without_queueing_the_oracle_is_at_least_as_good_as_every_method_under_every_s
     let results = simulate(&experiment, &folder.path().join("out"), 0);
     assert_eq!(results.differences.len(), 4);
     for difference in &results.differences {
-        assert_eq!(difference.method, "oracle");
-        assert!(difference.gain_lo.unwrap() >= 0.0, "{difference:?}");
+        assert_eq!(difference.label.method, "oracle");
+        assert!(difference.gain.lo.unwrap() >= 0.0, "{difference:?}");
     }
 }
 

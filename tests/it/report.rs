@@ -101,8 +101,9 @@ fn rows_are_printed_as_csv_json_markdown_and_junit() {
     assert!(markdown.contains("| 0.25 | full   | 25.0 (23.0 – 27.0) |"), "{markdown}");
     let junit = printed(folder.path(), "junit");
     assert!(junit.contains("<testsuite name=\"phone/large/small\" tests=\"1\""), "{junit}");
-    let output = "accuracy@SLO: 25.0 (23.0 – 27.0) %\nattainment: 40.0 %\naccuracy: 61.0 %\n\
-        TTFT p50: 31.0 s\nTTFT p95: 76.0 s\nTPOT p50: 321 ms\n20 seeds, 12000 requests; latency";
+    let output = "accuracy: 61.0 %\naccuracy@SLO: 25.0 (23.0 – 27.0) %\nattainment: 40.0 %\n\
+        TTFT p50: 31.0 s\nTTFT p95: 76.0 s\nTPOT p50: 321 ms\nswitches: 0.0\n\
+        20 seeds, 12000 requests; latency";
     assert!(junit.contains(output), "{junit}");
     assert!(!folder.path().join("results/accuracy-at-slo-phone-large-small.svg").exists());
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pliant::experiment::{Experiment, Progress, Silent};
+use pliant::metrics::Measure;
 use pliant::search::{
     Combine, PeakSpec, RunCache, RunCounts, SearchOptions, SweepSpec, peak, sweep,
 };
@@ -266,11 +267,11 @@ fn a_peak_is_between_rates_that_keep_the_share_and_rates_that_do_not() {
         let attainment = |rate: f64| {
             let set = vec![
                 format!("trace.arrivals_per_hour={rate}").parse().unwrap(),
-                format!("trace.alphas={}", row.alpha).parse().unwrap(),
+                format!("trace.alphas={}", row.label.alpha).parse().unwrap(),
             ];
             let spec = SweepSpec { combine: Combine::Grid, set };
             let rows = sweep(&experiment, &spec, &options).unwrap().rows;
-            rows[0].row.attainment.unwrap()
+            rows[0].row[Measure::Attainment].mean.unwrap()
         };
         assert!(attainment(0.8 * rate) >= 0.8 && attainment(1.25 * rate) < 0.8, "{rate}");
     }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::colours;
 use super::goodput::{GoodputRow, goodput};
 use crate::error::{Error, Result};
-use crate::metrics::{MetricsRow, PairedRow};
+use crate::metrics::{Measure, MetricsRow, PairedRow, Unit};
 use crate::results::{Failure, Manifest, ResultsFolder};
 
 use provenance::Provenances;
@@ -33,6 +33,8 @@ struct PageData<'a> {
     manifest_text: String,
     /// `#rrggbb` by method.
     colours: BTreeMap<&'a str, String>,
+    /// Of every measure: column, name, and what its values are.
+    measures: Vec<[&'static str; 3]>,
     metrics: &'a [MetricsRow],
     paired: &'a [PairedRow],
     failures: &'a [Failure],
@@ -51,13 +53,14 @@ struct PageData<'a> {
 pub fn report_html(folder: &ResultsFolder) -> Result<String> {
     let runs = folder.runs()?;
     let colours = folder.rows.iter().map(|row| {
-        let RGBColor(red, green, blue) = colours::of_method(&row.method);
-        (row.method.as_str(), format!("#{red:02x}{green:02x}{blue:02x}"))
+        let RGBColor(red, green, blue) = colours::of_method(&row.label.method);
+        (row.label.method.as_str(), format!("#{red:02x}{green:02x}{blue:02x}"))
     });
     let data = PageData {
         manifest: &folder.manifest,
         manifest_text: folder.manifest_text()?,
         colours: colours.collect(),
+        measures: Measure::ALL.map(measure).into(),
         metrics: &folder.rows,
         paired: &folder.pairs,
         failures: &folder.failures,
@@ -75,6 +78,16 @@ pub fn report_html(folder: &ResultsFolder) -> Result<String> {
         "data" => in_script(&data),
         _ => unreachable!("the page has no place {place}"),
     }))
+}
+
+fn measure(measure: Measure) -> [&'static str; 3] {
+    let unit = match measure.unit() {
+        Unit::Share => "share",
+        Unit::Ms => "ms",
+        Unit::Mj => "mJ",
+        Unit::Count => "count",
+    };
+    [measure.column(), measure.name(), unit]
 }
 
 /// Every SVG file of `folder` as a figure, by name, the first one open.

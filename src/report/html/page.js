@@ -28,6 +28,7 @@ function time(ms) {
   if (ms < 99.95) return `${ms.toFixed(1)} ms`;
   return ms < 9995 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
+const energy = (mj) => time(mj).replace('ms', 'mJ').replace('s', 'J');
 const us = (length) => time(length / 1000);
 const range = (show, lo, hi) => (lo == null || hi == null ? '' : `${show(lo)} – ${show(hi)}`);
 const seedCount = (number) => `${number} ${number === 1 ? 'seed' : 'seeds'}`;
@@ -179,13 +180,18 @@ const estimate = (name, field, show) => ({ name, number: true, value: (row) => r
 const ends = (name, field, show) => ({ name, number: true, value: (row) => row[`${field}_lo`],
   show: (row) => range(show, row[`${field}_lo`], row[`${field}_hi`]) });
 
+/** A column for each measure that a row has. */
+function measuresOf(rows) {
+  const shows = { share: percent, ms: time, mJ: energy, count: mean };
+  return data.measures.filter(([column]) => rows.some((row) => row[column] != null))
+    .map(([column, name, unit]) => estimate(unit === 'share' ? `${name} %` : name, column, shows[unit]));
+}
+
 function tables() {
   const place = [number('α', 'alpha', String), text('device', 'device'), text('times of', 'latency_of'), text('answers of', 'base_model')];
   $('metrics-body').append(...sortable('metrics', 'Metrics of every cell', [
-    text('method', 'method'), ...place.slice(0, 2), estimate('accuracy@SLO %', 'accuracy_at_slo', percent),
-    estimate('attainment %', 'attainment', percent), estimate('accuracy %', 'accuracy', percent),
-    estimate('TTFT p50', 'ttft_ms_p50', time), estimate('TTFT p95', 'ttft_ms_p95', time), estimate('TPOT p50', 'tpot_ms_p50', time),
-    estimate('switches', 'switches', mean), estimate('fallbacks', 'fallbacks', mean), number('seeds', 'replications', count),
+    text('method', 'method'), ...place.slice(0, 2), ...measuresOf(data.metrics), ends('over items', 'accuracy_at_slo_items', percent),
+    number('items', 'items', count), number('seeds', 'replications', count), number('traces', 'traces', count),
     number('requests', 'requests', count), ...place.slice(2), text('provenance', 'provenance')], data.metrics));
   $('differences').hidden = !data.paired.length;
   $('differences-body').append(...sortable('differences', 'Paired differences', [
@@ -203,7 +209,8 @@ const NO_OUTCOMES = 'No outcomes are stored in this folder, so nothing is known 
 function goodput() {
   const body = $('goodput-body');
   if (!data.goodput.length) return body.append(el('p', { class: 'note' }, NO_OUTCOMES));
-  const measures = [['accuracy@SLO', 'accuracy_at_slo', 'judged'], ['attainment', 'attainment', 'requests'], ['accuracy', 'accuracy', 'judged']];
+  const measures = [['accuracy_at_slo', 'judged'], ['attainment', 'requests'], ['accuracy', 'judged']]
+    .map(([field, of]) => [data.measures.find(([column]) => column === field)[1], field, of]);
   const shown = { measure: measures[0], by: 'app' };
   const box = el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Goodput' });
   const note = el('p', { class: 'faint small' });
