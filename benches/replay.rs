@@ -13,9 +13,10 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use pliant::Result;
 use pliant::executor::scripted::Scripted;
 use pliant::experiment::{Experiment, TraceSource, item_pools};
+use pliant::method::{Method, Replayed};
 use pliant::outcome::{Execution, Outcome};
 use pliant::plan::Plan;
-use pliant::policy::{Policy, Replayed, Scene, ServiceView};
+use pliant::policy::{Policy, ServiceView};
 use pliant::profile::DeviceProfile;
 use pliant::request::{Bounds, RequestView};
 use pliant::sim::{OutcomeSink, ServiceOptions, replay};
@@ -48,8 +49,8 @@ impl Policy for Nothing {
     }
 }
 
-/// A trace and the scene of each method of the bench experiment.
-fn setting() -> Result<(Trace, Vec<Scene>)> {
+/// A trace and each method of the bench experiment.
+fn setting() -> Result<(Trace, Vec<Method>)> {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     bench_files::write(folder.path());
     let within = |path: &PathBuf| folder.path().join(path);
@@ -67,18 +68,18 @@ fn setting() -> Result<(Trace, Vec<Scene>)> {
     );
     let external = toml::from_str(&external).expect("the method is sound");
     let methods: Vec<_> = spec.methods.into_iter().chain([external]).collect();
-    let scenes = methods.iter().map(|method| {
+    let methods = methods.iter().map(|method| {
         let (answers_of, latency_of) = (&device.base_model, &device.latency_of);
         let (quality, counted) = (within(&spec.quality), spec.api_calls);
-        Scene::new(&profile, answers_of, latency_of, &quality, counted, method, Replayed::Whole)
+        Method::new(&profile, answers_of, latency_of, &quality, counted, method, Replayed::Whole)
     });
-    let scenes = scenes.collect::<Result<_>>()?;
-    Ok((trace, scenes))
+    let methods = methods.collect::<Result<_>>()?;
+    Ok((trace, methods))
 }
 
 fn replays(criterion: &mut Criterion) {
-    let (trace, scenes) = setting().expect("the bench's files are sound");
-    let bounds = scenes[0].bounds(&trace).expect("the bench's trace is sound");
+    let (trace, methods) = setting().expect("the bench's files are sound");
+    let bounds = methods[0].bounds(&trace).expect("the bench's trace is sound");
     let service = ServiceOptions::default();
     let mut group = criterion.benchmark_group("replay");
     group.throughput(Throughput::Elements(u64::from(REQUESTS)));
@@ -92,19 +93,19 @@ fn replays(criterion: &mut Criterion) {
             sink.right
         });
     });
-    for scene in &scenes {
+    for method in &methods {
         // Seconds a pass, against less than a tenth of one.
-        let external = scene.method().policy.is_external();
+        let external = method.spec().policy.is_external();
         group.sample_size(if external { 10 } else { 100 });
         let batch = if external { BatchSize::PerIteration } else { BatchSize::LargeInput };
-        group.bench_function(scene.method().name.as_str(), |bencher| {
+        group.bench_function(method.spec().name.as_str(), |bencher| {
             let players =
-                || Ok::<_, pliant::Error>((scene.policy(&trace, 1)?, scene.executor(&trace)?));
+                || Ok::<_, pliant::Error>((method.policy(&trace, 1)?, method.cost_model(&trace)?));
             bencher.iter_batched(
-                || players().expect("the scene fits the trace"),
+                || players().expect("the method fits the trace"),
                 |(mut policy, mut executor)| {
                     let mut sink = Counting::default();
-                    let (policy, executor) = (policy.as_mut(), executor.as_mut());
+                    let (policy, executor) = (policy.as_mut(), &mut executor);
                     replay(&trace.requests, &bounds, policy, executor, &service, &mut sink)
                         .expect("the cost model knows every plan");
                     sink.right
@@ -119,10 +120,10 @@ fn replays(criterion: &mut Criterion) {
 /// The external policy in as many replications at a time as there are cores, as an experiment runs
 /// them.
 fn replications(criterion: &mut Criterion) {
-    let (trace, scenes) = setting().expect("the bench's files are sound");
-    let scene = scenes.iter().find(|scene| scene.method().policy.is_external());
-    let scene = scene.expect("the bench has an external method");
-    let bounds = scene.bounds(&trace).expect("the bench's trace is sound");
+    let (trace, methods) = setting().expect("the bench's files are sound");
+    let method = methods.iter().find(|method| method.spec().policy.is_external());
+    let method = method.expect("the bench has an external method");
+    let bounds = method.bounds(&trace).expect("the bench's trace is sound");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut group = criterion.benchmark_group("replications");
     group.throughput(Throughput::Elements(u64::from(REQUESTS) * cores as u64));
@@ -130,7 +131,7 @@ fn replications(criterion: &mut Criterion) {
     group.bench_function("external, in Python, one on every core", |bencher| {
         bencher.iter_custom(|passes| {
             let started = Barrier::new(cores + 1);
-            (0..passes).map(|_| all_at_once(cores, &started, scene, &trace, &bounds)).sum()
+            (0..passes).map(|_| all_at_once(cores, &started, method, &trace, &bounds)).sum()
         });
     });
     group.finish();
@@ -140,16 +141,16 @@ fn replications(criterion: &mut Criterion) {
 fn all_at_once(
     cores: usize,
     started: &Barrier,
-    scene: &Scene,
+    method: &Method,
     trace: &Trace,
     bounds: &[Bounds],
 ) -> Duration {
     let one = || {
-        let mut policy = scene.policy(trace, 1).expect("the scene fits the trace");
-        let mut executor = scene.executor(trace).expect("the scene fits the trace");
+        let mut policy = method.policy(trace, 1).expect("the method fits the trace");
+        let mut executor = method.cost_model(trace).expect("the method fits the trace");
         started.wait();
         let (mut sink, service) = (Counting::default(), ServiceOptions::default());
-        let (policy, executor) = (policy.as_mut(), executor.as_mut());
+        let (policy, executor) = (policy.as_mut(), &mut executor);
         replay(&trace.requests, bounds, policy, executor, &service, &mut sink)
             .expect("the cost model knows every plan");
         black_box(sink.right);

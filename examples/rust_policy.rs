@@ -11,10 +11,10 @@ use std::path::Path;
 
 use pliant::Result;
 use pliant::experiment::item_pools;
+use pliant::method::{Method, MethodSpec, PolicySpec, Replayed, standard_methods};
 use pliant::metrics::{AskedItems, CellLabel, MetricsRow, PairedRow, RunMeasures};
 use pliant::plan::Plan;
-use pliant::policy::{Annotations, Candidate, Forecast, MethodSpec, Policy, PolicySpec};
-use pliant::policy::{Replayed, Scene, ServiceView, standard_methods};
+use pliant::policy::{Menu, Policy, ServiceView};
 use pliant::profile::{Counted, DeviceProfile};
 use pliant::report::{differences_table, metrics_table};
 use pliant::request::RequestView;
@@ -33,40 +33,21 @@ const QUALITY: &str = "device-profiles/quality";
 #[derive(Debug)]
 struct Frugal {
     /// Candidates, their times, their accuracies on estimate items.
-    scene: Scene,
-    /// Lengths of the trace's requests, by id.
-    facts: Annotations,
-    datasets: Vec<String>,
-}
-
-impl Frugal {
-    fn new(scene: &Scene, trace: &Trace) -> Result<Self> {
-        let (scene, facts) = (scene.clone(), scene.annotate(trace)?);
-        Ok(Self { scene, facts, datasets: trace.datasets.clone() })
-    }
+    menu: Menu,
 }
 
 impl Policy for Frugal {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
-        let facts = self.facts.get(request.id()).expect("asked about the trace it was made for");
-        let dataset = &self.datasets[usize::from(request.dataset().0)];
-        let bounds = request.bounds();
-        let forecast =
-            |candidate: &Candidate| self.scene.forecast(candidate, facts, service.resident);
-        let accuracy =
-            |candidate: &Candidate| self.scene.expected_accuracy(candidate, dataset).unwrap_or(0.0);
-        let all = self.scene.candidates().iter().map(|candidate| (candidate, forecast(candidate)));
-        let all: Vec<(&Candidate, Forecast)> = all.collect();
-        let in_time = all.iter().filter(|(_, forecast)| forecast.meets(bounds));
-        let best = in_time.clone().map(|(candidate, _)| accuracy(candidate)).max_by(f64::total_cmp);
-        let chosen = match best {
-            Some(best) => in_time
-                .filter(|(candidate, _)| accuracy(candidate) >= best - SLACK)
-                .min_by_key(|(_, forecast)| forecast.total()),
-            // Nothing is in time: miss by as little as can be.
-            None => all.iter().min_by(|(_, a), (_, b)| a.load(bounds).total_cmp(&b.load(bounds))),
-        };
-        chosen.expect("a scene has candidates").0.plan
+        let choices = self.menu.choices(request, service.resident);
+        let accuracy = |candidate| choices.expected_accuracy(candidate).unwrap_or(0.0);
+        let in_time: Vec<_> = choices.feasible(choices.candidates()).collect();
+        let best = in_time.iter().map(|(candidate, _)| accuracy(candidate)).max_by(f64::total_cmp);
+        let enough = best.map_or(0.0, |best| best - SLACK);
+        let nearly_best = in_time.iter().filter(|(candidate, _)| accuracy(candidate) >= enough);
+        let lightest = nearly_best.min_by_key(|(_, forecast)| forecast.total());
+        // Nothing is in time: miss by as little as can be.
+        let least_late = || choices.least_late(choices.candidates());
+        lightest.map_or_else(least_late, |(candidate, _)| candidate.plan)
     }
 }
 
@@ -77,17 +58,17 @@ impl Policy for Frugal {
 pub fn compare(root: &Path) -> Result<String> {
     let device = DeviceProfile::load(&root.join(DEVICE))?;
     let by_table = |method: &MethodSpec| method.policy == PolicySpec::ElasticProfile {};
-    let method = standard_methods()
+    let spec = standard_methods()
         .into_iter()
         .find(by_table)
         .ok_or_else(|| pliant::Error::new("standard methods", "none chooses by the table alone"))?;
     let quality = root.join(QUALITY);
     let (counted, replayed) = (Counted::First, Replayed::Whole);
-    let scene = Scene::new(&device, MODEL, MODEL, &quality, counted, &method, replayed)?;
+    let method = Method::new(&device, MODEL, MODEL, &quality, counted, &spec, replayed)?;
     // Items of the replay half that every plan has an answer to, of datasets that have any.
     let mut pools = item_pools(&quality.join(MODEL).join("structured.tokens.csv"))?;
     for pool in &mut pools {
-        pool.items.retain(|pooled| scene.knows(&pool.dataset, pooled.item));
+        pool.items.retain(|pooled| method.knows(&pool.dataset, pooled.item));
     }
     pools.retain(|pool| !pool.items.is_empty());
     let traces: Vec<Trace> = (0..SEEDS)
@@ -95,16 +76,16 @@ pub fn compare(root: &Path) -> Result<String> {
         .collect::<Result<_>>()?;
     let (mut own, mut built_in) = (Vec::new(), Vec::new());
     for (seed, trace) in (0..SEEDS).zip(&traces) {
-        own.push(run(&scene, trace, &mut Frugal::new(&scene, trace)?)?);
-        built_in.push(run(&scene, trace, scene.policy(trace, seed)?.as_mut())?);
+        own.push(run(&method, trace, &mut Frugal { menu: method.menu(trace)? })?);
+        built_in.push(run(&method, trace, method.policy(trace, seed)?.as_mut())?);
     }
-    let label = |method: &str| CellLabel {
-        method: method.to_owned(),
+    let label = |name: &str| CellLabel {
+        method: name.to_owned(),
         alpha: 0.0,
         device: device.name.clone(),
         latency_of: MODEL.to_owned(),
         base_model: MODEL.to_owned(),
-        provenance: format!("latency {}, answers measured", scene.latency_provenance().label()),
+        provenance: format!("latency {}, answers measured", method.latency_provenance().label()),
     };
     let asked = AskedItems::of(&traces.iter().map(Trace::asked).collect::<Vec<_>>());
     let rows = [
@@ -116,12 +97,12 @@ pub fn compare(root: &Path) -> Result<String> {
 }
 
 /// One replication.
-fn run(scene: &Scene, trace: &Trace, policy: &mut dyn Policy) -> Result<RunMeasures> {
-    let mut executor = scene.executor(trace)?;
+fn run(method: &Method, trace: &Trace, policy: &mut dyn Policy) -> Result<RunMeasures> {
+    let mut executor = method.cost_model(trace)?;
     let mut outcomes = Vec::new();
-    let (requests, bounds) = (&trace.requests, scene.bounds(trace)?);
+    let (requests, bounds) = (&trace.requests, method.bounds(trace)?);
     let service = ServiceOptions::default();
-    replay(requests, &bounds, policy, executor.as_mut(), &service, &mut outcomes)?;
+    replay(requests, &bounds, policy, &mut executor, &service, &mut outcomes)?;
     Ok(RunMeasures::of(&outcomes))
 }
 
@@ -138,6 +119,6 @@ mod tests {
 
     pliant::policy_contract!(
         frugal,
-        Contract::new(|scene, trace, _seed| Ok(Box::new(Frugal::new(scene, trace)?)))
+        Contract::new(|menu, _trace, _seed| Ok(Box::new(Frugal { menu })))
     );
 }

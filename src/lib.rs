@@ -37,6 +37,8 @@ pub mod policy;
 
 pub mod executor;
 
+pub mod method;
+
 pub mod sim;
 
 pub mod metrics;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pliant::engine::EngineOptions;
 use pliant::engine::generate::{Generation, generate};
-use pliant::policy::one_prompt::{PlanChoice, PromptPlanner};
+use pliant::method::one_prompt::{PlanChoice, PromptPlanner};
 use pliant::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use pliant::units::{Level, PROMPT_RATIOS, Ratio, millis};
 use pliant::{Error, Result};

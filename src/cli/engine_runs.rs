@@ -9,9 +9,10 @@ use pliant::engine::EngineOptions;
 use pliant::executor::engine::EngineExecutor;
 use pliant::executor::shared_head::SharedHead;
 use pliant::experiment::RealRun;
+use pliant::method::Method;
 use pliant::model::ElasticModel;
 use pliant::model::manifest::Family;
-use pliant::policy::{LiveHead, Scene};
+use pliant::policy::LiveHead;
 use pliant::prompt::{Compressor, DataPaths, Dataset};
 use pliant::trace::Trace;
 use pliant::{Error, Result};
@@ -53,16 +54,16 @@ impl EngineRuns {
     }
 
     /// What one run needs.
-    pub fn run(&mut self, scene: &Scene, trace: &Trace) -> Result<RealRun> {
-        let method = scene.method();
-        let place = format!("method {}", method.name);
+    pub fn run(&mut self, method: &Method, trace: &Trace) -> Result<RealRun> {
+        let spec = method.spec();
+        let place = format!("method {}", spec.name);
         let families = Family::ALL.map(Family::name);
-        if !families.contains(&method.family.as_str()) {
+        if !families.contains(&spec.family.as_str()) {
             return Err(Error::new(place, "family that the engine does not run")
-                .found(&method.family)
+                .found(&spec.family)
                 .allowed(families.join(", ")));
         }
-        let compressor: Option<Compressor> = match &method.compressor {
+        let compressor: Option<Compressor> = match &spec.compressor {
             None => None,
             Some(name) => Some(super::by_name(name).map_err(|cause| {
                 Error::new(place, "unknown compressor").found(name).caused_by(cause)
@@ -73,15 +74,16 @@ impl EngineRuns {
                 self.datasets.insert(name.clone(), Rc::new(self.data.load(name)?));
             }
         }
-        let model = self.model(&method.family)?;
-        let open = |name: &str| SharedHead::open(&head_path(name), scene, trace, &self.datasets);
-        let head = method.policy.decisions().map(open).transpose()?;
+        let model = self.model(&spec.family)?;
+        let stored = method.head_sha256();
+        let open = |name: &str| SharedHead::open(&head_path(name), stored, trace, &self.datasets);
+        let head = spec.policy.decisions().map(open).transpose()?;
         let executor = EngineExecutor::new(
             model,
             &self.datasets,
             compressor,
             head.clone(),
-            scene.answers().counted(),
+            method.answers().counted(),
             trace,
         )?;
         let head = head.map(|head| Box::new(head) as Box<dyn LiveHead>);

@@ -6,9 +6,9 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
 use pliant::Result;
-use pliant::experiment::{Explanation, Source, Which, explain};
+use pliant::experiment::{Alternative, Explanation, Source, Which, explain};
 use pliant::plan::Plan;
-use pliant::policy::{Alternative, StatedBounds, StatedSlo};
+use pliant::policy::{StatedBounds, StatedSlo};
 
 use super::output::{print_json, print_line, say};
 

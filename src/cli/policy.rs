@@ -7,7 +7,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
 
-use pliant::policy::{Description, MethodSpec, standard_methods};
+use pliant::method::{Description, MethodSpec, standard_methods};
 use pliant::{Error, Result};
 
 use super::output::{print_json, print_line};

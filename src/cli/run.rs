@@ -87,7 +87,7 @@ fn on_engine(
     let data = DataPaths { droidtask, ..DataPaths::default() };
     let mut engines = super::engine_runs::EngineRuns::new(options.threads, data);
     let runtime = engines.describe();
-    let mut make = |scene: &_, trace: &_| engines.run(scene, trace);
+    let mut make = |method: &_, trace: &_| engines.run(method, trace);
     let measured = Measured { name: "engine", runtime, make: &mut make };
     run_experiment(experiment, Backend::Measured(measured), options)
 }

@@ -2,68 +2,117 @@
 //!
 //! `docs/cost-model.md` gives the formula and what it cannot capture.
 
+use std::sync::Arc;
+
 use super::Executor;
 use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
-use crate::policy::{Annotations, Scene};
+use crate::policy::{Annotations, Candidate, Costs};
+use crate::profile::{QualityTable, RowId};
 use crate::request::Request;
-use crate::trace::Trace;
-use crate::units::Level;
+use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
-/// Bills every phase by [`Scene::phases`] and looks the answer up.
+/// Ground truth: whether each candidate of a method answers each item rightly.
+///
+/// Executors hold it, and an oracle is told from it; no policy can reach it.
+#[derive(Debug)]
+pub(crate) struct Truth {
+    /// The answers.
+    pub(crate) table: QualityTable,
+    /// The table's name.
+    pub(crate) name: String,
+    /// By level of the method's costs: its place in the table.
+    pub(crate) levels: Vec<usize>,
+    /// Whether items that lack answers to some plans may be replayed: answers are measured as they
+    /// are asked for.
+    pub(crate) asked: bool,
+}
+
+impl Truth {
+    /// Whether `candidate` answers the item rightly; `None` if that was not measured.
+    pub(crate) fn correct(&self, candidate: &Candidate, item: RowId) -> Option<bool> {
+        self.table.correct(item, self.levels[candidate.level], candidate.ratio)
+    }
+}
+
+/// Bills every phase by the function that forecasts it, and looks the answer up.
 ///
 /// It refuses a plan whose answer was not measured where answers are measured as they are asked for:
-/// an answer that is missing there would bias what is shown. It remembers which level is resident; before the first request none is, and loading the first
-/// level is not billed.
+/// an answer that is missing there would bias what is shown. It remembers which level is resident;
+/// before the first request none is, and loading the first level is not billed.
 #[derive(Debug)]
 pub struct CostModel {
-    scene: Scene,
-    facts: Annotations,
+    costs: Arc<Costs>,
+    truth: Arc<Truth>,
+    facts: Arc<Annotations>,
     datasets: Vec<String>,
     resident: Option<Level>,
 }
 
 impl CostModel {
-    /// An executor for one replay of `trace`.
+    /// An executor for one replay of the trace that `facts` and `datasets` are of.
+    pub(crate) fn new(
+        costs: Arc<Costs>,
+        truth: Arc<Truth>,
+        facts: Arc<Annotations>,
+        datasets: &[String],
+    ) -> Self {
+        Self { costs, truth, facts, datasets: datasets.to_vec(), resident: None }
+    }
+
+    /// What answering `request` as `plan` says takes when `resident` is in memory, and whether the
+    /// answer is right; `None` where that was not measured. It is not answered: the same level stays
+    /// resident.
     ///
     /// # Errors
-    /// As [`Scene::annotate`].
-    pub fn new(scene: &Scene, trace: &Trace) -> Result<Self> {
-        let facts = scene.annotate(trace)?;
-        Ok(Self { scene: scene.clone(), facts, datasets: trace.datasets.clone(), resident: None })
-    }
-}
-
-impl Scene {
-    /// The cost model of this scene for one replay of `trace`.
-    ///
-    /// # Errors
-    /// As [`annotate`](Self::annotate).
-    pub fn executor(&self, trace: &Trace) -> Result<Box<dyn Executor>> {
-        Ok(Box::new(CostModel::new(self, trace)?))
-    }
-}
-
-impl Executor for CostModel {
-    fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution> {
-        let candidate = self.scene.resolve(*plan)?;
+    /// If the method lacks the plan, or the request is of another trace.
+    pub fn bill(
+        &self,
+        request: &Request,
+        plan: Plan,
+        resident: Option<Level>,
+    ) -> Result<Execution> {
+        let candidate = self.costs.resolve(plan)?;
         let facts = self.facts.get(request.id).ok_or_else(|| {
             Error::new("cost model", "unknown request")
                 .found(request.id)
                 .allowed("requests of the trace it was made for")
         })?;
-        let mut execution = self.scene.phases(&candidate, facts, self.resident);
-        execution.correct = self.scene.correct(&candidate, facts.row);
-        if execution.correct.is_none() && self.scene.is_asked() {
+        let correct = self.truth.correct(&candidate, facts.row);
+        Ok(Execution { correct, ..self.costs.phases(&candidate, facts, resident) })
+    }
+
+    /// Answers `request` even where nobody knows whether the answer is right.
+    ///
+    /// # Errors
+    /// As [`bill`](Self::bill).
+    pub(crate) fn answer(&mut self, request: &Request, plan: Plan) -> Result<Execution> {
+        let execution = self.bill(request, plan, self.resident)?;
+        self.resident = Some(plan.level);
+        Ok(execution)
+    }
+
+    /// Level and prompt ratio that the answer to `plan` stands under in the quality table.
+    ///
+    /// # Errors
+    /// If the method lacks the plan.
+    pub(crate) fn table_cell(&self, plan: Plan) -> Result<(Level, Ratio)> {
+        let candidate = self.costs.resolve(plan)?;
+        Ok((plan.level, PROMPT_RATIOS[candidate.ratio]))
+    }
+}
+
+impl Executor for CostModel {
+    fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution> {
+        let execution = self.answer(request, *plan)?;
+        if execution.correct.is_none() && self.truth.asked {
             let dataset = &self.datasets[usize::from(request.dataset.0)];
-            let table = self.scene.method().quality_family();
             return Err(Error::new("answers", "not measured yet")
-                .at(format!("{dataset} item {}, quality table {table}", request.item))
+                .at(format!("{dataset} item {}, quality table {}", request.item, self.truth.name))
                 .found(format!("level {}, prompt {}", plan.level, plan.prompt_ratio))
                 .allowed("plans measured before, or by `pliant profile asked EXPERIMENT.toml`"));
         }
-        self.resident = Some(plan.level);
         Ok(execution)
     }
 }
@@ -73,13 +122,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::policy::testing::{Bench, plan};
+    use crate::method::testing::{Bench, plan};
 
     #[test]
     fn phases_and_answers_are_those_of_the_profile_and_the_table() {
         let bench = Bench::elastic();
         let request = bench.request(1, 1);
-        let mut executor = bench.scene.executor(&bench.trace).unwrap();
+        let mut executor = bench.method.cost_model(&bench.trace).unwrap();
         // The first level is there for free; 5 output tokens are 4 gaps of 10 · 0.5 ms.
         let first = executor.execute(&request, &plan(50, 50)).unwrap();
         let expected = Execution {
@@ -109,12 +158,12 @@ mod tests {
     fn plans_and_requests_that_it_does_not_have_are_errors() {
         let bench = Bench::elastic();
         let request = bench.request(1, 1);
-        let mut executor = bench.scene.executor(&bench.trace).unwrap();
+        let mut executor = bench.method.cost_model(&bench.trace).unwrap();
         let mut refusal = |request: &Request, plan: Plan| {
             executor.execute(request, &plan).unwrap_err().to_string()
         };
         let full_prompt = Bench::full_prompt();
-        let mut uncut = full_prompt.scene.executor(&full_prompt.trace).unwrap();
+        let mut uncut = full_prompt.method.cost_model(&full_prompt.trace).unwrap();
         let refusals = [
             refusal(&request, plan(30, 100)),
             refusal(&request, plan(50, 55)),

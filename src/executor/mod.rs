@@ -15,6 +15,7 @@ pub mod scripted;
 pub mod shared_head;
 
 pub use cost_model::CostModel;
+pub(crate) use cost_model::Truth;
 
 /// Answers a request under a plan and says how long each phase took.
 ///

@@ -11,7 +11,7 @@ use crate::engine::stopwatch::timed;
 use crate::error::{Error, Result};
 use crate::model::decision::Decider;
 use crate::model::tlm::graph::Precision;
-use crate::policy::{LiveHead, Scene};
+use crate::policy::LiveHead;
 use crate::profile::Decision;
 use crate::prompt::Dataset;
 use crate::trace::Trace;
@@ -33,20 +33,20 @@ struct Inner {
 }
 
 impl SharedHead {
-    /// Opens the head in the file `path`, in int8, for the requests of `trace` under the method of
-    /// `scene`.
+    /// Opens the head in the file `path`, in int8, for the requests of `trace`; `stored` is the SHA-256
+    /// of the one whose stored decisions predictions rest on.
     ///
     /// # Errors
-    /// If the file is no decision-head or not the one whose stored decisions the scene has, or an
+    /// If the file is no decision-head or not that one, or an
     /// item has no text.
     pub fn open(
         path: &Path,
-        scene: &Scene,
+        stored: Option<&str>,
         trace: &Trace,
         datasets: &BTreeMap<String, Rc<Dataset>>,
     ) -> Result<Self> {
         let mut decider = Decider::open(Runtime::loaded()?, path, Precision::Int8)?;
-        if let Some(stored) = scene.head_sha256().filter(|&sha256| sha256 != decider.sha256()) {
+        if let Some(stored) = stored.filter(|&sha256| sha256 != decider.sha256()) {
             return Err(Error::file(path, "not the head of the stored decisions")
                 .found(decider.sha256())
                 .allowed(stored));

@@ -13,10 +13,11 @@ use rayon::prelude::*;
 use super::grid::{Cell, Grid};
 use super::spec::Experiment;
 use crate::error::{Error, Result};
-use crate::executor::Executor;
+use crate::executor::{CostModel, Executor};
+use crate::method::{Method, MethodSpec};
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
-use crate::policy::{Annotations, MethodSpec, Scene, ServiceView};
+use crate::policy::ServiceView;
 use crate::request::{AppId, DatasetId, Request, RequestView};
 use crate::results::AnsweredItems;
 use crate::sim::{self, OutcomeSink, ServiceOptions};
@@ -57,20 +58,19 @@ pub fn unanswered(experiment: &Experiment) -> Result<Vec<Unanswered>> {
         grid.cells.iter().flat_map(|cell| seeds.clone().map(move |nth| (cell, nth))).collect();
     let replay = |(cell, nth): (&Cell, usize)| {
         let (trace, seed) = (grid.trace(cell, nth), grid.seeds[nth]);
-        replayed(&cell.scene, trace, seed, experiment.spec.service)
+        replayed(&cell.method, trace, seed, experiment.spec.service)
     };
     let mut found: Vec<Result<Plans>> = runs.clone().into_par_iter().map(replay).collect();
     let traces: Vec<&Trace> = runs.iter().map(|&(cell, nth)| grid.trace(cell, nth)).collect();
     let once = each_once(&traces, grid.pools());
-    // What a scene is asked does not depend on the skew.
+    // What a method is asked does not depend on the skew.
     let of_first_skew =
         |cell: &&Cell| cell.label.alpha.total_cmp(&grid.cells[0].label.alpha).is_eq();
     let cells: Vec<&Cell> = grid.cells.iter().filter(of_first_skew).collect();
-    found.par_extend(cells.par_iter().map(|cell| after_any_level(&cell.scene, &once)));
+    found.par_extend(cells.par_iter().map(|cell| after_any_level(&cell.method, &once)));
     let mut tables = BTreeMap::new();
     for (cell, plans) in runs.iter().map(|run| run.0).chain(cells).zip(found) {
-        let label =
-            (cell.label.base_model.clone(), cell.scene.method().quality_family().to_owned());
+        let label = (cell.label.base_model.clone(), cell.method.spec().quality_family().to_owned());
         let table = match tables.entry(label) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(empty(cell)?),
@@ -84,9 +84,9 @@ pub fn unanswered(experiment: &Experiment) -> Result<Vec<Unanswered>> {
 }
 
 fn empty(cell: &Cell) -> Result<Unanswered> {
-    let method = cell.scene.method();
+    let method = cell.method.spec();
     let table = method.quality_family();
-    let (family, compressor) = match cell.scene.answers().manifest() {
+    let (family, compressor) = match cell.method.answers().manifest() {
         Some(made) => (made.family.clone(), Some(made.compressor.clone())),
         // Families may answer as others do; a table that is named after its family is its own.
         None if is_named_after(table, method) => (method.family.clone(), method.compressor.clone()),
@@ -113,7 +113,7 @@ fn is_named_after(table: &str, method: &MethodSpec) -> bool {
 
 /// Refuses a method whose prompts are cut otherwise than those of its table, unless they were not cut yet.
 fn settle_compressor(cell: &Cell, table: &mut Unanswered) -> Result<()> {
-    let method = cell.scene.method();
+    let method = cell.method.spec();
     let Some(own) = &method.compressor else { return Ok(()) };
     let of_table = table.compressor.get_or_insert_with(|| own.clone());
     if own == of_table {
@@ -126,9 +126,9 @@ fn settle_compressor(cell: &Cell, table: &mut Unanswered) -> Result<()> {
 }
 
 /// What one replay asks for in vain.
-fn replayed(scene: &Scene, trace: &Trace, seed: u64, service: ServiceOptions) -> Result<Plans> {
-    let mut open = Open::new(scene, trace)?;
-    let (bounds, mut policy) = (scene.bounds(trace)?, scene.policy(trace, seed)?);
+fn replayed(method: &Method, trace: &Trace, seed: u64, service: ServiceOptions) -> Result<Plans> {
+    let mut open = Open::new(method, trace)?;
+    let (bounds, mut policy) = (method.bounds(trace)?, method.policy(trace, seed)?);
     let requests = &trace.requests;
     sim::replay(requests, &bounds, policy.as_mut(), &mut open, &service, &mut Nowhere)?;
     Ok(open.plans)
@@ -136,9 +136,9 @@ fn replayed(scene: &Scene, trace: &Trace, seed: u64, service: ServiceOptions) ->
 
 /// What the requests of `trace` ask for in vain, each by itself and after every level that any of them
 /// is answered with.
-fn after_any_level(scene: &Scene, trace: &Trace) -> Result<Plans> {
-    let mut open = Open::new(scene, trace)?;
-    let (bounds, mut policy) = (scene.bounds(trace)?, scene.policy(trace, 0)?);
+fn after_any_level(method: &Method, trace: &Trace) -> Result<Plans> {
+    let mut open = Open::new(method, trace)?;
+    let (bounds, mut policy) = (method.bounds(trace)?, method.policy(trace, 0)?);
     let (mut before, mut next) = (BTreeSet::new(), vec![None]);
     while let Some(resident) = next.pop() {
         for (request, &bounds) in trace.requests.iter().zip(&bounds) {
@@ -185,32 +185,25 @@ fn each_once(traces: &[&Trace], pools: &[ItemPool]) -> Trace {
 /// The cost model's times; answers that are missing stay open and are noted.
 #[derive(Debug)]
 struct Open<'a> {
-    scene: &'a Scene,
-    facts: Annotations,
+    model: CostModel,
     trace: &'a Trace,
-    resident: Option<Level>,
     plans: Plans,
 }
 
 impl<'a> Open<'a> {
-    fn new(scene: &'a Scene, trace: &'a Trace) -> Result<Self> {
-        let facts = scene.annotate(trace)?;
-        Ok(Self { scene, facts, trace, resident: None, plans: Plans::new() })
+    fn new(method: &Method, trace: &'a Trace) -> Result<Self> {
+        Ok(Self { model: method.cost_model(trace)?, trace, plans: Plans::new() })
     }
 }
 
 impl Executor for Open<'_> {
     fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution> {
-        let candidate = self.scene.resolve(*plan)?;
-        let facts = self.facts.get(request.id).expect("requests of the trace are annotated");
-        let mut execution = self.scene.phases(&candidate, facts, self.resident);
-        execution.correct = self.scene.correct(&candidate, facts.row);
+        let execution = self.model.answer(request, *plan)?;
         if execution.correct.is_none() {
             let dataset = self.trace.datasets[usize::from(request.dataset.0)].clone();
             let plans = self.plans.entry((dataset, request.item)).or_default();
-            plans.insert(self.scene.table_cell(&candidate));
+            plans.insert(self.model.table_cell(*plan)?);
         }
-        self.resident = Some(plan.level);
         Ok(execution)
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::alternatives::Alternatives;
 use super::explanation::{ExplainWarning, Explanation, Happened, Source};
 use super::grid::{Cell, Grid};
 use super::recorded::Recorded;
@@ -64,7 +65,7 @@ pub fn explain(run: &Path, which: &Which) -> Result<Explanation> {
         None => None,
     };
     let measured = folder.as_ref().is_some_and(|folder| folder.manifest.is_measured());
-    let is_given = measured || cell.scene.method().policy.is_external();
+    let is_given = measured || cell.method.spec().policy.is_external();
     let mut warnings = folder.map_or(Ok(Vec::new()), |folder| folder.changed_inputs())?;
     let (source, decision) = match stored {
         Some(stored) if is_given => {
@@ -72,9 +73,9 @@ pub fn explain(run: &Path, which: &Which) -> Result<Explanation> {
             (Source::Stored, replay.until_decided(&mut policy, &mut executor)?)
         }
         stored => {
-            let mut policy = cell.scene.policy(trace, replay.seed)?;
-            let mut executor = cell.scene.executor(trace)?;
-            let decision = replay.until_decided(policy.as_mut(), executor.as_mut())?;
+            let mut policy = cell.method.policy(trace, replay.seed)?;
+            let mut executor = cell.method.cost_model(trace)?;
+            let decision = replay.until_decided(policy.as_mut(), &mut executor)?;
             let Outcome { plan, execution, .. } = decision.outcome;
             let other = stored.map(|stored| stored.get(which.request));
             let other = other.filter(|&other| other != (plan, execution));
@@ -225,7 +226,7 @@ impl Replay<'_> {
         policy: &mut dyn Policy,
         executor: &mut dyn Executor,
     ) -> Result<Decision> {
-        let bounds = self.cell.scene.bounds(self.trace)?;
+        let bounds = self.cell.method.bounds(self.trace)?;
         let mut watched = Watched { policy, request: self.request, seen: None };
         let mut kept = Kept { request: self.request, outcome: None };
         let requests = &self.trace.requests;
@@ -247,17 +248,16 @@ impl Replay<'_> {
         warnings: Vec<ExplainWarning>,
     ) -> Result<Explanation> {
         let Decision { service, put_aside, outcome } = decision;
-        let Cell { label, scene, .. } = self.cell;
+        let Cell { label, method, .. } = self.cell;
         let request = &outcome.request;
         let names = [self.trace.app(request.app), self.trace.dataset(request.dataset)];
-        let facts = scene.annotate(self.trace)?;
-        let of_request = *facts.get(request.id).expect("facts are of the whole trace");
         let view = RequestView::new(request, outcome.bounds);
-        let waited = outcome.queued();
+        let (bounded, waited) = ((request, outcome.bounds), outcome.queued());
+        let alternatives = Alternatives::of(method, self.trace, bounded, service.resident, waited)?;
         Ok(Explanation {
             experiment,
             method: label.method.clone(),
-            policy: scene.method().policy.kind(),
+            policy: method.spec().policy.kind(),
             device: label.device.clone(),
             latency_of: label.latency_of.clone(),
             base_model: label.base_model.clone(),
@@ -265,12 +265,12 @@ impl Replay<'_> {
             alpha: label.alpha,
             seed: self.seed,
             source,
-            seen: Seen::new(view, *service, &of_request, names).into_owned(),
+            seen: Seen::new(view, *service, request.output_tokens, names).into_owned(),
             item: request.item,
             choice: outcome.plan,
             put_aside: *put_aside,
             happened: Happened::of(outcome),
-            alternatives: scene.alternatives(facts, view, names[1], service.resident, waited),
+            alternatives,
             warnings,
         })
     }

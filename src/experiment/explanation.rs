@@ -4,9 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::alternatives::Alternatives;
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
-use crate::policy::{Alternatives, Seen};
+use crate::policy::Seen;
 use crate::units::{Energy, millis};
 
 /// A decision with all that led to it and came of it.

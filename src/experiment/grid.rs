@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::items::pools;
 use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource};
 use crate::error::{Error, Result};
+use crate::method::{Method, MethodSpec, Replayed};
 use crate::metrics::{CellLabel, ItemKey};
-use crate::policy::{MethodSpec, Replayed, Scene};
 use crate::profile::{DeviceProfile, Items};
 use crate::results::AnsweredItems;
 use crate::trace::{APPS, ItemPool, PooledItem, StandIn, SynthSpec, Trace, stand_ins, synthesize};
@@ -38,8 +38,8 @@ pub struct Grid {
 pub struct Cell {
     /// What the row is called.
     pub label: CellLabel,
-    /// Times and answers.
-    pub scene: Scene,
+    /// Menu and answers.
+    pub method: Method,
     /// Place of the device among the experiment's.
     pub device: usize,
     /// Place of the skew.
@@ -51,7 +51,7 @@ pub struct Cell {
 struct Stage<'a> {
     spec: &'a DeviceSpec,
     device: String,
-    scene: Scene,
+    method: Method,
 }
 
 impl Grid {
@@ -152,18 +152,18 @@ impl Grid {
 
 impl Stage<'_> {
     fn cell(&self, device: usize, skew: usize, alpha: f64) -> Cell {
-        let Self { spec, device: name, scene } = self;
-        let latency = scene.latency_provenance().label();
-        let answers = scene.answers().manifest().map_or("of unknown origin", |_| "measured");
+        let Self { spec, device: name, method } = self;
+        let latency = method.latency_provenance().label();
+        let answers = method.answers().manifest().map_or("of unknown origin", |_| "measured");
         let label = CellLabel {
-            method: scene.method().name.clone(),
+            method: method.spec().name.clone(),
             alpha,
             device: name.clone(),
             latency_of: spec.latency_of.clone(),
             base_model: spec.base_model.clone(),
             provenance: format!("latency {latency}, answers {answers}"),
         };
-        Cell { label, scene: scene.clone(), device, skew }
+        Cell { label, method: method.clone(), device, skew }
     }
 }
 
@@ -191,13 +191,15 @@ fn stages<'a>(spec: &'a ExperimentSpec, at_hand: &[ItemPool]) -> Result<Vec<Stag
     let stage = |(device, profile, method): &(&DeviceSpec, DeviceProfile, &MethodSpec)| {
         let DeviceSpec { latency_of, base_model, .. } = device;
         let (quality, counted) = (&spec.quality, spec.api_calls);
-        Scene::new(profile, base_model, latency_of, quality, counted, method, replayed)
+        Method::new(profile, base_model, latency_of, quality, counted, method, replayed)
     };
-    let scenes: Vec<Result<Scene>> = pairs.par_iter().map(stage).collect();
+    let methods: Vec<Result<Method>> = pairs.par_iter().map(stage).collect();
     pairs
         .into_iter()
-        .zip(scenes)
-        .map(|((spec, profile, _), scene)| Ok(Stage { spec, device: profile.name, scene: scene? }))
+        .zip(methods)
+        .map(|((spec, profile, _), method)| {
+            Ok(Stage { spec, device: profile.name, method: method? })
+        })
         .collect()
 }
 
@@ -221,10 +223,10 @@ fn measured(
     notes: &mut Vec<String>,
 ) -> Vec<ItemPool> {
     pools.retain(|ItemPool { dataset, .. }| {
-        let lacks = |stage: &&Stage<'_>| stage.scene.answers().items(dataset).next().is_none();
+        let lacks = |stage: &&Stage<'_>| stage.method.answers().items(dataset).next().is_none();
         let lacking = stages.iter().find(lacks).filter(|_| is_of_agents(dataset));
         if let Some(stage) = lacking {
-            let method = stage.scene.method();
+            let method = stage.method.spec();
             notes.push(format!(
                 "dataset {dataset} is left out: the answers of {} ({}) lack it",
                 method.name,
@@ -246,7 +248,7 @@ fn is_of_agents(dataset: &str) -> bool {
 fn answered(mut pools: Vec<ItemPool>, stages: &[Stage<'_>]) -> Result<Vec<ItemPool>> {
     for ItemPool { dataset, items } in &mut pools {
         let had = items.len();
-        let known = |item| stages.iter().all(|stage| stage.scene.knows(dataset, item));
+        let known = |item| stages.iter().all(|stage| stage.method.knows(dataset, item));
         items.retain(|pooled| known(pooled.item));
         if items.is_empty() {
             return Err(Error::new("answers", "no item has all answers of every method")
@@ -263,9 +265,9 @@ fn answered(mut pools: Vec<ItemPool>, stages: &[Stage<'_>]) -> Result<Vec<ItemPo
 fn decided(pools: Vec<ItemPool>, stages: &[Stage<'_>]) -> Result<Vec<ItemPool>> {
     for ItemPool { dataset, items } in &pools {
         for stage in stages {
-            let undecided = |item: &&PooledItem| !stage.scene.knows(dataset, item.item);
+            let undecided = |item: &&PooledItem| !stage.method.knows(dataset, item.item);
             if let Some(PooledItem { item, .. }) = items.iter().find(undecided) {
-                let method = stage.scene.method();
+                let method = stage.method.spec();
                 let decisions = method.policy.decisions().unwrap_or_default();
                 return Err(Error::new(format!("decisions {decisions}"), "lack an item")
                     .at(format!("method {}", method.name))

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::spec::{DeviceSpec, Experiment, ExperimentSpec, TraceSource};
 use crate::digest::sha256_file;
 use crate::error::Result;
+use crate::method::{MethodSpec, PolicySpec};
 use crate::origin::Commit;
-use crate::policy::{MethodSpec, PolicySpec};
 use crate::profile::{AnswerFiles, AnswersOf, Counted, QualityTable, REFERENCE_FAMILY, Split};
 use crate::results::{FigureInputs, FigureSpec, LatencyInput, Manifest, QualityInput};
 

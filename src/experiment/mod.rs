@@ -4,6 +4,7 @@
 //! its inputs and its seed, so a results folder ([`crate::results`]) has the same bytes at any
 //! number of threads.
 
+mod alternatives;
 mod asked;
 mod explain;
 mod explanation;
@@ -15,6 +16,7 @@ mod runner;
 mod spec;
 mod tolerance;
 
+pub use alternatives::{Alternative, Alternatives};
 pub use asked::{Unanswered, unanswered};
 pub use explain::{Which, explain};
 pub use explanation::{ExplainWarning, Explanation, Happened, Source};

@@ -14,12 +14,13 @@ use super::spec::{Experiment, ExperimentSpec, KeptOutcomes};
 use super::tolerance::{RunResult, Tolerance};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
+use crate::method::Method;
 use crate::metrics::{
     AskedItems, MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv,
     write_paired_csv, write_seeds_csv,
 };
 use crate::outcome::Outcome;
-use crate::policy::{LiveHead, Policy, Scene};
+use crate::policy::{LiveHead, Policy};
 use crate::request::{Request, Slo};
 use crate::results::{
     Compared, Failure, OutcomeCsv, PredictionErrors, SIMULATED, write_failures_csv,
@@ -37,12 +38,12 @@ pub struct RealRun {
 }
 
 /// Makes what one run needs.
-pub type MakeRun<'a> = dyn FnMut(&Scene, &Trace) -> Result<RealRun> + 'a;
+pub type MakeRun<'a> = dyn FnMut(&Method, &Trace) -> Result<RealRun> + 'a;
 
 /// Who answers.
 #[expect(missing_debug_implementations, reason = "holds a closure")]
 pub enum Backend<'a> {
-    /// The cost model of each scene; runs go in parallel.
+    /// The cost model of each method; runs go in parallel.
     CostModel,
     /// A real engine; runs go one after the other, since they share the machine they are timed on.
     Measured(Measured<'a>),
@@ -207,8 +208,8 @@ impl Runner<'_> {
             if let Some(failure) = self.tolerance.given_up(cell, self.grid.seeds[nth]) {
                 return Ok(Err(failure));
             }
-            let mut executor = cell.scene.executor(self.grid.trace(cell, nth))?;
-            let run = self.replay(cell, nth, executor.as_mut(), None, 1024);
+            let mut executor = cell.method.cost_model(self.grid.trace(cell, nth))?;
+            let run = self.replay(cell, nth, &mut executor, None, 1024);
             self.tolerance.tolerate(cell, self.grid.seeds[nth], run)
         };
         threads.install(|| self.runs().into_par_iter().map(simulate).collect())
@@ -223,10 +224,10 @@ impl Runner<'_> {
             }
             let trace = self.grid.trace(cell, nth);
             refuse_energy(trace)?;
-            let RealRun { executor: mut measured, head } = make(&cell.scene, trace)?;
-            let mut predicted = cell.scene.executor(trace)?;
+            let RealRun { executor: mut measured, head } = make(&cell.method, trace)?;
+            let mut predicted = cell.method.cost_model(trace)?;
             let path = self.options.out.join("predictions").join(self.grid.file_name(cell, nth));
-            let mut both = Compared::create(measured.as_mut(), predicted.as_mut(), &path)?;
+            let mut both = Compared::create(measured.as_mut(), &mut predicted, &path)?;
             let run = self.replay(cell, nth, &mut both, head, 1);
             let run = self.tolerance.tolerate(cell, self.grid.seeds[nth], run)?;
             if run.is_ok() {
@@ -249,8 +250,8 @@ impl Runner<'_> {
         let trace = self.grid.trace(cell, nth);
         let seed = self.grid.seeds[nth];
         let policy = match head {
-            Some(head) => cell.scene.live_policy(trace, seed, head)?,
-            None => cell.scene.policy(trace, seed)?,
+            Some(head) => cell.method.live_policy(trace, seed, head)?,
+            None => cell.method.policy(trace, seed)?,
         };
         let kept = match self.spec.outcomes {
             KeptOutcomes::All => true,
@@ -260,7 +261,7 @@ impl Runner<'_> {
         let path = self.options.out.join("outcomes").join(self.grid.file_name(cell, nth));
         let file = kept.then(|| OutcomeCsv::create(&path, trace, rows_per_flush)).transpose()?;
         let recorder = Recorder { tally: Tally::default(), file, progress: self.options.progress };
-        served(&cell.scene, trace, policy, executor, self.spec.service, recorder)
+        served(&cell.method, trace, policy, executor, self.spec.service, recorder)
     }
 }
 
@@ -275,28 +276,28 @@ fn refuse_energy(trace: &Trace) -> Result<()> {
     })
 }
 
-/// What `scene` shows on `trace` under `seed` on the cost model; outcomes are not kept.
+/// What `method` shows on `trace` under `seed` on the cost model; outcomes are not kept.
 pub(crate) fn simulate_run(
-    scene: &Scene,
+    method: &Method,
     trace: &Trace,
     seed: u64,
     service: ServiceOptions,
 ) -> Result<RunMeasures> {
-    let policy = scene.policy(trace, seed)?;
-    let mut executor = scene.executor(trace)?;
+    let policy = method.policy(trace, seed)?;
+    let mut executor = method.cost_model(trace)?;
     let recorder = Recorder { tally: Tally::default(), file: None, progress: &Silent };
-    served(scene, trace, policy, executor.as_mut(), service, recorder)
+    served(method, trace, policy, &mut executor, service, recorder)
 }
 
 fn served(
-    scene: &Scene,
+    method: &Method,
     trace: &Trace,
     mut policy: Box<dyn Policy>,
     executor: &mut dyn Executor,
     service: ServiceOptions,
     mut recorder: Recorder<'_>,
 ) -> Result<RunMeasures> {
-    let bounds = scene.bounds(trace)?;
+    let bounds = method.bounds(trace)?;
     sim::replay(&trace.requests, &bounds, policy.as_mut(), executor, &service, &mut recorder)?;
     recorder.finish(policy.fallbacks())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::policy::MethodSpec;
+use crate::method::MethodSpec;
 use crate::profile::Counted;
 use crate::results::{AnsweredItems, FigureSpec, check_figures};
 use crate::sim::ServiceOptions;

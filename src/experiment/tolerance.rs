@@ -27,7 +27,7 @@ impl Tolerance {
     /// An external policy is not ours: what ends its run is no reason to lose the others.
     pub fn tolerate(&self, cell: &Cell, seed: u64, run: Result<RunMeasures>) -> Result<RunResult> {
         match run {
-            Err(error) if cell.scene.method().policy.is_external() => {
+            Err(error) if cell.method.spec().policy.is_external() => {
                 self.failed().insert(cell.label.method.clone());
                 Ok(Err(Failure::new(&cell.label, seed, &error)))
             }

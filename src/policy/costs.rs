@@ -5,13 +5,12 @@
 use std::time::Duration;
 
 use super::facts::Facts;
+use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
-use crate::profile::{
-    Compressing, FamilyLatency, ItemLengths, LevelLatency, PromptLengths, QualityTable, RowId,
-};
-use crate::request::Bounds;
-use crate::units::{Energy, Level, Milliwatts, PROMPT_RATIOS, Ratio, duration_from_millis};
+use crate::profile::{Compressing, ItemLengths, LevelLatency, RowId};
+use crate::request::{Bounds, FullCost};
+use crate::units::{Energy, Level, Milliwatts, PROMPT_RATIOS, Ratio};
 
 /// A plan, resolved: its level has latencies and answers, and without a compressor it reads the
 /// full prompt.
@@ -19,10 +18,10 @@ use crate::units::{Energy, Level, Milliwatts, PROMPT_RATIOS, Ratio, duration_fro
 pub struct Candidate {
     /// The plan.
     pub plan: Plan,
-    /// Place of its level in the scene.
-    pub(super) level: usize,
+    /// Place of its level among those of its [`Costs`].
+    pub(crate) level: usize,
     /// Place of its ratio among [`PROMPT_RATIOS`].
-    pub(super) ratio: usize,
+    pub(crate) ratio: usize,
 }
 
 /// Predicted, unqueued latencies of a plan for a request, and the power meanwhile.
@@ -38,135 +37,129 @@ pub struct Forecast {
     pub power: Option<Milliwatts>,
 }
 
-/// Latencies of a scene's levels and prompt lengths of its items.
+/// Latencies of a method's levels and prompt lengths of its items: what a policy forecasts with and
+/// a cost model bills by. Which answers are right is not here.
 #[derive(Debug)]
-pub(super) struct Costs {
-    pub(super) levels: Vec<LevelCost>,
-    /// By row of the quality table, or one for all.
-    decide: Vec<Duration>,
-    compressing: Compressing,
+pub(crate) struct Costs {
+    /// Whose they are.
+    pub(crate) method: String,
+    /// Levels that have answers, rising.
+    pub(crate) levels: Vec<LevelLatency>,
+    /// The base model's.
+    pub(crate) base: LevelLatency,
+    /// Deciding, by item, or one for all.
+    pub(crate) decide: Vec<Duration>,
+    pub(crate) compressing: Compressing,
     /// Of the device while it serves, where known.
-    pub(super) power: Option<Milliwatts>,
+    pub(crate) power: Option<Milliwatts>,
     /// Place among [`PROMPT_RATIOS`] of the ratio that is the whole prompt.
-    pub(super) whole: usize,
+    pub(crate) whole: usize,
     /// `None` without a compressor: the full prompt is read.
-    cuts: Option<Cuts>,
-}
-
-/// What a family of sub-models says nothing of: what comes before the prompt is read, how long it
-/// is, and power.
-#[derive(Debug)]
-pub(super) struct Surroundings {
-    /// Deciding, by row of the quality table; empty: the family's own time for every row.
-    pub(super) decide: Vec<Duration>,
-    /// Cutting.
-    pub(super) compressing: Compressing,
-    /// Of the device while it serves, where known.
-    pub(super) power: Option<Milliwatts>,
-    /// Place among [`PROMPT_RATIOS`] of the ratio that is the whole prompt.
-    pub(super) whole: usize,
-}
-
-/// A level that has both latencies and answers.
-#[derive(Debug)]
-pub(super) struct LevelCost {
-    pub(super) level: Level,
-    /// Place of the level in the quality table.
-    pub(super) answers: usize,
-    latency: LevelLatency,
-    switch: Duration,
+    pub(crate) cuts: Option<Cuts>,
 }
 
 /// Prompts under the method's compressor.
 #[derive(Debug)]
-struct Cuts {
-    /// By row of the quality table.
+pub(crate) struct Cuts {
+    /// By item.
     lengths: Vec<Option<ItemLengths>>,
-    /// `[row][level][ratio]`: TTFT without a switch, worked out once because a policy may look at
+    /// `[item][level][ratio]`: TTFT without a switch, worked out once because a policy may look at
     /// ninety of them per request; zero where the length is unknown.
     ttft: Vec<Duration>,
 }
 
 impl Costs {
-    /// Joins latencies with the levels that have answers; level 100 % takes the times of `base`.
-    pub(super) fn new(
-        family: &FamilyLatency,
-        base: &LevelLatency,
-        table: &QualityTable,
-        lengths: Option<&PromptLengths>,
-        around: Surroundings,
-    ) -> Self {
-        let join = |latency: &LevelLatency| {
-            let answers = table.level_index(latency.level)?;
-            let mut latency = latency.clone();
-            if latency.level == Level::FULL {
-                latency.ttft_ms = base.ttft_ms;
-                latency.tpot_ms = base.tpot_ms;
-            }
-            Some(LevelCost { level: latency.level, switch: latency.switch(), latency, answers })
-        };
-        let decide = match around.decide {
-            none if none.is_empty() => vec![checked(family.decide_ms)],
-            by_row => by_row,
-        };
-        let mut costs = Self {
-            levels: family.levels.iter().filter_map(join).collect(),
-            decide,
-            compressing: around.compressing,
-            power: around.power,
-            whole: around.whole,
-            cuts: None,
-        };
-        costs.cuts = lengths.map(|lengths| costs.cuts(lengths, table));
-        costs
-    }
-
-    fn cuts(&self, lengths: &PromptLengths, table: &QualityTable) -> Cuts {
-        let mut by_row = vec![None; table.rows()];
-        for (dataset, item, tokens) in lengths.iter() {
-            if let Some(row) = table.row(dataset, item) {
-                by_row[row.index()] = Some(*tokens);
-            }
-        }
-        let mut ttft = Vec::with_capacity(by_row.len() * self.levels.len() * PROMPT_RATIOS.len());
-        for (row, tokens) in by_row.iter().enumerate() {
-            let decide = self.decide_in(row);
+    /// The same where a compressor leaves `lengths` of each item's prompt.
+    pub(crate) fn with_cuts(mut self, lengths: Vec<Option<ItemLengths>>) -> Self {
+        let mut ttft = Vec::with_capacity(lengths.len() * self.levels.len() * PROMPT_RATIOS.len());
+        for (item, tokens) in lengths.iter().enumerate() {
+            let decide = self.decide_in(item);
             for level in &self.levels {
                 ttft.extend((0..PROMPT_RATIOS.len()).map(|ratio| match tokens {
                     Some(tokens) => {
                         let compress = self.compress(ratio, tokens[self.whole]);
-                        decide + compress + level.latency.ttft(tokens[ratio])
+                        decide + compress + level.ttft(tokens[ratio])
                     }
                     None => Duration::ZERO,
                 }));
             }
         }
-        Cuts { lengths: by_row, ttft }
+        self.cuts = Some(Cuts { lengths, ttft });
+        self
+    }
+
+    /// What the base model takes, unqueued, for a request on its full prompt.
+    pub(crate) fn full(&self, prompt_tokens: u32, output_tokens: u32) -> FullCost {
+        FullCost {
+            ttft: self.base.ttft(prompt_tokens),
+            tpot: self.base.tpot(decode_context(prompt_tokens, output_tokens)),
+            gaps: output_tokens.saturating_sub(1),
+            power: self.power,
+        }
+    }
+
+    /// The candidate that is `plan`, whether or not its answers were measured.
+    ///
+    /// # Errors
+    /// If the method lacks the level, or the ratio is not of the study's ten, or it is below 100 %
+    /// and the method has no compressor.
+    pub(crate) fn resolve(&self, plan: Plan) -> Result<Candidate> {
+        let wrong = |problem| Error::new(format!("method {}", self.method), problem);
+        let level = self.levels.iter().position(|latency| latency.level == plan.level);
+        let level = level.ok_or_else(|| {
+            let levels: Vec<_> = self.levels.iter().map(|l| l.level.to_string()).collect();
+            wrong("no such level").found(plan.level).allowed(levels.join(", "))
+        })?;
+        let ratio =
+            self.ratio_place(plan.prompt_ratio).ok_or_else(|| {
+                let cut = "10 %, 20 %, …, 100 %";
+                wrong("no such prompt ratio")
+                    .found(plan.prompt_ratio)
+                    .allowed(if self.cuts_prompts() { cut } else { "100 %" })
+            })?;
+        Ok(Candidate { plan, level, ratio })
+    }
+
+    /// Every plan that levels and compressor allow, by rising level, then prompt ratio.
+    pub(crate) fn plans(&self) -> impl Iterator<Item = Candidate> {
+        let levels = self.levels.iter().enumerate();
+        levels.flat_map(move |(level, latency)| {
+            let ratios = if self.cuts_prompts() { 0..=self.whole } else { self.whole..=self.whole };
+            ratios.map(move |ratio| {
+                let plan = Plan { level: latency.level, prompt_ratio: self.named_ratio(ratio) };
+                Candidate { plan, level, ratio }
+            })
+        })
     }
 
     /// Whether plans may cut prompts.
-    pub(super) fn cuts_prompts(&self) -> bool {
+    pub(crate) fn cuts_prompts(&self) -> bool {
         self.cuts.is_some()
     }
 
     /// The plan's name for the ratio at this place: the whole prompt is 100 %.
-    pub(super) fn named_ratio(&self, place: usize) -> Ratio {
+    pub(crate) fn named_ratio(&self, place: usize) -> Ratio {
         if place == self.whole { Ratio::ONE } else { PROMPT_RATIOS[place] }
     }
 
     /// The place of a plan's ratio, if it is one that may be read.
-    pub(super) fn ratio_place(&self, named: Ratio) -> Option<usize> {
+    pub(crate) fn ratio_place(&self, named: Ratio) -> Option<usize> {
         let readable = if self.cuts_prompts() { 0 } else { self.whole };
         (readable..=self.whole).find(|&place| self.named_ratio(place) == named)
     }
 
     /// Length of the full prompt of a row, where a compressor measured it.
-    pub(super) fn full_length(&self, row: usize) -> Option<u32> {
+    pub(crate) fn full_length(&self, row: usize) -> Option<u32> {
         Some(self.cuts.as_ref()?.lengths[row]?[self.whole])
     }
 
-    /// See [`Scene::phases`](super::Scene::phases).
-    pub(super) fn phases(
+    /// The phases of answering under `candidate` when `resident` is in memory, the answer left
+    /// open.
+    ///
+    /// `compress` is billed when the prompt is cut, by the full prompt's length; `switch` when
+    /// another level is resident, so the first request of a run loads for free; `decode` at the
+    /// context in its middle: kept tokens + half the output.
+    pub(crate) fn phases(
         &self,
         candidate: &Candidate,
         facts: &Facts,
@@ -177,7 +170,7 @@ impl Costs {
             decide: self.decide(facts.row),
             compress: self.compress(candidate.ratio, facts.prompt_tokens),
             switch: self.switch(candidate, resident),
-            prefill: self.levels[candidate.level].latency.ttft(kept_tokens),
+            prefill: self.levels[candidate.level].ttft(kept_tokens),
             decode: self.forecast(candidate, facts, resident).decode(),
             kept_tokens,
             correct: None,
@@ -185,8 +178,9 @@ impl Costs {
         }
     }
 
-    /// See [`Scene::forecast`](super::Scene::forecast).
-    pub(super) fn forecast(
+    /// Predicted latencies of `candidate` when `resident` is in memory: the sums of
+    /// [`phases`](Self::phases), exactly.
+    pub(crate) fn forecast(
         &self,
         candidate: &Candidate,
         facts: &Facts,
@@ -195,7 +189,7 @@ impl Costs {
         let context = decode_context(self.kept_tokens(candidate, facts), facts.output_tokens);
         Forecast {
             ttft: self.ttft(candidate, facts, resident),
-            tpot: self.levels[candidate.level].latency.tpot(context),
+            tpot: self.levels[candidate.level].tpot(context),
             gaps: facts.output_tokens.saturating_sub(1),
             power: self.power,
         }
@@ -203,7 +197,7 @@ impl Costs {
 
     /// The forecast's TTFT alone: a look-up and an addition, so that a hopeless candidate costs
     /// next to nothing.
-    pub(super) fn ttft(
+    pub(crate) fn ttft(
         &self,
         candidate: &Candidate,
         facts: &Facts,
@@ -213,7 +207,7 @@ impl Costs {
             let row = facts.row.index() * self.levels.len() + candidate.level;
             cuts.ttft[row * PROMPT_RATIOS.len() + candidate.ratio]
         } else {
-            let latency = &self.levels[candidate.level].latency;
+            let latency = &self.levels[candidate.level];
             self.decide(facts.row) + latency.ttft(facts.prompt_tokens)
         };
         unswitched + self.switch(candidate, resident)
@@ -248,7 +242,7 @@ impl Costs {
     fn switch(&self, candidate: &Candidate, resident: Option<Level>) -> Duration {
         match resident {
             Some(resident) if resident != candidate.plan.level => {
-                self.levels[candidate.level].switch
+                self.levels[candidate.level].switch()
             }
             _ => Duration::ZERO,
         }
@@ -306,10 +300,6 @@ impl Forecast {
 
 /// The context that stands for a whole decode phase: TPOT is linear in it, so the middle is exact
 /// up to half a token.
-pub(super) fn decode_context(prompt_tokens: u32, output_tokens: u32) -> u32 {
+pub(crate) fn decode_context(prompt_tokens: u32, output_tokens: u32) -> u32 {
     prompt_tokens + output_tokens / 2
-}
-
-fn checked(millis: f64) -> Duration {
-    duration_from_millis(millis).expect("a checked profile gives lengths of time")
 }

@@ -16,7 +16,7 @@ use crate::request::RequestView;
 
 /// The decorator; see the module.
 #[derive(Debug)]
-pub(super) struct CountsWait(pub(super) Box<dyn Policy>);
+pub(crate) struct CountsWait(pub(crate) Box<dyn Policy>);
 
 impl Policy for CountsWait {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
@@ -39,9 +39,9 @@ impl Policy for CountsWait {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Bench, plan};
-    use super::super::{MethodSpec, PolicySpec};
     use super::*;
+    use crate::method::testing::{Bench, plan};
+    use crate::method::{MethodSpec, PolicySpec};
     use crate::request::Bounds;
 
     /// ⟨100, 100⟩ takes 100 ms, ⟨50, 100⟩ and ⟨100, 50⟩ 50, ⟨50, 50⟩ 25; the table prefers the full
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn what_a_request_has_waited_is_no_longer_to_be_had() {
         let bench = Bench::elastic();
-        let method = MethodSpec { counts_wait: true, ..bench.scene.method().clone() };
+        let method = MethodSpec { counts_wait: true, ..bench.method.spec().clone() };
         assert_eq!(method.policy, PolicySpec::ElasticProfile {});
         let (mut counting, mut blind) = (bench.method_policy(&method), bench.own_policy());
         let ask = |policy: &mut dyn Policy, waited_ms| {

@@ -6,22 +6,18 @@
 //! plan that misses by the smallest share. Time already spent in the queue is not looked at, as in
 //! the paper.
 
-use super::choice::{Forecaster, weight};
 use super::costs::Candidate;
-use super::facts::Annotations;
-use super::scene::Scene;
+use super::menu::Menu;
 use super::{Policy, ServiceView};
-use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::request::RequestView;
-use crate::trace::Trace;
+use crate::request::{DatasetId, RequestView};
 
 /// The policy; see the module.
 #[derive(Debug)]
-pub(super) struct ElasticProfile {
-    forecaster: Forecaster,
-    /// By dataset of the trace: candidates by falling expected accuracy. Empty for a dataset that
-    /// no request is from.
+pub(crate) struct ElasticProfile {
+    menu: Menu,
+    /// By dataset of the trace: candidates by falling expected accuracy. Empty for a dataset
+    /// without estimate items.
     ranking: Vec<Vec<Ranked>>,
 }
 
@@ -32,63 +28,45 @@ struct Ranked {
 }
 
 impl ElasticProfile {
-    /// Ranks the scene's candidates for every dataset of `trace`.
-    pub(super) fn new(scene: Scene, facts: Annotations, trace: &Trace) -> Result<Self> {
-        let mut ranking: Vec<_> = trace.datasets.iter().map(|_| Vec::new()).collect();
-        for request in &trace.requests {
-            let dataset = usize::from(request.dataset.0);
-            if ranking[dataset].is_empty() {
-                ranking[dataset] = rank(&scene, &trace.datasets[dataset])?;
-            }
-        }
-        Ok(Self { forecaster: Forecaster { scene, facts }, ranking })
-    }
-
-    /// What it forecasts with.
-    pub(super) fn forecaster(&self) -> &Forecaster {
-        &self.forecaster
+    /// Ranks the candidates of `menu` for every dataset, each of which has expected accuracies if a
+    /// request is from it.
+    pub(crate) fn new(menu: Menu) -> Self {
+        let datasets = (0..menu.datasets()).map(|dataset| DatasetId(dataset as u16));
+        let ranking = datasets.map(|dataset| rank(&menu, dataset)).collect();
+        Self { menu, ranking }
     }
 }
 
-fn rank(scene: &Scene, dataset: &str) -> Result<Vec<Ranked>> {
+fn rank(menu: &Menu, dataset: DatasetId) -> Vec<Ranked> {
     let ranked = |&candidate: &Candidate| {
-        let expected_accuracy = scene.expected_accuracy(&candidate, dataset)?;
+        let expected_accuracy = menu.expected_accuracy(&candidate, dataset)?;
         Some(Ranked { expected_accuracy, candidate })
     };
-    let mut ranking: Vec<_> = scene.candidates().iter().filter_map(ranked).collect();
+    let mut ranking: Vec<_> = menu.candidates().iter().filter_map(ranked).collect();
     ranking.sort_by(|a, b| b.expected_accuracy.total_cmp(&a.expected_accuracy));
-    if ranking.is_empty() {
-        return Err(Error::new(format!("method {}", scene.method().name), "no expected accuracy")
-            .at(format!("dataset {dataset}"))
-            .found("no estimate item with all answers")
-            .allowed("a quality table with whole rows in both halves"));
-    }
-    Ok(ranking)
+    ranking
 }
 
 impl Policy for ElasticProfile {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
-        let (forecaster, bounds) = (&self.forecaster, request.bounds());
-        let facts = forecaster.facts(request);
+        let choices = self.menu.choices(request, service.resident);
         let ranking = &self.ranking[usize::from(request.dataset().0)];
         let ties =
             ranking.chunk_by(|a, b| a.expected_accuracy.total_cmp(&b.expected_accuracy).is_eq());
         for equally_accurate in ties {
-            let candidates = equally_accurate.iter().map(|ranked| &ranked.candidate);
-            let feasible = forecaster.feasible(candidates, facts, service.resident, bounds);
-            if let Some((best, _)) = feasible.min_by_key(|(c, forecast)| weight(c, forecast)) {
-                return best.plan;
+            let feasible = choices.feasible(equally_accurate.iter().map(|one| &one.candidate));
+            if let Some((_, plan)) = feasible.map(|(one, forecast)| one.weight(&forecast)).min() {
+                return plan;
             }
         }
-        let candidates = ranking.iter().map(|ranked| &ranked.candidate);
-        forecaster.least_late(candidates, facts, service.resident, bounds)
+        choices.least_late(ranking.iter().map(|ranked| &ranked.candidate))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::method::MethodSpec;
-    use super::super::testing::{Bench, plan};
+    use crate::method::MethodSpec;
+    use crate::method::testing::{Bench, plan};
     use crate::units::{Level, Ratio};
 
     // The bench (see `testing`): TTFT = level · kept ms, kept = ratio · 100 tokens; TPOT = 10 ms ·
@@ -111,8 +89,7 @@ mod tests {
         let bench = Bench::elastic();
         let mut policy = bench.policy("elastic-profile");
         assert_ne!(bench.ask(&mut *policy, &bench.request(55, 10), None), plan(50, 50));
-        let method =
-            MethodSpec { margin: Some(Ratio::percent(10)), ..bench.scene.method().clone() };
+        let method = MethodSpec { margin: Some(Ratio::percent(10)), ..bench.method.spec().clone() };
         let mut policy = bench.method_policy(&method);
         assert_eq!(bench.ask(&mut *policy, &bench.request(55, 10), None), plan(50, 50));
         // TPOT: a tenth of 11 ms leaves 9.9, of 12 ms 10.8.

@@ -19,10 +19,8 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::choice::{Forecaster, weight};
 use super::costs::{Candidate, Forecast};
-use super::facts::Annotations;
-use super::scene::Scene;
+use super::menu::Menu;
 use super::size_rule::Reading;
 use super::{Policy, ServiceView};
 use crate::error::Result;
@@ -43,8 +41,8 @@ pub trait LiveHead: Debug + Send {
 
 /// The policy; see the module.
 #[derive(Debug)]
-pub(super) struct Elastilm {
-    forecaster: Forecaster,
+pub(crate) struct Elastilm {
+    menu: Menu,
     head: Option<Box<dyn LiveHead>>,
     draws: ChaCha8Rng,
     reading: Reading,
@@ -55,31 +53,27 @@ pub(super) struct Elastilm {
 
 impl Elastilm {
     /// Starts the policy's own stream of `seed`. Without a `head` its stored answers are taken.
-    pub(super) fn new(
-        scene: Scene,
-        facts: Annotations,
+    pub(crate) fn new(
+        menu: Menu,
         seed: u64,
         reading: Reading,
         head: Option<Box<dyn LiveHead>>,
     ) -> Self {
         let draws = rng::stream(seed, "policy/elastilm");
-        let forecaster = Forecaster { scene, facts };
-        Self { forecaster, head, draws, reading, fallbacks: 0, last: Ok(()) }
+        Self { menu, head, draws, reading, fallbacks: 0, last: Ok(()) }
     }
 }
 
 impl Policy for Elastilm {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
-        let (forecaster, bounds) = (&self.forecaster, request.bounds());
-        let (scene, facts) = (&forecaster.scene, forecaster.facts(request));
-        let candidates = scene.candidates();
-        let feasible: Vec<_> =
-            forecaster.feasible(candidates.iter(), facts, service.resident, bounds).collect();
-        let objective = scene.objective_shares(request, facts);
+        let choices = self.menu.choices(request, service.resident);
+        let candidates = choices.candidates();
+        let feasible: Vec<_> = choices.feasible(candidates).collect();
+        let objective = choices.objective_shares();
         let asked =
             self.head.as_mut().map(|head| head.decide(request.id(), objective.0, objective.1));
         let decision = match &asked {
-            None => scene.decision(facts.row).expect("annotated rows are decided"),
+            None => choices.decision().expect("annotated rows are decided"),
             Some(Ok(decision)) => decision,
             Some(Err(_)) => {
                 self.last = asked.expect("just seen").map(drop);
@@ -99,7 +93,7 @@ impl Policy for Elastilm {
         }
         match feasible.get((share * feasible.len() as f64) as usize) {
             Some((candidate, _)) => candidate.plan,
-            None => forecaster.least_late(candidates.iter(), facts, service.resident, bounds),
+            None => choices.least_late(candidates),
         }
     }
 
@@ -121,7 +115,7 @@ fn follow(
     if let Answer::Soft(_) = decision.answer {
         let probable = |entry: &(&Candidate, Forecast)| decision.probability(entry.0.plan);
         let best = feasible.iter().max_by(|a, b| {
-            let lighter = || weight(b.0, &b.1).cmp(&weight(a.0, &a.1));
+            let lighter = || b.0.weight(&b.1).cmp(&a.0.weight(&a.1));
             probable(a).partial_cmp(&probable(b)).expect("checked when read").then_with(lighter)
         });
         return Some(best?.0.plan);
@@ -147,9 +141,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::super::size_rule::Reading;
-    use super::super::testing::{Bench, hard, plan, soft};
     use super::LiveHead;
     use crate::error::{Error, Result};
+    use crate::method::testing::{Bench, hard, items, plan, soft};
     use crate::plan::Plan;
     use crate::profile::Decision;
 
@@ -239,7 +233,7 @@ mod tests {
         let bench = Bench::decided(soft(&[(plan(50, 50), 0.9)]));
         let parrot = Parrot(Arc::default(), Some(plan(50, 100)));
         let asked = Arc::clone(&parrot.0);
-        let mut policy = bench.scene.live_policy(&bench.trace, 1, Box::new(parrot)).unwrap();
+        let mut policy = bench.method.live_policy(&bench.trace, 1, Box::new(parrot)).unwrap();
         // The full model takes 100 and 10 ms: bounds of 80 and 10 ms are ⟨80 %, 100 %⟩.
         let request = bench.request(80, 10);
         assert_eq!(bench.ask(&mut *policy, &request, None), plan(50, 100));
@@ -252,7 +246,7 @@ mod tests {
     fn a_live_head_that_fails_voids_the_plan_and_the_next_is_asked_for_anew() {
         let bench = Bench::decided(soft(&[(plan(50, 50), 0.9)]));
         let parrot = Box::new(Parrot::default());
-        let mut policy = bench.scene.live_policy(&bench.trace, 1, parrot).unwrap();
+        let mut policy = bench.method.live_policy(&bench.trace, 1, parrot).unwrap();
         for _ in 0..2 {
             bench.ask(&mut *policy, &bench.request(80, 10), None);
             assert!(policy.settle().unwrap_err().to_string().contains("broken"));
@@ -263,7 +257,7 @@ mod tests {
     #[test]
     fn only_elastilm_has_a_head_to_ask() {
         let bench = Bench::elastic();
-        let asked = bench.scene.live_policy(&bench.trace, 1, Box::new(Parrot::default()));
+        let asked = bench.method.live_policy(&bench.trace, 1, Box::new(Parrot::default()));
         assert!(asked.unwrap_err().to_string().contains("no decision-head"));
     }
 
@@ -271,8 +265,8 @@ mod tests {
     fn a_trace_with_an_undecided_item_is_refused() {
         let bench = Bench::decided(soft(&[]));
         let mut trace = bench.trace.clone();
-        trace.requests[0].item = super::super::testing::items(crate::profile::Split::Replay)[1];
-        assert!(!bench.scene.knows("quiz", trace.requests[0].item));
-        assert!(bench.scene.annotate(&trace).is_err());
+        trace.requests[0].item = items(crate::profile::Split::Replay)[1];
+        assert!(!bench.method.knows("quiz", trace.requests[0].item));
+        assert!(bench.method.menu(&trace).is_err());
     }
 }

@@ -10,15 +10,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::choice::Forecaster;
-use super::facts::Annotations;
-use super::scene::Scene;
+use super::menu::Menu;
 use super::{Policy, Seen, ServiceView};
 use crate::error::{Error, Result};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::request::RequestView;
-use crate::trace::Trace;
+use crate::request::{DatasetId, RequestView};
 use process::Process;
 use protocol::{Answer, Hello, Message, Observed, PROTOCOL, Question, Ready};
 
@@ -67,7 +64,7 @@ impl ExternalSpec {
     }
 
     /// Refuses a spec that cannot be run.
-    pub(super) fn check(&self, method: &str) -> Result<()> {
+    pub(crate) fn check(&self, method: &str) -> Result<()> {
         let wrong = |problem, key: &str| Error::new(format!("method {method}"), problem).at(key);
         if self.command.first().is_none_or(String::is_empty) {
             let error = wrong("names no program", "key \"command\"");
@@ -83,8 +80,9 @@ impl ExternalSpec {
 
 /// The policy; see the module.
 #[derive(Debug)]
-pub(super) struct External {
-    forecaster: Forecaster,
+pub(crate) struct External {
+    method: String,
+    menu: Menu,
     process: Process,
     ready: Ready,
     bill: Bill,
@@ -97,16 +95,14 @@ pub(super) struct External {
 
 impl External {
     /// Starts the program and shakes hands.
-    pub(super) fn new(
+    pub(crate) fn new(
         spec: &ExternalSpec,
-        scene: Scene,
-        facts: Annotations,
-        trace: &Trace,
+        name: &str,
+        menu: Menu,
+        [apps, datasets]: [&[String]; 2],
         seed: u64,
     ) -> Result<Self> {
-        let forecaster = Forecaster { scene, facts };
-        let name = forecaster.scene.method().name.clone();
-        spec.check(&name)?;
+        spec.check(name)?;
         let program = |error| {
             Error::new(format!("method {name}"), "policy cannot be started")
                 .at(format!("command {:?}", spec.command.join(" ")))
@@ -114,7 +110,7 @@ impl External {
         };
         let mut process = Process::start(&spec.command, spec.share_core).map_err(program)?;
         process.set_timeout(HANDSHAKE_TIMEOUT).map_err(program)?;
-        let line = encode(&Message::Hello(hello(&forecaster.scene, trace, seed)));
+        let line = encode(&Message::Hello(hello(name, &menu, [apps, datasets], seed)));
         let wrong = |found: String| {
             Error::new(format!("method {name}"), "policy did not shake hands")
                 .at(format!("command {:?}", spec.command.join(" ")))
@@ -128,12 +124,13 @@ impl External {
         }
         process.set_timeout(Duration::from_millis(spec.timeout_ms)).map_err(program)?;
         Ok(Self {
-            forecaster,
+            method: name.to_owned(),
+            menu,
             process,
             ready,
             bill: spec.bill,
-            apps: trace.apps.clone(),
-            datasets: trace.datasets.clone(),
+            apps: apps.to_vec(),
+            datasets: datasets.to_vec(),
             line: Vec::new(),
             last: Ok(None),
         })
@@ -144,21 +141,19 @@ impl External {
         request: RequestView<'_>,
         service: ServiceView,
     ) -> Result<(Plan, Duration)> {
-        let facts = self.forecaster.facts(request);
+        let choices = self.menu.choices(request, service.resident);
         let names = [
             &self.apps[usize::from(request.app().0)],
             &self.datasets[usize::from(request.dataset().0)],
         ];
-        let seen = Seen::new(request, service, facts, names.map(String::as_str));
-        let scene = &self.forecaster.scene;
-        let forecast =
-            |candidate| protocol::forecast_ms(scene.forecast(candidate, facts, service.resident));
-        let forecasts = || scene.candidates().iter().map(forecast).collect();
+        let seen = Seen::new(request, service, choices.output_tokens(), names.map(String::as_str));
+        let forecast = |candidate| protocol::forecast_ms(choices.forecast(candidate));
+        let forecasts = || choices.candidates().iter().map(forecast).collect();
         let question = Question { seen, forecasts: self.ready.forecasts.then(forecasts) };
         self.line.clear();
         encode_into(&mut self.line, &Message::Plan(question));
         let wrong = |problem: &str, found: String| {
-            Error::new(format!("method {}", scene.method().name), problem)
+            Error::new(format!("method {}", self.method), problem)
                 .at(format!("request {}", request.id()))
                 .found(found)
         };
@@ -174,7 +169,7 @@ impl External {
             let error = wrong("policy answered another request", answer.id.to_string());
             return Err(error.allowed(request.id()));
         }
-        let plan = protocol::candidate(&answer, scene.candidates());
+        let plan = protocol::candidate(&answer, choices.candidates());
         let plan = plan.ok_or_else(|| {
             wrong("policy chose a plan that is no candidate", shown(said))
                 .allowed("the candidates of the handshake")
@@ -210,28 +205,34 @@ impl Policy for External {
         self.line.clear();
         encode_into(&mut self.line, &Message::Outcome(Observed::of(outcome)));
         if let Err(failure) = self.process.tell(&self.line) {
-            let method = &self.forecaster.scene.method().name;
-            self.last = Err(Error::new(format!("method {method}"), "policy does not listen")
-                .at(format!("outcome of request {}", outcome.request.id))
-                .found(failure));
+            self.last =
+                Err(Error::new(format!("method {}", self.method), "policy does not listen")
+                    .at(format!("outcome of request {}", outcome.request.id))
+                    .found(failure));
         }
     }
 }
 
-fn hello<'a>(scene: &'a Scene, trace: &'a Trace, seed: u64) -> Hello<'a> {
-    let (candidates, power) = (scene.candidates(), scene.costs().power);
-    let expected = |dataset: &String| {
-        candidates.iter().map(|candidate| scene.expected_accuracy(candidate, dataset)).collect()
+fn hello<'a>(
+    method: &'a str,
+    menu: &Menu,
+    [apps, datasets]: [&'a [String]; 2],
+    seed: u64,
+) -> Hello<'a> {
+    let (candidates, power) = (menu.candidates(), menu.power());
+    let expected = |dataset| {
+        let of = |candidate| menu.expected_accuracy(candidate, DatasetId(dataset as u16));
+        candidates.iter().map(of).collect()
     };
     Hello {
         protocol: PROTOCOL,
-        method: &scene.method().name,
+        method,
         seed,
-        apps: &trace.apps,
-        datasets: &trace.datasets,
+        apps,
+        datasets,
         power_mw: power.map(|power| power.energy(Duration::from_secs(1)).as_millijoules_f64()),
         candidates: candidates.iter().map(|candidate| candidate.plan).collect(),
-        expected_accuracy: trace.datasets.iter().map(expected).collect(),
+        expected_accuracy: (0..menu.datasets()).map(expected).collect(),
     }
 }
 

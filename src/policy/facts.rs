@@ -9,8 +9,8 @@ use crate::request::Request;
 /// A service knows all of it before it decides: the compressor measures the text, and an app
 /// states how many tokens it wants. The right answer is not here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
-    /// The item's row of the quality table.
+pub(crate) struct Facts {
+    /// The item's place among those that lengths and decisions are known of.
     pub row: RowId,
     /// Length of the full prompt.
     pub prompt_tokens: u32,
@@ -20,14 +20,14 @@ pub struct Facts {
 
 /// [`Facts`] of every request of a trace, by request id.
 #[derive(Debug, Clone)]
-pub struct Annotations(Vec<(u64, Facts)>);
+pub(crate) struct Annotations(Vec<(u64, Facts)>);
 
 impl Annotations {
     /// Sorts the facts of requests by id.
     ///
     /// # Errors
     /// If two requests have one id.
-    pub(super) fn new(mut facts: Vec<(u64, Facts)>) -> Result<Self> {
+    pub(crate) fn new(mut facts: Vec<(u64, Facts)>) -> Result<Self> {
         facts.sort_unstable_by_key(|&(id, _)| id);
         match facts.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             Some(pair) => Err(Error::new("trace", "two requests have one id").found(pair[0].0)),
@@ -36,7 +36,6 @@ impl Annotations {
     }
 
     /// The facts of the request with this id, if it is of the trace.
-    #[must_use]
     pub fn get(&self, id: u64) -> Option<&Facts> {
         // Ids mostly count up from the first, so look there before searching.
         let first = self.0.first()?.0;
@@ -50,7 +49,7 @@ impl Annotations {
 }
 
 /// Refuses lengths that no model has: latency curves are times up to [`MAX_TOKENS`] of context.
-pub(super) fn check_lengths(request: &Request) -> Result<()> {
+pub(crate) fn check_lengths(request: &Request) -> Result<()> {
     let (prompt, output) = (request.prompt_tokens, request.output_tokens);
     let longest = MAX_TOKENS / 2;
     if prompt > 0 && prompt.max(output) <= longest {
@@ -65,12 +64,12 @@ pub(super) fn check_lengths(request: &Request) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::Bench;
+    use crate::method::testing::Bench;
 
     #[test]
     fn facts_are_found_by_id_in_any_numbering() {
         let bench = Bench::elastic();
-        let facts = *bench.scene.annotate(&bench.trace).unwrap().get(7).unwrap();
+        let facts = *bench.method.menu(&bench.trace).unwrap().facts.get(7).unwrap();
         let of = |output_tokens| Facts { output_tokens, ..facts };
         let annotations = Annotations::new(vec![(9, of(9)), (5, of(5)), (6, of(6))]).unwrap();
         for id in [5, 6, 9] {

@@ -6,7 +6,7 @@ use crate::request::RequestView;
 
 /// Knows nothing and always answers [`Plan::FULL`].
 #[derive(Debug)]
-pub(super) struct Full;
+pub(crate) struct Full;
 
 impl Policy for Full {
     fn plan(&mut self, _request: RequestView<'_>, _service: ServiceView) -> Plan {
@@ -16,8 +16,8 @@ impl Policy for Full {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Bench, plan};
     use super::*;
+    use crate::method::testing::{Bench, plan};
 
     #[test]
     fn the_tightest_objective_changes_nothing() {

@@ -9,10 +9,8 @@
 //! re-laid out at each switch, whole layers skipped or merged, attention skipped first. By nominal
 //! size, or as published ([`size_rule`](super::size_rule)), it looks at no latency and cuts no prompt.
 
-use super::choice::Forecaster;
 use super::costs::Candidate;
-use super::facts::Annotations;
-use super::scene::Scene;
+use super::menu::Menu;
 use super::size_rule::Pick;
 use super::{Policy, ServiceView};
 use crate::plan::Plan;
@@ -21,45 +19,41 @@ use crate::units::{Level, Ratio};
 
 /// The policy; see the module.
 #[derive(Debug)]
-pub(super) struct LargestLevel {
-    forecaster: Forecaster,
+pub(crate) struct LargestLevel {
+    menu: Menu,
     /// Candidates, largest level and fullest prompt first.
     ladder: Vec<Candidate>,
     pick: Pick,
 }
 
 impl LargestLevel {
-    /// Chooses among all candidates of `scene`.
-    pub(super) fn new(scene: Scene, facts: Annotations, pick: Pick) -> Self {
-        let ladder = scene.candidates().iter().rev().copied().collect();
-        Self { forecaster: Forecaster { scene, facts }, ladder, pick }
+    /// Chooses among all candidates of `menu`.
+    pub(crate) fn new(menu: Menu, pick: Pick) -> Self {
+        let ladder = menu.candidates().iter().rev().copied().collect();
+        Self { menu, ladder, pick }
     }
 }
 
 impl Policy for LargestLevel {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
-        let (forecaster, bounds) = (&self.forecaster, request.bounds());
-        let facts = forecaster.facts(request);
+        let choices = self.menu.choices(request, service.resident);
         if let Pick::Nominal(departure, layers) = self.pick {
             let levels: Vec<Level> = self.ladder.iter().map(|entry| entry.plan.level).collect();
-            let shares = forecaster.scene.objective_ratios(request, facts);
-            let level = departure.largest(layers, shares, &levels);
+            let level = departure.largest(layers, choices.objective_ratios(), &levels);
             return Plan { level, prompt_ratio: Ratio::ONE };
         }
-        let largest =
-            forecaster.feasible(self.ladder.iter(), facts, service.resident, bounds).next();
-        match largest {
+        match choices.feasible(&self.ladder).next() {
             Some((candidate, _)) => candidate.plan,
-            None => forecaster.least_late(self.ladder.iter(), facts, service.resident, bounds),
+            None => choices.least_late(&self.ladder),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::PolicySpec;
     use super::super::size_rule::{Reading, SizeRule, SizeSpec};
-    use super::super::testing::{Bench, plan};
+    use crate::method::PolicySpec;
+    use crate::method::testing::{Bench, plan};
     use crate::units::Level;
 
     #[test]

@@ -7,31 +7,29 @@
 //! smallest share. By nominal size, and as published, the ratio is the largest at most the objective's
 //! share of TTFT and the level the largest at most its share of TPOT; below the smallest, the smallest.
 
-use super::choice::Forecaster;
-use super::costs::Candidate;
-use super::facts::Annotations;
-use super::scene::Scene;
+use super::menu::{Choices, Menu};
 use super::size_rule::Pick;
 use super::{Policy, ServiceView};
 use crate::plan::Plan;
 use crate::request::RequestView;
-use crate::units::{Level, Ratio};
+use crate::units::Level;
 
 /// The policy; see the module.
 #[derive(Debug)]
-pub(super) struct Lg2Cs {
-    forecaster: Forecaster,
+pub(crate) struct Lg2Cs {
+    menu: Menu,
     pick: Pick,
 }
 
 impl Lg2Cs {
-    /// Chooses among all candidates of `scene`.
-    pub(super) fn new(scene: Scene, facts: Annotations, pick: Pick) -> Self {
-        Self { forecaster: Forecaster { scene, facts }, pick }
+    /// Chooses among all candidates of `menu`.
+    pub(crate) fn new(menu: Menu, pick: Pick) -> Self {
+        Self { menu, pick }
     }
 
-    fn nominal(&self, (ttft, tpot): (Ratio, Ratio)) -> Plan {
-        let candidates = self.forecaster.scene.candidates();
+    fn nominal(choices: &Choices<'_>) -> Plan {
+        let (ttft, tpot) = choices.objective_ratios();
+        let candidates = choices.candidates();
         let ratios = candidates.iter().map(|candidate| candidate.plan.prompt_ratio);
         let prompt_ratio = largest(ratios, |ratio| ratio <= ttft);
         let with_ratio = candidates.iter().filter(|c| c.plan.prompt_ratio == prompt_ratio);
@@ -48,28 +46,22 @@ fn largest<T: Ord + Copy>(values: impl Iterator<Item = T> + Clone, fits: impl Fn
 
 impl Policy for Lg2Cs {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
-        let (forecaster, bounds) = (&self.forecaster, request.bounds());
-        let facts = forecaster.facts(request);
+        let choices = self.menu.choices(request, service.resident);
         if let Pick::Nominal(..) = self.pick {
-            return self.nominal(forecaster.scene.objective_ratios(request, facts));
+            return Self::nominal(&choices);
         }
-        let candidates = || forecaster.scene.candidates().iter();
-        let rank = |candidate: &Candidate| (candidate.plan.prompt_ratio, candidate.plan.level);
-        let best = forecaster
-            .feasible(candidates(), facts, service.resident, bounds)
-            .max_by_key(|(candidate, _)| rank(candidate));
-        match best {
-            Some((candidate, _)) => candidate.plan,
-            None => forecaster.least_late(candidates(), facts, service.resident, bounds),
-        }
+        let feasible = choices.feasible(choices.candidates()).map(|(candidate, _)| candidate.plan);
+        feasible
+            .max_by_key(|plan| (plan.prompt_ratio, plan.level))
+            .unwrap_or_else(|| choices.least_late(choices.candidates()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::PolicySpec;
     use super::super::size_rule::{Reading, SizeRule, SizeSpec};
-    use super::super::testing::{Bench, plan};
+    use crate::method::PolicySpec;
+    use crate::method::testing::{Bench, plan};
 
     #[test]
     fn as_much_of_the_prompt_as_fits_and_then_as_many_neurons() {

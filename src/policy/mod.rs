@@ -1,19 +1,20 @@
-//! How a plan is chosen: the policy trait, one file per policy, and the registry of methods.
+//! How a plan is chosen: the policy trait, the menu that policies choose from, one file per policy.
 //!
 //! A policy of your own needs nothing here: `examples/rust_policy.rs` defines one on the public
 //! interface, and `docs/policies.md` tells how a program in another language is one. To make it one
 //! of Pliant's own, which experiment files can name:
 //! 1. write `src/policy/NAME.rs` with the sections of its neighbours, in their order: what it
 //!    knows and its rule, the type, `new`, `impl Policy`, tests;
-//! 2. give it a variant of [`PolicySpec`], with its parameters as fields, and say in
-//!    [`PolicySpec::kind`] what files call it and in [`PolicySpec::cuts_prompts`] whether it cuts;
-//! 3. describe it in [`PolicySpec::description`]: its rule and what it may see;
-//! 4. build it in [`Scene::policy`] (`any_policy`), from the scene, the facts of the trace and a
-//!    random stream of its own;
-//! 5. if it belongs to the study, add its method to [`standard_methods`] and a colour in
-//!    `src/report/colours.rs`;
-//! 6. test it: its rule on the hand-made scene of `testing`, numbers worked out in a comment, and
-//!    the [`contract`] that every policy keeps.
+//! 2. give it a variant of [`PolicySpec`](crate::method::PolicySpec), with its parameters as fields,
+//!    and say what files call it and whether it cuts prompts;
+//! 3. describe it in `PolicySpec::description`: its rule and what it may see;
+//! 4. build it in `Method::policy`, from the menu and a random stream of its own;
+//! 5. if it belongs to the study, add its method to
+//!    [`standard_methods`](crate::method::standard_methods) and a colour in `src/report/colours.rs`;
+//! 6. test it: its rule on the hand-made tables of `method::testing`, numbers worked out in a
+//!    comment, and the [`contract`](crate::method::contract) that every policy keeps.
+//!
+//! No file here knows another policy's, nor what answers are right: a policy holds a [`Menu`].
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -24,9 +25,6 @@ use crate::plan::Plan;
 use crate::request::RequestView;
 use crate::units::{Level, SimTime};
 
-mod alternatives;
-mod choice;
-pub mod contract;
 mod costs;
 mod counts_wait;
 mod elastic_profile;
@@ -36,29 +34,31 @@ mod facts;
 mod full;
 mod largest_level;
 mod lg2_cs;
-mod method;
-pub mod one_prompt;
+mod menu;
 mod oracle;
 mod random_feasible;
-mod scene;
 mod seen;
 mod size_rule;
-mod standard;
-#[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
-mod tests;
 
-pub use alternatives::{Alternative, Alternatives};
 pub use costs::{Candidate, Forecast};
 pub use elastilm::LiveHead;
 pub use external::{Bill, ExternalSpec};
-pub use facts::{Annotations, Facts};
-pub use method::{Description, MethodSpec, PolicySpec};
-pub use scene::{Replayed, Scene};
+pub use menu::{Choices, Menu};
 pub use seen::{Seen, StatedBounds, StatedSlo};
 pub use size_rule::{Reading, SizeRule, SizeSpec};
-pub use standard::standard_methods;
+
+pub(crate) use costs::Costs;
+pub(crate) use counts_wait::CountsWait;
+pub(crate) use elastic_profile::ElasticProfile;
+pub(crate) use elastilm::Elastilm;
+pub(crate) use external::External;
+pub(crate) use facts::{Annotations, Facts, check_lengths};
+pub(crate) use full::Full;
+pub(crate) use largest_level::LargestLevel;
+pub(crate) use lg2_cs::Lg2Cs;
+pub(crate) use oracle::{Oracle, RightPlans};
+pub(crate) use random_feasible::RandomFeasible;
+pub(crate) use size_rule::{Departure, is_default};
 
 /// What a policy may know of the service when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,63 +1,72 @@
 //! `oracle`: what perfect knowledge of the answers would reach.
 //!
-//! Knows everything that `elastic-profile` knows and, for every request of its trace, which plans
-//! answer it rightly. Among candidates that are right and meet both bounds it takes the lightest;
-//! if there is none it chooses as `elastic-profile`. So no other policy over the same candidates
-//! and with the same resident level meets an objective with a right answer where it does not.
+//! Knows the latency profile and, for every item of its trace, which candidates answer it rightly:
+//! it is told when it is made. Among candidates that are right and meet both bounds it takes the
+//! lightest; if there is none it asks another policy over the same menu (of the built-in methods:
+//! `elastic-profile`). So no other policy over the same candidates and with the same resident level
+//! meets an objective with a right answer where it does not.
 
-use super::choice::{Forecaster, weight};
-use super::costs::Candidate;
-use super::elastic_profile::ElasticProfile;
-use super::facts::{Annotations, Facts};
-use super::scene::Scene;
+use super::menu::Menu;
 use super::{Policy, ServiceView};
-use crate::error::Result;
 use crate::plan::Plan;
-use crate::request::{Bounds, RequestView};
-use crate::trace::Trace;
-use crate::units::Level;
+use crate::profile::RowId;
+use crate::request::RequestView;
 
 /// The policy; see the module.
 #[derive(Debug)]
-pub(super) struct Oracle {
-    otherwise: ElasticProfile,
+pub(crate) struct Oracle {
+    menu: Menu,
+    right: RightPlans,
+    otherwise: Box<dyn Policy>,
+}
+
+/// By item, by candidate of a menu: whether it answers rightly.
+#[derive(Debug)]
+pub(crate) struct RightPlans {
+    candidates: usize,
+    right: Vec<bool>,
+}
+
+impl RightPlans {
+    /// Nothing is right of `candidates` for any of `items`, yet.
+    pub(crate) fn none(items: usize, candidates: usize) -> Self {
+        Self { candidates, right: vec![false; items * candidates] }
+    }
+
+    /// Says whether the candidate at `place` answers `item` rightly.
+    pub(crate) fn set(&mut self, item: RowId, place: usize, is_right: bool) {
+        self.right[item.index() * self.candidates + place] = is_right;
+    }
+
+    fn of(&self, item: RowId) -> &[bool] {
+        &self.right[item.index() * self.candidates..][..self.candidates]
+    }
 }
 
 impl Oracle {
-    /// Takes its knowledge from `scene`, by request id of `trace`.
-    pub(super) fn new(scene: Scene, facts: Annotations, trace: &Trace) -> Result<Self> {
-        Ok(Self { otherwise: ElasticProfile::new(scene, facts, trace)? })
+    /// Chooses among what is `right`, and as `otherwise` says where nothing is.
+    pub(crate) fn new(menu: Menu, right: RightPlans, otherwise: Box<dyn Policy>) -> Self {
+        Self { menu, right, otherwise }
     }
 }
 
 impl Policy for Oracle {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
-        let forecaster = self.otherwise.forecaster();
-        let facts = forecaster.facts(request);
-        lightest_right(forecaster, facts, service.resident, request.bounds())
-            .unwrap_or_else(|| self.otherwise.plan(request, service))
+        let choices = self.menu.choices(request, service.resident);
+        let right = self.right.of(choices.item());
+        let candidates = choices.candidates().iter().zip(right);
+        let right = candidates.filter_map(|(candidate, right)| right.then_some(candidate));
+        let lightest = choices.feasible(right).map(|(one, forecast)| one.weight(&forecast)).min();
+        match lightest {
+            Some((_, plan)) => plan,
+            None => self.otherwise.plan(request, service),
+        }
     }
-}
-
-/// The lightest plan that is predicted to meet `bounds` and answers rightly, if there is one.
-pub(super) fn lightest_right(
-    forecaster: &Forecaster,
-    facts: &Facts,
-    resident: Option<Level>,
-    bounds: Bounds,
-) -> Option<Plan> {
-    let scene = &forecaster.scene;
-    let is_right = |candidate: &&Candidate| scene.correct(candidate, facts.row) == Some(true);
-    let right = scene.candidates().iter().filter(is_right);
-    forecaster
-        .feasible(right, facts, resident, bounds)
-        .min_by_key(|(candidate, forecast)| weight(candidate, forecast))
-        .map(|(candidate, _)| candidate.plan)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Bench, plan};
+    use crate::method::testing::{Bench, plan};
 
     #[test]
     fn the_lightest_right_plan_wins_and_without_one_the_expected_best() {

@@ -8,9 +8,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::choice::Forecaster;
-use super::facts::Annotations;
-use super::scene::Scene;
+use super::menu::Menu;
 use super::{Policy, ServiceView};
 use crate::plan::Plan;
 use crate::request::RequestView;
@@ -18,8 +16,8 @@ use crate::rng;
 
 /// The policy; see the module.
 #[derive(Debug)]
-pub(super) struct RandomFeasible {
-    forecaster: Forecaster,
+pub(crate) struct RandomFeasible {
+    menu: Menu,
     draws: ChaCha8Rng,
     /// Room for one request's feasible plans, kept between requests.
     feasible: Vec<Plan>,
@@ -27,23 +25,21 @@ pub(super) struct RandomFeasible {
 
 impl RandomFeasible {
     /// Starts the policy's own stream of `seed`.
-    pub(super) fn new(scene: Scene, facts: Annotations, seed: u64) -> Self {
+    pub(crate) fn new(menu: Menu, seed: u64) -> Self {
         let draws = rng::stream(seed, "policy/random-feasible");
-        Self { forecaster: Forecaster { scene, facts }, draws, feasible: Vec::new() }
+        Self { menu, draws, feasible: Vec::new() }
     }
 }
 
 impl Policy for RandomFeasible {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
-        let (forecaster, bounds) = (&self.forecaster, request.bounds());
-        let facts = forecaster.facts(request);
-        let candidates = forecaster.scene.candidates();
-        let feasible = forecaster.feasible(candidates.iter(), facts, service.resident, bounds);
+        let choices = self.menu.choices(request, service.resident);
+        let feasible = choices.feasible(choices.candidates());
         self.feasible.clear();
         self.feasible.extend(feasible.map(|(candidate, _)| candidate.plan));
         let share: f64 = self.draws.random();
         if self.feasible.is_empty() {
-            return forecaster.least_late(candidates.iter(), facts, service.resident, bounds);
+            return choices.least_late(choices.candidates());
         }
         self.feasible[(share * self.feasible.len() as f64) as usize]
     }
@@ -51,7 +47,7 @@ impl Policy for RandomFeasible {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Bench, plan};
+    use crate::method::testing::{Bench, plan};
     use std::collections::BTreeMap;
 
     #[test]

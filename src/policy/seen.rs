@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Facts, ServiceView};
+use super::ServiceView;
 use crate::request::{Bounds, Limit, RequestView, Slo};
 use crate::units::{Level, Ratio, millis};
 
@@ -87,12 +87,12 @@ pub enum StatedBounds {
 }
 
 impl<'a> Seen<'a> {
-    /// `request` of the app and dataset of these names.
+    /// `request`, for so many tokens, of the app and dataset of these names.
     #[must_use]
     pub fn new(
         request: RequestView<'_>,
         service: ServiceView,
-        facts: &Facts,
+        output_tokens: u32,
         [app, dataset]: [&'a str; 2],
     ) -> Self {
         Self {
@@ -101,8 +101,8 @@ impl<'a> Seen<'a> {
             now_ms: service.now.as_millis_f64(),
             app: app.into(),
             dataset: dataset.into(),
-            prompt_tokens: facts.prompt_tokens,
-            output_tokens: facts.output_tokens,
+            prompt_tokens: request.prompt_tokens(),
+            output_tokens,
             slo: StatedSlo::of(request.slo()),
             bounds: StatedBounds::of(request.bounds()),
             resident: service.resident,

@@ -48,13 +48,13 @@ pub struct SizeSpec {
     pub layers: Option<u32>,
 }
 
-pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
 /// In what a method's published code departs from formula 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Departure {
+pub(crate) enum Departure {
     /// In nothing.
     None,
     /// The branch for the full model is overwritten by the next one.
@@ -67,7 +67,7 @@ pub(super) enum Departure {
 
 /// A rule ready to pick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pick {
+pub(crate) enum Pick {
     /// By the latency profile.
     Profile,
     /// By nominal size, with a departure.
@@ -76,12 +76,12 @@ pub(super) enum Pick {
 
 impl SizeSpec {
     /// Whether it looks at sizes only.
-    pub(super) fn is_nominal(self) -> bool {
+    pub(crate) fn is_nominal(self) -> bool {
         self.reading == Reading::Published || self.rule == SizeRule::Nominal
     }
 
     /// The rule, for a method whose published code has `departure`.
-    pub(super) fn pick(self, departure: Departure) -> Pick {
+    pub(crate) fn pick(self, departure: Departure) -> Pick {
         match (self.reading, self.rule) {
             (Reading::Published, _) => Pick::Nominal(departure, self.layers),
             (Reading::Described, SizeRule::Nominal) => Pick::Nominal(Departure::None, None),
@@ -93,7 +93,7 @@ impl SizeSpec {
     ///
     /// # Errors
     /// As said.
-    pub(super) fn check(self, method: &str, departure: Departure) -> Result<()> {
+    pub(crate) fn check(self, method: &str, departure: Departure) -> Result<()> {
         let counts = self.reading == Reading::Published && departure == Departure::OneLayerLost;
         let wrong = |problem: &str| {
             Error::new(format!("method {method}"), problem).at("key \"policy.layers\"")
@@ -116,7 +116,7 @@ impl Departure {
     ///
     /// # Panics
     /// If `ladder` is empty.
-    pub(super) fn largest(
+    pub(crate) fn largest(
         self,
         layers: Option<u32>,
         (ttft, tpot): (Ratio, Ratio),

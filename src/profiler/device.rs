@@ -334,7 +334,7 @@ pub fn summary(profile: &DeviceProfile) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::ladder_device;
+    use crate::method::testing::ladder_device;
 
     fn plan(folder: &Path, families: &[&str]) -> DevicePlan {
         DevicePlan {

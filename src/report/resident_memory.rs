@@ -127,7 +127,7 @@ pub(super) fn draw_memory(spec: &FamiliesSpec, out: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::device;
+    use crate::method::testing::device;
 
     /// Levels of 30 and 100 bytes: one copy takes 100, a copy each 130; with adapters of 2 and 1
     /// bytes, one copy takes 103.

@@ -14,8 +14,9 @@ use super::extra_figures::text_table;
 use super::line_panels::{self, Axes, Line, Panel, Point};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::method::{Method, MethodSpec, Replayed};
 use crate::outcome::Outcome;
-use crate::policy::{MethodSpec, Replayed, Scene, ServiceView};
+use crate::policy::ServiceView;
 use crate::profile::{Counted, DeviceProfile, PromptLengths, Split};
 use crate::request::{AppId, DatasetId, Request, RequestView, Slo};
 use crate::results::StandaloneSpec;
@@ -30,14 +31,14 @@ const MEAN: &str = "mean of datasets";
 const DRAWS: u64 = 20;
 
 impl StandaloneSpec {
-    /// Items of the replay half that every scene knows, as requests of a trace.
-    fn trace(&self, scenes: &[Scene]) -> Result<Trace> {
+    /// Items of the replay half that every method knows, as requests of a trace.
+    fn trace(&self, methods: &[Method]) -> Result<Trace> {
         let folder = self.quality.join(&self.base_model);
         let lengths = PromptLengths::load(&folder, &self.lengths)?;
         let mut trace = Trace { apps: vec!["standalone".to_owned()], ..Trace::default() };
         for (dataset, item, tokens) in lengths.iter() {
             let asked = Split::of(dataset, item) == Split::Replay
-                && scenes.iter().all(|scene| scene.knows(dataset, item));
+                && methods.iter().all(|method| method.knows(dataset, item));
             if !asked {
                 continue;
             }
@@ -99,8 +100,8 @@ struct MethodLines {
 pub(super) fn draw_standalone(spec: &StandaloneSpec, out: &Path) -> Result<String> {
     spec.check()?;
     let device = DeviceProfile::load(&spec.device)?;
-    let scene = |method: &MethodSpec| {
-        Scene::new(
+    let method = |method: &MethodSpec| {
+        Method::new(
             &device,
             &spec.base_model,
             &spec.latency_of,
@@ -110,9 +111,9 @@ pub(super) fn draw_standalone(spec: &StandaloneSpec, out: &Path) -> Result<Strin
             Replayed::Whole,
         )
     };
-    let scenes: Vec<Scene> = spec.methods.iter().map(scene).collect::<Result<_>>()?;
-    let trace = spec.trace(&scenes)?;
-    let lines = lines(spec, &scenes, &trace)?;
+    let methods: Vec<Method> = spec.methods.iter().map(method).collect::<Result<_>>()?;
+    let trace = spec.trace(&methods)?;
+    let lines = lines(spec, &methods, &trace)?;
     write_whole(&out.join("standalone.csv"), lines.csv().as_bytes())?;
     let names: Vec<_> = lines
         .methods
@@ -121,7 +122,7 @@ pub(super) fn draw_standalone(spec: &StandaloneSpec, out: &Path) -> Result<Strin
         .collect();
     let panels: Vec<Panel> = (0..lines.panels.len()).map(|at| lines.panel(at)).collect();
     let rows = panels.len().div_ceil(PANELS_PER_ROW) as u32;
-    let provenance = scenes[0].latency_provenance().label();
+    let provenance = methods[0].latency_provenance().label();
     let sheet = Sheet {
         title: format!("Accuracy within the SLO, each item asked alone, on {}", device.name),
         caption: format!(
@@ -145,7 +146,7 @@ pub(super) fn draw_standalone(spec: &StandaloneSpec, out: &Path) -> Result<Strin
     Ok(lines.text())
 }
 
-fn lines(spec: &StandaloneSpec, scenes: &[Scene], trace: &Trace) -> Result<Lines> {
+fn lines(spec: &StandaloneSpec, methods: &[Method], trace: &Trace) -> Result<Lines> {
     let of = |dataset: usize| {
         let requests = trace.requests.iter();
         requests.filter(move |request| usize::from(request.dataset.0) == dataset).count()
@@ -153,12 +154,12 @@ fn lines(spec: &StandaloneSpec, scenes: &[Scene], trace: &Trace) -> Result<Lines
     let counts = trace.datasets.iter().enumerate().map(|(at, name)| (name.clone(), of(at)));
     let mut panels: Vec<_> = counts.collect();
     panels.push((MEAN.to_owned(), trace.requests.len()));
-    let mut methods = Vec::new();
-    for scene in scenes {
+    let mut lines = Vec::new();
+    for method in methods {
         let mut right = vec![Vec::new(); trace.datasets.len()];
         let mut met = right.clone();
         for (nth, &slo) in spec.slos.iter().enumerate() {
-            for (dataset, items) in ask(scene, trace, slo)?.iter().enumerate() {
+            for (dataset, items) in ask(method, trace, slo)?.iter().enumerate() {
                 let (correct, in_time): (Vec<f64>, Vec<f64>) = items.iter().copied().unzip();
                 right[dataset].extend(point(nth as u16, &correct));
                 met[dataset].extend(point(nth as u16, &in_time));
@@ -167,11 +168,11 @@ fn lines(spec: &StandaloneSpec, scenes: &[Scene], trace: &Trace) -> Result<Lines
         for line in [&mut right, &mut met] {
             line.push(mean_line(line));
         }
-        let name = scene.method().name.clone();
-        methods.push(MethodLines { name, accuracy_at_slo: right, attainment: met });
+        let name = method.spec().name.clone();
+        lines.push(MethodLines { name, accuracy_at_slo: right, attainment: met });
     }
     let (slo_title, slos) = names(&spec.slos);
-    Ok(Lines { slo_title, slos, panels, methods })
+    Ok(Lines { slo_title, slos, panels, methods: lines })
 }
 
 /// Short names for objectives, and what they mean: what all have in common is not repeated.
@@ -190,25 +191,27 @@ fn names(slos: &[(Ratio, Ratio)]) -> (String, Vec<String>) {
 }
 
 /// By dataset and item: the shares of draws in which the answer was right in time, and in time.
-fn ask(scene: &Scene, trace: &Trace, (ttft, tpot): (Ratio, Ratio)) -> Result<Vec<Vec<(f64, f64)>>> {
+fn ask(
+    method: &Method,
+    trace: &Trace,
+    (ttft, tpot): (Ratio, Ratio),
+) -> Result<Vec<Vec<(f64, f64)>>> {
     let mut trace = trace.clone();
     for request in &mut trace.requests {
         request.slo = Slo::Relative { ttft, tpot };
     }
-    let (bounds, facts) = (scene.bounds(&trace)?, scene.annotate(&trace)?);
+    let (bounds, executor) = (method.bounds(&trace)?, method.cost_model(&trace)?);
     let service = ServiceView { now: SimTime::ZERO, resident: None, queued: 0 };
     let mut sums = vec![(0.0, 0.0); trace.requests.len()];
     for seed in 0..DRAWS {
-        let mut policy = scene.policy(&trace, seed)?;
+        let mut policy = method.policy(&trace, seed)?;
         for ((request, &bounds), sum) in trace.requests.iter().zip(&bounds).zip(&mut sums) {
             let plan = policy.plan(RequestView::new(request, bounds), service);
             policy.settle()?;
-            let candidate = scene.resolve(plan)?;
-            let facts = facts.get(request.id).expect("of this trace");
-            let execution = scene.phases(&candidate, facts, None);
+            let execution = executor.bill(request, plan, None)?;
             let outcome =
                 Outcome { request: *request, bounds, plan, start: request.arrival, execution };
-            let right = scene.correct(&candidate, facts.row) == Some(true);
+            let right = execution.correct == Some(true);
             sum.0 += f64::from(u8::from(right && outcome.slo_met()));
             sum.1 += f64::from(u8::from(outcome.slo_met()));
         }
@@ -286,7 +289,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::Bench;
+    use crate::method::testing::Bench;
 
     /// The bench's item is right on the full prompt only, where level 50 % takes 50 ms of the base
     /// model's 100. Under 40 % of its TTFT a half prompt is the only plan in time, and wrong.
@@ -294,7 +297,8 @@ mod tests {
     fn an_item_counts_where_it_is_right_in_time() {
         let bench = Bench::elastic();
         let share = |percent| Ratio::percent(percent);
-        let ask = |ttft, tpot| ask(&bench.scene, &bench.trace, (share(ttft), share(tpot))).unwrap();
+        let ask =
+            |ttft, tpot| ask(&bench.method, &bench.trace, (share(ttft), share(tpot))).unwrap();
         assert_eq!(ask(100, 100), [[(1.0, 1.0)]]);
         assert_eq!(ask(50, 50), [[(1.0, 1.0)]]);
         assert_eq!(ask(40, 100), [[(0.0, 1.0)]]);

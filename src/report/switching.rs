@@ -101,7 +101,7 @@ pub(super) fn draw_switching(spec: &FamiliesSpec, out: &Path) -> Result<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::device;
+    use crate::method::testing::device;
 
     #[test]
     fn a_row_has_the_mean_and_the_dearest_switch() {

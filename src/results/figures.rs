@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::policy::MethodSpec;
+use crate::method::MethodSpec;
 use crate::profile::{AnswerFiles, AnswersOf};
 use crate::units::Ratio;
 

@@ -13,7 +13,8 @@ use crate::experiment::{
     Cell, Experiment, ExperimentSpec, Grid, Progress, RunResult, Tolerance, answer_files,
     simulate_run,
 };
-use crate::policy::{Bill, MethodSpec, PolicySpec};
+use crate::method::{MethodSpec, PolicySpec};
+use crate::policy::Bill;
 use crate::sim::ServiceOptions;
 use crate::trace::Trace;
 
@@ -89,7 +90,7 @@ impl<'a> Runs<'a> {
         if let Some(failure) = self.tolerance.given_up(cell, seed) {
             return Ok(Err(failure));
         }
-        let method = cell.scene.method();
+        let method = cell.method.spec();
         let files = self.files.get(&(cell.device, method.name.as_str()));
         let inputs = files.map(|files| Inputs {
             method,
@@ -100,7 +101,7 @@ impl<'a> Runs<'a> {
             trace: trace.digest(),
             seed,
         });
-        let run = || simulate_run(&cell.scene, trace, seed, self.service);
+        let run = || simulate_run(&cell.method, trace, seed, self.service);
         self.tolerance.tolerate(cell, seed, self.cache.measures(inputs.as_ref(), run))
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use pliant::experiment::{
     Backend, Experiment, ExperimentSpec, RunOptions, Silent, run, unanswered,
 };
-use pliant::policy::PolicySpec;
+use pliant::method::PolicySpec;
 use pliant::profile::Split;
 use pliant::results::AnsweredItems;
 

@@ -132,8 +132,8 @@ fn a_measured_run_puts_each_prediction_beside_its_measurement() {
     let out = folder.path().join("measured");
     let runtime = BTreeMap::from([("threads".to_owned(), "2".to_owned())]);
     // The cost model stands in for an engine that takes exactly as long as predicted.
-    let mut make = |scene: &pliant::policy::Scene, trace: &pliant::trace::Trace| {
-        Ok(RealRun { executor: scene.executor(trace)?, head: None })
+    let mut make = |method: &pliant::method::Method, trace: &pliant::trace::Trace| {
+        Ok(RealRun { executor: Box::new(method.cost_model(trace)?), head: None })
     };
     let backend = Backend::Measured(Measured { name: "engine", runtime, make: &mut make });
     let results =

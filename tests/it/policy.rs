@@ -4,7 +4,7 @@ use std::path::Path;
 
 use snapbox::str;
 
-use pliant::policy::{MethodSpec, standard_methods};
+use pliant::method::{MethodSpec, standard_methods};
 use pliant::profile::QualityTable;
 
 use crate::support::pliant;

@@ -305,7 +305,7 @@ mod tests {
     /// A prompt of 100 tokens: the full model 100 ms and 10 ms.
     #[test]
     fn feasible_plans_follow_from_measured_times() {
-        let device = crate::policy::testing::ladder_device();
+        let device = crate::method::testing::ladder_device();
         let times = Times::new(&device, "tiny", "width", "structured", 5).unwrap();
         let kept = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
         let plans = times.of(&kept);

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::super::contract::Contract;
-use super::super::testing::{Bench, REQUEST, plan};
-use super::super::{MethodSpec, PolicySpec, standard_methods};
 use super::*;
+use crate::method::contract::Contract;
+use crate::method::testing::{Bench, REQUEST, plan};
+use crate::method::{MethodSpec, PolicySpec, standard_methods};
 use crate::request::{Bounds, Request, RequestView, Slo};
+use crate::trace::Trace;
 use crate::units::SimTime;
 
 /// What every script starts with.
@@ -45,8 +46,13 @@ fn start(bench: &Bench, script: &str, timeout_ms: u64) -> Result<External> {
 fn start_command(bench: &Bench, command: [&str; 3], timeout_ms: u64) -> Result<External> {
     let command = command.map(String::from).into();
     let spec = ExternalSpec { command, timeout_ms, bill: Bill::Measured, share_core: false };
-    let facts = bench.scene.annotate(&bench.trace).unwrap();
-    External::new(&spec, bench.scene.clone(), facts, &bench.trace, 1)
+    begin(bench, &spec)
+}
+
+fn begin(bench: &Bench, spec: &ExternalSpec) -> Result<External> {
+    let menu = bench.method.menu(&bench.trace)?;
+    let names = [&*bench.trace.apps, &*bench.trace.datasets];
+    External::new(spec, &bench.method.spec().name, menu, names, 1)
 }
 
 /// Where there is no Python nothing here can run, and says so.
@@ -122,7 +128,7 @@ fn the_wait_aware_example_counts_the_wait() {
     let bench = Bench::elastic();
     let mut policy = example(&bench, "wait_aware.py");
     let request = bench.request(54, 10);
-    let bounds = bench.scene.bounds(&Trace { requests: vec![request], ..bench.trace.clone() });
+    let bounds = bench.method.bounds(&Trace { requests: vec![request], ..bench.trace.clone() });
     let bounds = bounds.unwrap()[0];
     for (waited_ms, expected) in [(4, plan(50, 100)), (5, plan(50, 50)), (40, plan(50, 50))] {
         let now = SimTime::ZERO + Duration::from_millis(waited_ms);
@@ -224,10 +230,9 @@ fn who_does_not_shake_hands_is_refused_before_the_first_request() {
     assert!(message.contains("found it ended: exit status: 1"), "{message}");
 
     let bench = Bench::elastic();
-    let facts = bench.scene.annotate(&bench.trace).unwrap();
     let command = vec!["no-such-program".to_owned()];
     let spec = ExternalSpec { command, timeout_ms: 1, bill: Bill::Profile, share_core: true };
-    let error = External::new(&spec, bench.scene.clone(), facts, &bench.trace, 1).unwrap_err();
+    let error = begin(&bench, &spec).unwrap_err();
     assert!(error.to_string().contains("command \"no-such-program\": policy cannot be started"));
 }
 
@@ -238,17 +243,20 @@ fn messages_have_the_keys_of_the_schema() {
     let schema: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let bench = Bench::elastic();
-    let facts = bench.scene.annotate(&bench.trace).unwrap();
+    let menu = bench.method.menu(&bench.trace).unwrap();
     let request = bench.request(50, 10);
-    let bounds = bench.scene.bounds(&bench.trace).unwrap()[0];
+    let bounds = bench.method.bounds(&bench.trace).unwrap()[0];
     let view = RequestView::new(&request, bounds);
     let service = ServiceView { now: SimTime::ZERO, resident: None, queued: 0 };
-    let seen = Seen::new(view, service, facts.get(REQUEST).unwrap(), ["app", "quiz"]);
+    let seen = Seen::new(view, service, request.output_tokens, ["app", "quiz"]);
     let question = Question { seen, forecasts: Some(Vec::new()) };
     let execution = crate::outcome::Execution::default();
     let outcome = Outcome { request, bounds, plan: Plan::FULL, start: SimTime::ZERO, execution };
     let said = [
-        ("hello", Message::Hello(hello(&bench.scene, &bench.trace, 1))),
+        (
+            "hello",
+            Message::Hello(hello("mine", &menu, [&bench.trace.apps, &bench.trace.datasets], 1)),
+        ),
         ("plan", Message::Plan(question)),
         ("outcome", Message::Outcome(Observed::of(&outcome))),
     ];

@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::testing::decisions_manifest;
+use crate::method::testing::decisions_manifest;
 
 fn manifest(kind: DecisionKind) -> DecisionsManifest {
     DecisionsManifest {

@@ -1,4 +1,4 @@
-//! A hand-made scene of two levels and two prompt ratios, for tests of policies and executors.
+//! Hand-made tables of two levels and two prompt ratios, for tests of policies and executors.
 //!
 //! One dataset, `quiz`; every prompt has 100 tokens, every answer 5. TTFT = level · kept tokens ms,
 //! TPOT = level · 10 ms, a switch 4 ms, nothing else costs anything. So:
@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use super::contract::stage::{self, Parts, cell};
 pub(crate) use super::contract::stage::{DATASET, decisions_manifest, device, items, lengths};
-use super::{MethodSpec, Policy, PolicySpec, Reading, Scene, ServiceView, standard_methods};
+use super::{Method, MethodSpec, PolicySpec, standard_methods};
 use crate::plan::Plan;
+use crate::policy::{Policy, Reading, ServiceView};
 use crate::profile::{
     Answer, Cell, Decision, DecisionKind, Decisions, PlanGrid, PlanProbabilities, QualityTable,
     Split, TPOT_TOKENS, TTFT_TOKENS,
@@ -27,10 +28,10 @@ use crate::units::{Level, Ratio, SimTime};
 /// The id of the bench's only request.
 pub(crate) const REQUEST: u64 = 7;
 
-/// A scene and the trace that it is asked about.
+/// A method and the trace that it is asked about.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    pub(crate) scene: Scene,
+    pub(crate) method: Method,
     pub(crate) trace: Trace,
     parts: Parts,
 }
@@ -105,7 +106,7 @@ impl Bench {
             requests: vec![request(1, 1)],
             ..Trace::default()
         };
-        Self { scene: parts.scene(method), trace, parts }
+        Self { method: parts.method(method), trace, parts }
     }
 
     /// Nine levels, ten ratios, random answers and curves, and `requests` requests with random
@@ -114,7 +115,7 @@ impl Bench {
         let method = &standard_methods()[0];
         let parts = Parts::random(method, seed, &Level::LADDER);
         let trace = stage::random_trace(seed, requests);
-        Self { scene: parts.scene(method), trace, parts }
+        Self { method: parts.method(method), trace, parts }
     }
 
     /// The trace's request with an objective in ms.
@@ -123,9 +124,9 @@ impl Bench {
         request(ttft_ms, tpot_ms)
     }
 
-    /// The policy of the scene's own method.
+    /// The policy of the bench's own method.
     pub(crate) fn own_policy(&self) -> Box<dyn Policy> {
-        self.scene.policy(&self.trace, 1).unwrap()
+        self.method.policy(&self.trace, 1).unwrap()
     }
 
     /// The policy of this kind over the bench's tables.
@@ -135,20 +136,20 @@ impl Bench {
 
     /// The policy of a method over the bench's tables.
     pub(crate) fn method_policy(&self, method: &MethodSpec) -> Box<dyn Policy> {
-        self.parts.scene(method).policy(&self.trace, 1).unwrap()
+        self.parts.method(method).policy(&self.trace, 1).unwrap()
     }
 
     /// The same under another seed.
     pub(crate) fn seeded_policy(&self, kind: &str, seed: u64) -> Box<dyn Policy> {
         let mut methods = standard_methods().into_iter();
         let method = methods.find(|method| method.policy.kind() == kind).unwrap();
-        self.parts.scene(&method).policy(&self.trace, seed).unwrap()
+        self.parts.method(&method).policy(&self.trace, seed).unwrap()
     }
 
-    /// A policy in place of the one of the scene's own method.
+    /// A policy in place of the one of the bench's own method.
     pub(crate) fn policy_of(&self, policy: PolicySpec) -> Box<dyn Policy> {
-        let method = MethodSpec { policy, ..self.scene.method().clone() };
-        self.parts.scene(&method).policy(&self.trace, 1).unwrap()
+        let method = MethodSpec { policy, ..self.method.spec().clone() };
+        self.parts.method(&method).policy(&self.trace, 1).unwrap()
     }
 
     /// What `policy` plans when `resident` is in memory.
@@ -158,7 +159,7 @@ impl Bench {
         request: &Request,
         resident: Option<Level>,
     ) -> Plan {
-        let bounds = self.scene.bounds(&Trace { requests: vec![*request], ..self.trace.clone() });
+        let bounds = self.method.bounds(&Trace { requests: vec![*request], ..self.trace.clone() });
         let bounds = bounds.unwrap()[0];
         let service = ServiceView { now: SimTime::ZERO, resident, queued: 0 };
         policy.plan(RequestView::new(request, bounds), service)

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::choice::{Forecaster, weight};
-use super::costs::{Candidate, Forecast};
-use super::facts::{Annotations, Facts};
-use super::oracle::lightest_right;
-use super::scene::Scene;
+use crate::error::Result;
+use crate::method::Method;
 use crate::plan::Plan;
+use crate::policy::{Candidate, Choices, Forecast};
 use crate::profile::Answer;
-use crate::request::{Bounds, RequestView};
+use crate::request::{Bounds, Request, RequestView};
+use crate::trace::Trace;
 use crate::units::{Energy, Level, millis};
 
 /// One candidate for one request.
@@ -56,80 +55,82 @@ pub struct Alternatives {
     pub head_plan: Option<Plan>,
 }
 
-impl Scene {
-    /// What `request` of the dataset of this name could have been answered with, when `resident`
-    /// was in memory and it had `waited`.
+impl Alternatives {
+    /// What `request` of `trace` could have been answered with by `method`, under `bounds`, when
+    /// `resident` was in memory and it had `waited`.
     ///
-    /// # Panics
-    /// If the request is not of the trace that `facts` are of.
-    #[must_use]
-    pub fn alternatives(
-        &self,
-        facts: Annotations,
-        request: RequestView<'_>,
-        dataset: &str,
+    /// # Errors
+    /// As [`Method::menu`].
+    pub fn of(
+        method: &Method,
+        trace: &Trace,
+        (request, bounds): (&Request, Bounds),
         resident: Option<Level>,
         waited: Duration,
-    ) -> Alternatives {
-        let forecaster = Forecaster { scene: self.clone(), facts };
-        let (facts, bounds) = (forecaster.facts(request), request.bounds());
+    ) -> Result<Self> {
+        let (menu, truth) = (method.menu(trace)?, method.cost_model(trace)?);
+        let view = RequestView::new(request, bounds);
         // Waiting draws nothing that counts.
         let waited = if let Bounds::Energy(_) = bounds { Duration::ZERO } else { waited };
-        let seen = if self.method().counts_wait { bounds.after(waited) } else { bounds };
-        let feasible: Vec<Plan> = forecaster
-            .feasible(self.candidates().iter(), facts, resident, seen)
-            .map(|(candidate, _)| candidate.plan)
-            .collect();
-        let mut hindsight: Option<(Duration, Plan)> = None;
+        let seen = if method.spec().counts_wait { bounds.after(waited) } else { bounds };
+        let choices = menu.choices(view, resident);
+        let as_seen = menu.choices(view.with_bounds(seen), resident);
+        let feasible: Vec<Plan> =
+            as_seen.feasible(menu.candidates()).map(|(candidate, _)| candidate.plan).collect();
+        let (mut oracle, mut hindsight) = (None, None);
         let mut alternative = |candidate: &Candidate| {
-            let predicted = self.forecast(candidate, facts, resident);
+            let (plan, predicted) = (candidate.plan, choices.forecast(candidate));
             let with_wait = Forecast { ttft: predicted.ttft + waited, ..predicted };
-            let (in_time, correct) = (with_wait.meets(bounds), self.correct(candidate, facts.row));
-            if in_time && correct == Some(true) {
-                hindsight = hindsight.into_iter().chain([weight(candidate, &predicted)]).min();
+            let in_time = with_wait.meets(bounds);
+            let correct = truth.bill(request, plan, resident)?.correct;
+            for (is_fit, lightest) in
+                [(feasible.contains(&plan), &mut oracle), (in_time, &mut hindsight)]
+            {
+                if is_fit && correct == Some(true) {
+                    *lightest =
+                        lightest.take().into_iter().chain([candidate.weight(&predicted)]).min();
+                }
             }
-            Alternative {
-                plan: candidate.plan,
+            Ok(Alternative {
+                plan,
                 ttft_ms: millis(predicted.ttft),
                 tpot_ms: millis(predicted.tpot),
                 e2e_ms: millis(predicted.total()),
                 energy_mj: predicted.energy().map(Energy::as_millijoules_f64),
-                feasible: feasible.contains(&candidate.plan),
-                expected_accuracy: self.expected_accuracy(candidate, dataset),
-                head_probability: self.head_probability(facts, candidate.plan),
+                feasible: feasible.contains(&plan),
+                expected_accuracy: choices.expected_accuracy(candidate),
+                head_probability: choices.decision().and_then(|known| known.probability(plan)),
                 correct,
                 in_time,
-            }
+            })
         };
-        let candidates = self.candidates().iter().map(&mut alternative).collect();
+        let candidates = menu.candidates().iter().map(&mut alternative).collect::<Result<_>>()?;
         // Among the few answers that were asked for, the best is no bound on anything.
-        let all_are_known = !self.is_asked();
-        Alternatives {
+        let if_all_are_known = |best: Option<(Duration, Plan)>| {
+            best.map(|(_, plan)| plan).filter(|_| !method.is_asked())
+        };
+        Ok(Self {
             candidates,
-            oracle: lightest_right(&forecaster, facts, resident, seen).filter(|_| all_are_known),
-            hindsight: hindsight.map(|(_, plan)| plan).filter(|_| all_are_known),
-            head_plan: self.head_plan(request, facts),
-        }
+            oracle: if_all_are_known(oracle),
+            hindsight: if_all_are_known(hindsight),
+            head_plan: head_plan(&choices),
+        })
     }
+}
 
-    fn head_probability(&self, facts: &Facts, plan: Plan) -> Option<f32> {
-        self.decision(facts.row)?.probability(plan)
+fn head_plan(choices: &Choices<'_>) -> Option<Plan> {
+    let decision = choices.decision()?;
+    if let Answer::Soft(_) = decision.answer {
+        return None;
     }
-
-    fn head_plan(&self, request: RequestView<'_>, facts: &Facts) -> Option<Plan> {
-        let decision = self.decision(facts.row)?;
-        if let Answer::Soft(_) = decision.answer {
-            return None;
-        }
-        let (ttft, tpot) = self.objective_shares(request, facts);
-        decision.plan(ttft, tpot)
-    }
+    let (ttft, tpot) = choices.objective_shares();
+    decision.plan(ttft, tpot)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Bench, hard, plan, soft};
     use super::*;
+    use crate::method::testing::{Bench, hard, plan, soft};
     use crate::request::Slo;
 
     // The bench (see `testing`): ⟨100, 100⟩ takes 100 ms and 10 ms, ⟨50, 100⟩ 50 and 5, ⟨100, 50⟩ 50
@@ -139,10 +140,9 @@ mod tests {
     fn alternatives(bench: &Bench, ttft_ms: u64, waited_ms: u64) -> Alternatives {
         let request = bench.request(ttft_ms, 10);
         let Slo::Absolute { ttft, tpot } = request.slo else { unreachable!() };
-        let view = RequestView::new(&request, Bounds::Latency { ttft, tpot });
-        let facts = bench.scene.annotate(&bench.trace).unwrap();
-        let waited = Duration::from_millis(waited_ms);
-        bench.scene.alternatives(facts, view, "quiz", Some(Level::percent(50)), waited)
+        let asked = (&request, Bounds::Latency { ttft, tpot });
+        let (half, waited) = (Some(Level::percent(50)), Duration::from_millis(waited_ms));
+        Alternatives::of(&bench.method, &bench.trace, asked, half, waited).unwrap()
     }
 
     #[test]

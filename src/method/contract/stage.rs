@@ -1,4 +1,4 @@
-//! What a scene is made of, in memory and without files: one device of three families, tables, and
+//! What a method is made of, in memory and without files: one device of three families, tables, and
 //! random ones of every level and ratio.
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::{MethodSpec, Scene};
+use super::super::{Method, MethodSpec};
 use crate::profile::{
     Answer, Cell, Decision, DecisionKind, Decisions, DecisionsManifest, DecodeCurve, DeviceProfile,
     FamilyLatency, Hardware, LevelLatency, Power, PrefillCurve, PromptLengths, Provenance,
@@ -20,7 +20,7 @@ use crate::units::{Level, PROMPT_RATIOS, Ratio, SimTime};
 /// The only dataset.
 pub(crate) const DATASET: &str = "quiz";
 
-/// What a scene is made of, for scenes of other methods over the same tables.
+/// What a method is made of, for other methods over the same tables.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     pub(crate) device: DeviceProfile,
@@ -30,14 +30,14 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// The scene of `method`.
+    /// The method of `spec`.
     ///
     /// # Panics
     /// If the parts lack something that the method needs.
-    pub(crate) fn scene(&self, method: &MethodSpec) -> Scene {
-        let lengths = method.compressor.as_ref().map(|_| &self.lengths);
+    pub(crate) fn method(&self, spec: &MethodSpec) -> Method {
+        let lengths = spec.compressor.as_ref().map(|_| &self.lengths);
         let (answers, decisions) = (self.answers.clone(), self.decisions.as_ref());
-        Scene::from_parts(&self.device, "tiny", answers, lengths, decisions, method)
+        Method::from_parts(&self.device, "tiny", answers, lengths, decisions, spec)
             .expect("the parts are made for the method")
     }
 

@@ -1,8 +1,8 @@
 //! The methods that have a name: the study's, what its own is without each of its parts, and fairer forms
 //! of its baselines.
 
-use super::size_rule::{Reading, SizeSpec};
 use super::{MethodSpec, PolicySpec};
+use crate::policy::{Reading, SizeSpec};
 use crate::profile::{LINGUA, SCORE_HEAD};
 
 /// The methods of the study's comparison, in the order of its tables, and fairer forms of its baselines:

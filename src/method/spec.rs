@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::external::ExternalSpec;
-use super::size_rule::{Departure, Reading, SizeSpec, is_default};
 use crate::error::{Error, Result};
+use crate::policy::{Departure, ExternalSpec, Reading, SizeSpec, is_default};
 use crate::units::{PROMPT_RATIOS, Ratio};
 
 /// One method of a comparison, as an experiment file states it.

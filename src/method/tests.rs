@@ -1,35 +1,33 @@
-//! Properties of all policies on random scenes, and what a scene refuses.
+//! Properties of all policies on random scenes, and what a method refuses.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 use rand::RngExt;
 
-use super::size_rule::{SizeRule, SizeSpec};
 use super::testing::{Bench, answers, items, lengths, plan};
 use super::*;
 use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::policy::{Policy, ServiceView, SizeRule, SizeSpec};
 use crate::profile::Split;
-use crate::request::{Bounds, Limit, Request, Slo};
+use crate::request::{Bounds, Limit, Request, RequestView, Slo};
 use crate::rng;
 use crate::trace::Trace;
-use crate::units::{Energy, Ratio};
+use crate::units::{Energy, Level, Ratio, SimTime};
 
 /// What becomes of `request` under `plan` if it never waits.
 fn outcome(bench: &Bench, request: &Request, plan: Plan, resident: Option<Level>) -> Outcome {
-    let (scene, facts) = (&bench.scene, bench.scene.annotate(&bench.trace).unwrap());
-    let (candidate, facts) = (scene.resolve(plan).unwrap(), facts.get(request.id).unwrap());
-    let mut execution = scene.phases(&candidate, facts, resident);
-    execution.correct = scene.correct(&candidate, facts.row);
-    let bounds = scene.bounds(&bench.trace).unwrap()[request.id as usize];
+    let executor = bench.method.cost_model(&bench.trace).unwrap();
+    let execution = executor.bill(request, plan, resident).unwrap();
+    let bounds = bench.method.bounds(&bench.trace).unwrap()[request.id as usize];
     Outcome { request: *request, bounds, plan, start: request.arrival, execution }
 }
 
 fn feasible(bench: &Bench, request: &Request, bounds: Bounds, resident: Option<Level>) -> bool {
-    let facts = bench.scene.annotate(&bench.trace).unwrap();
-    let facts = facts.get(request.id).unwrap();
-    let mut candidates = bench.scene.candidates().iter();
-    candidates.any(|candidate| bench.scene.forecast(candidate, facts, resident).meets(bounds))
+    let menu = bench.method.menu(&bench.trace).unwrap();
+    let choices = menu.choices(RequestView::new(request, bounds), resident);
+    choices.feasible(choices.candidates()).next().is_some()
 }
 
 proptest! {
@@ -38,7 +36,7 @@ proptest! {
     #[test]
     fn no_policy_is_right_in_time_where_the_oracle_is_not(seed in any::<u64>()) {
         let bench = Bench::random(seed, 20);
-        let bounds = bench.scene.bounds(&bench.trace).unwrap();
+        let bounds = bench.method.bounds(&bench.trace).unwrap();
         let mut residents = rng::stream(seed, "residents");
         let mut oracle = bench.policy("oracle");
         let others = ["elastic-profile", "full", "random-feasible"];
@@ -63,7 +61,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let bench = Bench::random(seed, 20);
-        let bounds = bench.scene.bounds(&bench.trace).unwrap();
+        let bounds = bench.method.bounds(&bench.trace).unwrap();
         for kind in ["elastic-profile", "random-feasible", "oracle"] {
             let mut policy = bench.policy(kind);
             for (request, &bounds) in bench.trace.requests.iter().zip(&bounds) {
@@ -139,7 +137,7 @@ fn an_energy_objective_on_a_device_without_known_power_is_an_error() {
     let slo = Slo::Energy(Limit::Share(Ratio::percent(50)));
     let trace = Trace { requests: vec![bounded(&bench, slo)], ..bench.trace.clone() };
     assert_eq!(
-        bench.scene.bounds(&trace).unwrap_err().to_string(),
+        bench.method.bounds(&trace).unwrap_err().to_string(),
         "device profile bench, request 7 of the trace: power is not known; found an objective on \
          energy; allowed: objectives on time, or a [power] section in device.toml"
     );
@@ -149,15 +147,14 @@ fn an_energy_objective_on_a_device_without_known_power_is_an_error() {
 #[test]
 fn of_a_shortened_prompt_what_is_left_is_the_whole() {
     let bench = Bench::shortened();
-    let scene = &bench.scene;
-    let plans: Vec<_> = scene.candidates().iter().map(|candidate| candidate.plan).collect();
+    let (method, request) = (&bench.method, &bench.trace.requests[0]);
+    let menu = method.menu(&bench.trace).unwrap();
+    let plans: Vec<_> = menu.candidates().iter().map(|candidate| candidate.plan).collect();
     assert_eq!(plans, [plan(50, 100), plan(100, 100)]);
-    let facts = scene.annotate(&bench.trace).unwrap();
-    let facts = facts.get(bench.trace.requests[0].id).unwrap();
-    let whole = scene.resolve(Plan::FULL).unwrap();
-    let phases = scene.phases(&whole, facts, None);
+    let executor = method.cost_model(&bench.trace).unwrap();
+    let phases = executor.bill(request, Plan::FULL, None).unwrap();
     assert_eq!((phases.prefill, phases.kept_tokens), (Duration::from_millis(50), 50));
-    assert_eq!(scene.correct(&whole, facts.row), Some(false));
+    assert_eq!(phases.correct, Some(false));
     let half = Slo::Relative { ttft: Ratio::percent(50), tpot: Ratio::ONE };
     let trace = Trace {
         requests: vec![Request { slo: half, ..bench.trace.requests[0] }],
@@ -165,16 +162,16 @@ fn of_a_shortened_prompt_what_is_left_is_the_whole() {
     };
     let bounds =
         Bounds::Latency { ttft: Duration::from_millis(25), tpot: Duration::from_millis(10) };
-    assert_eq!(scene.bounds(&trace).unwrap(), [bounds]);
-    let cut = scene.resolve(plan(100, 50)).unwrap_err().to_string();
+    assert_eq!(method.bounds(&trace).unwrap(), [bounds]);
+    let cut = executor.bill(request, plan(100, 50), None).unwrap_err().to_string();
     assert!(cut.contains("no such prompt ratio"), "{cut}");
-    assert!(scene.annotate(&Bench::elastic().trace).is_err(), "prompts of another length");
+    assert!(method.menu(&Bench::elastic().trace).is_err(), "prompts of another length");
 }
 
 #[test]
 fn the_same_seed_draws_the_same_plans_and_another_seed_others() {
     let bench = Bench::random(3, 50);
-    let bounds = bench.scene.bounds(&bench.trace).unwrap();
+    let bounds = bench.method.bounds(&bench.trace).unwrap();
     let plans = |seed| {
         let mut policy = bench.seeded_policy("random-feasible", seed);
         let requests = bench.trace.requests.iter().zip(&bounds);
@@ -193,7 +190,7 @@ fn a_trace_that_does_not_fit_the_tables_is_refused() {
     let refusal = |change: fn(&mut Request)| {
         let mut trace = bench.trace.clone();
         change(&mut trace.requests[0]);
-        bench.scene.annotate(&trace).unwrap_err().to_string()
+        bench.method.menu(&trace).unwrap_err().to_string()
     };
     let mut twice = bench.trace.clone();
     twice.requests.push(twice.requests[0]);
@@ -202,23 +199,58 @@ fn a_trace_that_does_not_fit_the_tables_is_refused() {
         refusal(|request| request.item = items(Split::Estimate)[0]),
         refusal(|request| request.prompt_tokens = 99),
         refusal(|request| request.output_tokens = u32::MAX),
-        bench.scene.annotate(&twice).unwrap_err().to_string(),
+        bench.method.menu(&twice).unwrap_err().to_string(),
     ];
     insta::assert_snapshot!(refusals.join("\n"));
 }
 
 #[test]
 fn tables_that_do_not_fit_the_device_are_refused() {
-    let method = &standard_methods()[0];
-    let scene = |device: &str, latency_of: &str, full: bool| {
+    let spec = &standard_methods()[0];
+    let joined = |device: &str, latency_of: &str, full: bool| {
         let mut device_profile = super::testing::device();
         device_profile.name = device.into();
         let rows = if full { answers() } else { super::testing::answers_without_base() };
-        Scene::from_parts(&device_profile, latency_of, rows, Some(&lengths()), None, method)
+        Method::from_parts(&device_profile, latency_of, rows, Some(&lengths()), None, spec)
     };
     let refusals = [
-        scene("bench", "huge", true).unwrap_err().to_string(),
-        scene("bench", "tiny", false).unwrap_err().to_string(),
+        joined("bench", "huge", true).unwrap_err().to_string(),
+        joined("bench", "tiny", false).unwrap_err().to_string(),
     ];
     insta::assert_snapshot!(refusals.join("\n"));
+}
+
+/// What is right stands in quality tables, which executors hold: no file of `policy` names them, the
+/// executor, or a policy's neighbour beside those that all share.
+#[test]
+fn no_policy_can_name_the_answers_or_another_policy() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/policy");
+    let shared = ["costs", "facts", "menu", "size_rule", "external", "process", "protocol", "core"];
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() || name == "mod" {
+            continue;
+        }
+        files += 1;
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code: Vec<_> = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap()
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
+        let code = code.join("\n");
+        for truth in ["QualityTable", "executor", "method::", "Truth"] {
+            assert!(!code.contains(truth), "{name} names {truth}");
+        }
+        for import in code.lines().filter_map(|line| line.trim().strip_prefix("use super::")) {
+            let module = import.split("::").next().unwrap();
+            let is_type = module.starts_with(|first: char| first == '{' || first.is_uppercase());
+            assert!(is_type || shared.contains(&module), "{name} uses {module}");
+        }
+    }
+    assert!(files > 10, "{files} files were read");
 }

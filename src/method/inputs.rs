@@ -1,11 +1,11 @@
-//! What a scene is made from: whether answers and decisions are those of its method.
+//! What a method is made from: whether answers and decisions are those of its method.
 
 use std::path::Path;
 
+use super::spec::{MethodSpec, PolicySpec};
 use crate::error::{Error, Result};
-use crate::policy::method::{MethodSpec, PolicySpec};
 use crate::profile::{
-    AnswerFiles, AnswersOf, Decision, Decisions, DeviceProfile, FamilyLatency, Items,
+    AnswerFiles, AnswersOf, Decision, Decisions, DeviceProfile, FamilyLatency, ItemLengths, Items,
     PromptLengths, QualityTable,
 };
 use crate::units::Level;
@@ -124,6 +124,20 @@ pub(super) fn by_row(table: &QualityTable, decisions: &Decisions) -> Vec<Option<
     for dataset in table.datasets() {
         for (item, row) in table.items(dataset) {
             known[row.index()] = decisions.of(dataset, item).cloned();
+        }
+    }
+    known
+}
+
+/// The lengths by row of `table`.
+pub(super) fn lengths_by_row(
+    table: &QualityTable,
+    lengths: &PromptLengths,
+) -> Vec<Option<ItemLengths>> {
+    let mut known = vec![None; table.rows()];
+    for (dataset, item, tokens) in lengths.iter() {
+        if let Some(row) = table.row(dataset, item) {
+            known[row.index()] = Some(*tokens);
         }
     }
     known

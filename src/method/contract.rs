@@ -18,24 +18,25 @@
 //! }
 //!
 //! // Beside the tests of `Heaviest`: a module `heaviest` with a test for each clause.
-//! pliant::policy_contract!(heaviest, Contract::new(|scene, _trace, _seed| {
-//!     let heaviest = scene.candidates().last().expect("a scene has candidates");
+//! pliant::policy_contract!(heaviest, Contract::new(|menu, _trace, _seed| {
+//!     let heaviest = menu.candidates().last().expect("a menu has candidates");
 //!     Ok(Box::new(Heaviest(heaviest.plan)))
 //! }));
 //! # fn main() {}
 //! ```
 //!
-//! Scenes of the contract are random and in memory: nine levels, ten prompt ratios, one dataset.
+//! Tables of the contract are random and in memory: nine levels, ten prompt ratios, one dataset.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::facts::Annotations;
-use super::{MethodSpec, Policy, Scene, ServiceView, standard_methods};
+use super::{Method, MethodSpec, standard_methods};
 use crate::error::Result;
-use crate::outcome::Outcome;
+use crate::executor::CostModel;
+use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
-use crate::request::{Bounds, Request, RequestView, Slo};
+use crate::policy::{Menu, Policy, ServiceView};
+use crate::request::{Request, RequestView, Slo};
 use crate::trace::Trace;
 use crate::units::{Level, SimTime};
 use stage::{Parts, random_trace};
@@ -47,14 +48,15 @@ mod tests;
 /// Requests of a trace of the contract.
 const REQUESTS: u64 = 120;
 
-/// Makes a policy for one replay of a trace under a seed.
-type Make = dyn Fn(&Scene, &Trace, u64) -> Result<Box<dyn Policy>>;
+/// Makes a policy over a menu for one replay of a trace under a seed.
+type Make = dyn Fn(Menu, &Trace, u64) -> Result<Box<dyn Policy>>;
 
 /// What a policy is held to; see the module.
 #[expect(missing_debug_implementations, reason = "holds a closure")]
 pub struct Contract {
     method: MethodSpec,
-    make: Box<Make>,
+    /// `None`: as the method does.
+    make: Option<Box<Make>>,
     knows_answers: bool,
 }
 
@@ -72,14 +74,14 @@ impl fmt::Display for Breach {
 }
 
 /// Tests, in a module `$name`, of every clause of `$contract`, an expression that makes a
-/// [`Contract`](crate::policy::contract::Contract), which is in scope.
+/// [`Contract`](crate::method::contract::Contract), which is in scope.
 #[macro_export]
 macro_rules! policy_contract {
     ($name:ident, $contract:expr) => {
         mod $name {
             #[allow(unused_imports, reason = "the expression may need nothing from around it")]
             use super::*;
-            use $crate::policy::contract::{Breach, Contract};
+            use $crate::method::contract::{Breach, Contract};
 
             fn hold(clause: fn(&Contract) -> Result<(), Breach>) {
                 let contract: Contract = $contract;
@@ -146,16 +148,15 @@ impl Contract {
     /// Of the policy that `make` makes, over the plans of `elastic-profile`'s method: sub-models of
     /// every width, prompts of every ratio.
     #[must_use]
-    pub fn new(make: impl Fn(&Scene, &Trace, u64) -> Result<Box<dyn Policy>> + 'static) -> Self {
-        let method = standard_methods().remove(0);
-        Self { method, make: Box::new(make), knows_answers: false }
+    pub fn new(make: impl Fn(Menu, &Trace, u64) -> Result<Box<dyn Policy>> + 'static) -> Self {
+        let make: Option<Box<Make>> = Some(Box::new(make));
+        Self { make, ..Self::of_method(standard_methods().remove(0)) }
     }
 
     /// Of the policy that `method` names.
     #[must_use]
     pub fn of_method(method: MethodSpec) -> Self {
-        let make = |scene: &Scene, trace: &Trace, seed| scene.policy(trace, seed);
-        Self { method, ..Self::new(make) }
+        Self { method, make: None, knows_answers: false }
     }
 
     /// Of an oracle, whose plans depend on the right answers.
@@ -179,7 +180,7 @@ impl Contract {
         self.the_base_model_alone_is_choice_enough()
     }
 
-    /// Each plan is one of the scene's candidates, whatever the objective and the resident level.
+    /// Each plan is one of the menu's candidates, whatever the objective and the resident level.
     ///
     /// # Errors
     /// If it is not, or the policy cannot be made or does not decide.
@@ -209,7 +210,7 @@ impl Contract {
         let asking = self.asking("plans do not depend on the right answers");
         let parts = asking.parts.with_other_answers();
         let elsewhere =
-            Asking { scene: parts.scene(&self.method), parts, ..self.asking(asking.clause) };
+            Asking { method: parts.method(&self.method), parts, ..self.asking(asking.clause) };
         asking.same(&asking.plans(1, Told::Times)?, &elsewhere.plans(1, Told::Times)?)
     }
 
@@ -267,22 +268,22 @@ impl Contract {
         let method = MethodSpec { compressor: None, ..self.method.clone() };
         let parts = Parts::random(&method, 1, &[Level::FULL]);
         let clause = "answers are candidates where there is one only";
-        let asking = Asking { scene: parts.scene(&method), parts, ..self.asking(clause) };
+        let asking = Asking { method: parts.method(&method), parts, ..self.asking(clause) };
         asking.plans(1, Told::All).map(drop)
     }
 
     fn asking(&self, clause: &'static str) -> Asking<'_> {
         let parts = Parts::random(&self.method, 1, &Level::LADDER);
-        let scene = parts.scene(&self.method);
-        Asking { contract: self, clause, scene, parts, trace: random_trace(1, REQUESTS) }
+        let method = parts.method(&self.method);
+        Asking { contract: self, clause, method, parts, trace: random_trace(1, REQUESTS) }
     }
 }
 
-/// A clause being looked at: on which scene, with which requests.
+/// A clause being looked at: on which tables, with which requests.
 struct Asking<'a> {
     contract: &'a Contract,
     clause: &'static str,
-    scene: Scene,
+    method: Method,
     parts: Parts,
     trace: Trace,
 }
@@ -294,19 +295,25 @@ impl Asking<'_> {
 
     /// The plans of a new policy for the trace's requests, each of them a candidate.
     fn plans(&self, seed: u64, told: Told) -> Result<Vec<Plan>, Breach> {
-        let sound = "scenes and traces of the contract are sound";
-        let bounds = self.scene.bounds(&self.trace).expect(sound);
-        let facts = self.scene.annotate(&self.trace).expect(sound);
-        let mut policy = (self.contract.make)(&self.scene, &self.trace, seed)
-            .map_err(|error| self.breach(format!("it cannot be made: {error}")))?;
+        let sound = "tables and traces of the contract are sound";
+        let bounds = self.method.bounds(&self.trace).expect(sound);
+        let menu = self.method.menu(&self.trace).expect(sound);
+        let executor = self.method.cost_model(&self.trace).expect(sound);
+        let mut policy = match &self.contract.make {
+            Some(make) => make(menu.clone(), &self.trace, seed),
+            None => self.method.policy(&self.trace, seed),
+        }
+        .map_err(|error| self.breach(format!("it cannot be made: {error}")))?;
         let (mut resident, mut now) = (None, SimTime::ZERO);
         let (mut plans, mut untold) = (Vec::new(), Vec::new());
         for (request, &bounds) in self.trace.requests.iter().zip(&bounds) {
             let service = ServiceView { now, resident, queued: request.id as usize % 4 };
             let plan = policy.plan(RequestView::new(request, bounds), service);
             policy.settle().map_err(|error| self.breach(error))?;
-            self.check_candidate(request.id, plan)?;
-            let outcome = self.outcome(request, bounds, plan, service, told, &facts);
+            self.check_candidate(&menu, request.id, plan)?;
+            let execution = billed(&executor, request, plan, service, told);
+            let outcome =
+                Outcome { request: *request, bounds, plan, start: service.now, execution };
             if told == Told::Late {
                 untold.push(outcome);
             } else {
@@ -324,30 +331,12 @@ impl Asking<'_> {
         }
     }
 
-    fn check_candidate(&self, id: u64, plan: Plan) -> Result<(), Breach> {
-        if self.scene.candidates().iter().any(|candidate| candidate.plan == plan) {
+    fn check_candidate(&self, menu: &Menu, id: u64, plan: Plan) -> Result<(), Breach> {
+        if menu.candidates().iter().any(|candidate| candidate.plan == plan) {
             return Ok(());
         }
         let Plan { level, prompt_ratio } = plan;
         Err(self.breach(format!("request {id} got ⟨{level}, {prompt_ratio}⟩, which is none")))
-    }
-
-    fn outcome(
-        &self,
-        request: &Request,
-        bounds: Bounds,
-        plan: Plan,
-        service: ServiceView,
-        told: Told,
-        facts: &Annotations,
-    ) -> Outcome {
-        let candidate = self.scene.resolve(plan).expect("the plan is a candidate");
-        let facts = facts.get(request.id).expect("facts are of the whole trace");
-        let mut execution = self.scene.phases(&candidate, facts, service.resident);
-        if told != Told::Times {
-            execution.correct = self.scene.correct(&candidate, facts.row);
-        }
-        Outcome { request: *request, bounds, plan, start: service.now, execution }
     }
 
     /// Refuses two lists of plans that differ.
@@ -357,4 +346,18 @@ impl Asking<'_> {
             Some(id) => Err(self.breach(format!("request {id} got another plan"))),
         }
     }
+}
+
+/// What answering takes; of what a policy is told, whether it was right only if it is told all.
+fn billed(
+    executor: &CostModel,
+    request: &Request,
+    plan: Plan,
+    service: ServiceView,
+    told: Told,
+) -> Execution {
+    let execution = executor.bill(request, plan, service.resident);
+    let execution = execution.expect("the plan is a candidate");
+    let correct = execution.correct.filter(|_| told != Told::Times);
+    Execution { correct, ..execution }
 }
