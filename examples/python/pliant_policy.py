@@ -34,6 +34,13 @@ def messages():
         yield from map(json.loads, whole)
 
 
+def place(plan):
+    """Where the function `plan` stands: `plan (mine.py, line 5)`."""
+    code = getattr(plan, "__code__", None)
+    where = f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""
+    return f"{getattr(plan, '__name__', plan)}{where}"
+
+
 def serve(plan, observe=None, forecasts=True):
     """Asks `plan(request, service, candidates)` for one of `candidates` until Pliant hangs up."""
     sys.stdout = sys.stderr  # What a policy prints must not be taken for an answer.
@@ -56,5 +63,7 @@ def serve(plan, observe=None, forecasts=True):
             one.predict(ttft_ms, tpot_ms, gaps, message["bounds"], hello["power_mw"])
         service = {key: message[key] for key in ("now_ms", "resident", "queued")}
         best = plan(message, service, candidates)
+        if not hasattr(best, "level"):
+            raise TypeError(f"{place(plan)} returned {best!r}, not one of the candidates")
         shares = f'"level": {best.level}, "prompt_ratio": {best.prompt_ratio}'
         os.write(1, f'{{"id": {message["id"]}, {shares}}}\n'.encode())

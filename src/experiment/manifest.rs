@@ -90,7 +90,8 @@ pub(crate) fn answer_files(
         files.extend(["soft", "hard"].map(|kind| named.decisions(kind)));
     }
     if let PolicySpec::External(external) = &method.policy {
-        files.extend(external.command.iter().map(PathBuf::from));
+        // Those that cannot be told are refused when the method is checked.
+        files.extend(external.files().unwrap_or_default());
     }
     files
 }

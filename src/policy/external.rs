@@ -6,6 +6,7 @@
 //! (`docs/policies.md`): a handshake, then one question and one answer per request. A program that
 //! hangs, ends, floods or answers nonsense ends the run with an error that names the request.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,13 @@ use protocol::{Answer, Hello, Message, Observed, PROTOCOL, Question, Ready};
 
 #[cfg(target_os = "linux")]
 mod core;
+#[cfg(unix)]
+mod errors;
+mod inputs;
 mod process;
 mod protocol;
+#[cfg(unix)]
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +51,10 @@ pub struct ExternalSpec {
     /// thread that decides in microseconds. Linux only; elsewhere nothing is held.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub share_core: bool,
+    /// Files and folders that the program reads; absent: the sources in its folder. Finished runs are
+    /// kept under what is in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Vec<PathBuf>>,
 }
 
 /// Which time an external policy's decisions are billed.
@@ -74,7 +84,7 @@ impl ExternalSpec {
             let error = wrong("out of range", "key \"timeout_ms\"").found(self.timeout_ms);
             return Err(error.allowed("1 to 3600000"));
         }
-        Ok(())
+        self.files().map(|_| ())
     }
 }
 
@@ -117,7 +127,10 @@ impl External {
                 .found(found)
                 .allowed(format!("{{\"type\": \"ready\", \"protocol\": {PROTOCOL}}}"))
         };
-        let (said, _) = process.ask(&line).map_err(|failure| wrong(failure.to_string()))?;
+        let (said, _) = match process.ask(&line) {
+            Ok(answer) => answer,
+            Err(failure) => return Err(after(wrong(failure.to_string()), &mut process)),
+        };
         let ready: Ready = serde_json::from_slice(said).map_err(|_| wrong(shown(said)))?;
         if ready.protocol != PROTOCOL {
             return Err(wrong(format!("protocol {}", ready.protocol)));
@@ -157,10 +170,13 @@ impl External {
                 .at(format!("request {}", request.id()))
                 .found(found)
         };
-        let (said, took) = self
-            .process
-            .ask(&self.line)
-            .map_err(|failure| wrong("policy did not decide", failure.to_string()))?;
+        let (said, took) = match self.process.ask(&self.line) {
+            Ok(answer) => answer,
+            Err(failure) => {
+                let error = wrong("policy did not decide", failure.to_string());
+                return Err(after(error, &mut self.process));
+            }
+        };
         let form = "{\"id\": …, \"level\": …, \"prompt_ratio\": …}, shares from 0 to 1";
         let answer: Answer = serde_json::from_slice(said).map_err(|cause| {
             wrong("policy answered nonsense", shown(said)).allowed(form).caused_by(cause)
@@ -205,10 +221,10 @@ impl Policy for External {
         self.line.clear();
         encode_into(&mut self.line, &Message::Outcome(Observed::of(outcome)));
         if let Err(failure) = self.process.tell(&self.line) {
-            self.last =
-                Err(Error::new(format!("method {}", self.method), "policy does not listen")
-                    .at(format!("outcome of request {}", outcome.request.id))
-                    .found(failure));
+            let error = Error::new(format!("method {}", self.method), "policy does not listen")
+                .at(format!("outcome of request {}", outcome.request.id))
+                .found(failure);
+            self.last = Err(after(error, &mut self.process));
         }
     }
 }
@@ -245,6 +261,14 @@ fn encode(message: &Message<'_>) -> Vec<u8> {
 fn encode_into(line: &mut Vec<u8>, message: &Message<'_>) {
     serde_json::to_writer(&mut *line, message).expect("a message is plain data");
     line.push(b'\n');
+}
+
+/// `error` with what the program said of its end.
+fn after(error: Error, process: &mut Process) -> Error {
+    match process.last_words() {
+        Some(words) => error.caused_by(words),
+        None => error,
+    }
 }
 
 /// The start of what a policy said.

@@ -45,7 +45,8 @@ fn start(bench: &Bench, script: &str, timeout_ms: u64) -> Result<External> {
 
 fn start_command(bench: &Bench, command: [&str; 3], timeout_ms: u64) -> Result<External> {
     let command = command.map(String::from).into();
-    let spec = ExternalSpec { command, timeout_ms, bill: Bill::Measured, share_core: false };
+    let spec =
+        ExternalSpec { command, timeout_ms, bill: Bill::Measured, share_core: false, inputs: None };
     begin(bench, &spec)
 }
 
@@ -152,6 +153,7 @@ fn a_policy_in_python_keeps_the_contract() {
         timeout_ms: 60_000,
         bill: Bill::Profile,
         share_core: true,
+        inputs: None,
     });
     let method = MethodSpec { policy, ..standard_methods().remove(0) };
     Contract::of_method(method).check().unwrap_or_else(|breach| panic!("{breach}"));
@@ -231,7 +233,13 @@ fn who_does_not_shake_hands_is_refused_before_the_first_request() {
 
     let bench = Bench::elastic();
     let command = vec!["no-such-program".to_owned()];
-    let spec = ExternalSpec { command, timeout_ms: 1, bill: Bill::Profile, share_core: true };
+    let spec = ExternalSpec {
+        command,
+        timeout_ms: 1,
+        bill: Bill::Profile,
+        share_core: true,
+        inputs: None,
+    };
     let error = begin(&bench, &spec).unwrap_err();
     assert!(error.to_string().contains("command \"no-such-program\": policy cannot be started"));
 }
