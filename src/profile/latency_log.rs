@@ -61,23 +61,32 @@ impl LatencySample {
     }
 }
 
-/// Appends samples as they are taken, and knows which are there; survives being killed.
+/// Appends samples as they are taken, and knows which are there; survives being killed. One process
+/// at a time has it open.
 #[derive(Debug)]
 pub struct LatencyLog {
     log: RowLog,
+    samples: Vec<LatencySample>,
     done: BTreeSet<Key>,
 }
 
 impl LatencyLog {
-    /// Creates or resumes the samples file `path`.
+    /// Creates or resumes the samples file `path`. What a kill tore is dropped.
     ///
     /// # Errors
-    /// If it cannot be read or written or is not a samples file.
+    /// If another process has it open, or if it cannot be read or written or is not a samples file.
     pub fn open(path: &Path) -> Result<Self> {
-        let (log, rows) = RowLog::open(path, &HEADER)?;
+        let (log, rows) = RowLog::open(path, &HEADER, HEADER.len())?;
         let samples = rows.iter().map(|(line, row)| parse(path, *line, row));
-        let done = samples.map(|sample| Ok(sample?.key())).collect::<Result<_>>()?;
-        Ok(Self { log, done })
+        let samples: Vec<_> = samples.collect::<Result<_>>()?;
+        let done = samples.iter().map(LatencySample::key).collect();
+        Ok(Self { log, samples, done })
+    }
+
+    /// Every sample that is there.
+    #[must_use]
+    pub fn samples(&self) -> &[LatencySample] {
+        &self.samples
     }
 
     /// Whether the sample of this key was taken already; its `ms` is not looked at.
@@ -102,7 +111,9 @@ impl LatencyLog {
             sample.tokens.to_string(),
             sample.repetition.to_string(),
             sample.ms.to_string(),
-        ])
+        ])?;
+        self.samples.push(sample.clone());
+        Ok(())
     }
 }
 
@@ -163,6 +174,7 @@ mod tests {
         LatencyLog::open(&path).unwrap().append(&sample).unwrap();
         assert_eq!(read_latency_samples(&path).unwrap(), std::slice::from_ref(&sample));
         let log = LatencyLog::open(&path).unwrap();
+        assert_eq!(log.samples(), std::slice::from_ref(&sample));
         assert!(log.contains(&sample));
         assert!(!log.contains(&LatencySample { repetition: 4, ..sample }));
     }

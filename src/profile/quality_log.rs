@@ -23,6 +23,9 @@ const HEADER: [&str; 10] = [
     "top5_grade",
 ];
 
+/// How many of the columns say what a row is about.
+const KEYS: usize = 6;
+
 /// Appends answers to `<compressor>.<family>.log.csv` as they come, and knows which are there; when the
 /// measurement ends, they move into the table.
 ///
@@ -47,7 +50,7 @@ impl QualityLog {
         let path = AnswerFiles(dir).log(&of.compressor, &of.family);
         if path.exists() {
             // Heals it: a row that a kill cut off is dropped.
-            RowLog::open(&path, &HEADER)?;
+            RowLog::open(&path, &HEADER, KEYS)?;
             merge(dir, of)?;
         }
         let grades = AnswerFiles(dir).grades(&of.compressor);
@@ -60,7 +63,7 @@ impl QualityLog {
                 done.extend(cells.map(|cell| (dataset.clone(), item, cell.1, ratio)));
             }
         }
-        let log = RowLog::open(&path, &HEADER)?.0;
+        let log = RowLog::open(&path, &HEADER, KEYS)?.0;
         Ok(Self { dir: dir.to_owned(), of: of.clone(), asked, log, done })
     }
 

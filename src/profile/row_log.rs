@@ -1,53 +1,76 @@
 //! An append-only table that survives being killed: whole rows only, resumed where it stopped.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
 
 use super::text;
 use crate::error::{Error, Result};
+use crate::files::{self, Lock};
 
-/// A CSV file that grows by whole rows.
+/// A CSV file that grows by whole rows, written by one process at a time.
 ///
-/// Each row is handed to the system in one write. After a kill the file may end in a part of a
-/// row; opening it again drops that part and keeps every whole row.
+/// Each row is handed to the system in one write. Opening the file heals what killed writers left: a
+/// part of a row at the end is dropped, and so is a row that is there twice.
 #[derive(Debug)]
 pub(crate) struct RowLog {
     path: PathBuf,
     file: File,
+    _lock: Lock,
 }
 
+/// A row and its line in the file.
+pub(crate) type Row = (u64, StringRecord);
+
 impl RowLog {
-    /// Opens `path` for appending, creating it with `header`, and returns the whole rows it has,
-    /// each with its line.
-    pub(crate) fn open(path: &Path, header: &[&str]) -> Result<(Self, Vec<(u64, StringRecord)>)> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|cause| Error::io(folder, "cannot create folder", cause))?;
-        }
+    /// Opens `path` for appending, creating it with `header`, and returns the whole rows it has. The
+    /// first `keys` columns say what a row is about.
+    ///
+    /// # Errors
+    /// If another process writes the file; if it cannot be read or written, has other columns, or
+    /// says two things of one key.
+    pub(crate) fn open(path: &Path, header: &[&str], keys: usize) -> Result<(Self, Vec<Row>)> {
+        let lock = Lock::acquire(path, "the table")?;
         let title = format!("{}\n", header.join(","));
-        let mut whole = if path.exists() { text::read(path)? } else { String::new() };
-        let cut = whole.rfind('\n').map_or(0, |newline| newline + 1);
-        if cut == 0 && !title.starts_with(&whole) {
+        let mut stored = stored(path)?;
+        let length = stored.len();
+        // A machine without power may leave zeros where the last rows would be.
+        let written = stored.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        stored.truncate(written);
+        let newline = stored.iter().rposition(|&byte| byte == b'\n');
+        let is_new = newline.is_none();
+        if is_new && !title.as_bytes().starts_with(&stored) {
             return Err(Error::file(path, "is not a table of this kind")
                 .at("line 1")
                 .allowed(title.trim_end()));
         }
-        whole.truncate(cut);
+        stored.truncate(newline.map_or(0, |newline| newline + 1));
+        let whole = if is_new { title } else { text::decoded(path, stored)? };
+        let mut rows = text::csv_rows(path, &whole, header)?;
+        let repeated = repeated(path, &rows, keys)?;
+        if !repeated.is_empty() {
+            let is_kept = |line: usize| !repeated.contains_key(&(line as u64));
+            let lines = whole.split_inclusive('\n').enumerate();
+            let kept: String =
+                lines.filter(|(at, _)| is_kept(at + 1)).map(|(_, line)| line).collect();
+            files::write_whole(path, kept.as_bytes())?;
+            rows = text::csv_rows(path, &kept, header)?;
+        }
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(path)
             .map_err(|cause| Error::io(path, "cannot open for appending", cause))?;
-        let mut log = Self { path: path.to_owned(), file };
-        log.set_length(cut)?;
-        if whole.is_empty() {
-            log.write(&title)?;
-            whole = title;
+        let mut log = Self { path: path.to_owned(), file, _lock: lock };
+        if is_new {
+            log.set_length(0)?;
+            log.write(&whole)?;
+        } else if repeated.is_empty() && whole.len() < length {
+            log.set_length(whole.len())?;
         }
-        let rows = text::csv_rows(path, &whole, header)?;
         Ok((log, rows))
     }
 
@@ -84,34 +107,125 @@ impl RowLog {
     }
 }
 
+impl Drop for RowLog {
+    fn drop(&mut self) {
+        // Whoever says next that the table is complete must not be on the disk before it.
+        let _ = self.file.sync_all();
+    }
+}
+
+/// The bytes of the file `path`, none if it is not there.
+fn stored(path: &Path) -> Result<Vec<u8>> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(Error::file(path, "is not a file that can be appended to and cut"))
+        }
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        _ => fs::read(path).map_err(|cause| Error::io(path, "cannot read", cause)),
+    }
+}
+
+/// The lines that repeat an earlier row, with the line of that row.
+fn repeated(path: &Path, rows: &[Row], keys: usize) -> Result<BTreeMap<u64, u64>> {
+    let key = |row: &StringRecord| row.iter().take(keys).map(str::to_owned).collect::<Vec<_>>();
+    let mut first = BTreeMap::new();
+    let mut repeated = BTreeMap::new();
+    for (line, row) in rows {
+        let (before, known) = *first.entry(key(row)).or_insert((*line, row));
+        if before == *line {
+            continue;
+        }
+        if known != row {
+            return Err(Error::file(path, "two rows say different things of one key")
+                .at(format!("lines {before} and {line}"))
+                .found(key(row).join(","))
+                .allowed("one of the two; remove the other"));
+        }
+        repeated.insert(*line, before);
+    }
+    Ok(repeated)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HEADER: [&str; 2] = ["a", "b"];
+
+    fn opened(path: &Path, keys: usize) -> Result<Vec<String>> {
+        let (_, rows) = RowLog::open(path, &HEADER, keys)?;
+        Ok(rows.iter().map(|(_, row)| row.iter().collect::<Vec<_>>().join(",")).collect())
+    }
 
     #[test]
     fn a_cut_off_row_is_dropped_and_whole_rows_stay() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.csv");
-        std::fs::write(&path, "a,b\n1,2\n3").unwrap();
-        let (mut log, rows) = RowLog::open(&path, &["a", "b"]).unwrap();
-        assert_eq!(rows.len(), 1);
-        log.append(["5", "6"]).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a,b\n1,2\n5,6\n");
-        log.keep(1).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a,b\n1,2\n");
+        for torn in ["a,b\n1,2\n3", "a,b\n1,2\n3,\u{fc}", "a,b\n1,2\n3\0\0\0", "a,b\n1,2\n\0\0"] {
+            // A letter of two bytes may be cut in two.
+            let torn = torn.strip_suffix('\u{fc}').map_or(torn.as_bytes().to_vec(), |start| {
+                [start.as_bytes(), &"\u{fc}".as_bytes()[..1]].concat()
+            });
+            fs::write(&path, torn).unwrap();
+            let (mut log, rows) = RowLog::open(&path, &HEADER, 1).unwrap();
+            assert_eq!(rows.len(), 1);
+            log.append(["5", "6"]).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "a,b\n1,2\n5,6\n");
+            log.keep(1).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "a,b\n1,2\n");
+        }
     }
 
     #[test]
     fn a_kill_inside_the_header_starts_over_but_a_foreign_file_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.csv");
-        std::fs::write(&path, "a,").unwrap();
-        assert!(RowLog::open(&path, &["a", "b"]).unwrap().1.is_empty());
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a,b\n");
-        for foreign in ["my only notes", "x,y\n1,2\n"] {
-            std::fs::write(&path, foreign).unwrap();
-            assert!(RowLog::open(&path, &["a", "b"]).is_err());
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), foreign);
+        for begun in ["", "a,", "a,b", "\0\0\0\0\0"] {
+            fs::write(&path, begun).unwrap();
+            assert!(opened(&path, 1).unwrap().is_empty());
+            assert_eq!(fs::read_to_string(&path).unwrap(), "a,b\n", "from {begun:?}");
         }
+        for foreign in ["my only notes", "x,y\n1,2\n", "a,b and more"] {
+            fs::write(&path, foreign).unwrap();
+            assert!(opened(&path, 1).is_err(), "{foreign}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
+        }
+    }
+
+    #[test]
+    fn rows_that_two_writers_left_twice_are_there_once_and_contradictions_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.csv");
+        fs::write(&path, "a,b\n1,2\n3,4\n1,2\n5,6\n3,4\n3").unwrap();
+        assert_eq!(opened(&path, 1).unwrap(), ["1,2", "3,4", "5,6"]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a,b\n1,2\n3,4\n5,6\n");
+        let contradicting = "a,b\n1,2\n3,4\n1,7\n";
+        fs::write(&path, contradicting).unwrap();
+        let message = opened(&path, 1).unwrap_err().to_string();
+        let expected = "log.csv, lines 2 and 4: two rows say different things of one key; found 1; \
+                        allowed: one of the two; remove the other";
+        assert!(message.ends_with(expected), "{message}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), contradicting);
+        assert_eq!(opened(&path, 2).unwrap().len(), 3, "of another key");
+    }
+
+    #[test]
+    fn a_table_has_one_writer_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.csv");
+        let first = RowLog::open(&path, &HEADER, 1).unwrap();
+        let message = opened(&path, 1).unwrap_err().to_string();
+        assert!(message.contains("the table is being written by another process; found process "));
+        drop(first);
+        assert!(opened(&path, 1).is_ok());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_device_is_no_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.csv");
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(opened(&path, 1).unwrap_err().to_string().contains("is not a file"));
     }
 }

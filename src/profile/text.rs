@@ -12,6 +12,11 @@ pub(super) fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(|cause| Error::io(path, "cannot read", cause))
 }
 
+/// The text of `bytes`, which the file `path` holds.
+pub(super) fn decoded(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|cause| Error::file(path, "is not text").caused_by(cause))
+}
+
 /// The records of a CSV file with the given header, each with its line for error messages.
 pub(super) fn csv_rows(
     path: &Path,

@@ -8,6 +8,7 @@ use super::quality::QualityProgress;
 use super::quality_run::{About, count_items, manifest};
 use crate::error::Result;
 use crate::experiment::Unanswered;
+use crate::files::Lock;
 use crate::model::ElasticModel;
 use crate::profile::{AnswerFiles, AnswersOf, QualityManifest, QualityTable};
 use crate::prompt::{Compressor, DataPaths, Dataset};
@@ -55,6 +56,7 @@ pub fn measure(
     if let Some(whole) = QualityManifest::load(folder, &of, false)? {
         manifest.check_alike(&whole, &path)?;
     }
+    let _lock = Lock::acquire(&path, "the table of answers")?;
     if let Some(earlier) = QualityManifest::load(folder, &of, true)? {
         manifest.continue_from(earlier, &path)?;
     }

@@ -9,11 +9,12 @@ use crate::assets::{self, Package};
 use crate::engine::EngineOptions;
 use crate::engine::model::{ModelConfig, SubModel};
 use crate::error::{Error, Result};
+use crate::files::Lock;
 use crate::model::ElasticModel;
 use crate::origin;
 use crate::profile::{
     DeviceProfile, FamilyLatency, Hardware, LatencyLog, LatencySample, LevelLatency, Memory, Phase,
-    Provenance, Runtime, TlmLatency, fit_decode, fit_prefill, fit_switch_ms, read_latency_samples,
+    Provenance, Runtime, TlmLatency, fit_decode, fit_prefill, fit_switch_ms,
 };
 use crate::prompt::Dataset;
 use crate::units::{Level, millis};
@@ -75,34 +76,36 @@ pub fn measure(
 ) -> Result<DeviceProfile> {
     plan.check()?;
     let open = |family: &str, options| plan.checked(family, open(family, options)?);
-    let samples = plan.folder.join(SAMPLES);
     let mut families = Vec::new();
     let datasets = load_datasets()?;
+    let _lock = Lock::acquire(&plan.folder.join("device.toml"), "the device profile")?;
+    let mut log = LatencyLog::open(&plan.folder.join(SAMPLES))?;
     // Families take turns, so that a slow minute of the machine is spread over all of them.
     for round in 1..plan.repetitions {
         for family in &plan.families {
             // The last round takes what a broken one left.
-            if is_begun(&samples, family, round - 1)? {
+            if is_begun(log.samples(), family, round - 1) {
                 continue;
             }
             let mut model = open(family, EngineOptions::default())?;
-            let (latency, mut log) = (LatencyPlan::new(family, round), LatencyLog::open(&samples)?);
+            let latency = LatencyPlan::new(family, round);
             let mut progress = |done, planned| report(family, done, planned);
             latency::measure(&mut model, &latency, &mut log, &mut progress)?;
         }
     }
     for family in &plan.families {
         let mut model = open(family, EngineOptions::default())?;
-        let mut log = LatencyLog::open(&samples)?;
         let latency = LatencyPlan::new(family, plan.repetitions);
         let mut progress = |done, planned| report(family, done, planned);
         latency::measure(&mut model, &latency, &mut log, &mut progress)?;
-        let mut fitted = fit_family(plan, family, family, &model, memory(family)?)?;
+        let mut fitted =
+            fit_family(plan, [family, family], log.samples(), &model, memory(family)?)?;
         fitted.compress_ms_per_token = compression::ms_per_token(&model.tokenizer, &datasets);
         families.push(fitted);
         if family == "width" {
             measure_copies(plan, open(RELAYOUT, EngineOptions::default())?, &mut log)?;
-            families.push(fit_family(plan, RELAYOUT, family, &model, memory(RELAYOUT)?)?);
+            let memory = memory(RELAYOUT)?;
+            families.push(fit_family(plan, [RELAYOUT, family], log.samples(), &model, memory)?);
         }
     }
     let (others, tlms) = known(plan)?;
@@ -126,12 +129,8 @@ pub fn measure(
 }
 
 /// Whether there is a sample of the family's `repetition`.
-fn is_begun(samples: &Path, family: &str, repetition: u32) -> Result<bool> {
-    if !samples.exists() {
-        return Ok(false);
-    }
-    let samples = read_latency_samples(samples)?;
-    Ok(samples.iter().any(|sample| sample.family == family && sample.repetition == repetition))
+fn is_begun(samples: &[LatencySample], family: &str, repetition: u32) -> bool {
+    samples.iter().any(|sample| sample.family == family && sample.repetition == repetition)
 }
 
 /// What the profile that is about to be replaced holds and this plan does not measure: other
@@ -181,12 +180,11 @@ fn measure_copies(plan: &DevicePlan, mut model: ElasticModel, log: &mut LatencyL
 /// Fits `family`, whose sub-models run as those of `timed_as` do.
 fn fit_family(
     plan: &DevicePlan,
-    family: &str,
-    timed_as: &str,
+    [family, timed_as]: [&str; 2],
+    samples: &[LatencySample],
     model: &ElasticModel,
     memory: Option<Memory>,
 ) -> Result<FamilyLatency> {
-    let samples = read_latency_samples(&plan.folder.join(SAMPLES))?;
     let base = model.engine.config_of(Level::FULL);
     let full = SubModel::full(base);
     let level = |(&level, sub_model): (&Level, &SubModel)| -> Result<LevelLatency> {
@@ -205,10 +203,10 @@ fn fit_family(
                 full.unit_parameters(base),
             ),
             parameter_share: share(parameters, self::parameters(base, &full)),
-            switch_ms: fit_switch_ms(&samples, family, level)?,
+            switch_ms: fit_switch_ms(samples, family, level)?,
             resident_bytes: (resident + model.engine.adapter_bytes(level)) as u64,
-            ttft_ms: fit_prefill(&samples, timed_as, level)?,
-            tpot_ms: fit_decode(&samples, timed_as, level)?,
+            ttft_ms: fit_prefill(samples, timed_as, level)?,
+            tpot_ms: fit_decode(samples, timed_as, level)?,
         })
     };
     Ok(FamilyLatency {
@@ -349,9 +347,7 @@ mod tests {
 
     #[test]
     fn a_round_is_begun_with_its_first_sample() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(SAMPLES);
-        assert!(!is_begun(&path, "width", 0).unwrap());
+        assert!(!is_begun(&[], "width", 0));
         let sample = LatencySample {
             family: "width".to_owned(),
             level: Level::FULL,
@@ -360,9 +356,9 @@ mod tests {
             repetition: 1,
             ms: 1.0,
         };
-        LatencyLog::open(&path).unwrap().append(&sample).unwrap();
-        assert!(is_begun(&path, "width", 1).unwrap());
-        assert!(!is_begun(&path, "width", 0).unwrap() && !is_begun(&path, "other", 1).unwrap());
+        let samples = [sample];
+        assert!(is_begun(&samples, "width", 1));
+        assert!(!is_begun(&samples, "width", 0) && !is_begun(&samples, "other", 1));
     }
 
     #[test]

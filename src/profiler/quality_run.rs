@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::quality::{self, QualityPlan, QualityProgress};
 use crate::assets::Package;
 use crate::error::Result;
+use crate::files::Lock;
 use crate::model::ElasticModel;
 use crate::origin;
 use crate::profile::{AnswerFiles, DatasetCount, QualityManifest, QualityTable, Split, TOP};
@@ -52,9 +53,10 @@ pub fn measure(
     let mut manifest = manifest(model, about, &datasets);
     let planned = |dataset: &Dataset| (dataset.name.clone(), planned(dataset, run.plan.items));
     manifest.datasets = datasets.iter().map(planned).collect();
+    let path = AnswerFiles(&run.folder).manifest(&of.compressor);
+    let _lock = Lock::acquire(&path, "the quality table")?;
     let earlier = QualityManifest::load(&run.folder, &of, false)?;
     if let Some(earlier) = earlier.clone() {
-        let path = AnswerFiles(&run.folder).manifest(&of.compressor);
         manifest.continue_from(earlier, &path)?;
     }
     manifest.save(&run.folder)?;

@@ -10,7 +10,7 @@ use crate::model::decision::Decider;
 use crate::model::tlm::score_head::ScoreHead;
 use crate::profile::{
     DeviceProfile, LatencyLog, LatencySample, Phase, PrefillCurve, Provenance, TlmLatency,
-    fit_prefill, read_latency_samples,
+    fit_prefill,
 };
 use crate::prompt::compress::score_head;
 use crate::prompt::{Dataset, Tokenize};
@@ -55,8 +55,8 @@ pub fn measure(
     repetitions: u32,
     [command, date, commit]: [String; 3],
 ) -> Result<TlmLatency> {
-    let path = folder.join(SAMPLES);
-    let mut log = LatencyLog::open(&path)?;
+    let _lock = Lock::acquire(&folder.join("device.toml"), "the device profile")?;
+    let mut log = LatencyLog::open(&folder.join(SAMPLES))?;
     let Heads { decider, mut scorers, tokenizer } = heads;
     // What comes first warms up.
     for round in 0..=repetitions {
@@ -90,21 +90,20 @@ pub fn measure(
             }
         }
     }
-    let samples = read_latency_samples(&path)?;
     let mut profile = DeviceProfile::load(folder)?;
     let base_model = decider.info().base_model.clone();
     let known = profile.tlms.iter().position(|tlm| tlm.base_model == base_model);
     let before = known.map(|place| &profile.tlms[place]);
     let fit = |family: &str, before: Option<PrefillCurve>| {
         if scorers.iter().any(|(timed, _)| *timed == family) {
-            fit_prefill(&samples, family, Level::FULL).map(Some)
+            fit_prefill(log.samples(), family, Level::FULL).map(Some)
         } else {
             Ok(before)
         }
     };
     let tlm = TlmLatency {
         base_model,
-        decide_ms: fit_prefill(&samples, DECIDE, Level::FULL)?,
+        decide_ms: fit_prefill(log.samples(), DECIDE, Level::FULL)?,
         compress_ms: fit(COMPRESS, before.and_then(|tlm| tlm.compress_ms))?,
         lingua_ms: fit(LINGUA, before.and_then(|tlm| tlm.lingua_ms))?,
         provenance: Provenance::Measured { date, command, samples: SAMPLES.to_owned(), commit },

@@ -37,7 +37,7 @@ impl LossCurve {
     /// # Errors
     /// If it cannot be read or written, or is no loss curve.
     pub fn open(path: &Path, steps: Option<usize>) -> Result<Self> {
-        let (mut log, rows) = RowLog::open(path, &HEADER)?;
+        let (mut log, rows) = RowLog::open(path, &HEADER, 1)?;
         let mut kept = 0;
         for (line, row) in &rows {
             let step: usize = row[0].parse().map_err(|_| {
