@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use super::download::{self, ATTEMPTS, Failure, Pip};
 use super::table::Spec;
 use crate::digest;
 use crate::error::{Error, Result};
+use crate::files::Lock;
 
 /// Hashes of a package's members, in the format of `sha256sum`; written last.
 const SUMS: &str = "SHA256SUMS";
@@ -37,8 +38,8 @@ pub enum State {
 /// What a fetch is doing.
 #[derive(Debug)]
 pub enum Progress<'a> {
-    /// Another process is fetching into the same cache.
-    Waiting,
+    /// This other process is fetching into the same cache.
+    Waiting(&'a str),
     /// So many bytes of the wheel have come.
     Received(u64),
     /// The attempt failed and another follows.
@@ -128,7 +129,9 @@ impl Store {
     pub fn fetch(&self, spec: &Spec, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
         spec.check_platform()?;
         fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, "cannot create", e))?;
-        let _turn = self.lock(progress)?;
+        // Inside the cache: the folder above it may be nobody's to write.
+        let packages = self.root.join("packages");
+        let _turn = Lock::wait(&packages, |owner| progress(Progress::Waiting(owner)))?;
         self.sweep();
         let folder = self.root.join(spec.stem());
         if is_whole(spec, &folder) {
@@ -143,22 +146,6 @@ impl Store {
         }
         fs::rename(temp.path(), &folder).map_err(|e| Error::io(&folder, "cannot create", e))?;
         Ok(folder)
-    }
-
-    /// Waits for this process's turn; the lock ends with the returned file, or with the process.
-    fn lock(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<File> {
-        let path = self.root.join("lock");
-        let failed = |error| Error::io(&path, "cannot lock", error);
-        let file = File::create(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                progress(Progress::Waiting);
-                file.lock().map_err(failed)?;
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        Ok(file)
     }
 
     /// Removes what interrupted fetches left; whatever stays does no harm.

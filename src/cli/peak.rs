@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use pliant::Result;
 use pliant::experiment::Experiment;
 use pliant::report::peak_table;
+use pliant::results::failed_in_words;
 use pliant::search::{PeakSpec, SearchOptions, peak};
 
 use super::bar::Bar;
@@ -47,10 +48,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
         print_json(&found.rows)?;
     } else {
         print_line(peak_table(&found.rows).trim_end())?;
-        print_line(format!("\nwritten to {}: {}", out.display(), describe_counts(&cache)))?;
+        let counts = describe_counts(&cache, &experiment)?;
+        print_line(format!("\nwritten to {}: {counts}", out.display()))?;
     }
-    for failure in &found.failures {
-        say(format!("pliant: method {}, {failure}", failure.method));
+    for failure in failed_in_words(&found.failures) {
+        say(format!("pliant: {failure}"));
     }
     Ok(if found.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use pliant::engine::{EngineOptions, WeightLayout};
 use pliant::model::ElasticModel;
 use pliant::origin;
@@ -19,6 +17,7 @@ use pliant::prompt::Compressor;
 use pliant::units::{Level, PROMPT_RATIOS, Ratio};
 use pliant::{Error, Result};
 
+use super::bar::bar;
 use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::EngineArgs;
@@ -175,9 +174,9 @@ fn latency(args: &LatencyArgs) -> Result<()> {
         repetitions: args.repetitions,
         folder: args.out.clone().unwrap_or_else(default),
     };
-    let bar = bar("{prefix} {bar:30} {pos}/{len} visits of a level, {eta} left");
+    let bar = bar("", "visits of a level", 0);
     let mut report = |family: &str, done: usize, planned: usize| {
-        bar.set_prefix(family.to_owned());
+        bar.set_message(family.to_owned());
         bar.set_length(planned as u64);
         bar.set_position(done as u64);
     };
@@ -208,7 +207,7 @@ fn adapters(args: &AdapterArgs) -> Result<()> {
     let (rank, repetitions) = (usize::from(args.rank), args.repetitions);
     let plan = AdapterPlan { levels, rank, repetitions };
     let mut model = args.engine.open("width", EngineOptions::default())?;
-    let bar = bar("{bar:30} {pos}/{len} pairs, {eta} left");
+    let bar = bar("", "pairs", 0);
     let table = adapters::compare(&mut model, &plan, &mut |done, planned| {
         bar.set_length(planned as u64);
         bar.set_position(done as u64);
@@ -267,7 +266,7 @@ fn quality(args: QualityArgs) -> Result<()> {
         },
         command: origin::command(),
     };
-    let bar = bar("{prefix} {bar:30} {pos}/{len} rows, {per_sec}, {eta} left");
+    let bar = bar("", "rows", 0);
     let mut started = false;
     let manifest =
         quality_run::measure(&mut model, &run, &mut |progress: quality::QualityProgress| {
@@ -276,14 +275,9 @@ fn quality(args: QualityArgs) -> Result<()> {
                 bar.reset_eta();
                 started = true;
             }
-            bar.set_prefix(format!("{} at {}", progress.dataset, progress.level));
+            bar.set_message(format!("{} at {}", progress.dataset, progress.level));
             bar.set_position(progress.done as u64);
         })?;
     bar.finish_and_clear();
     print_line(quality_run::summary(&run, &manifest)?)
-}
-
-pub fn bar(template: &str) -> ProgressBar {
-    ProgressBar::new(0)
-        .with_style(ProgressStyle::with_template(template).expect("a valid template"))
 }

@@ -13,11 +13,11 @@ use pliant::profiler::quality::QualityProgress;
 use pliant::prompt::{Compressor, Dataset};
 use pliant::{Error, Result};
 
+use super::bar::bar;
 use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::EngineArgs;
 use super::output::print_line;
-use super::profile::bar;
 
 #[derive(Debug, clap::Args)]
 pub struct LengthsArgs {
@@ -65,8 +65,7 @@ pub fn lengths(args: &LengthsArgs) -> Result<()> {
     let datasets: Vec<Dataset> =
         args.datasets.iter().map(|name| data.load(name)).collect::<Result<_>>()?;
     for &compressor in &args.compressors {
-        let bar = bar("{prefix} {bar:30} {pos}/{len} items, {eta} left");
-        bar.set_prefix(compressor.name());
+        let bar = bar(compressor.name(), "items", 0);
         let new = measure_lengths(
             &mut model,
             &datasets,
@@ -132,10 +131,10 @@ fn fill(args: &AskedArgs, experiment: &Experiment, lacking: &Unanswered) -> Resu
         compressor,
         command: origin::command(),
     };
-    let bar = bar("{prefix} {bar:30} {pos}/{len} rows, {eta} left");
+    let bar = bar("", "rows", 0);
     let rows = asked_run::measure(&mut model, &run, lacking, &mut |progress: QualityProgress| {
         bar.set_length(progress.planned as u64);
-        bar.set_prefix(format!("{} at {}", progress.dataset, progress.level));
+        bar.set_message(format!("{} at {}", progress.dataset, progress.level));
         bar.set_position(progress.done as u64);
     })?;
     bar.finish_and_clear();

@@ -14,6 +14,7 @@ use pliant::experiment::{Backend, Experiment, Results, RunOptions, run as run_ex
 #[cfg(feature = "engine")]
 use pliant::prompt::DataPaths;
 use pliant::report::redraw;
+use pliant::results::failed_in_words;
 use pliant::results::{AnswerCount, PredictionErrors, RatioSummary};
 
 use super::bar::Bar;
@@ -30,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Threads of a simulated run; 0 is one per core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = super::threads)]
     threads: usize,
     /// Seed of the first replication, instead of the experiment's
     #[arg(long)]
@@ -71,7 +72,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     };
     bar.clear();
     print_results(&results, &out, args.json)?;
-    for failure in &results.failures {
+    for failure in failed_in_words(&results.failures) {
         say(format!("pliant: {failure}"));
     }
     Ok(if results.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -6,6 +6,7 @@ use pliant::Result;
 use pliant::assets::Store;
 use pliant::digest::sha256_file;
 use pliant::experiment::Experiment;
+use pliant::method::PolicySpec;
 use pliant::search::RunCache;
 
 #[derive(Debug, clap::Args)]
@@ -16,7 +17,7 @@ pub struct SearchArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Threads; 0 is one per core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = super::threads)]
     pub threads: usize,
     /// Folder of finished runs [default: `runs` in the user's cache, or in `PLIANT_CACHE`]
     #[arg(long, value_name = "DIR")]
@@ -50,8 +51,18 @@ impl SearchArgs {
     }
 }
 
-/// `12 runs, 30 more from the cache`
-pub fn describe_counts(cache: &RunCache) -> String {
+/// `12 runs, 30 more from the cache`, and what is looked at to tell whether a program of the user's
+/// has changed since.
+pub fn describe_counts(cache: &RunCache, experiment: &Experiment) -> Result<String> {
     let counts = cache.counts();
-    format!("{} runs, {} more from the cache", counts.executed, counts.recalled)
+    let mut text = format!("{} runs, {} more from the cache", counts.executed, counts.recalled);
+    for method in &experiment.spec.methods {
+        if let PolicySpec::External(program) = &method.policy
+            && cache.keeps(method)
+        {
+            let covered = program.covered()?;
+            text += &format!("\nruns of {} are kept as long as these stay: {covered}", method.name);
+        }
+    }
+    Ok(text)
 }

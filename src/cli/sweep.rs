@@ -1,11 +1,13 @@
 //! `pliant sweep`: an experiment over any of its numbers.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use pliant::Result;
 use pliant::experiment::Experiment;
 use pliant::metrics::SweepRow;
 use pliant::report::redraw_sweep;
+use pliant::results::{Failure, failed_in_words};
 use pliant::search::{Combine, SearchOptions, SweepSpec, Swept, sweep};
 
 use super::bar::Bar;
@@ -41,12 +43,35 @@ pub fn run(args: Args) -> Result<ExitCode> {
         print_json(&rows)?;
     } else {
         print_line(redraw_sweep(&out)?.trim_end())?;
-        print_line(format!("\nwritten to {}: {}", out.display(), describe_counts(&cache)))?;
+        let counts = describe_counts(&cache, &experiment)?;
+        print_line(format!("\nwritten to {}: {counts}", out.display()))?;
     }
-    for (settings, failure) in &found.failures {
-        say(format!("pliant: {settings}, method {}, {failure}", failure.method));
+    for failure in failed_at_first(&found.failures) {
+        say(format!("pliant: {failure}"));
     }
     Ok(if found.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What failed, a line per method: at the first of its points, and at how many more.
+fn failed_at_first(failures: &[(String, Failure)]) -> Vec<String> {
+    let mut points: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (settings, failure) in failures {
+        let of_method = points.entry(&failure.method).or_default();
+        if of_method.last() != Some(&settings.as_str()) {
+            of_method.push(settings);
+        }
+    }
+    let line = |(method, points): (&str, Vec<&str>)| {
+        let at_first =
+            failures.iter().filter(|(at, failure)| at == points[0] && failure.method == method);
+        let at_first: Vec<_> = at_first.map(|(_, failure)| failure.clone()).collect();
+        let text = format!("{}: {}", points[0], failed_in_words(&at_first).join(""));
+        match points.len() - 1 {
+            0 => text,
+            others => format!("{text}; the same method failed at {others} more points"),
+        }
+    };
+    points.into_iter().map(line).collect()
 }
 
 /// The settings under `set`, beside the measures.

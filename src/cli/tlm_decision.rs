@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use pliant::Result;
 use pliant::assets::{self, Package};
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
@@ -23,6 +21,7 @@ use pliant::profiler::device;
 use pliant::profiler::tlm::{self, Heads};
 use pliant::prompt::{Compressor, Dataset};
 
+use super::bar::bar;
 use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::{BASE_MODEL, EngineArgs};
@@ -90,7 +89,7 @@ pub struct DecideArgs {
     #[arg(long, default_value = "int8", value_parser = by_name::<Precision>)]
     precision: Precision,
     /// Threads
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = super::threads)]
     threads: usize,
     #[command(flatten)]
     data: DataArgs,
@@ -168,7 +167,7 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
         data: args.data.paths(),
         command: origin::command(),
     };
-    let bar = bar("{bar:30} {pos}/{len} prompts read, {eta} left");
+    let bar = bar("", "prompts read", 0);
     let meter = Meter::start();
     let file = train(&plan, &mut |learnt| match learnt {
         Learnt::Read(done, planned) => {
@@ -202,7 +201,7 @@ pub fn run_decide(args: DecideArgs) -> Result<()> {
         origin: [origin::command(), origin::today(), origin::commit()],
         precision: args.precision,
     };
-    let bar = bar("{bar:30} {pos}/{len} items, {eta} left");
+    let bar = bar("", "items", 0);
     let decisions = decide(&mut decider, &plan, &mut |done, planned| {
         bar.set_length(planned as u64);
         bar.set_position(done as u64);
@@ -214,9 +213,4 @@ pub fn run_decide(args: DecideArgs) -> Result<()> {
 /// The file of the head called `name` in a checkout of the project.
 pub fn head_path(name: &str) -> PathBuf {
     Profiles::default().decision_head(BASE_MODEL, name)
-}
-
-fn bar(template: &str) -> ProgressBar {
-    ProgressBar::new(0)
-        .with_style(ProgressStyle::with_template(template).expect("a valid template"))
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost, Spent};
 use pliant::engine::EngineOptions;
 use pliant::engine::session::Runtime;
@@ -25,6 +23,7 @@ use pliant::prompt::{Compressor, Dataset, Item};
 use pliant::units::Ratio;
 use pliant::{Error, Result, digest, files};
 
+use super::bar::bar;
 use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::{BASE_MODEL, EngineArgs};
@@ -100,7 +99,7 @@ fn label_passages(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticMod
             })
             .filter(|(_, item)| item.passage.is_some())
             .collect();
-        let bar = bar(&format!("{} passages", dataset.name), planned.len());
+        let bar = bar(dataset.name.clone(), "passages", planned.len() as u64);
         for (part, item) in planned {
             if !file.contains(&dataset.name, item.id) {
                 let (engine, tokenizer) = (&mut model.engine, &model.tokenizer);
@@ -123,7 +122,7 @@ fn label_shots(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticModel)
             continue;
         }
         let items = items(dataset, Part::Train, args.shot_items);
-        let bar = bar(&format!("{} shots", dataset.name), 0);
+        let bar = bar(dataset.name.clone(), "shots", 0);
         let (engine, tokenizer) = (&mut model.engine, &model.tokenizer);
         let order = shots::order(engine, tokenizer, dataset, &items, &mut || bar.inc(1))?;
         bar.finish();
@@ -213,7 +212,7 @@ pub fn run_train(args: &TrainArgs) -> Result<()> {
     check_checkpoint(&checkpoint, &spec)?;
     let examples = Examples::new(&trunk, &tokenizer, &spec, &datasets, &file)?;
     let meter = Meter::start();
-    let bar = bar("epochs", spec.epochs);
+    let bar = bar("", "epochs", spec.epochs as u64);
     let trained = train(&trunk, &spec, &examples, &checkpoint, &mut |epoch| {
         bar.set_position(epoch.epoch as u64);
         bar.println(format!(
@@ -417,11 +416,4 @@ pub fn run_time(args: &TimeArgs) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn bar(what: &str, length: usize) -> ProgressBar {
-    let style = "{msg} {wide_bar} {pos}/{len}, {eta} left";
-    ProgressBar::new(length as u64)
-        .with_message(what.to_owned())
-        .with_style(ProgressStyle::with_template(style).expect("a valid template"))
 }

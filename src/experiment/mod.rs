@@ -24,7 +24,7 @@ pub(crate) use grid::{Cell, Grid};
 pub use items::item_pools;
 pub(crate) use manifest::{answer_files, manifest};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
-pub(crate) use runner::{simulate_run, without_failed};
+pub(crate) use runner::{pool, simulate_run, without_failed};
 pub use spec::{
     DeviceSpec, Experiment, ExperimentSpec, FileSource, KeptOutcomes, SynthSource, TraceSource,
 };

@@ -112,10 +112,7 @@ pub fn run(
     backend: Backend<'_>,
     options: &RunOptions<'_>,
 ) -> Result<Results> {
-    let threads = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
-        .build()
-        .map_err(|error| Error::new("threads", "cannot be started").caused_by(error))?;
+    let threads = pool(options.threads)?;
     let mut grid = threads.install(|| Grid::of(experiment))?;
     prepare_folder(options.out)?;
     options.progress.start(grid.requests());
@@ -139,6 +136,14 @@ pub fn run(
     }
     manifest(experiment, name, runtime, grid.item_counts(), grid.notes)?.save(options.out)?;
     Ok(Results { rows, differences, predictions, failures })
+}
+
+/// The `threads` that runs share; 0 is one per core.
+pub(crate) fn pool(threads: usize) -> Result<ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Error::new("threads", "cannot be started").caused_by(error))
 }
 
 /// Makes the folder and takes away what an earlier, complete experiment left in it.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use super::grid::Cell;
 use crate::error::{Error, Result};
 use crate::metrics::RunMeasures;
-use crate::results::Failure;
+use crate::results::{Failure, NOT_RUN};
 
 /// What a run shows, or why an external policy ended it.
 pub(crate) type RunResult = Result<RunMeasures, Failure>;
@@ -19,7 +19,7 @@ pub(crate) struct Tolerance(Mutex<BTreeSet<String>>);
 impl Tolerance {
     /// Why `cell` is not to be run under `seed`, if another run of its method failed.
     pub fn given_up(&self, cell: &Cell, seed: u64) -> Option<Failure> {
-        let error = Error::new("not run", "another run of the method failed");
+        let error = Error::new(NOT_RUN, "another run of the method failed");
         let failure = || Failure::new(&cell.label, seed, &error);
         self.failed().contains(&cell.label.method).then(failure)
     }

@@ -1,5 +1,6 @@
 //! Runs that an external policy ended: kept by name, so that other methods' results stay whole.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -9,6 +10,9 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::metrics::CellLabel;
 use crate::trace::quoted;
+
+/// What the error of a run starts with that was not worth its time.
+pub(crate) const NOT_RUN: &str = "not run";
 
 /// A row of `failures.csv`: a run that did not come to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +47,22 @@ impl fmt::Display for Failure {
         let Self { alpha, device, seed, error, .. } = self;
         write!(f, "alpha {alpha}, device {device}, seed {seed}: {error}")
     }
+}
+
+/// `failures` in words, a line per method: the first cause, and how many more of its runs there are.
+#[must_use]
+pub fn failed_in_words(failures: &[Failure]) -> Vec<String> {
+    let methods: BTreeSet<&str> = failures.iter().map(|failure| failure.method.as_str()).collect();
+    let in_words = |method: &str| {
+        let of_method = || failures.iter().filter(|failure| failure.method == method);
+        let cause = of_method().find(|failure| !failure.error.starts_with(NOT_RUN));
+        let first = cause.or(of_method().next()).expect("the method has a failure");
+        match of_method().count() - 1 {
+            0 => first.to_string(),
+            others => format!("{first} ({others} more of its runs failed or were not run)"),
+        }
+    };
+    methods.into_iter().map(in_words).collect()
 }
 
 /// Writes the file `path`: one row per failure.

@@ -18,8 +18,8 @@ mod outcomes;
 mod predictions;
 mod stored_run;
 
-pub use failures::Failure;
-pub(crate) use failures::write_failures_csv;
+pub use failures::{Failure, failed_in_words};
+pub(crate) use failures::{NOT_RUN, write_failures_csv};
 pub use figures::{
     FamiliesSpec, FigureInputs, FigureSpec, LatencyInput, QualityInput, SeriesSpec, StandaloneSpec,
     check_figures,

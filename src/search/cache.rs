@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::method::{MethodSpec, PolicySpec};
 use crate::metrics::RunMeasures;
+use crate::policy::Bill;
 
 /// What the first line of an entry starts with.
 const HEADER: &str = "# sha256 ";
@@ -62,9 +64,14 @@ impl RunCache {
         Self { folder: None, program: String::new(), executed, recalled }
     }
 
-    /// Whether anything is kept.
-    pub(super) fn keeps(&self) -> bool {
-        self.folder.is_some()
+    /// Whether runs of `method` are kept: times that were really taken are not.
+    #[must_use]
+    pub fn keeps(&self, method: &MethodSpec) -> bool {
+        let is_repeatable = match &method.policy {
+            PolicySpec::External(external) => external.bill != Bill::Measured,
+            _ => true,
+        };
+        self.folder.is_some() && is_repeatable
     }
 
     /// How many runs were asked for so far.
@@ -105,7 +112,8 @@ impl RunCache {
                 |cause| Error::file(&path, "cannot be written as TOML").caused_by(cause),
             )?;
             let text = format!("{HEADER}{}\n{body}", sha256(body.as_bytes()));
-            files::write_whole(&path, text.as_bytes())?;
+            // Its checksum tells what a crash has left of it.
+            files::write_unsynced(&path, text.as_bytes())?;
         }
         Ok(measures)
     }
@@ -163,6 +171,20 @@ mod tests {
         let rebuilt = cache("b");
         ask(&rebuilt, "x");
         assert_eq!(rebuilt.counts(), counts(1, 0));
+    }
+
+    #[test]
+    fn times_that_were_really_taken_are_not_kept() {
+        let method = |policy: &str| -> MethodSpec {
+            toml::from_str(&format!("name = 'a'\nfamily = 'width'\npolicy = {{ {policy} }}"))
+                .unwrap()
+        };
+        let cache = RunCache::new("anywhere".into(), "a".into());
+        let external = "kind = 'external', command = ['python3', 'mine.py']";
+        assert!(cache.keeps(&method("kind = 'oracle'")));
+        assert!(cache.keeps(&method(external)));
+        assert!(!cache.keeps(&method(&format!("{external}, bill = 'measured'"))));
+        assert!(!RunCache::none().keeps(&method("kind = 'oracle'")));
     }
 
     #[test]

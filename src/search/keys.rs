@@ -51,7 +51,10 @@ fn with_setting(
     *place(&mut after, key).ok_or_else(unknown)? =
         if holds_list(&before, key) { Value::Array(vec![number(value)]) } else { number(value) };
     after.try_into().map_err(|cause: toml::de::Error| {
-        let is_known = known.iter().any(|known| known == key);
+        // A key that the file leaves out is known all the same, if what is wrong is its value.
+        let is_other = place(&mut before.clone(), key).is_some_and(|found| !found.is_integer());
+        let is_known = known.iter().any(|known| known == key)
+            || !is_other && !cause.message().starts_with("unknown field");
         let error = if is_known {
             let place = format!("--set {key}");
             Error::file(&experiment.path, "value not allowed").at(place).found(value)
@@ -217,6 +220,9 @@ policy = { kind = "elastic-profile" }
         assert!(nobody.starts_with("two.toml, --set: no such number; found methods.nobody"));
         let half = message("trace.requests", 0.5);
         assert!(half.starts_with("two.toml, --set trace.requests: value not allowed; found 0.5"));
+        let margin = message("methods.v1.margin", 2.0);
+        let expected = "two.toml, --set methods.v1.margin: value not allowed; found 2: ";
+        assert!(margin.starts_with(expected), "a key that the file leaves out: {margin}");
         assert!(message("seeds", 0.0).contains("key \"seeds\": out of range"));
         assert!(message("description", 1.0).contains("no such number; found description"));
     }

@@ -8,13 +8,12 @@ use serde::Serialize;
 
 use super::cache::RunCache;
 use crate::digest::{sha256, sha256_file};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::experiment::{
-    Cell, Experiment, ExperimentSpec, Grid, Progress, RunResult, Tolerance, answer_files,
+    Cell, Experiment, ExperimentSpec, Grid, Progress, RunResult, Tolerance, answer_files, pool,
     simulate_run,
 };
-use crate::method::{MethodSpec, PolicySpec};
-use crate::policy::Bill;
+use crate::method::MethodSpec;
 use crate::sim::ServiceOptions;
 use crate::trace::Trace;
 
@@ -34,10 +33,7 @@ pub struct SearchOptions<'a> {
 impl SearchOptions<'_> {
     /// The threads that the runs share.
     pub(super) fn pool(&self) -> Result<ThreadPool> {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads)
-            .build()
-            .map_err(|error| Error::new("threads", "cannot be started").caused_by(error))
+        pool(self.threads)
     }
 }
 
@@ -73,7 +69,7 @@ impl<'a> Runs<'a> {
         let mut files = BTreeMap::new();
         for (place, method) in (0..spec.devices.len())
             .flat_map(|place| spec.methods.iter().map(move |method| (place, method)))
-            .filter(|(_, method)| cache.keeps() && is_repeatable(method))
+            .filter(|(_, method)| cache.keeps(method))
         {
             files.insert((place, method.name.as_str()), files_hash(spec, place, method)?);
         }
@@ -106,14 +102,6 @@ impl<'a> Runs<'a> {
     }
 }
 
-/// Whether two runs of the same inputs give the same measures: times that were really taken do not.
-fn is_repeatable(method: &MethodSpec) -> bool {
-    match &method.policy {
-        PolicySpec::External(external) => external.bill != Bill::Measured,
-        _ => true,
-    }
-}
-
 /// The hash of the paths and contents of what `method` reads on the device at `place`.
 fn files_hash(spec: &ExperimentSpec, place: usize, method: &MethodSpec) -> Result<String> {
     let device = &spec.devices[place];
@@ -124,21 +112,4 @@ fn files_hash(spec: &ExperimentSpec, place: usize, method: &MethodSpec) -> Resul
         hashes.insert(path.display().to_string(), sha256_file(&path)?);
     }
     Ok(sha256(&serde_json::to_vec(&(spec.answers, hashes)).expect("hashes are plain data")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_that_were_really_taken_are_not_kept() {
-        let method = |policy: &str| -> MethodSpec {
-            toml::from_str(&format!("name = 'a'\nfamily = 'width'\npolicy = {{ {policy} }}"))
-                .unwrap()
-        };
-        let external = "kind = 'external', command = ['python3', 'mine.py']";
-        assert!(is_repeatable(&method("kind = 'oracle'")));
-        assert!(is_repeatable(&method(external)));
-        assert!(!is_repeatable(&method(&format!("{external}, bill = 'measured'"))));
-    }
 }

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use pliant::elastify::contextual::{PredictorFile, Trained, ladder, manifest, train};
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::{Error, Result, digest, origin};
 
+use super::super::bar::bar;
 use super::super::output::print_line;
 use super::Sources;
 use pliant::units::Level;
@@ -52,9 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
     let corpus = loaded.corpus.info(fitted);
     let held_out = loaded.corpus.sequences(corpus.tokens, args.held_out_tokens);
     let ladder = ladder(&config, &levels);
-    let style = "fitting {wide_bar} {pos}/{len} layers, {eta} left";
-    let bar = ProgressBar::new(config.layers as u64)
-        .with_style(ProgressStyle::with_template(style).expect("a valid template"));
+    let bar = bar("fitting", "layers", config.layers as u64);
     let mut report = || bar.inc(1);
     let trained = train(&loaded.network, fitted, held_out, args.rank, &ladder, &mut report)?;
     bar.finish_and_clear();

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
+use super::super::bar::bar;
 use super::super::engine_args::BASE_MODEL;
 use super::super::output::print_line;
 use pliant::assets::{self, Package};
@@ -48,7 +49,7 @@ pub struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,
     /// Threads; the result does not depend on it; default: all cores
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::cli::threads)]
     threads: Option<usize>,
     /// Steps between checkpoints
     #[arg(long, default_value_t = 20, value_name = "N")]
@@ -265,8 +266,7 @@ impl Stage {
                 cost += self.step_cost(sub_model) * self.recipe.steps as u64;
             }
         }
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {eta} left");
-        Ok(ProgressBar::new(cost).with_style(style.expect("a valid template")))
+        Ok(bar("", "%", cost))
     }
 
     /// Writes the manifest if every level below 100 % has its adapter, and the control's if 100 % has.

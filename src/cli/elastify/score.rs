@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use pliant::elastify::greedy::GreedyRemoval;
 use pliant::elastify::importance::score_sequence;
@@ -13,6 +13,8 @@ use pliant::elastify::removal::remove_each;
 use pliant::elastify::scores::Scores;
 use pliant::units::Level;
 use pliant::{Error, Result};
+
+use super::super::bar::bar;
 
 /// What tries one change after another reads so many tokens of each sequence: more texts for the
 /// same time.
@@ -118,11 +120,4 @@ fn token_bar(what: &'static str, sequences: &[Vec<u32>], done: usize) -> Progres
     bar.set_position(tokens(&sequences[..done.min(sequences.len())]));
     bar.reset_eta();
     bar
-}
-
-fn bar(what: &'static str, unit: &str, length: u64) -> ProgressBar {
-    let style = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left");
-    ProgressBar::new(length)
-        .with_message(what)
-        .with_style(ProgressStyle::with_template(&style).expect("a valid template"))
 }
