@@ -5,7 +5,7 @@
 //! [`escape::terminal`].
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -77,10 +77,4 @@ pub fn say(text: impl Display) {
 /// Whether all that was [said](say) could be written.
 pub fn was_heard() -> bool {
     !UNHEARD.load(Ordering::Relaxed)
-}
-
-/// Whether somebody watches how far a command is.
-#[expect(clippy::disallowed_methods, reason = "asks where it goes, and writes nothing")]
-pub fn is_watched() -> bool {
-    io::stderr().is_terminal()
 }
