@@ -5,7 +5,7 @@
 //! [`escape::terminal`].
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind as _, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::engine::stopwatch::timed;
 use crate::error::Result;
+use crate::files::Lock;
 use crate::heads::decision::labels::Objective;
 use crate::model::decision::Decider;
 use crate::model::tlm::score_head::ScoreHead;
