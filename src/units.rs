@@ -135,6 +135,20 @@ impl Ratio {
         (0.0..=1.0).contains(&share).then(|| Self((share * 1000.0).round() as u16))
     }
 
+    /// The ratio that `share` is, or `None` if `share` is not in [0, 1] or finer than thousandths.
+    /// 0.1 · 3 is 0.3: what a sum of binary fractions is off by is not held against it.
+    #[must_use]
+    pub fn exact(share: f64) -> Option<Self> {
+        Self::new(share).filter(|near| (near.as_f64() - share).abs() < 1e-9)
+    }
+
+    /// The largest ratio that is at most `share`: 1 for any share above. A share that is a millionth
+    /// short of a thousandth is that thousandth: bounds of shares are rounded to nanoseconds.
+    #[must_use]
+    pub fn at_most(share: f64) -> Self {
+        Self((share.clamp(0.0, 1.0) * 1000.0 + 1e-3).floor() as u16)
+    }
+
     /// The share as a number in [0, 1].
     #[must_use]
     pub fn as_f64(self) -> f64 {
@@ -164,8 +178,9 @@ impl TryFrom<f64> for Ratio {
     type Error = Error;
 
     fn try_from(share: f64) -> Result<Self> {
-        Self::new(share).ok_or_else(|| {
-            Error::new("ratio", "out of range").found(share).allowed("a number from 0 to 1")
+        Self::exact(share).ok_or_else(|| {
+            let error = Error::new("ratio", "out of range or too fine").found(share);
+            error.allowed("a number from 0 to 1 with at most 3 decimals")
         })
     }
 }
@@ -369,6 +384,26 @@ mod tests {
         for text in ["", ".", "1.", ".5", "-1", "+1", "1e3", "0.0000001", "18446744073710", "1 "] {
             assert_eq!(nanos_of_decimal_millis(text), None, "{text:?}");
         }
+    }
+
+    /// 0.9999 is not the full model, nor is a bound of 99.99 % enough for it.
+    #[test]
+    fn a_share_finer_than_thousandths_is_no_ratio_and_is_never_rounded_up() {
+        for share in [0.0, 0.001, 0.1 + 0.2, 0.7, 0.1 * 3.0, 1.0] {
+            let ratio = Ratio::exact(share).unwrap();
+            assert_eq!((ratio, ratio), (Ratio::new(share).unwrap(), Ratio::at_most(share)));
+        }
+        for share in [0.9999, 0.99996, 0.50004, 0.0004, -0.1, f64::NAN] {
+            assert_eq!(Ratio::exact(share), None, "{share}");
+        }
+        assert_eq!(Ratio::at_most(0.9999), Ratio::new(0.999).unwrap());
+        assert_eq!(Ratio::at_most(0.499_999_9), Ratio::percent(50));
+        assert_eq!([Ratio::at_most(7.0), Ratio::at_most(f64::INFINITY)], [Ratio::ONE; 2]);
+        let read = serde_json::from_str::<Ratio>("0.9999").unwrap_err().to_string();
+        assert!(
+            read.contains("found 0.9999; allowed: a number from 0 to 1 with at most"),
+            "{read}"
+        );
     }
 
     #[test]

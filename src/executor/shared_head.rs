@@ -77,12 +77,11 @@ impl SharedHead {
 
 impl LiveHead for SharedHead {
     fn decide(&mut self, id: u64, ttft: f64, tpot: f64) -> Result<Decision> {
-        let share = |share: f64| Ratio::new(share.min(1.0)).unwrap_or(Ratio::ONE);
         let inner = &mut *self.lock();
         let (dataset, text) = inner.prompts.get(&id).ok_or_else(|| {
             Error::new("decision-head", "asked about a request of another trace").found(id)
         })?;
-        let objective = (share(ttft), share(tpot));
+        let objective = (Ratio::at_most(ttft), Ratio::at_most(tpot));
         let (decision, took) = timed(|| inner.decider.decide_for(dataset, text, objective));
         inner.took = took;
         decision

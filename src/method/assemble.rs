@@ -10,8 +10,7 @@ use crate::error::{Error, Result};
 use crate::executor::{CostModel, Truth};
 use crate::policy::{
     Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, External, Facts, Full,
-    LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy, RandomFeasible, RightPlans, SizeSpec,
-    check_lengths,
+    LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy, RandomFeasible, RightPlans, check_lengths,
 };
 use crate::profile::{
     Compressing, Counted, Decision, Decisions, DeviceProfile, FamilyLatency, LevelLatency, Power,
@@ -287,7 +286,6 @@ impl Method {
         head: Option<Box<dyn LiveHead>>,
     ) -> Result<Box<dyn Policy>> {
         let (spec, menu) = (&self.0.spec, self.menu(trace)?);
-        let pick = |size: &SizeSpec| size.pick(spec.policy.departure());
         let policy: Box<dyn Policy> = match &spec.policy {
             PolicySpec::ElasticProfile {} => self.elastic_profile(menu, trace)?,
             PolicySpec::Full {} => Box::new(Full),
@@ -303,13 +301,8 @@ impl Method {
                 let names = [&*trace.apps, &*trace.datasets];
                 Box::new(External::new(external, &spec.name, menu, names, seed)?)
             }
-            PolicySpec::Lg2Cs(size) => Box::new(Lg2Cs::new(menu, pick(size))),
-            PolicySpec::Pfs(size)
-            | PolicySpec::Lpruner(size)
-            | PolicySpec::LayerRemoval(size)
-            | PolicySpec::Laco(size)
-            | PolicySpec::Shortgpt(size)
-            | PolicySpec::Attndrop(size) => Box::new(LargestLevel::new(menu, pick(size))),
+            PolicySpec::Lg2Cs(size) => Box::new(Lg2Cs::new(menu, *size)),
+            PolicySpec::LargestLevel(size) => Box::new(LargestLevel::new(menu, *size)),
         };
         Ok(if spec.counts_wait { Box::new(CountsWait(policy)) } else { policy })
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::policy::{Departure, ExternalSpec, Reading, SizeSpec, is_default};
+use crate::policy::{ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
 use crate::units::{PROMPT_RATIOS, Ratio};
 
 /// One method of a comparison, as an experiment file states it.
@@ -57,18 +57,11 @@ pub enum PolicySpec {
         #[serde(rename = "as", default, skip_serializing_if = "is_default")]
         reading: Reading,
     },
-    /// The largest of separately trained models.
-    Pfs(SizeSpec),
-    /// The largest width; switching re-lays the weights out.
-    Lpruner(SizeSpec),
-    /// The most layers, by what their removal costs.
-    LayerRemoval(SizeSpec),
-    /// The most layers, others merged into them.
-    Laco(SizeSpec),
-    /// The most layers, by how much they turn the residual stream.
-    Shortgpt(SizeSpec),
-    /// The most attention sub-layers, then MLPs, by how much they turn the residual stream.
-    Attndrop(SizeSpec),
+    /// The largest sub-model that fits. The study's baselines are this one rule over different
+    /// families, and files may call it by their names.
+    #[serde(alias = "pfs", alias = "lpruner", alias = "layer-removal")]
+    #[serde(alias = "laco", alias = "shortgpt", alias = "attndrop")]
+    LargestLevel(SizeSpec),
     /// As much of the prompt as TTFT allows, and as many neurons per token as TPOT does.
     Lg2Cs(SizeSpec),
     /// What a program of the user's answers.
@@ -105,7 +98,15 @@ impl MethodSpec {
             external.check(&self.name)?;
         }
         if let Some(size) = self.policy.size() {
-            size.check(&self.name, self.policy.departure())?;
+            size.check(&self.name)?;
+        }
+        if let PolicySpec::Lg2Cs(SizeSpec { rule, .. }) = self.policy
+            && !matches!(rule, SizeRule::Profile | SizeRule::Nominal)
+        {
+            return Err(Error::new(format!("method {}", self.name), "not a rule of two shares")
+                .at("key \"policy.rule\"")
+                .found(format!("{rule:?}"))
+                .allowed("profile, nominal"));
         }
         if let Some(margin) = self.margin {
             let wrong = |problem, allowed| {
@@ -157,12 +158,7 @@ impl PolicySpec {
             Self::RandomFeasible {} => "random-feasible",
             Self::Oracle {} => "oracle",
             Self::Elastilm { .. } => "elastilm",
-            Self::Pfs(_) => "pfs",
-            Self::Lpruner(_) => "lpruner",
-            Self::LayerRemoval(_) => "layer-removal",
-            Self::Laco(_) => "laco",
-            Self::Shortgpt(_) => "shortgpt",
-            Self::Attndrop(_) => "attndrop",
+            Self::LargestLevel(_) => "largest-level",
             Self::Lg2Cs(_) => "lg2-cs",
             Self::External(_) => "external",
         }
@@ -171,24 +167,8 @@ impl PolicySpec {
     /// The parameters of a policy that picks the largest sub-model that fits.
     fn size(&self) -> Option<SizeSpec> {
         match *self {
-            Self::Pfs(size)
-            | Self::Lpruner(size)
-            | Self::LayerRemoval(size)
-            | Self::Laco(size)
-            | Self::Shortgpt(size)
-            | Self::Attndrop(size)
-            | Self::Lg2Cs(size) => Some(size),
+            Self::LargestLevel(size) | Self::Lg2Cs(size) => Some(size),
             _ => None,
-        }
-    }
-
-    /// In what its published code departs from formula 1.
-    pub(super) fn departure(&self) -> Departure {
-        match self {
-            Self::Pfs(_) => Departure::NeverFull,
-            Self::Lpruner(_) => Departure::TtftOnly,
-            Self::LayerRemoval(_) | Self::Shortgpt(_) => Departure::OneLayerLost,
-            _ => Departure::None,
         }
     }
 
@@ -260,79 +240,53 @@ impl PolicySpec {
                 rule: "what the program answers; no answer in time or no candidate: the run ends",
                 sees: "latency profile, answers on estimate items, resident level, outcomes",
             },
-            _ => self.size_description(),
+            Self::LargestLevel(size) => {
+                Description { rule: largest_level_rule(size.rule), sees: size_sees(*size) }
+            }
+            Self::Lg2Cs(size) if size.is_nominal() => Description {
+                rule: "the largest prompt ratio at most the objective's share of TTFT, the largest \
+                       level at most its share of TPOT; none: the smallest",
+                sees: size_sees(*size),
+            },
+            Self::Lg2Cs(size) => Description {
+                rule: "among plans whose predicted TTFT, compressing included, and TPOT meet the \
+                       objective, the largest prompt ratio, then the most neurons per token; none \
+                       feasible: the smallest predicted relative excess",
+                sees: size_sees(*size),
+            },
         }
     }
 }
 
-impl PolicySpec {
-    /// A baseline in words.
-    fn size_description(&self) -> Description {
-        let spec = self.size().unwrap_or_default();
-        let rule = match (spec.reading, self.departure()) {
-            _ if matches!(self, Self::Lg2Cs(_)) && spec.is_nominal() => {
-                "the largest prompt ratio at most the objective's share of TTFT, the largest level at \
-                 most its share of TPOT; none: the smallest"
-            }
-            (Reading::Published, Departure::NeverFull) => {
-                "full prompt; the largest model below the full one with size / full at most the \
-                 smaller share of the objective; none: the smallest"
-            }
-            (Reading::Published, Departure::TtftOnly) => {
-                "full prompt; the largest level at most the objective's share of TTFT; none: the \
-                 smallest"
-            }
-            (Reading::Published, Departure::OneLayerLost) => {
-                "full prompt; the largest level of at most int(share · layers − 1) layers, share \
-                 being the objective's smaller one; none: the smallest"
-            }
-            _ if spec.is_nominal() => {
-                "full prompt; the largest level at most the smaller share of the objective; none: \
-                 the smallest"
-            }
-            _ => self.profile_rule(),
-        };
-        let sees = if spec.is_nominal() {
-            "the objective as shares of the base model's latency"
-        } else {
-            "latency profile, resident level"
-        };
-        Description { rule, sees }
+fn size_sees(size: SizeSpec) -> &'static str {
+    if size.is_nominal() {
+        "the objective as shares of the base model's latency"
+    } else {
+        "latency profile, resident level"
     }
+}
 
-    /// The rule on measured latencies.
-    fn profile_rule(&self) -> &'static str {
-        match self {
-            Self::Pfs(_) => {
-                "the largest of separately trained models whose predicted TTFT, swapping it in \
-                 included, and TPOT meet the objective on the full prompt, or with a compressor on as \
-                 much of it as fits; none feasible: the smallest predicted relative excess"
-            }
-            Self::Lpruner(_) => {
-                "the largest level whose predicted TTFT, re-layout included, and TPOT meet the \
-                 objective on the full prompt, or with a compressor on as much of it as fits; none \
-                 feasible: the smallest predicted relative excess"
-            }
-            Self::Laco(_) => {
-                "the most layers, merged ones swapped in, whose predicted TTFT and TPOT meet the \
-                 objective on the full prompt, or with a compressor on as much of it as fits; none \
-                 feasible: the smallest predicted relative excess"
-            }
-            Self::Lg2Cs(_) => {
-                "among plans whose predicted TTFT, compressing included, and TPOT meet the \
-                 objective, the largest prompt ratio, then the most neurons per token; none \
-                 feasible: the smallest predicted relative excess"
-            }
-            Self::Attndrop(_) => {
-                "the most sub-layers, attention given up before MLPs, whose predicted TTFT and TPOT \
-                 meet the objective on the full prompt, or with a compressor on as much of it as \
-                 fits; none feasible: the smallest predicted relative excess"
-            }
-            _ => {
-                "the most layers whose predicted TTFT and TPOT meet the objective on the full prompt, \
-                 or with a compressor on as much of it as fits; none feasible: the smallest predicted \
-                 relative excess"
-            }
+fn largest_level_rule(rule: SizeRule) -> &'static str {
+    match rule {
+        SizeRule::Profile => {
+            "the largest level of its family whose predicted TTFT, switching to it included, and TPOT \
+             meet the objective on the full prompt, or with a compressor on as much of it as fits; \
+             none feasible: the smallest predicted relative excess"
+        }
+        SizeRule::Nominal => {
+            "full prompt; the largest level at most the smaller share of the objective; none: the \
+             smallest"
+        }
+        SizeRule::NeverFull => {
+            "full prompt; the largest level below the full one at most the smaller share of the \
+             objective; none: the smallest"
+        }
+        SizeRule::TtftOnly => {
+            "full prompt; the largest level at most the objective's share of TTFT; none: the smallest"
+        }
+        SizeRule::OneLayerLost => {
+            "full prompt; the largest level of at most int(share · layers − 1) layers, share being \
+             the objective's smaller one; none: the smallest"
         }
     }
 }
@@ -352,7 +306,8 @@ mod tests {
         method("elastic-profile", "0.1").check().unwrap();
         let none = method("full", "0.1").check().unwrap_err().to_string();
         assert!(none.contains("method a, key \"margin\": needs no margin"), "{none}");
-        let nominal = method("lpruner', rule = 'nominal", "0.1").check().unwrap_err().to_string();
+        let nominal =
+            method("largest-level', rule = 'nominal", "0.1").check().unwrap_err().to_string();
         assert!(nominal.contains("needs no margin"), "{nominal}");
         let all = method("oracle", "1.0").check().unwrap_err().to_string();
         assert!(all.contains("leaves no time"), "{all}");
@@ -365,8 +320,8 @@ mod tests {
             toml::from_str(&format!("name = 'a'\nfamily = 'width'\ncounts_wait = true\n{policy}"))
                 .unwrap()
         };
-        method("lpruner").check().unwrap();
-        method("lg2-cs', as = 'published").check().unwrap_err();
+        method("largest-level").check().unwrap();
+        method("lg2-cs', rule = 'nominal").check().unwrap_err();
         insta::assert_snapshot!(
             method("full").check().unwrap_err(),
             @r#"method a, key "counts_wait": has no bounds to count in; found true; allowed: no such key: the policy asks no forecast of ours"#
@@ -384,28 +339,46 @@ mod tests {
         insta::assert_snapshot!(message, @"unknown field `seed`, there are no fields");
     }
 
+    fn read(policy: &str) -> std::result::Result<MethodSpec, toml::de::Error> {
+        toml::from_str(&format!("name = 'a'\nfamily = 'f'\npolicy = {{ {policy} }}"))
+    }
+
     #[test]
-    fn a_baseline_takes_a_rule_and_a_reading_and_no_other_key() {
-        let text = |policy: &str| format!("name = 'a'\nfamily = 'f'\npolicy = {{ {policy} }}");
-        let read = |policy: &str| toml::from_str::<MethodSpec>(&text(policy));
-        let plain = read("kind = 'shortgpt'").unwrap();
-        assert_eq!(plain.policy, PolicySpec::Shortgpt(SizeSpec::default()));
-        let published = read("kind = 'shortgpt', as = 'published', layers = 30").unwrap();
-        published.check().unwrap();
-        assert!(published.policy.description().rule.contains("layers − 1"));
-        assert!(published.policy.description().sees.starts_with("the objective as shares"));
-        let nominal = read("kind = 'laco', rule = 'nominal'").unwrap();
+    fn a_baseline_takes_a_rule_and_no_other_key() {
+        let plain = read("kind = 'largest-level'").unwrap();
+        assert_eq!(plain.policy, PolicySpec::LargestLevel(SizeSpec::default()));
+        let lost = read("kind = 'largest-level', rule = 'one-layer-lost', layers = 30").unwrap();
+        lost.check().unwrap();
+        assert!(lost.policy.description().rule.contains("layers − 1"));
+        assert!(lost.policy.description().sees.starts_with("the objective as shares"));
+        let nominal = read("kind = 'largest-level', rule = 'nominal'").unwrap();
         assert!(nominal.policy.description().rule.contains("smaller share"));
         let refusals = [
-            read("kind = 'pfs', size = 3").unwrap_err().message().to_owned(),
-            read("kind = 'pfs', rule = 'guess'").unwrap_err().message().to_owned(),
-            read("kind = 'shortgpt', as = 'published'").unwrap().check().unwrap_err().to_string(),
+            read("kind = 'largest-level', size = 3").unwrap_err().message().to_owned(),
+            read("kind = 'largest-level', rule = 'guess'").unwrap_err().message().to_owned(),
+            read("kind = 'largest-level', rule = 'one-layer-lost'")
+                .unwrap()
+                .check()
+                .unwrap_err()
+                .to_string(),
+            read("kind = 'lg2-cs', rule = 'ttft-only'").unwrap().check().unwrap_err().to_string(),
         ];
         insta::assert_snapshot!(refusals.join("\n"), @r#"
-        unknown field `size`, expected one of `rule`, `as`, `layers`
-        unknown variant `guess`, expected `profile` or `nominal`
-        method a, key "policy.layers": published code counts layers; allowed: the base model's, 1 or more
+        unknown field `size`, expected one of `rule`, `layers`, `as`
+        unknown variant `guess`, expected one of `profile`, `nominal`, `never-full`, `ttft-only`, `one-layer-lost`
+        method a, key "policy.layers": the rule counts layers; allowed: the base model's, 1 or more
+        method a, key "policy.rule": not a rule of two shares; found TtftOnly; allowed: profile, nominal
         "#);
+    }
+
+    #[test]
+    fn the_names_of_the_studys_baselines_are_names_of_their_one_rule() {
+        for kind in ["pfs", "lpruner", "layer-removal", "laco", "shortgpt", "attndrop"] {
+            let method = read(&format!("kind = '{kind}', rule = 'nominal'")).unwrap();
+            assert_eq!(method.policy, PolicySpec::LargestLevel(SizeSpec::of(SizeRule::Nominal)));
+        }
+        let published = read("kind = 'pfs', as = 'published'").unwrap_err().message().to_owned();
+        insta::assert_snapshot!(published, @"key `as` of a baseline is `rule` now, by what published code does: `never-full` (PFS), `ttft-only` (LPruner), `one-layer-lost` with `layers` (layer removal, ShortGPT), `nominal` (LaCo, AttnDrop, LG2-CS)");
     }
 
     #[test]

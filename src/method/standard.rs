@@ -10,9 +10,8 @@ use crate::profile::{LINGUA, SCORE_HEAD};
 /// share weights, so that nothing is left to re-lay out.
 #[must_use]
 pub fn standard_methods() -> Vec<MethodSpec> {
-    let size = SizeSpec::default();
-    let method = |policy: PolicySpec, family: &str, answers: Option<&str>| MethodSpec {
-        name: policy.kind().into(),
+    let method = |name: &str, policy: PolicySpec, family: &str, answers: Option<&str>| MethodSpec {
+        name: name.into(),
         family: family.into(),
         quality_family: answers.map(Into::into),
         compressor: None,
@@ -21,47 +20,45 @@ pub fn standard_methods() -> Vec<MethodSpec> {
         whole_prompt: None,
         policy,
     };
-    let structured = |policy| MethodSpec {
+    let structured = |name: &str, policy| MethodSpec {
         compressor: Some("structured".into()),
-        ..method(policy, "width", None)
+        ..method(name, policy, "width", None)
     };
-    let and_prompt = |policy: PolicySpec, family: &str, answers: &str| MethodSpec {
-        name: format!("{}+prompt", policy.kind()),
+    let largest = |name: &str, family: &str, answers: Option<&str>| {
+        method(name, PolicySpec::LargestLevel(SizeSpec::default()), family, answers)
+    };
+    let and_prompt = |name: &str, family: &str, answers: &str| MethodSpec {
         compressor: Some(SCORE_HEAD.into()),
-        ..method(policy, family, Some(answers))
+        ..largest(name, family, Some(answers))
     };
     vec![
-        structured(PolicySpec::ElasticProfile {}),
-        method(PolicySpec::Full {}, "width", None),
-        structured(PolicySpec::RandomFeasible {}),
-        structured(PolicySpec::Oracle {}),
-        method(PolicySpec::Pfs(size), "zoo", Some("width")),
-        and_prompt(PolicySpec::Pfs(size), "zoo", "width-score-head"),
-        method(PolicySpec::Lpruner(size), "width-relayout", Some("width")),
-        and_prompt(PolicySpec::Lpruner(size), "width-relayout", "width-score-head"),
-        MethodSpec {
-            name: "lpruner+lora".into(),
-            ..method(PolicySpec::Lpruner(size), "width-lora", None)
-        },
-        MethodSpec {
-            name: "lpruner+lora+prompt".into(),
-            ..and_prompt(PolicySpec::Lpruner(size), "width-lora", "width-lora-score-head")
-        },
-        method(PolicySpec::LayerRemoval(size), "layer-removal", None),
-        and_prompt(PolicySpec::LayerRemoval(size), "layer-removal", "layer-removal-score-head"),
-        MethodSpec {
-            name: "layer-removal-greedy".into(),
-            ..method(PolicySpec::LayerRemoval(size), "layer-removal-greedy", None)
-        },
-        method(PolicySpec::Laco(size), "layer-merge", None),
-        and_prompt(PolicySpec::Laco(size), "layer-merge", "layer-merge-score-head"),
-        method(PolicySpec::Shortgpt(size), "layer-influence", None),
-        and_prompt(PolicySpec::Shortgpt(size), "layer-influence", "layer-influence-score-head"),
-        method(PolicySpec::Attndrop(size), "attn-drop", None),
-        and_prompt(PolicySpec::Attndrop(size), "attn-drop", "attn-drop-score-head"),
+        structured("elastic-profile", PolicySpec::ElasticProfile {}),
+        method("full", PolicySpec::Full {}, "width", None),
+        structured("random-feasible", PolicySpec::RandomFeasible {}),
+        structured("oracle", PolicySpec::Oracle {}),
+        largest("pfs", "zoo", Some("width")),
+        and_prompt("pfs+prompt", "zoo", "width-score-head"),
+        largest("lpruner", "width-relayout", Some("width")),
+        and_prompt("lpruner+prompt", "width-relayout", "width-score-head"),
+        largest("lpruner+lora", "width-lora", None),
+        and_prompt("lpruner+lora+prompt", "width-lora", "width-lora-score-head"),
+        largest("layer-removal", "layer-removal", None),
+        and_prompt("layer-removal+prompt", "layer-removal", "layer-removal-score-head"),
+        largest("layer-removal-greedy", "layer-removal-greedy", None),
+        largest("laco", "layer-merge", None),
+        and_prompt("laco+prompt", "layer-merge", "layer-merge-score-head"),
+        largest("shortgpt", "layer-influence", None),
+        and_prompt("shortgpt+prompt", "layer-influence", "layer-influence-score-head"),
+        largest("attndrop", "attn-drop", None),
+        and_prompt("attndrop+prompt", "attn-drop", "attn-drop-score-head"),
         MethodSpec {
             compressor: Some(LINGUA.into()),
-            ..method(PolicySpec::Lg2Cs(size), "contextual", Some("contextual-lingua"))
+            ..method(
+                "lg2-cs",
+                PolicySpec::Lg2Cs(SizeSpec::default()),
+                "contextual",
+                Some("contextual-lingua"),
+            )
         },
     ]
     .into_iter()

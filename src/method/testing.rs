@@ -66,7 +66,7 @@ impl Bench {
 
     /// Prompts are read whole.
     pub(crate) fn full_prompt() -> Self {
-        let is_lpruner = |method: &MethodSpec| method.policy.kind() == "lpruner";
+        let is_lpruner = |method: &MethodSpec| method.name == "lpruner";
         Self::new(&standard_methods().into_iter().find(is_lpruner).unwrap())
     }
 
@@ -129,9 +129,9 @@ impl Bench {
         self.method.policy(&self.trace, 1).unwrap()
     }
 
-    /// The policy of this kind over the bench's tables.
-    pub(crate) fn policy(&self, kind: &str) -> Box<dyn Policy> {
-        self.seeded_policy(kind, 1)
+    /// The policy of the standard method of this name over the bench's tables.
+    pub(crate) fn policy(&self, name: &str) -> Box<dyn Policy> {
+        self.seeded_policy(name, 1)
     }
 
     /// The policy of a method over the bench's tables.
@@ -140,9 +140,9 @@ impl Bench {
     }
 
     /// The same under another seed.
-    pub(crate) fn seeded_policy(&self, kind: &str, seed: u64) -> Box<dyn Policy> {
+    pub(crate) fn seeded_policy(&self, name: &str, seed: u64) -> Box<dyn Policy> {
         let mut methods = standard_methods().into_iter();
-        let method = methods.find(|method| method.policy.kind() == kind).unwrap();
+        let method = methods.find(|method| method.name == name).unwrap();
         self.parts.method(&method).policy(&self.trace, seed).unwrap()
     }
 

@@ -122,8 +122,8 @@ fn a_plan_meets_a_bound_on_energy_where_one_can() {
 #[test]
 fn by_nominal_size_a_bound_on_the_whole_answer_is_one_share_of_both_phases() {
     let bench = Bench::metered();
-    let sized = SizeSpec { rule: SizeRule::Nominal, ..SizeSpec::default() };
-    let mut nominal = bench.policy_of(PolicySpec::Lpruner(sized));
+    let sized = SizeSpec::of(SizeRule::Nominal);
+    let mut nominal = bench.policy_of(PolicySpec::LargestLevel(sized));
     let mut ask = |slo| bench.ask(&mut *nominal, &bounded(&bench, slo), None);
     let share = Ratio::percent(99);
     assert_eq!(ask(Slo::EndToEnd(Limit::Share(share))), plan(50, 100));

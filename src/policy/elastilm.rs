@@ -18,16 +18,27 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use super::costs::{Candidate, Forecast};
 use super::menu::Menu;
-use super::size_rule::Reading;
 use super::{Policy, ServiceView};
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::profile::{Answer, Decision};
 use crate::request::RequestView;
 use crate::rng;
+
+/// Whose account of what a decision that would miss its objective gives way to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reading {
+    /// The study's text.
+    #[default]
+    Described,
+    /// The study's published code.
+    Published,
+}
 
 /// A decision-head that reads prompts as requests come.
 pub trait LiveHead: Debug + Send {
@@ -140,8 +151,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
 
-    use super::super::size_rule::Reading;
-    use super::LiveHead;
+    use super::{LiveHead, Reading};
     use crate::error::{Error, Result};
     use crate::method::testing::{Bench, hard, items, plan, soft};
     use crate::plan::Plan;

@@ -1,5 +1,4 @@
-//! The largest sub-model that fits: `pfs`, `lpruner`, `layer-removal`, `laco`, `shortgpt` and
-//! `attndrop`.
+//! The largest sub-model that fits: what PFS, LPruner, layer removal, LaCo, ShortGPT and AttnDrop do.
 //!
 //! Knows the latency profile, the lengths of the request at hand and the resident level. Among
 //! candidates whose unqueued forecast meets both bounds it takes the largest level, then the largest
@@ -7,11 +6,11 @@
 //! have no compressor, so the prompt is full; given one, they are fairer opponents (`+prompt`). They are
 //! this one rule over different families: separately trained models, width-pruned weights that are
 //! re-laid out at each switch, whole layers skipped or merged, attention skipped first. By nominal
-//! size, or as published ([`size_rule`](super::size_rule)), it looks at no latency and cuts no prompt.
+//! size ([`size_rule`](super::size_rule)) it looks at no latency and cuts no prompt.
 
 use super::costs::Candidate;
 use super::menu::Menu;
-use super::size_rule::Pick;
+use super::size_rule::SizeSpec;
 use super::{Policy, ServiceView};
 use crate::plan::Plan;
 use crate::request::RequestView;
@@ -23,23 +22,23 @@ pub(crate) struct LargestLevel {
     menu: Menu,
     /// Candidates, largest level and fullest prompt first.
     ladder: Vec<Candidate>,
-    pick: Pick,
+    size: SizeSpec,
 }
 
 impl LargestLevel {
     /// Chooses among all candidates of `menu`.
-    pub(crate) fn new(menu: Menu, pick: Pick) -> Self {
+    pub(crate) fn new(menu: Menu, size: SizeSpec) -> Self {
         let ladder = menu.candidates().iter().rev().copied().collect();
-        Self { menu, ladder, pick }
+        Self { menu, ladder, size }
     }
 }
 
 impl Policy for LargestLevel {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
         let choices = self.menu.choices(request, service.resident);
-        if let Pick::Nominal(departure, layers) = self.pick {
+        if self.size.is_nominal() {
             let levels: Vec<Level> = self.ladder.iter().map(|entry| entry.plan.level).collect();
-            let level = departure.largest(layers, choices.objective_ratios(), &levels);
+            let level = self.size.largest(choices.objective_ratios(), &levels);
             return Plan { level, prompt_ratio: Ratio::ONE };
         }
         match choices.feasible(&self.ladder).next() {
@@ -51,9 +50,10 @@ impl Policy for LargestLevel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::size_rule::{Reading, SizeRule, SizeSpec};
+    use super::super::size_rule::{SizeRule, SizeSpec};
     use crate::method::PolicySpec;
     use crate::method::testing::{Bench, plan};
+    use crate::request::{Request, Slo};
     use crate::units::Level;
 
     #[test]
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn with_a_compressor_the_prompt_gives_way_before_the_level() {
         let bench = Bench::elastic();
-        let mut policy = bench.policy_of(PolicySpec::Lpruner(SizeSpec::default()));
+        let mut policy = bench.policy_of(PolicySpec::LargestLevel(SizeSpec::default()));
         let mut ask = |ttft, tpot| bench.ask(&mut *policy, &bench.request(ttft, tpot), None);
         assert_eq!(ask(100, 10), plan(100, 100));
         // Both ⟨100 %, 50 %⟩ and ⟨50 %, 100 %⟩ take 50 ms.
@@ -87,14 +87,25 @@ mod tests {
         assert_eq!(bench.ask(&mut *policy, &bench.request(10, 1), None), plan(50, 100));
     }
 
+    /// 99.99 of the base model's 100 ms: a share of 0.9999 is not the full model's.
+    #[test]
+    fn by_nominal_size_an_objective_is_not_rounded_up() {
+        let bench = Bench::full_prompt();
+        let spec = SizeSpec::of(SizeRule::Nominal);
+        let mut nominal = bench.policy_of(PolicySpec::LargestLevel(spec));
+        let ms = std::time::Duration::from_millis;
+        let slo = Slo::Absolute { ttft: ms(100) - ms(10) / 1000, tpot: ms(10) };
+        let request = Request { slo, ..bench.request(1, 1) };
+        assert_eq!(bench.ask(&mut *nominal, &request, None), plan(50, 100));
+    }
+
     #[test]
     fn by_nominal_size_measured_latencies_do_not_matter() {
         // 55 ms and 9 ms are shares 0.55 and 0.9 of the base model's 100 ms and 10 ms: level 50 %,
         // also where a switch of 4 ms would make it late; at a share of 1 the whole model.
         let bench = Bench::full_prompt();
-        let sized =
-            |rule, reading| PolicySpec::Lpruner(SizeSpec { rule, reading, ..SizeSpec::default() });
-        let mut nominal = bench.policy_of(sized(SizeRule::Nominal, Reading::Described));
+        let by = |rule| bench.policy_of(PolicySpec::LargestLevel(SizeSpec::of(rule)));
+        let mut nominal = by(SizeRule::Nominal);
         let mut ask =
             |ttft, tpot, resident| bench.ask(&mut *nominal, &bench.request(ttft, tpot), resident);
         let full = Some(Level::FULL);
@@ -102,7 +113,7 @@ mod tests {
         assert_eq!(ask(51, 9, full), plan(50, 100));
         assert_eq!(ask(100, 10, Some(Level::percent(50))), plan(100, 100));
         // Published code overlooks the 5 ms of TPOT.
-        let mut published = bench.policy_of(sized(SizeRule::Profile, Reading::Published));
+        let mut published = by(SizeRule::TtftOnly);
         assert_eq!(bench.ask(&mut *published, &bench.request(100, 5), None), plan(100, 100));
         assert_eq!(ask(100, 5, None), plan(50, 100));
     }

@@ -4,11 +4,11 @@
 //! cut for TTFT and neurons are given up for TPOT: the family reads prompts whole, so a smaller level
 //! does nothing for TTFT. Among candidates whose unqueued forecast meets both bounds it takes the
 //! largest prompt ratio, then the largest level; if none is feasible: the one that misses by the
-//! smallest share. By nominal size, and as published, the ratio is the largest at most the objective's
+//! smallest share. By nominal size, as it is published, the ratio is the largest at most the objective's
 //! share of TTFT and the level the largest at most its share of TPOT; below the smallest, the smallest.
 
 use super::menu::{Choices, Menu};
-use super::size_rule::Pick;
+use super::size_rule::SizeSpec;
 use super::{Policy, ServiceView};
 use crate::plan::Plan;
 use crate::request::RequestView;
@@ -18,13 +18,13 @@ use crate::units::Level;
 #[derive(Debug)]
 pub(crate) struct Lg2Cs {
     menu: Menu,
-    pick: Pick,
+    size: SizeSpec,
 }
 
 impl Lg2Cs {
     /// Chooses among all candidates of `menu`.
-    pub(crate) fn new(menu: Menu, pick: Pick) -> Self {
-        Self { menu, pick }
+    pub(crate) fn new(menu: Menu, size: SizeSpec) -> Self {
+        Self { menu, size }
     }
 
     fn nominal(choices: &Choices<'_>) -> Plan {
@@ -47,7 +47,7 @@ fn largest<T: Ord + Copy>(values: impl Iterator<Item = T> + Clone, fits: impl Fn
 impl Policy for Lg2Cs {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
         let choices = self.menu.choices(request, service.resident);
-        if let Pick::Nominal(..) = self.pick {
+        if self.size.is_nominal() {
             return Self::nominal(&choices);
         }
         let feasible = choices.feasible(choices.candidates()).map(|(candidate, _)| candidate.plan);
@@ -59,7 +59,7 @@ impl Policy for Lg2Cs {
 
 #[cfg(test)]
 mod tests {
-    use super::super::size_rule::{Reading, SizeRule, SizeSpec};
+    use super::super::size_rule::{SizeRule, SizeSpec};
     use crate::method::PolicySpec;
     use crate::method::testing::{Bench, plan};
 
@@ -79,15 +79,10 @@ mod tests {
     fn by_nominal_size_each_share_has_its_own_dimension() {
         // 55 ms and 9 ms are shares 0.55 and 0.9 of the base model's 100 ms and 10 ms.
         let bench = Bench::elastic();
-        for (rule, reading) in
-            [(SizeRule::Nominal, Reading::Described), (SizeRule::Profile, Reading::Published)]
-        {
-            let spec = SizeSpec { rule, reading, ..SizeSpec::default() };
-            let mut policy = bench.policy_of(PolicySpec::Lg2Cs(spec));
-            let mut ask = |ttft, tpot| bench.ask(&mut *policy, &bench.request(ttft, tpot), None);
-            assert_eq!(ask(55, 10), plan(100, 50));
-            assert_eq!(ask(100, 9), plan(50, 100));
-            assert_eq!(ask(20, 2), plan(50, 50), "below the smallest");
-        }
+        let mut policy = bench.policy_of(PolicySpec::Lg2Cs(SizeSpec::of(SizeRule::Nominal)));
+        let mut ask = |ttft, tpot| bench.ask(&mut *policy, &bench.request(ttft, tpot), None);
+        assert_eq!(ask(55, 10), plan(100, 50));
+        assert_eq!(ask(100, 9), plan(50, 100));
+        assert_eq!(ask(20, 2), plan(50, 50), "below the smallest");
     }
 }

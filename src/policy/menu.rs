@@ -198,12 +198,11 @@ impl<'a> Choices<'a> {
         (of_both, of_both)
     }
 
-    /// The same, no share above 1.
+    /// The same, no share above 1 and none rounded up.
     #[must_use]
     pub fn objective_ratios(&self) -> (Ratio, Ratio) {
         let (ttft, tpot) = self.objective_shares();
-        let ratio = |share: f64| Ratio::new(share.min(1.0)).unwrap_or(Ratio::ONE);
-        (ratio(ttft), ratio(tpot))
+        (Ratio::at_most(ttft), Ratio::at_most(tpot))
     }
 }
 

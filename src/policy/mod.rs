@@ -41,11 +41,11 @@ mod seen;
 mod size_rule;
 
 pub use costs::{Candidate, Forecast};
-pub use elastilm::LiveHead;
+pub use elastilm::{LiveHead, Reading};
 pub use external::{Bill, ExternalSpec};
 pub use menu::{Choices, Menu};
 pub use seen::{Seen, StatedBounds, StatedSlo};
-pub use size_rule::{Reading, SizeRule, SizeSpec};
+pub use size_rule::{SizeRule, SizeSpec};
 
 pub(crate) use costs::Costs;
 pub(crate) use counts_wait::CountsWait;
@@ -58,7 +58,7 @@ pub(crate) use largest_level::LargestLevel;
 pub(crate) use lg2_cs::Lg2Cs;
 pub(crate) use oracle::{Oracle, RightPlans};
 pub(crate) use random_feasible::RandomFeasible;
-pub(crate) use size_rule::{Departure, is_default};
+pub(crate) use size_rule::is_default;
 
 /// What a policy may know of the service when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

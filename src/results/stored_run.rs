@@ -134,7 +134,7 @@ impl Row {
                 let (ttft, tpot) = (time(ttft), time(tpot));
                 let slo = match self.ttft_ratio.zip(self.tpot_ratio) {
                     Some((of_ttft, of_tpot)) => {
-                        Slo::Relative { ttft: Ratio::new(of_ttft)?, tpot: Ratio::new(of_tpot)? }
+                        Slo::Relative { ttft: Ratio::exact(of_ttft)?, tpot: Ratio::exact(of_tpot)? }
                     }
                     None => Slo::Absolute { ttft, tpot },
                 };
@@ -177,7 +177,7 @@ impl Row {
             power: self.power_mw.map(Milliwatts::new),
         };
         let level = (self.level_percent <= 100).then(|| Level::percent(self.level_percent))?;
-        let plan = Plan { level, prompt_ratio: Ratio::new(self.prompt_ratio)? };
+        let plan = Plan { level, prompt_ratio: Ratio::exact(self.prompt_ratio)? };
         let start = SimTime::from_nanos(self.start_ms);
         (start >= request.arrival).then_some(Outcome { request, bounds, plan, start, execution })
     }
@@ -185,7 +185,7 @@ impl Row {
 
 fn limit<T>(share: Option<f64>, bound: T) -> Option<Limit<T>> {
     Some(match share {
-        Some(share) => Limit::Share(Ratio::new(share)?),
+        Some(share) => Limit::Share(Ratio::exact(share)?),
         None => Limit::Absolute(bound),
     })
 }

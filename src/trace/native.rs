@@ -348,8 +348,7 @@ impl Row<'_> {
     }
 
     fn share(&self, cell: (&str, &str)) -> Result<Ratio> {
-        let exact = |share: &f64| *share > 0.0 && (share * 1000.0).fract().abs() < 1e-9;
-        let share = cell.1.parse().ok().filter(exact).and_then(Ratio::new);
+        let share = cell.1.parse().ok().filter(|&share| share > 0.0).and_then(Ratio::exact);
         share.ok_or_else(|| self.wrong(cell, "a number in (0, 1] with at most 3 decimals"))
     }
 

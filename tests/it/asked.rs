@@ -74,7 +74,7 @@ impl Bench {
         let spec = &mut experiment.spec;
         spec.answers = answers;
         spec.methods[2].name = "largest".into();
-        spec.methods[2].policy = PolicySpec::Lpruner(pliant::policy::SizeSpec::default());
+        spec.methods[2].policy = PolicySpec::LargestLevel(pliant::policy::SizeSpec::default());
         experiment
     }
 

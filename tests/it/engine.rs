@@ -210,7 +210,7 @@ fn what_an_experiment_asks_for_is_measured_once_and_as_in_a_whole_row() {
          [[devices]]\ndir = {}\nlatency_of = 'smollm2-135m-instruct'\n\
          base_model = 'smollm2-135m-instruct'\n\
          [[methods]]\nname = 'lpruner+prompt'\nfamily = 'width'\ncompressor = 'structured'\n\
-         policy = {{ kind = 'lpruner' }}\n",
+         policy = {{ kind = 'largest-level' }}\n",
         quoted(folder.path()),
         quoted(&answers.join("structured.tokens.csv")),
         quoted(&root.join("device-profiles/epyc-zen5-2core")),

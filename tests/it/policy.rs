@@ -18,21 +18,21 @@ fn list_shows_what_each_method_is_made_of() {
  full                       width                 width                       none        full
  random-feasible            width                 width                       structured  random-feasible
  oracle                     width                 width                       structured  oracle
- pfs                        zoo                   width                       none        pfs
- pfs+prompt                 zoo                   width-score-head            score-head  pfs
- lpruner                    width-relayout        width                       none        lpruner
- lpruner+prompt             width-relayout        width-score-head            score-head  lpruner
- lpruner+lora               width-lora            width-lora                  none        lpruner
- lpruner+lora+prompt        width-lora            width-lora-score-head       score-head  lpruner
- layer-removal              layer-removal         layer-removal               none        layer-removal
- layer-removal+prompt       layer-removal         layer-removal-score-head    score-head  layer-removal
- layer-removal-greedy       layer-removal-greedy  layer-removal-greedy        none        layer-removal
- laco                       layer-merge           layer-merge                 none        laco
- laco+prompt                layer-merge           layer-merge-score-head      score-head  laco
- shortgpt                   layer-influence       layer-influence             none        shortgpt
- shortgpt+prompt            layer-influence       layer-influence-score-head  score-head  shortgpt
- attndrop                   attn-drop             attn-drop                   none        attndrop
- attndrop+prompt            attn-drop             attn-drop-score-head        score-head  attndrop
+ pfs                        zoo                   width                       none        largest-level
+ pfs+prompt                 zoo                   width-score-head            score-head  largest-level
+ lpruner                    width-relayout        width                       none        largest-level
+ lpruner+prompt             width-relayout        width-score-head            score-head  largest-level
+ lpruner+lora               width-lora            width-lora                  none        largest-level
+ lpruner+lora+prompt        width-lora            width-lora-score-head       score-head  largest-level
+ layer-removal              layer-removal         layer-removal               none        largest-level
+ layer-removal+prompt       layer-removal         layer-removal-score-head    score-head  largest-level
+ layer-removal-greedy       layer-removal-greedy  layer-removal-greedy        none        largest-level
+ laco                       layer-merge           layer-merge                 none        largest-level
+ laco+prompt                layer-merge           layer-merge-score-head      score-head  largest-level
+ shortgpt                   layer-influence       layer-influence             none        largest-level
+ shortgpt+prompt            layer-influence       layer-influence-score-head  score-head  largest-level
+ attndrop                   attn-drop             attn-drop                   none        largest-level
+ attndrop+prompt            attn-drop             attn-drop-score-head        score-head  largest-level
  lg2-cs                     contextual            contextual-lingua           lingua      lg2-cs
  elastilm                   width-lora            width-lora-score-head       score-head  elastilm
  elastilm-no-reorder        width                 width-original-score-head   score-head  elastilm
@@ -56,28 +56,8 @@ oracle
   rule: among plans that meet the objective and answer this very item rightly, the shortest time to the last token; no such plan: as elastic-profile
   sees: latency profile, resident level, and the right answers to every item
 
-pfs
-  rule: the largest of separately trained models whose predicted TTFT, swapping it in included, and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
-  sees: latency profile, resident level
-
-lpruner
-  rule: the largest level whose predicted TTFT, re-layout included, and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
-  sees: latency profile, resident level
-
-layer-removal
-  rule: the most layers whose predicted TTFT and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
-  sees: latency profile, resident level
-
-laco
-  rule: the most layers, merged ones swapped in, whose predicted TTFT and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
-  sees: latency profile, resident level
-
-shortgpt
-  rule: the most layers whose predicted TTFT and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
-  sees: latency profile, resident level
-
-attndrop
-  rule: the most sub-layers, attention given up before MLPs, whose predicted TTFT and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
+largest-level
+  rule: the largest level of its family whose predicted TTFT, switching to it included, and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
   sees: latency profile, resident level
 
 lg2-cs
@@ -97,7 +77,7 @@ fn describe_says_the_rule_and_how_to_write_the_method_down() {
     command.assert().success().stdout_eq(str![[r#"
 lpruner
 
-rule: the largest level whose predicted TTFT, re-layout included, and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
+rule: the largest level of its family whose predicted TTFT, switching to it included, and TPOT meet the objective on the full prompt, or with a compressor on as much of it as fits; none feasible: the smallest predicted relative excess
 sees: latency profile, resident level
 
 [[methods]]
@@ -106,7 +86,7 @@ family = "width-relayout"
 quality_family = "width"
 
 [methods.policy]
-kind = "lpruner"
+kind = "largest-level"
 
 "#]]);
 }

@@ -7,10 +7,10 @@ use super::*;
 use crate::policy_contract;
 use crate::units::Ratio;
 
-/// The first standard method of this kind.
-fn built_in(kind: &str) -> Contract {
+/// The standard method of this name.
+fn built_in(name: &str) -> Contract {
     let mut methods = standard_methods().into_iter();
-    Contract::of_method(methods.find(|method| method.policy.kind() == kind).unwrap())
+    Contract::of_method(methods.find(|method| method.name == name).unwrap())
 }
 
 policy_contract!(elastic_profile, built_in("elastic-profile"));

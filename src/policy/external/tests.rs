@@ -196,6 +196,8 @@ fn hostile_policies_end_their_run_with_an_error_that_names_the_request() {
         ("answers another request", answering(r#"{"id": 8, "level": 0.5, "prompt_ratio": 0.5}"#), "policy answered another request; found 8; allowed: 7"),
         ("answers NaN", answering(r#"{"id": 7, "level": NaN, "prompt_ratio": 0.5}"#), "policy answered nonsense; found \"{\\\"id\\\": 7, \\\"level\\\": NaN"),
         ("answers a level of 7", answering(r#"{"id": 7, "level": 7, "prompt_ratio": 0.5}"#), "policy answered nonsense"),
+        ("answers a level of 0.9999", answering(r#"{"id": 7, "level": 0.9999, "prompt_ratio": 1.0}"#), "policy answered nonsense"),
+        ("answers a ratio of 0.99996", answering(r#"{"id": 7, "level": 1.0, "prompt_ratio": 0.99996}"#), "policy answered nonsense"),
         ("answers too much", answering(r#"{"id": 7, "level": 0.5, "prompt_ratio": 0.5, "why": 1}"#), "policy answered nonsense"),
         ("answers no candidate", answering(r#"{"id": 7, "level": 0.3, "prompt_ratio": 0.5}"#), "policy chose a plan that is no candidate"),
         ("says nothing in a line", answering(""), "policy answered nonsense; found \"\""),
