@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
@@ -12,6 +11,7 @@ use crate::error::{Error, Result};
 mod lock;
 mod scratch;
 
+pub use crate::input::read_toml;
 pub use lock::Lock;
 pub use scratch::{place, scratch};
 
@@ -73,25 +73,6 @@ fn create_folder_of(path: &Path) -> Result<&Path> {
     };
     fs::create_dir_all(folder).map_err(|error| Error::io(folder, "cannot create", error))?;
     Ok(folder)
-}
-
-/// The value that the TOML file `path` states.
-///
-/// # Errors
-/// If the file cannot be read, is not TOML, or has a key or value that `T` does not allow; the
-/// error names the line.
-pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).map_err(|error| Error::io(path, "cannot read", error))?;
-    toml::from_str(&text).map_err(|cause| {
-        let error = Error::file(path, cause.message());
-        match cause.span() {
-            Some(span) => {
-                let before = text.as_bytes().iter().take(span.start);
-                error.at(format!("line {}", before.filter(|&&byte| byte == b'\n').count() + 1))
-            }
-            None => error,
-        }
-    })
 }
 
 /// A text file that grows row by row under the name `PATH.partial` until it is finished.

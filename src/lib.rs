@@ -12,6 +12,8 @@ pub mod digest;
 pub mod error;
 pub mod escape;
 pub mod files;
+pub mod input;
+pub mod limits;
 pub mod origin;
 pub mod rng;
 pub mod units;

@@ -6,6 +6,7 @@ use std::path::Path;
 use csv::StringRecord;
 
 use crate::error::{Error, Result};
+use crate::input::Rows;
 
 /// The whole of a text file.
 pub(super) fn read(path: &Path) -> Result<String> {
@@ -27,20 +28,12 @@ pub(super) fn csv_rows(
         return Err(Error::file(path, "ends inside a row")
             .allowed("a last line that ends in a newline: resume what wrote the file"));
     }
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|cause| Error::file(path, "not a table").caused_by(cause))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        rows.push((line, record));
-    }
     let wrong = |line: u64, problem: &str, found: String| {
         let error = Error::file(path, problem).at(format!("line {line}"));
         error.found(found).allowed(header.join(","))
     };
-    let mut rows = rows.into_iter();
-    match rows.next() {
+    let mut reader = Rows::new(path, text, 0);
+    match reader.next_row()? {
         Some((_, found)) if found.iter().eq(header.iter().copied()) => {}
         Some((line, found)) => {
             let found = found.iter().collect::<Vec<_>>().join(",");
@@ -48,13 +41,15 @@ pub(super) fn csv_rows(
         }
         None => return Err(wrong(1, "no columns", "an empty file".into())),
     }
-    let rows: Vec<_> = rows.collect();
-    match rows.iter().find(|(_, row)| row.len() != header.len()) {
-        Some((line, row)) => {
-            Err(wrong(*line, "row of other columns", format!("{} fields", row.len())))
+    let mut rows = Vec::new();
+    while let Some((line, row)) = reader.next_row()? {
+        if row.len() != header.len() {
+            return Err(wrong(line, "row of other columns", format!("{} fields", row.len())));
         }
-        None => Ok(rows),
+        // Collected: a copy would keep the room of the longest row so far.
+        rows.push((line, row.iter().collect()));
     }
+    Ok(rows)
 }
 
 /// The field `column` of a row as a number.
