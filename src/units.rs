@@ -50,12 +50,26 @@ impl SimTime {
     }
 }
 
+impl SimTime {
+    /// The instant `length` later; `None` after more than 584 years.
+    #[must_use]
+    pub fn checked_add(self, length: Duration) -> Option<Self> {
+        let nanos = u64::try_from(length.as_nanos()).ok()?;
+        self.0.checked_add(nanos).map(Self)
+    }
+
+    /// The instant `length` later, [`NEVER`](Self::NEVER) after more than 584 years.
+    #[must_use]
+    pub fn saturating_add(self, length: Duration) -> Self {
+        self.checked_add(length).unwrap_or(Self::NEVER)
+    }
+}
+
 impl Add<Duration> for SimTime {
     type Output = Self;
 
     fn add(self, length: Duration) -> Self {
-        let nanos = u64::try_from(length.as_nanos()).expect("a length of time fits 584 years");
-        Self(self.0.checked_add(nanos).expect("simulated time fits 584 years"))
+        self.checked_add(length).expect("simulated time fits 584 years")
     }
 }
 

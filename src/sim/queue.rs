@@ -15,8 +15,11 @@ pub enum Discipline {
     #[default]
     Fifo,
     /// The earliest deadline of the first token first: arrival + TTFT bound, or end-to-end bound;
-    /// requests without one last. Equal deadlines in order of arrival.
+    /// after them requests without one, last those whose deadline has passed: serving them sooner
+    /// would make others late, too. Equal deadlines in order of arrival.
     Edf,
+    /// The same, a passed deadline being a deadline like others: the earliest of all.
+    EdfLateFirst,
 }
 
 /// Indices of waiting requests in the order of a [`Discipline`].
@@ -24,16 +27,26 @@ pub enum Discipline {
 pub enum WaitingQueue {
     /// First in, first out.
     Fifo(VecDeque<usize>),
-    /// Earliest (deadline, index) first.
-    Edf(BinaryHeap<Reverse<(SimTime, usize)>>),
+    /// Earliest deadline first.
+    Edf {
+        /// Those in time.
+        waiting: ByDeadline,
+        /// Those whose deadline has passed; `None` where it makes no difference.
+        late: Option<ByDeadline>,
+    },
 }
+
+/// Earliest (deadline, index) first.
+type ByDeadline = BinaryHeap<Reverse<(SimTime, usize)>>;
 
 impl WaitingQueue {
     /// An empty queue.
     pub fn new(discipline: Discipline) -> Self {
+        let waiting = ByDeadline::new();
         match discipline {
             Discipline::Fifo => Self::Fifo(VecDeque::new()),
-            Discipline::Edf => Self::Edf(BinaryHeap::new()),
+            Discipline::Edf => Self::Edf { waiting, late: Some(ByDeadline::new()) },
+            Discipline::EdfLateFirst => Self::Edf { waiting, late: None },
         }
     }
 
@@ -41,15 +54,22 @@ impl WaitingQueue {
     pub fn push(&mut self, index: usize, deadline: SimTime) {
         match self {
             Self::Fifo(queue) => queue.push_back(index),
-            Self::Edf(heap) => heap.push(Reverse((deadline, index))),
+            Self::Edf { waiting, .. } => waiting.push(Reverse((deadline, index))),
         }
     }
 
-    /// Takes out the request to serve next.
-    pub fn pop(&mut self) -> Option<usize> {
+    /// Takes out the request to serve next, at the instant `now`.
+    pub fn pop(&mut self, now: SimTime) -> Option<usize> {
         match self {
             Self::Fifo(queue) => queue.pop_front(),
-            Self::Edf(heap) => heap.pop().map(|Reverse((_, index))| index),
+            Self::Edf { waiting, late: None } => waiting.pop().map(|Reverse((_, index))| index),
+            Self::Edf { waiting, late: Some(late) } => {
+                let has_passed = |Reverse((deadline, _)): &Reverse<(SimTime, _)>| *deadline < now;
+                while waiting.peek().is_some_and(has_passed) {
+                    late.extend(waiting.pop());
+                }
+                waiting.pop().or_else(|| late.pop()).map(|Reverse((_, index))| index)
+            }
         }
     }
 
@@ -57,7 +77,7 @@ impl WaitingQueue {
     pub fn len(&self) -> usize {
         match self {
             Self::Fifo(queue) => queue.len(),
-            Self::Edf(heap) => heap.len(),
+            Self::Edf { waiting, late } => waiting.len() + late.as_ref().map_or(0, ByDeadline::len),
         }
     }
 }
@@ -66,22 +86,45 @@ impl WaitingQueue {
 mod tests {
     use super::*;
 
-    fn served(discipline: Discipline, deadlines: &[u64]) -> Vec<usize> {
+    /// In which order requests with these deadlines are served at the instant `now`.
+    fn served(discipline: Discipline, deadlines: &[u64], now: u64) -> Vec<usize> {
         let mut queue = WaitingQueue::new(discipline);
         for (index, &deadline) in deadlines.iter().enumerate() {
             queue.push(index, SimTime::from_nanos(deadline));
         }
         assert_eq!(queue.len(), deadlines.len());
-        std::iter::from_fn(|| queue.pop()).collect()
+        let served = std::iter::from_fn(|| queue.pop(SimTime::from_nanos(now))).collect();
+        assert_eq!(queue.len(), 0);
+        served
     }
 
     #[test]
     fn fifo_ignores_deadlines() {
-        assert_eq!(served(Discipline::Fifo, &[9, 1, 5]), [0, 1, 2]);
+        assert_eq!(served(Discipline::Fifo, &[9, 1, 5], 3), [0, 1, 2]);
     }
 
     #[test]
     fn edf_serves_the_most_urgent_and_breaks_ties_by_arrival() {
-        assert_eq!(served(Discipline::Edf, &[9, 1, 5, 1]), [1, 3, 2, 0]);
+        assert_eq!(served(Discipline::Edf, &[9, 1, 5, 1], 0), [1, 3, 2, 0]);
+    }
+
+    /// At 5 the deadlines 1 and 3 have passed, 5 has not.
+    #[test]
+    fn a_request_that_is_too_late_makes_no_other_late() {
+        let never = SimTime::NEVER.as_nanos();
+        assert_eq!(served(Discipline::Edf, &[3, never, 9, 1, 5], 5), [4, 2, 1, 3, 0]);
+        assert_eq!(served(Discipline::EdfLateFirst, &[3, never, 9, 1, 5], 5), [3, 0, 4, 2, 1]);
+    }
+
+    #[test]
+    fn a_late_request_waits_behind_one_that_comes_later() {
+        let mut queue = WaitingQueue::new(Discipline::Edf);
+        let at = SimTime::from_nanos;
+        queue.push(0, at(1));
+        queue.push(1, at(2));
+        assert_eq!(queue.pop(at(3)), Some(0), "all are late");
+        queue.push(2, at(9));
+        assert_eq!(queue.pop(at(4)), Some(2));
+        assert_eq!((queue.pop(at(5)), queue.len()), (Some(1), 0));
     }
 }

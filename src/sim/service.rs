@@ -1,6 +1,6 @@
 //! The service: one model, one server, the level that is resident.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::outcome::Outcome;
 use crate::policy::{Policy, ServiceView};
@@ -65,7 +65,7 @@ impl<'a> Service<'a> {
         self.expect_first_arrivals();
         while let Some((now, event)) = self.events.next() {
             match event {
-                Event::Completion(outcome) => self.complete(now, &outcome),
+                Event::Completion(outcome) => self.complete(now, &outcome)?,
                 Event::Arrival(index) => self.arrive(now, index),
                 Event::Start => {
                     let outcome = self.start(now)?;
@@ -96,7 +96,7 @@ impl<'a> Service<'a> {
 
     fn arrive(&mut self, now: SimTime, index: usize) {
         let due = self.bounds[index].first_token_due();
-        self.waiting.push(index, due.map_or(SimTime::NEVER, |due| now + due));
+        self.waiting.push(index, due.map_or(SimTime::NEVER, |due| now.saturating_add(due)));
         if self.server == Server::Idle {
             self.schedule_start(now);
         }
@@ -112,7 +112,7 @@ impl<'a> Service<'a> {
     }
 
     fn start(&mut self, now: SimTime) -> Result<Outcome> {
-        let index = self.waiting.pop().expect("a start is scheduled only while a request waits");
+        let index = self.waiting.pop(now).expect("a start is scheduled only while a request waits");
         let outcome = self.serve(now, index)?;
         self.events.schedule(outcome.completion(), Event::Completion(outcome));
         self.server = Server::Busy;
@@ -134,19 +134,26 @@ impl<'a> Service<'a> {
         if let Some(decide) = billed {
             execution.decide = decide;
         }
+        let takes = execution.until_first_token() + execution.decode;
+        if now.checked_add(takes).is_none() {
+            return Err(beyond_time(request.id).found(format!("{takes:?} of work")));
+        }
         self.resident = Some(plan.level);
         Ok(Outcome { request, bounds, plan, start: now, execution })
     }
 
-    fn complete(&mut self, now: SimTime, outcome: &Outcome) {
+    fn complete(&mut self, now: SimTime, outcome: &Outcome) -> Result<()> {
         self.policy.observe(outcome);
         let successor = self.closed_loop.as_ref().and_then(|it| it.successor(outcome.request.id));
         if let Some((next, think)) = successor {
-            self.events.schedule(now + think, Event::Arrival(next));
+            let next_call = now.checked_add(think);
+            let next_call = next_call.ok_or_else(|| beyond_time(self.requests[next].id))?;
+            self.events.schedule(next_call, Event::Arrival(next));
         }
         if !self.ideal_isolation {
             self.release(now);
         }
+        Ok(())
     }
 
     fn release(&mut self, now: SimTime) {
@@ -155,4 +162,11 @@ impl<'a> Service<'a> {
             self.schedule_start(now);
         }
     }
+}
+
+/// The error of a replay whose device is so slow that its clock runs over.
+fn beyond_time(request: u64) -> Error {
+    Error::new("replay", "lasts longer than simulated time can say")
+        .at(format!("request {request}"))
+        .allowed("584 years in all: look at the device's latencies")
 }
