@@ -5,7 +5,7 @@
 //! [`escape::terminal`].
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -40,14 +40,26 @@ pub fn print_json(value: &(impl Serialize + ?Sized)) -> Result<()> {
     print_line(serde_json::to_string_pretty(value).expect("its keys are text"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that writes to standard output")]
+/// Prints a file's text, which on its way to another program keeps every byte.
+///
+/// # Errors
+/// As [`print_line`].
+#[expect(clippy::disallowed_methods, reason = "asks where it goes, and writes nothing")]
+pub fn print_data(text: &str) -> Result<()> {
+    if io::stdout().is_terminal() { write(text) } else { write_bytes(text.as_bytes()) }
+}
+
 fn write(text: &str) -> Result<()> {
+    write_bytes(escape::terminal(text).as_bytes())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that writes to standard output")]
+fn write_bytes(bytes: &[u8]) -> Result<()> {
     if !is_read() {
         return Ok(());
     }
     let mut out = io::stdout().lock();
-    let written = out.write_all(escape::terminal(text).as_bytes()).and_then(|()| out.flush());
-    match written {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
             READER_LEFT.store(true, Ordering::Relaxed);
             Ok(())

@@ -12,7 +12,7 @@ use crate::method::{Method, MethodSpec, Replayed};
 use crate::metrics::{CellLabel, ItemKey};
 use crate::profile::{DeviceProfile, Items};
 use crate::results::AnsweredItems;
-use crate::trace::{APPS, ItemPool, PooledItem, StandIn, SynthSpec, Trace, stand_ins, synthesize};
+use crate::trace::{Apps, ItemPool, PooledItem, StandIn, SynthSpec, Trace, stand_ins, synthesize};
 use crate::units::Ratio;
 
 const MS_PER_HOUR: f64 = 3.6e6;
@@ -79,12 +79,12 @@ impl Grid {
                 (vec![vec![trace]], Vec::new())
             }
             TraceSource::Synth(synth) => {
-                let pools = measured(at_hand, &stages, &mut notes);
+                let pools = measured(at_hand, &stages, &synth.apps, &mut notes);
                 let pools = match spec.answers {
                     AnsweredItems::Whole => answered(pools, &stages)?,
                     AnsweredItems::Asked => decided(pools, &stages)?,
                 };
-                notes.extend(stand_ins(&pools).iter().map(StandIn::to_string));
+                notes.extend(stand_ins(&synth.apps, &pools).iter().map(StandIn::to_string));
                 (synthesized(synth, &seeds, &pools)?, pools)
             }
         };
@@ -220,11 +220,12 @@ fn check_name(device: &DeviceSpec, profile: &DeviceProfile) -> Result<()> {
 fn measured(
     mut pools: Vec<ItemPool>,
     stages: &[Stage<'_>],
+    apps: &Apps,
     notes: &mut Vec<String>,
 ) -> Vec<ItemPool> {
     pools.retain(|ItemPool { dataset, .. }| {
         let lacks = |stage: &&Stage<'_>| stage.method.answers().items(dataset).next().is_none();
-        let lacking = stages.iter().find(lacks).filter(|_| is_of_agents(dataset));
+        let lacking = stages.iter().find(lacks).filter(|_| is_dispensable(apps, dataset));
         if let Some(stage) = lacking {
             let method = stage.method.spec();
             notes.push(format!(
@@ -239,8 +240,9 @@ fn measured(
 }
 
 /// Whether `dataset` is of an app that can do without it.
-fn is_of_agents(dataset: &str) -> bool {
-    APPS.iter().any(|app| app.draws_from_any && app.datasets.contains(&dataset))
+fn is_dispensable(apps: &Apps, dataset: &str) -> bool {
+    let mut wanting = apps.all().iter().filter(|app| app.draws_from_any);
+    wanting.any(|app| app.datasets.iter().any(|own| own == dataset))
 }
 
 /// Keeps the items that every method has all answers to: then all of them meet the same requests,

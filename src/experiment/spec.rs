@@ -11,7 +11,7 @@ use crate::method::MethodSpec;
 use crate::profile::Counted;
 use crate::results::{AnsweredItems, FigureSpec, check_figures};
 use crate::sim::ServiceOptions;
-use crate::trace::{Arrivals, LevelOrder, Objective, SynthSpec};
+use crate::trace::{Apps, Arrivals, LevelOrder, Objective, SynthSpec};
 
 /// Most replications of an experiment.
 const SEEDS_MAX: u32 = 10_000;
@@ -119,6 +119,9 @@ pub struct SynthSource {
     pub items_per_dataset: Option<NonZeroU32>,
     /// Skews α of the SLO levels.
     pub alphas: Vec<f64>,
+    /// Who calls: the study's apps, or others under `[[trace.apps]]`.
+    #[serde(default, skip_serializing_if = "Apps::are_the_studys")]
+    pub apps: Apps,
     /// Requests per trace.
     #[serde(default = "SynthSource::requests")]
     pub requests: u32,
@@ -139,7 +142,7 @@ pub struct SynthSource {
     pub output_tokens: u32,
 }
 
-/// A trace in a native file, CSV or columns.
+/// A trace in a native file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
@@ -187,6 +190,7 @@ impl SynthSource {
     #[must_use]
     pub fn spec(&self, alpha: f64, seed: u64) -> SynthSpec {
         SynthSpec {
+            apps: self.apps.clone(),
             requests: self.requests,
             alpha,
             level_order: self.level_order,

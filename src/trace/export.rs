@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::Trace;
 use super::import::Warning;
-use crate::error::Result;
-use crate::files;
 use crate::request::Request;
 
 /// Tokens of a block of Mooncake's `hash_ids`.
@@ -21,15 +18,13 @@ const BLOCK_TOKENS: u32 = 512;
 pub enum ExportFormat {
     /// Mooncake's JSON lines.
     Mooncake,
-    /// Pliant's CSV.
+    /// Pliant's CSV, packed if the file's name ends in `.gz`.
     Native,
-    /// Pliant's columns.
-    Columns,
 }
 
 impl ExportFormat {
     /// Every format.
-    pub const ALL: [Self; 3] = [Self::Mooncake, Self::Native, Self::Columns];
+    pub const ALL: [Self; 2] = [Self::Mooncake, Self::Native];
 
     /// The name on the command line.
     #[must_use]
@@ -37,24 +32,16 @@ impl ExportFormat {
         match self {
             Self::Mooncake => "mooncake",
             Self::Native => "native",
-            Self::Columns => "columns",
         }
     }
 }
 
-/// Writes `trace` to the file `path` and says what the format could not hold.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn export(trace: &Trace, format: ExportFormat, path: &Path) -> Result<Vec<Warning>> {
+/// `trace` as another tool reads it, and what the format could not hold.
+#[must_use]
+pub fn export(trace: &Trace, format: ExportFormat) -> (String, Vec<Warning>) {
     match format {
-        ExportFormat::Mooncake => {
-            let (text, warnings) = mooncake(trace);
-            files::write_whole(path, text.as_bytes())?;
-            Ok(warnings)
-        }
-        ExportFormat::Native => trace.write_csv(path).map(|()| Vec::new()),
-        ExportFormat::Columns => trace.write_columns(path).map(|()| Vec::new()),
+        ExportFormat::Mooncake => mooncake(trace),
+        ExportFormat::Native => (trace.to_csv(), Vec::new()),
     }
 }
 

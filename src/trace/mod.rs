@@ -1,24 +1,23 @@
-//! Request traces: the type, its forms, a synthesiser of the study's traces, importers.
+//! Request traces: the type, its file, a synthesiser of the study's traces, importers.
 
 mod apps;
 mod arrivals;
-mod columnar;
 pub mod export;
 pub mod import;
 mod native;
+mod objective;
 mod summary;
 mod synth;
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
+use sha2::{Digest as _, Sha256};
 
-use crate::error::{Error, Result};
+use crate::digest;
 use crate::request::{AppId, DatasetId, Request};
 
 pub(crate) use native::quoted;
+pub use native::write_text;
 
-pub use apps::{APPS, App, LevelOrder, Objective, StandIn};
+pub use apps::{App, Apps, LevelOrder, Objective, StandIn};
 pub use arrivals::Arrivals;
 pub use summary::{Group, Range, Summary};
 pub use synth::{ItemPool, PooledItem, SynthSpec, stand_ins, synthesize};
@@ -40,34 +39,6 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Reads the trace in the file `path`, CSV or columns, whatever its name.
-    ///
-    /// # Errors
-    /// As [`read_csv`](Self::read_csv) and [`read_columns`](Self::read_columns).
-    pub fn read(path: &Path) -> Result<Self> {
-        let unreadable = |error| Error::io(path, "cannot read", error);
-        let mut start = Vec::new();
-        let limit = columnar::MAGIC.len() as u64;
-        File::open(path)
-            .map_err(unreadable)?
-            .take(limit)
-            .read_to_end(&mut start)
-            .map_err(unreadable)?;
-        if start == columnar::MAGIC { Self::read_columns(path) } else { Self::read_csv(path) }
-    }
-
-    /// Writes the trace to the file `path`: in columns if its name ends in `.plt`, else as CSV.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        if path.extension().is_some_and(|ending| ending == "plt") {
-            self.write_columns(path)
-        } else {
-            self.write_csv(path)
-        }
-    }
-
     /// The name of app `id`.
     ///
     /// # Panics
@@ -84,6 +55,16 @@ impl Trace {
     #[must_use]
     pub fn dataset(&self, id: DatasetId) -> &str {
         &self.datasets[usize::from(id.0)]
+    }
+
+    /// SHA-256 of all that a replay sees: names and requests, and not how the trace was made.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new_with_prefix(format!("{:?}{:?}", self.apps, self.datasets));
+        for request in &self.requests {
+            hash.update(format!("{request:?}"));
+        }
+        digest::finish(hash)
     }
 
     /// The dataset's name and the item that each request asks for, in order of the requests' ids.

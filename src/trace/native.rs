@@ -1,4 +1,4 @@
-//! The native CSV form of a trace.
+//! The native form of a trace: CSV, packed or not.
 //!
 //! Lines that start with `#` may precede the header; they say how the trace was made. Columns may
 //! stand in any order, none may be missing or unknown. A row states its objective in one of six
@@ -7,59 +7,61 @@
 //! Instants are exact: `arrival_ms` has up to six decimals.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use csv::StringRecord;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::Trace;
+use super::objective::{self, BadCell, FORMS, stated};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::request::{Limit, Request, Slo};
-use crate::units::{Energy, Ratio, SimTime, decimal_millis, nanos_of_decimal_millis};
+use crate::input::{Input, Rows};
+use crate::limits::{REQUESTS, TIME_MS, TOKENS};
+use crate::request::{Request, Slo};
+use crate::units::{SimTime, decimal_millis, nanos_of_decimal_millis};
 
 /// Columns of every trace.
 const COLUMNS: [&str; 7] =
     ["id", "arrival_ms", "app", "dataset", "item", "prompt_tokens", "output_tokens"];
-/// The forms of an objective, by their columns: shares of what the base model takes, or quantities.
-const FORMS: [&[&str]; 6] = [
-    &["ttft_ratio", "tpot_ratio"],
-    &["ttft_ms", "tpot_ms"],
-    &["e2e_ratio"],
-    &["e2e_ms"],
-    &["energy_ratio"],
-    &["energy_mj"],
-];
-/// The most energy that a trace may name, in mJ: a gigajoule.
-const ENERGY_MJ_MAX: u64 = 1_000_000_000_000;
-/// The longest time a trace may name, in ms: a hundred years, so that sums of instants fit.
-const TIME_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 
 impl Trace {
-    /// Reads the trace in the native CSV file `path`.
+    /// Reads the trace in the native file `path`.
     ///
     /// # Errors
     /// If the file cannot be read or is not a trace: a column is missing or unknown, a cell is out
     /// of range, an id appears twice, rows are not sorted by arrival. The error names line and
     /// column.
-    pub fn read_csv(path: &Path) -> Result<Self> {
-        let text =
-            fs::read_to_string(path).map_err(|error| Error::io(path, "cannot read", error))?;
-        Reader::new(path, &text).read()
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::of_input(&Input::read(path)?)
     }
 
-    /// Writes the trace to the file `path` in its native CSV form.
+    /// The trace in `input`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn of_input(input: &Input) -> Result<Self> {
+        Reader::new(input.path(), input.text()).read()
+    }
+
+    /// Writes the trace to the file `path`, packed if its name ends in `.gz`.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write_csv(&self, path: &Path) -> Result<()> {
-        files::write_whole(path, self.to_csv().as_bytes())
+    pub fn write(&self, path: &Path) -> Result<()> {
+        write_text(path, &self.to_csv())
     }
 
-    fn to_csv(&self) -> String {
+    /// The trace as its file has it.
+    ///
+    /// # Panics
+    /// Never: memory takes any row.
+    #[must_use]
+    pub fn to_csv(&self) -> String {
         let mut forms = [false; FORMS.len()];
         for request in &self.requests {
             forms[stated(request.slo).0] = true;
@@ -70,53 +72,58 @@ impl Trace {
             text += format!("# {line}").trim_end();
             text.push('\n');
         }
-        text += &COLUMNS.join(",");
-        for (columns, _) in FORMS.iter().zip(forms).filter(|(_, present)| *present) {
-            text.extend(columns.iter().flat_map(|column| [",", column]));
-        }
-        text.push('\n');
+        let mut table = csv::Writer::from_writer(text.into_bytes());
+        let of_forms = FORMS.iter().zip(forms).filter(|(_, present)| *present);
+        let header = COLUMNS.iter().chain(of_forms.flat_map(|(columns, _)| *columns));
+        table.write_record(header).expect("memory takes any row");
         for request in &self.requests {
-            self.write_row(&mut text, request, forms);
+            self.write_row(&mut table, request, forms).expect("memory takes any row");
         }
-        text
+        let bytes = table.into_inner().expect("memory takes any row");
+        String::from_utf8(bytes).expect("cells are text")
     }
 
-    fn write_row(&self, text: &mut String, request: &Request, forms: [bool; FORMS.len()]) {
-        write!(
-            text,
-            "{},{},{},{},{},{},{}",
-            request.id,
-            decimal_millis(request.arrival.as_nanos()),
-            quoted(self.app(request.app)),
-            quoted(self.dataset(request.dataset)),
-            request.item,
-            request.prompt_tokens,
-            request.output_tokens,
-        )
-        .expect("a string takes any text");
+    fn write_row(
+        &self,
+        table: &mut csv::Writer<Vec<u8>>,
+        request: &Request,
+        forms: [bool; FORMS.len()],
+    ) -> csv::Result<()> {
+        table.write_field(request.id.to_string())?;
+        table.write_field(decimal_millis(request.arrival.as_nanos()))?;
+        table.write_field(self.app(request.app))?;
+        table.write_field(self.dataset(request.dataset))?;
+        for number in [request.item, request.prompt_tokens, request.output_tokens] {
+            table.write_field(number.to_string())?;
+        }
         let (own, cells) = stated(request.slo);
         for (form, _) in forms.iter().enumerate().filter(|(_, present)| **present) {
-            if form == own {
-                text.extend(cells.iter().flat_map(|cell| [",", cell]));
-            } else {
-                text.extend(FORMS[form].iter().map(|_| ","));
+            for nth in 0..FORMS[form].len() {
+                table.write_field(if form == own { cells[nth].as_str() } else { "" })?;
             }
         }
-        text.push('\n');
+        table.write_record(None::<&[u8]>)
     }
 }
 
-/// The place of an objective's form among [`FORMS`], and its cells.
-fn stated(slo: Slo) -> (usize, Vec<String>) {
-    let share = |share: Ratio| share.as_f64().to_string();
-    let time = |length: Duration| decimal_millis(length.as_nanos() as u64);
-    match slo {
-        Slo::Relative { ttft, tpot } => (0, vec![share(ttft), share(tpot)]),
-        Slo::Absolute { ttft, tpot } => (1, vec![time(ttft), time(tpot)]),
-        Slo::EndToEnd(Limit::Share(of)) => (2, vec![share(of)]),
-        Slo::EndToEnd(Limit::Absolute(bound)) => (3, vec![time(bound)]),
-        Slo::Energy(Limit::Share(of)) => (4, vec![share(of)]),
-        Slo::Energy(Limit::Absolute(bound)) => (5, vec![decimal_millis(bound.as_nanojoules())]),
+/// Writes `text`, packed if the file's name ends in `.gz`: the same bytes at any time.
+///
+/// # Errors
+/// If the file cannot be written, or its name asks for a form that is only read.
+///
+/// # Panics
+/// Never: memory takes any bytes.
+pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("gz") => {
+            let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+            packer.write_all(text.as_bytes()).expect("memory takes any bytes");
+            files::write_whole(path, &packer.finish().expect("memory takes any bytes"))
+        }
+        Some("zst") => {
+            Err(Error::file(path, "zstd is read and not written").allowed("a name in .csv or .gz"))
+        }
+        _ => files::write_whole(path, text.as_bytes()),
     }
 }
 
@@ -129,25 +136,11 @@ pub(crate) fn quoted(name: &str) -> String {
     }
 }
 
-/// The line of `body` on which `record` starts: the csv crate counts the blank lines before it to
-/// it.
-pub(super) fn record_line(body: &str, record: &StringRecord) -> u64 {
-    let position = record.position().expect("a record that was read has a position");
-    let blank = body.as_bytes()[position.byte() as usize..]
-        .iter()
-        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-        .filter(|&&byte| byte == b'\n')
-        .count() as u64;
-    position.line() + blank
-}
-
 /// A file on its way to a [`Trace`].
 struct Reader<'a> {
     path: &'a Path,
     /// The file from its header on.
     body: &'a str,
-    /// Lines before the header.
-    skipped: u64,
     trace: Trace,
     ids: BTreeSet<u64>,
 }
@@ -162,53 +155,33 @@ struct Header {
 impl<'a> Reader<'a> {
     fn new(path: &'a Path, text: &'a str) -> Self {
         let mut trace = Trace::default();
-        let mut body = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut body = text;
         while let Some(comment) = body.strip_prefix('#') {
             let (line, rest) = comment.split_once('\n').unwrap_or((comment, ""));
             trace.provenance.push(line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned());
             body = rest;
         }
-        let skipped = trace.provenance.len() as u64;
-        Self { path, body, skipped, trace, ids: BTreeSet::new() }
+        Self { path, body, trace, ids: BTreeSet::new() }
     }
 
     fn read(mut self) -> Result<Trace> {
-        let mut csv = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(self.body.as_bytes());
-        let mut record = StringRecord::new();
-        let mut header = None;
-        while csv.read_record(&mut record).map_err(|error| self.malformed(error))? {
-            let line = self.line_of(&record);
-            match &header {
-                None => header = Some(self.header(line, &record)?),
-                Some(header) => {
-                    self.check_width(line, header, &record)?;
-                    let request = Row { path: self.path, line, record: &record }
-                        .request(header, &mut self.trace)?;
-                    self.push(line, request)?;
-                }
-            }
-        }
-        if header.is_none() {
+        let mut rows = Rows::new(self.path, self.body, self.trace.provenance.len() as u64);
+        let Some((line, record)) = rows.next_row()? else {
             return Err(Error::file(self.path, "no header").allowed(COLUMNS.join(",")));
+        };
+        let header = self.header(line, record)?;
+        while let Some((line, record)) = rows.next_row()? {
+            self.check_width(line, &header, record)?;
+            let row = Row { path: self.path, line, record };
+            let request = row.request(&header, &mut self.trace)?;
+            self.push(line, request)?;
         }
         Ok(self.trace)
     }
 
-    fn malformed(&self, error: csv::Error) -> Error {
-        Error::file(self.path, "not a CSV file").caused_by(error)
-    }
-
-    fn line_of(&self, record: &StringRecord) -> u64 {
-        self.skipped + record_line(self.body, record)
-    }
-
     fn header(&self, line: u64, record: &StringRecord) -> Result<Header> {
         let wrong = |problem: &str, name: &str| {
-            let forms = FORMS.map(|columns| columns.join(",")).join(" or ");
-            let allowed = format!("{}, and {forms}", COLUMNS.join(","));
+            let allowed = format!("{}, and {}", COLUMNS.join(","), objective::forms());
             Error::file(self.path, problem)
                 .at(format!("line {line}, column \"{name}\""))
                 .allowed(allowed)
@@ -264,6 +237,10 @@ impl<'a> Reader<'a> {
                 .found(decimal_millis(request.arrival.as_nanos()))
                 .allowed(format!("{} or later", decimal_millis(last.arrival.as_nanos()))));
         }
+        if self.trace.requests.len() as u64 == REQUESTS.max {
+            let error = Error::file(self.path, "too many requests").at(format!("line {line}"));
+            return Err(error.allowed(format!("{} in a trace", REQUESTS.max)));
+        }
         self.trace.requests.push(request);
         Ok(())
     }
@@ -288,8 +265,8 @@ impl Row<'_> {
             app: trace.app_id(app).ok_or_else(|| self.wrong(cell(2), names))?,
             dataset: trace.dataset_id(dataset).ok_or_else(|| self.wrong(cell(3), names))?,
             item: self.number(cell(4), 0)?,
-            prompt_tokens: self.number(cell(5), 1)?,
-            output_tokens: self.number(cell(6), 1)?,
+            prompt_tokens: self.tokens(cell(5))?,
+            output_tokens: self.tokens(cell(6))?,
             slo: self.slo(header)?,
         })
     }
@@ -306,19 +283,13 @@ impl Row<'_> {
             let name = FORMS[present.expect("a header has a form")][0];
             return Err(self.wrong((name, ""), "an objective"));
         };
-        let cell = |at: usize| (FORMS[form][at], self.cell(columns[at]));
         if let Some((other, also)) = filled.next() {
             let allowed = format!("nothing, as the row states {}", FORMS[form][0]);
             return Err(self.wrong((FORMS[other][0], self.cell(also[0])), allowed));
         }
-        Ok(match form {
-            0 => Slo::Relative { ttft: self.share(cell(0))?, tpot: self.share(cell(1))? },
-            1 => Slo::Absolute { ttft: self.time(cell(0))?, tpot: self.time(cell(1))? },
-            2 => Slo::EndToEnd(Limit::Share(self.share(cell(0))?)),
-            3 => Slo::EndToEnd(Limit::Absolute(self.time(cell(0))?)),
-            4 => Slo::Energy(Limit::Share(self.share(cell(0))?)),
-            _ => Slo::Energy(Limit::Absolute(self.energy(cell(0))?)),
-        })
+        let cells: Vec<&str> = columns.iter().map(|&at| self.cell(at)).collect();
+        objective::of_form(form, &cells)
+            .map_err(|BadCell { nth, allowed }| self.wrong((FORMS[form][nth], cells[nth]), allowed))
     }
 
     fn name<'c>(&self, cell: (&str, &'c str)) -> Result<&'c str> {
@@ -331,25 +302,16 @@ impl Row<'_> {
         number.ok_or_else(|| self.wrong(cell, format!("a whole number from {min}, of {bits} bits")))
     }
 
+    fn tokens(&self, cell: (&str, &str)) -> Result<u32> {
+        let tokens: u32 = self.number(cell, 1)?;
+        let few = u64::from(tokens) <= TOKENS.max;
+        if few { Ok(tokens) } else { Err(self.wrong(cell, TOKENS)) }
+    }
+
     fn time(&self, cell: (&str, &str)) -> Result<Duration> {
-        Ok(Duration::from_nanos(self.decimal(cell, TIME_MS_MAX)?))
-    }
-
-    fn energy(&self, cell: (&str, &str)) -> Result<Energy> {
-        Ok(Energy::from_nanojoules(self.decimal(cell, ENERGY_MJ_MAX)?))
-    }
-
-    /// Millionths of the cell's unit.
-    fn decimal(&self, cell: (&str, &str), max: u64) -> Result<u64> {
-        let millionths = nanos_of_decimal_millis(cell.1).filter(|&n| n <= max * 1_000_000);
-        millionths.ok_or_else(|| {
-            self.wrong(cell, format!("a number from 0 to {max}, with at most 6 decimals"))
-        })
-    }
-
-    fn share(&self, cell: (&str, &str)) -> Result<Ratio> {
-        let share = cell.1.parse().ok().filter(|&share| share > 0.0).and_then(Ratio::exact);
-        share.ok_or_else(|| self.wrong(cell, "a number in (0, 1] with at most 3 decimals"))
+        let nanos = nanos_of_decimal_millis(cell.1).filter(|&n| n <= TIME_MS.max * 1_000_000);
+        let nanos = nanos.ok_or_else(|| self.wrong(cell, objective::decimal(TIME_MS)))?;
+        Ok(Duration::from_nanos(nanos))
     }
 
     fn wrong(&self, (column, cell): (&str, &str), allowed: impl std::fmt::Display) -> Error {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Trace;
-use crate::request::{Limit, Request, Slo};
+use crate::request::{Limit, Slo};
 use crate::units::millis;
 
 /// Counts over a whole trace.
@@ -77,7 +77,7 @@ impl Trace {
     fn groups(&self) -> Vec<Group> {
         let mut counts = BTreeMap::<_, usize>::new();
         for request in &self.requests {
-            let (ttft, tpot) = bounds(request);
+            let (ttft, tpot) = bounds(request.slo);
             let key = (self.app(request.app), ttft, tpot, self.dataset(request.dataset));
             *counts.entry(key).or_default() += 1;
         }
@@ -94,8 +94,9 @@ impl Trace {
     }
 }
 
-fn bounds(request: &Request) -> (String, String) {
-    match request.slo {
+/// The two columns that show an objective.
+pub(super) fn bounds(slo: Slo) -> (String, String) {
+    match slo {
         Slo::Relative { ttft, tpot } => (ttft.to_string(), tpot.to_string()),
         Slo::Absolute { ttft, tpot } => {
             (format!("{} ms", millis(ttft)), format!("{} ms", millis(tpot)))
@@ -128,7 +129,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::request::{AppId, DatasetId};
+    use crate::request::{AppId, DatasetId, Request};
     use crate::units::{Ratio, SimTime};
 
     fn request(id: u64, arrival_ms: u64, app: u16, slo: Slo) -> Request {

@@ -1,20 +1,23 @@
-//! Synthesis of the study's traces: six apps, skewed counts, shuffled, arrivals at a mean rate.
+//! Synthesis of traces: apps with skewed counts, shuffled, arrivals at a mean rate.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::Trace;
-use super::apps::{APPS, App, LevelOrder, Objective, StandIn};
+use super::apps::{App, Apps, LevelOrder, Objective, StandIn};
 use super::arrivals::Arrivals;
 use crate::error::{Error, Result};
-use crate::request::Request;
+use crate::limits::{REQUESTS, TOKENS};
+use crate::request::{Request, Slo};
 use crate::rng::stream;
 
 /// What a trace is to be like. The defaults are the study's, without skew.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SynthSpec {
+    /// Who calls.
+    pub apps: Apps,
     /// How many requests.
     pub requests: u32,
     /// Skew α of the SLO levels: the app of level i makes a share ∝ e^(αi) of the requests.
@@ -27,7 +30,7 @@ pub struct SynthSpec {
     pub arrivals_per_hour: f64,
     /// How they are spread.
     pub arrivals: Arrivals,
-    /// Tokens to generate, for every request.
+    /// Tokens to generate for a request of an app that does not say.
     pub output_tokens: u32,
     /// Seed of the shuffle, the arrivals and the items.
     pub seed: u64,
@@ -36,6 +39,7 @@ pub struct SynthSpec {
 impl Default for SynthSpec {
     fn default() -> Self {
         Self {
+            apps: Apps::default(),
             requests: 600,
             alpha: 0.0,
             level_order: LevelOrder::Paper,
@@ -79,9 +83,11 @@ pub struct PooledItem {
 /// If there are more than 65536 pools.
 pub fn synthesize(spec: &SynthSpec, pools: &[ItemPool]) -> Result<Trace> {
     check(spec)?;
-    let counts = spec.level_order.counts(spec.requests, spec.alpha);
-    let mut calls: Vec<&App> = APPS
-        .iter()
+    let counts = spec.apps.counts(spec.level_order, spec.requests, spec.alpha);
+    let objective = |app| Ok((app, spec.objective.of(app)?));
+    let apps = spec.apps.all().iter().map(objective).collect::<Result<Vec<(&App, Slo)>>>()?;
+    let mut calls: Vec<_> = apps
+        .into_iter()
         .zip(counts)
         .flat_map(|(app, count)| std::iter::repeat_n(app, count as usize))
         .collect();
@@ -90,19 +96,19 @@ pub fn synthesize(spec: &SynthSpec, pools: &[ItemPool]) -> Result<Trace> {
     let arrivals = spec.arrivals.draw(spec.arrivals_per_hour, spec.requests, &mut arrivals)?;
     let mut items = stream(spec.seed, "trace/items");
     let mut trace = Trace { provenance: provenance(spec, pools), ..Trace::default() };
-    for ((id, app), arrival) in (0..).zip(calls).zip(arrivals) {
+    for ((id, (app, slo)), arrival) in (0..).zip(calls).zip(arrivals) {
         let drawn_from = pools_of(app, pools)?;
         let pool = drawn_from[items.random_range(0..drawn_from.len())];
         let drawn = pool.items[items.random_range(0..pool.items.len())];
         let request = Request {
             id,
             arrival,
-            app: trace.app_id(app.name).expect("there are six apps"),
+            app: trace.app_id(&app.name).expect("apps are few"),
             dataset: trace.dataset_id(&pool.dataset).expect("pools are few"),
             item: drawn.item,
             prompt_tokens: drawn.prompt_tokens,
-            output_tokens: spec.output_tokens,
-            slo: spec.objective.of(app),
+            output_tokens: app.output_tokens.unwrap_or(spec.output_tokens),
+            slo,
         };
         trace.requests.push(request);
     }
@@ -113,12 +119,8 @@ fn check(spec: &SynthSpec) -> Result<()> {
     let wrong = |key: &str, found: f64, allowed: &str| {
         Err(Error::new("trace synth", "bad value").at(key).found(found).allowed(allowed))
     };
-    if spec.requests == 0 {
-        return wrong("requests", 0.0, "1 or more");
-    }
-    if spec.output_tokens == 0 {
-        return wrong("output_tokens", 0.0, "1 or more");
-    }
+    REQUESTS.check("trace synth", "requests", spec.requests.into())?;
+    TOKENS.check("trace synth", "output_tokens", spec.output_tokens.into())?;
     if !spec.alpha.is_finite() {
         return wrong("alpha", spec.alpha, "a finite number");
     }
@@ -147,10 +149,10 @@ pub(super) fn at_hand(pools: &[ItemPool]) -> Vec<&str> {
     pools.iter().filter(|pool| !pool.items.is_empty()).map(|pool| pool.dataset.as_str()).collect()
 }
 
-/// The apps that draw from other datasets of `pools` than those meant for them.
+/// The `apps` that draw from other datasets of `pools` than those meant for them.
 #[must_use]
-pub fn stand_ins(pools: &[ItemPool]) -> Vec<StandIn> {
-    StandIn::all(&at_hand(pools))
+pub fn stand_ins(apps: &Apps, pools: &[ItemPool]) -> Vec<StandIn> {
+    StandIn::all(apps, &at_hand(pools))
 }
 
 /// How the trace was made, enough to make it again.
@@ -163,16 +165,24 @@ fn provenance(spec: &SynthSpec, pools: &[ItemPool]) -> Vec<String> {
              hour ({arrivals}), seed {seed}",
             spec.level_order.name()
         ),
-        format!("output_tokens is {output_tokens} throughout: the study does not state it"),
+        if spec.apps.all().iter().any(|app| app.output_tokens.is_some()) {
+            format!("output_tokens is the app's, or {output_tokens}")
+        } else {
+            format!("output_tokens is {output_tokens} throughout: the study does not state it")
+        },
         "items are drawn uniformly, with replacement, from those kept for replay".to_owned(),
     ];
+    if !spec.apps.are_the_studys() {
+        lines.push(spec.apps.to_string());
+    }
     if spec.objective != Objective::Latency {
+        let whose = if spec.apps.are_the_studys() { "the study's" } else { "its" };
         lines.push(format!(
-            "each app bounds its {} to the mean of the study's shares of TTFT and TPOT",
+            "each app bounds its {} to the mean of {whose} shares of TTFT and TPOT",
             spec.objective.name()
         ));
     }
-    lines.extend(stand_ins(pools).iter().map(StandIn::to_string));
+    lines.extend(stand_ins(&spec.apps, pools).iter().map(StandIn::to_string));
     lines
 }
 
@@ -181,7 +191,12 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::units::SimTime;
+    use crate::request::Limit;
+    use crate::units::{SimTime, duration_from_millis};
+
+    fn ms(millis: f64) -> std::time::Duration {
+        duration_from_millis(millis).unwrap()
+    }
 
     fn pools() -> Vec<ItemPool> {
         ["arc-easy", "openbookqa", "piqa", "sciq"]
@@ -294,8 +309,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trace.csv");
         let trace = synthesize(&SynthSpec::default(), &pools()).unwrap();
-        trace.write_csv(&path).unwrap();
-        assert_eq!(Trace::read_csv(&path).unwrap(), trace);
+        trace.write(&path).unwrap();
+        assert_eq!(Trace::read(&path).unwrap(), trace);
+        let packed = folder.path().join("trace.csv.gz");
+        trace.write(&packed).unwrap();
+        assert!(std::fs::read(&packed).unwrap().starts_with(&[0x1f, 0x8b]));
+        assert_eq!(Trace::read(&packed).unwrap(), trace);
+        let message = trace.write(&folder.path().join("trace.zst")).unwrap_err().to_string();
+        assert!(message.ends_with("zstd is read and not written; allowed: a name in .csv or .gz"));
     }
 
     #[test]
@@ -304,15 +325,53 @@ mod tests {
             |spec: SynthSpec, pools: &[ItemPool]| synthesize(&spec, pools).unwrap_err().to_string();
         let spec = SynthSpec::default();
         assert_eq!(
-            message(SynthSpec { arrivals_per_hour: 0.0, ..spec }, &pools()),
+            message(SynthSpec { arrivals_per_hour: 0.0, ..spec.clone() }, &pools()),
             "trace synth, arrivals_per_hour: bad value; found 0; allowed: a number above 0"
         );
-        assert!(message(SynthSpec { alpha: f64::NAN, ..spec }, &pools()).contains("found NaN"));
         assert!(
-            message(SynthSpec { arrivals_per_hour: 1e-9, ..spec }, &pools())
+            message(SynthSpec { alpha: f64::NAN, ..spec.clone() }, &pools()).contains("found NaN")
+        );
+        assert!(
+            message(SynthSpec { arrivals_per_hour: 1e-9, ..spec.clone() }, &pools())
                 .contains("hundred years")
         );
+        assert_eq!(
+            message(SynthSpec { requests: u32::MAX, ..spec.clone() }, &pools()),
+            "trace synth, requests: out of range; found 4294967295; allowed: 1 to 10000000"
+        );
         assert!(message(spec, &pools()[..1]).contains("no items for the app"));
+    }
+
+    /// Without skew the first of three and one makes three calls in four.
+    #[test]
+    fn apps_of_ones_own_have_their_objectives_lengths_and_shares() {
+        let text = r#"
+            [[apps]]
+            name = "Reader"
+            slo = { e2e_ms = 900 }
+            datasets = ["sciq"]
+            weight = 3
+            output_tokens = 64
+            [[apps]]
+            name = "Keyboard"
+            slo = { ttft_ms = 80, tpot_ms = 20.5 }
+            datasets = ["piqa"]
+        "#;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let apps = Apps::load(file.path()).unwrap();
+        let trace = synthesize(&SynthSpec { apps, ..SynthSpec::default() }, &pools()).unwrap();
+        assert_eq!(per_app(&trace), BTreeMap::from([("Keyboard", 150), ("Reader", 450)]));
+        for request in &trace.requests {
+            let (dataset, output_tokens, slo) = match trace.app(request.app) {
+                "Reader" => ("sciq", 64, Slo::EndToEnd(Limit::Absolute(ms(900.0)))),
+                _ => ("piqa", 16, Slo::Absolute { ttft: ms(80.0), tpot: ms(20.5) }),
+            };
+            assert_eq!(trace.dataset(request.dataset), dataset);
+            assert_eq!((request.output_tokens, request.slo), (output_tokens, slo));
+        }
+        let said = "apps: Reader (end-to-end 900 ms, weight 3), Keyboard (80 ms, 20.5 ms)";
+        assert!(trace.provenance.iter().any(|line| line == said), "{:?}", trace.provenance);
     }
 
     #[test]

@@ -333,7 +333,7 @@ fn every_committed_experiment_and_trace_is_read() {
             if path.extension().is_some_and(|found| found == ending) {
                 match ending {
                     "toml" => drop(Experiment::load(&path).unwrap()),
-                    _ => drop(pliant::trace::Trace::read_csv(&path).unwrap()),
+                    _ => drop(pliant::trace::Trace::read(&path).unwrap()),
                 }
             }
         }

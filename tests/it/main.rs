@@ -13,6 +13,7 @@ mod examples;
 mod experiment;
 mod explain;
 mod external;
+mod inputs;
 mod numbers;
 mod policy;
 mod profiles;

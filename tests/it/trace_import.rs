@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use pliant::input::Input;
 use pliant::profile::PromptLengths;
 use pliant::trace::Trace;
 use pliant::trace::import::{Format, ImportSpec, Imported, Warning, import};
-use pliant::trace::{APPS, ItemPool, PooledItem};
+use pliant::trace::{Apps, ItemPool, PooledItem};
 
 use crate::support::{pliant, shared_data};
 
@@ -122,19 +123,19 @@ fn bad_files_and_options_are_named() {
 }
 
 #[test]
-fn a_trace_goes_out_as_mooncake_and_comes_back_and_in_columns_it_stays_itself() {
+fn a_trace_goes_out_as_mooncake_and_comes_back_and_packed_it_stays_itself() {
     let folder = folder();
     let run = |args: &str| {
         let output = pliant(folder.path()).args(args.split(' ')).output().unwrap();
         assert!(output.status.success(), "{args}: {}", String::from_utf8_lossy(&output.stderr));
     };
-    run("trace synth --items structured.tokens.csv --out trace.plt --arrivals gamma:cv=2");
-    run("trace export trace.plt --format native --out trace.csv");
-    run("trace export trace.plt --format mooncake --out trace.jsonl");
+    run("trace synth --items structured.tokens.csv --out trace.csv.gz --arrivals gamma:cv=2");
+    run("trace export trace.csv.gz --format native --out trace.csv");
+    run("trace export trace.csv.gz --format mooncake --out trace.jsonl");
     run("trace import trace.jsonl --format mooncake --items structured.tokens.csv --neighbours 1 \
          --out back.csv");
     let read = |name: &str| Trace::read(&folder.path().join(name)).unwrap();
-    assert_eq!(read("trace.plt"), read("trace.csv"));
+    assert_eq!(read("trace.csv.gz"), read("trace.csv"));
     let (sent, back) = (read("trace.csv"), read("back.csv"));
     assert!(sent.provenance[1].contains("(Gamma gaps, coefficient of variation 2)"));
     assert_eq!(back.requests.len(), 600);
@@ -161,9 +162,12 @@ fn pools() -> Vec<ItemPool> {
 fn authors_trace(name: &str) -> Option<(Vec<String>, [usize; 6])> {
     let path = shared_data(&Path::new("elastilm-artifact").join(name))?;
     let spec = ImportSpec::new(Format::ElastilmJson);
-    let Imported { trace, warnings } = import(&path, &spec, &pools()).unwrap();
+    let Imported { trace, warnings } =
+        import(&Input::read(&path).unwrap(), &spec, &pools()).unwrap();
+    let apps = Apps::default();
     let app = |index: usize| {
-        trace.requests.iter().filter(|request| trace.app(request.app) == APPS[index].name).count()
+        let name = &apps.all()[index].name;
+        trace.requests.iter().filter(|request| trace.app(request.app) == name).count()
     };
     let warnings = warnings.iter().map(Warning::to_string).collect();
     Some((warnings, std::array::from_fn(app)))
@@ -206,7 +210,7 @@ fn azures_trace_of_2023_is_read_whole() {
     let file = Path::new("azure-llm-2023/AzureLLMInferenceTrace_conv.csv");
     let Some(path) = shared_data(file) else { return };
     let Imported { trace, warnings } =
-        import(&path, &ImportSpec::new(Format::Azure), &pools()).unwrap();
+        import(&Input::read(&path).unwrap(), &ImportSpec::new(Format::Azure), &pools()).unwrap();
     assert_eq!(trace.requests.len(), 19_366);
     let last = trace.requests.last().unwrap();
     // 19:14:08.4025270 − 18:15:46.6805900 = 3501.721937 s.

@@ -342,7 +342,7 @@ mod tests {
     fn every_objective_of_the_study_has_its_tokens() {
         let all: Vec<_> = objectives().collect();
         assert_eq!(all.len(), 54);
-        for app in crate::trace::APPS {
+        for app in crate::trace::Apps::default().all() {
             let crate::request::Slo::Relative { ttft, tpot } = app.slo else { unreachable!() };
             assert!(all.contains(&(ttft, tpot)));
         }

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::super::apps::{APPS, LevelOrder, StandIn};
+use super::super::apps::{App, Apps, LevelOrder, StandIn};
 use super::super::synth::{ItemPool, PooledItem, at_hand, pools_of, stand_ins};
 use super::{ImportSpec, Request, SimTime, Slo, Trace, Warning};
 use crate::error::{Error, Result};
@@ -16,12 +16,12 @@ use crate::rng::stream;
 pub enum ItemRule {
     /// Evenly one of the items nearest in length, over all datasets (of two at one distance the
     /// shorter is nearer). The app is drawn among those that draw from the item's dataset, by their
-    /// shares of its requests in the mix of Table 3.
+    /// shares of its requests in the mix.
     NearestLength {
         /// How many items are near.
         neighbours: u32,
     },
-    /// The app is drawn by its share in the mix of Table 3, the item evenly from the app's
+    /// The app is drawn by its share in the mix, the item evenly from the app's
     /// datasets. The file's prompt lengths do not count.
     AppMix {},
 }
@@ -35,7 +35,7 @@ impl Default for ItemRule {
 /// What was drawn for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Drawn {
-    /// Index of [`APPS`].
+    /// Index of the apps.
     pub app: usize,
     /// Index of the pools.
     pool: usize,
@@ -46,6 +46,7 @@ pub(super) struct Drawn {
 #[derive(Debug)]
 pub(super) struct Drawer<'a> {
     pools: &'a [ItemPool],
+    who: &'a Apps,
     alpha: f64,
     level_order: LevelOrder,
     seed: u64,
@@ -56,14 +57,15 @@ pub(super) struct Drawer<'a> {
 }
 
 impl<'a> Drawer<'a> {
-    pub fn new(spec: &ImportSpec, pools: &'a [ItemPool]) -> Result<Self> {
+    pub fn new(spec: &'a ImportSpec, pools: &'a [ItemPool]) -> Result<Self> {
         let of_pool = |(index, pool): (usize, &ItemPool)| {
             pool.items.iter().map(move |&item| (index, item)).collect::<Vec<_>>()
         };
         // Where an app's own dataset is at hand, nobody draws from its stand-in.
         let at_hand = at_hand(pools);
         let wanted = |pool: &ItemPool| {
-            APPS.iter().any(|app| app.drawn_from(&at_hand).contains(&pool.dataset.as_str()))
+            let draws = |app: &App| app.drawn_from(&at_hand).contains(&pool.dataset.as_str());
+            spec.apps.all().iter().any(draws)
         };
         let pools_drawn = pools.iter().enumerate().filter(|(_, pool)| wanted(pool));
         let mut by_length: Vec<_> = pools_drawn.flat_map(of_pool).collect();
@@ -73,6 +75,7 @@ impl<'a> Drawer<'a> {
         }
         Ok(Self {
             pools,
+            who: &spec.apps,
             alpha: spec.alpha,
             level_order: spec.level_order,
             seed: spec.seed,
@@ -91,7 +94,7 @@ impl<'a> Drawer<'a> {
                 Ok(Drawn { app: self.app_of(pool)?, pool, item })
             }
             ItemRule::AppMix {} => {
-                let weights = self.level_order.weights(self.alpha);
+                let weights = self.who.weights(self.level_order, self.alpha);
                 let app = pick(&weights, &mut self.apps);
                 self.item_of(app)
             }
@@ -100,7 +103,7 @@ impl<'a> Drawer<'a> {
 
     /// An item for a call of `app`, as a synthesised trace draws it.
     pub fn item_of(&mut self, app: usize) -> Result<Drawn> {
-        let from = pools_of(&APPS[app], self.pools)?;
+        let from = pools_of(&self.who.all()[app], self.pools)?;
         let pool = from[self.items.random_range(0..from.len())];
         let item = pool.items[self.items.random_range(0..pool.items.len())];
         let place = self.pools.iter().position(|other| std::ptr::eq(other, pool));
@@ -111,8 +114,8 @@ impl<'a> Drawer<'a> {
     fn app_of(&mut self, pool: usize) -> Result<usize> {
         let dataset = self.pools[pool].dataset.as_str();
         let at_hand = at_hand(self.pools);
-        let mut weights = self.level_order.weights(self.alpha);
-        for (weight, app) in weights.iter_mut().zip(APPS) {
+        let mut weights = self.who.weights(self.level_order, self.alpha);
+        for (weight, app) in weights.iter_mut().zip(self.who.all()) {
             let drawn_from = app.drawn_from(&at_hand);
             let share = (drawn_from.len() as f64).recip();
             *weight *= if drawn_from.contains(&dataset) { share } else { 0.0 };
@@ -137,7 +140,7 @@ impl<'a> Drawer<'a> {
         let request = Request {
             id,
             arrival,
-            app: trace.app_id(APPS[drawn.app].name).expect("there are six apps"),
+            app: trace.app_id(&self.who.all()[drawn.app].name).expect("apps are few"),
             dataset: trace.dataset_id(&self.pools[drawn.pool].dataset).expect("pools are few"),
             item: drawn.item.item,
             prompt_tokens: drawn.item.prompt_tokens,
@@ -171,7 +174,7 @@ impl<'a> Drawer<'a> {
                     "items: evenly from the app's datasets, the prompt's length is the item's; \
                      apps and objectives: those of the file, or by their share; {mix}"
                 );
-                let stand_ins = stand_ins(self.pools);
+                let stand_ins = stand_ins(self.who, self.pools);
                 std::iter::once(items).chain(stand_ins.iter().map(StandIn::to_string)).collect()
             }
         }
@@ -236,8 +239,8 @@ mod tests {
     use super::super::testing::pools;
     use super::*;
 
-    fn drawer(alpha: f64, pools: &[ItemPool]) -> Drawer<'_> {
-        Drawer::new(&ImportSpec { alpha, ..ImportSpec::new(Format::Azure) }, pools).unwrap()
+    fn spec(alpha: f64) -> ImportSpec {
+        ImportSpec { alpha, ..ImportSpec::new(Format::Azure) }
     }
 
     /// Items of 100, 110, 110, 130 and 200 tokens.
@@ -263,9 +266,10 @@ mod tests {
     #[test]
     fn apps_follow_their_shares_of_the_dataset() {
         let pools = pools();
-        let mut drawer = drawer(0.0, &pools);
+        let spec = spec(0.0);
+        let mut drawer = Drawer::new(&spec, &pools).unwrap();
         let rule = ItemRule::NearestLength { neighbours: 1 };
-        let mut counts = [0; APPS.len()];
+        let mut counts = [0; 6];
         for _ in 0..6000 {
             let drawn = drawer.draw(rule, 104).unwrap();
             assert_eq!((drawn.pool, drawn.item.prompt_tokens), (0, 104));
@@ -280,11 +284,12 @@ mod tests {
     #[test]
     fn the_app_mix_follows_the_skew_and_ignores_lengths() {
         let pools = pools();
-        let mut drawer = drawer(50.0, &pools);
+        let spec = spec(50.0);
+        let mut drawer = Drawer::new(&spec, &pools).unwrap();
         for _ in 0..50 {
             let drawn = drawer.draw(ItemRule::AppMix {}, 1).unwrap();
             assert_eq!(
-                (APPS[drawn.app].name, &*pools[drawn.pool].dataset),
+                (&*spec.apps.all()[drawn.app].name, &*pools[drawn.pool].dataset),
                 ("Rewind", "openbookqa")
             );
         }
@@ -301,10 +306,11 @@ mod tests {
             let items = vec![PooledItem { item: 7, prompt_tokens }];
             pools.push(ItemPool { dataset: dataset.to_owned(), items });
         }
-        let mut drawer = drawer(0.0, &pools);
+        let spec = spec(0.0);
+        let mut drawer = Drawer::new(&spec, &pools).unwrap();
         let drawn = drawer.draw(ItemRule::NearestLength { neighbours: 1 }, 5000).unwrap();
         assert_eq!(
-            (&*pools[drawn.pool].dataset, APPS[drawn.app].name),
+            (&*pools[drawn.pool].dataset, &*spec.apps.all()[drawn.app].name),
             ("ui-automation", "Shortcuts")
         );
     }

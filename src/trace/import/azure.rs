@@ -5,26 +5,25 @@
 //! `AzureLLMInferenceDataset2023.md`, `…2024.md` and `AzureLMMInferenceDataset2025.md` of
 //! <https://github.com/Azure/AzurePublicDataset>.
 
-use std::path::Path;
-
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::table::{Row, Table};
-use super::{Call, Calls, Source, Warning};
+use super::{Call, Calls, Columns, Source, Warning};
 use crate::error::Result;
+use crate::input::Input;
 
 const REQUIRED: [&str; 3] = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"];
 const OPTIONAL: [&str; 1] = ["NumImages"];
 
-pub(super) fn read(path: &Path) -> Result<Source> {
-    let (mut calls, mut with_zone, mut without_zone, mut with_images) = (Calls::default(), 0, 0, 0);
-    let unused = Table::open(path)?.rows(&REQUIRED, &OPTIONAL, |row| {
-        let (instant, zoned) = instant(&row)?;
+pub(super) fn read(input: &Input, columns: &Columns) -> Result<Source> {
+    let required = columns.over(REQUIRED);
+    let (mut calls, mut with_zone, mut without_zone, mut with_images) = (Calls::dated(), 0, 0, 0);
+    let unused = Table::new(input).rows(&required, &OPTIONAL, |row| {
+        let (nanos, zoned) = instant(&row)?;
         *(if zoned { &mut with_zone } else { &mut without_zone }) += 1;
         with_images += u64::from(row.cell(3).is_some_and(|images| !matches!(images, "" | "0")));
-        let nanos = i64::try_from(instant.as_nanosecond()).map_err(|_| row.wrong(0, DATE))?;
         let (prompt_tokens, output_tokens) = (row.tokens(1)?, row.tokens(2)?);
         calls.push(row.line, Call { nanos, prompt_tokens, output_tokens });
         Ok(())
@@ -36,30 +35,31 @@ pub(super) fn read(path: &Path) -> Result<Source> {
     if with_images > 0 {
         warnings.push(Warning::ImagesIgnored { requests: with_images });
     }
-    Ok(calls.finish(true, unused, warnings))
+    Ok(calls.finish(unused, warnings))
 }
 
-const DATE: &str = "a date from 1678 to 2262 such as 2024-05-10 00:00:00.009930+00:00";
+pub(super) const DATE: &str = "a date from 1678 to 2262 such as 2024-05-10 00:00:00.009930+00:00";
 
-/// The instant of a row, and whether it states its zone; UTC if it does not.
-fn instant(row: &Row<'_>) -> Result<(Timestamp, bool)> {
-    let cell = row.cell(0).unwrap_or("");
-    if let Ok(instant) = cell.parse::<Timestamp>() {
-        return Ok((instant, true));
-    }
-    let civil = cell.parse::<DateTime>().map_err(|_| row.wrong(0, DATE))?;
-    let instant = TimeZone::UTC.to_timestamp(civil).map_err(|_| row.wrong(0, DATE))?;
-    Ok((instant, false))
+/// The instant of a row, in ns since 1970, and whether it states its zone; UTC if it does not.
+fn instant(row: &Row<'_>) -> Result<(i64, bool)> {
+    date(row.cell(0).unwrap_or("")).ok_or_else(|| row.wrong(0, DATE))
+}
+
+/// The instant that `text` states, in ns since 1970, and whether it states its zone.
+pub(super) fn date(text: &str) -> Option<(i64, bool)> {
+    let zoned = text.parse::<Timestamp>().ok();
+    let local = || TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
+    let nanos = i64::try_from(zoned.or_else(local)?.as_nanosecond()).ok()?;
+    Some((nanos, zoned.is_some()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{file, message};
+    use super::super::testing::{message, source};
     use super::*;
 
     fn nanos(rows: &str) -> Vec<i64> {
-        let file = file(&format!("TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}"));
-        let source = read(file.path()).unwrap();
+        let source = source(read, &format!("TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}"));
         source.calls().iter().map(|call| call.nanos).collect()
     }
 
@@ -81,12 +81,12 @@ mod tests {
 
     #[test]
     fn columns_are_found_by_header_and_oddities_are_warned_of() {
-        let file = file(
+        let source = source(
+            read,
             "NumImages,generatedtokens,note,TIMESTAMP,ContextTokens\n\
              0,5,x,2024-10-15 00:00:01,100\n2,6,x,2024-10-15 00:00:02+00:00,200\n\n\
              0,0,x,2024-10-15 00:00:03,300\n",
         );
-        let source = read(file.path()).unwrap();
         assert_eq!(source.calls()[1].prompt_tokens, 200);
         assert_eq!(
             source.warnings,

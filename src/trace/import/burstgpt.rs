@@ -4,44 +4,46 @@
 //! Type`; release 2 adds `Session ID,Elapsed time`. Times are seconds since the first day's
 //! midnight; a failed call has no response tokens. Source: <https://github.com/HPMLL/BurstGPT>.
 
-use std::path::Path;
-
 use super::table::Table;
+use super::time::{self, TimeUnit};
 use super::warning::Counted;
-use super::{Call, Calls, Source, Warning, seconds};
+use super::{Call, Calls, Columns, Source, Warning};
 use crate::error::Result;
+use crate::input::Input;
 
 const REQUIRED: [&str; 3] = ["Timestamp", "Request tokens", "Response tokens"];
 const OPTIONAL: [&str; 1] = ["Total tokens"];
 
-pub(super) fn read(path: &Path) -> Result<Source> {
-    let (mut calls, mut other_totals) = (Calls::default(), Counted::default());
-    let unused = Table::open(path)?.rows(&REQUIRED, &OPTIONAL, |row| {
-        let nanos = seconds(&row, 0)?;
+pub(super) fn read(input: &Input, columns: &Columns) -> Result<Source> {
+    let unit = columns.time_unit.unwrap_or(TimeUnit::Seconds);
+    let (mut calls, mut other_totals) = (Calls::dated(), Counted::default());
+    let unused = Table::new(input).rows(&columns.over(REQUIRED), &OPTIONAL, |row| {
+        let nanos = time::of_cell(&row, 0, unit)?;
         let (prompt_tokens, output_tokens) = (row.tokens(1)?, row.tokens(2)?);
-        if row.cell(3).is_some() && row.tokens(3)? != prompt_tokens.saturating_add(output_tokens) {
+        let total = prompt_tokens.saturating_add(output_tokens);
+        if row.optional_tokens(3)?.is_some_and(|stated| stated != total) {
             other_totals.add(row.line);
         }
         calls.push(row.line, Call { nanos, prompt_tokens, output_tokens });
         Ok(())
     })?;
     let disagree = |requests, first_line| Warning::TotalsDisagree { requests, first_line };
-    Ok(calls.finish(true, unused, other_totals.warning(disagree).into_iter().collect()))
+    Ok(calls.finish(unused, other_totals.warning(disagree).into_iter().collect()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{file, message};
+    use super::super::testing::{message, source};
     use super::*;
 
     #[test]
     fn release_1_is_read_and_failures_are_left_out_by_name() {
-        let file = file(
+        let source = source(
+            read,
             "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n\
              7,ChatGPT,400,20,420,Conversation log\n9,GPT-4,50,0,50,API log\n\
-             9,GPT-4,60,30,91,API log\n",
+             9,GPT-4,60,30,91,API log\n11,GPT-4,60,30,,API log\n",
         );
-        let source = read(file.path()).unwrap();
         let call = Call { nanos: 7_000_000_000, prompt_tokens: 400, output_tokens: 20 };
         assert_eq!(source.calls()[0], call);
         assert_eq!(
@@ -56,11 +58,11 @@ mod tests {
 
     #[test]
     fn release_2_is_read_by_its_header() {
-        let file = file(
+        let source = source(
+            read,
             "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total \
              tokens,Log Type\n19000000.5,,43,GPT-4,900,440,1340,API log\n",
         );
-        let source = read(file.path()).unwrap();
         assert_eq!(source.calls()[0].nanos, 19_000_000_500_000_000);
         assert_eq!(source.calls()[0].output_tokens, 440);
     }
@@ -70,7 +72,7 @@ mod tests {
         assert_eq!(
             message(read, "Timestamp,Request tokens,Response tokens\n-1,2,3\n"),
             "line 2, column \"Timestamp\": bad value; found \"-1\"; allowed: seconds from 0 to \
-             3153600000"
+             9000000000"
         );
     }
 }

@@ -5,14 +5,14 @@
 //! [`Warning`]s: only the order of requests, their datasets and their objectives are taken over.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::super::apps::APPS;
+use super::super::apps::Apps;
 use super::{Ask, Body, Source, Warning};
 use crate::error::{Error, Result};
+use crate::input::Input;
 use crate::request::Slo;
 use crate::units::Ratio;
 
@@ -40,17 +40,17 @@ struct Entry<'a> {
     app: usize,
 }
 
-pub(super) fn read(path: &Path) -> Result<Source> {
-    let text = fs::read_to_string(path).map_err(|error| Error::io(path, "cannot read", error))?;
+pub(super) fn read(input: &Input, apps: &Apps) -> Result<Source> {
+    let path = input.path();
     let wrong = |cause: serde_json::Error| {
         Error::file(path, "not a JSON list of requests")
             .at(format!("line {}, column {}", cause.line(), cause.column()))
             .caused_by(cause)
     };
-    let list: Vec<Value> = serde_json::from_str(&text).map_err(wrong)?;
+    let list: Vec<Value> = serde_json::from_str(input.text()).map_err(wrong)?;
     let entries = (1..)
         .zip(&list)
-        .map(|(nth, value)| Place { path, nth }.entry(value))
+        .map(|(nth, value)| Place { path, nth, apps }.entry(value))
         .collect::<Result<Vec<_>>>()?;
     let asks = entries.iter().map(|entry| Ask { app: entry.app, slo: entry.slo }).collect();
     Ok(Source { body: Body::Ordered(asks), warnings: warnings(&entries) })
@@ -61,10 +61,11 @@ pub(super) fn read(path: &Path) -> Result<Source> {
 struct Place<'a> {
     path: &'a Path,
     nth: usize,
+    apps: &'a Apps,
 }
 
 impl Place<'_> {
-    fn entry(self, value: &Value) -> Result<Entry<'_>> {
+    fn entry<'v>(self, value: &'v Value) -> Result<Entry<'v>> {
         let fields = value.as_array().filter(|fields| fields.len() == 6).ok_or_else(|| {
             self.wrong("request", value, "[prompt, options, answer, [TTFT, TPOT], number, dataset]")
         })?;
@@ -77,7 +78,7 @@ impl Place<'_> {
             let names = DATASETS.map(|(name, _)| name).join(", ");
             self.wrong("dataset", &fields[5], &names)
         })?;
-        let app = APPS.iter().position(|app| app.studied_dataset == studied.1);
+        let app = self.apps.all().iter().position(|app| app.studied_dataset() == studied.1);
         Ok(Entry {
             prompt: text(0, "prompt")?,
             answer: &fields[2],
@@ -86,7 +87,10 @@ impl Place<'_> {
                 .as_u64()
                 .ok_or_else(|| self.wrong("number", &fields[4], "a whole number from 0"))?,
             dataset,
-            app: app.expect("every dataset of the study has its app"),
+            app: app.ok_or_else(|| {
+                let allowed = format!("an app with studied_dataset = \"{}\"", studied.1);
+                self.wrong("dataset", &fields[5], &allowed)
+            })?,
         })
     }
 
@@ -159,8 +163,12 @@ fn dataset_warnings(name: &str, entries: &[&Entry<'_>]) -> Vec<Warning> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{file, message};
+    use super::super::testing;
     use super::*;
+
+    fn message(text: &str) -> String {
+        testing::message(|input, _| read(input, &Apps::default()), text)
+    }
 
     const GOOD: &str = r#"["What?", ["a", "b"], 1, [0.2, 0.6], 0, "PIQA"]"#;
 
@@ -169,14 +177,15 @@ mod tests {
         let octopus = |number| format!(r#"["photo", ["a"], "G", [0.6, 0.8], {number}, "octopus"]"#);
         let touch = r#"["Mail", ["Mail"], "Mail", [0.4, 0.7], 3, "llamatouch"]"#;
         let other = r#"["Maps", ["Maps"], "Maps", [0.4, 0.7], 4, "llamatouch"]"#;
-        let file = file(&format!("[{},{other},{GOOD},{touch},{}]", octopus(2), octopus(1)));
-        let source = read(file.path()).unwrap();
+        let text = format!("[{},{other},{GOOD},{touch},{}]", octopus(2), octopus(1));
+        let source = testing::source(|input, _| read(input, &Apps::default()), &text);
+        let apps = Apps::default();
         let Body::Ordered(asks) = &source.body else { panic!("no arrivals in this format") };
         assert_eq!(
-            asks.iter().map(|ask| APPS[ask.app].name).collect::<Vec<_>>(),
+            asks.iter().map(|ask| apps.all()[ask.app].name.as_str()).collect::<Vec<_>>(),
             ["Octopus", "Shortcuts", "Gboard", "Shortcuts", "Octopus"]
         );
-        assert_eq!(asks[2].slo, APPS[4].slo);
+        assert_eq!(asks[2].slo, apps.all()[4].slo);
         assert_eq!(
             source.warnings,
             [
@@ -194,8 +203,7 @@ mod tests {
 
     #[test]
     fn bad_requests_are_named() {
-        let wrong =
-            |from: &str, to: &str| message(read, &format!("[{GOOD},{}]", GOOD.replace(from, to)));
+        let wrong = |from: &str, to: &str| message(&format!("[{GOOD},{}]", GOOD.replace(from, to)));
         assert_eq!(
             wrong("PIQA", "MMLU"),
             "request 2, dataset: bad value; found \"MMLU\"; allowed: OBQA, ARC_E, octopus, \
@@ -207,6 +215,10 @@ mod tests {
         );
         assert!(wrong(", 0,", ", -1,").contains("request 2, number: bad value; found -1"));
         assert!(wrong("\"What?\", ", "").contains("request 2, request: bad value"));
-        assert!(message(read, "{").contains("not a JSON list of requests: "));
+        assert!(message("{").contains("not a JSON list of requests: "));
+        let input = Input::of("trace.json", format!("[{GOOD}]"));
+        let apps: Vec<_> = Apps::default().all()[..2].to_vec();
+        let message = read(&input, &apps.try_into().unwrap()).unwrap_err().to_string();
+        assert!(message.ends_with("allowed: an app with studied_dataset = \"piqa\""), "{message}");
     }
 }

@@ -6,15 +6,14 @@
 //! the result and in the header; nothing is repaired or clipped in silence. See
 //! `docs/trace-formats.md`.
 
-use std::path::Path;
-
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::apps::{APPS, LevelOrder};
+use super::apps::{Apps, LevelOrder};
 use super::synth::{ItemPool, SynthSpec};
 use super::{Arrivals, Trace};
-use crate::digest;
 use crate::error::{Error, Result};
+use crate::input::Input;
 use crate::request::{Request, Slo};
 use crate::rng::stream;
 use crate::units::SimTime;
@@ -24,16 +23,17 @@ mod azure;
 mod burstgpt;
 mod elastilm;
 mod mooncake;
+mod part;
+mod plain;
 mod scale;
 mod table;
-mod vidur;
+mod time;
 mod warning;
 
 pub use attach::ItemRule;
+pub use part::Part;
+pub use time::{Columns, TimeUnit};
 pub use warning::Warning;
-
-/// The latest time a file may name: a hundred years.
-const SECONDS_MAX: f64 = 100.0 * 365.0 * 24.0 * 3600.0;
 
 /// What a file is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,19 +47,22 @@ pub enum Format {
     Mooncake,
     /// Vidur's processed traces.
     Vidur,
+    /// Any CSV with a time and two lengths a row.
+    Csv,
     /// The traces of the study's authors.
     ElastilmJson,
-    /// Pliant's own, as CSV or in columns.
+    /// Pliant's own.
     Native,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Azure,
         Self::Burstgpt,
         Self::Mooncake,
         Self::Vidur,
+        Self::Csv,
         Self::ElastilmJson,
         Self::Native,
     ];
@@ -72,6 +75,7 @@ impl Format {
             Self::Burstgpt => "burstgpt",
             Self::Mooncake => "mooncake",
             Self::Vidur => "vidur",
+            Self::Csv => "csv",
             Self::ElastilmJson => "elastilm-json",
             Self::Native => "native",
         }
@@ -79,18 +83,22 @@ impl Format {
 }
 
 /// How a file becomes a trace.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ImportSpec {
     /// What it is written as.
     pub format: Format,
+    /// What it calls its columns.
+    pub columns: Columns,
+    /// Which of its requests to take.
+    pub part: Part,
     /// What times are multiplied with: 0.5 doubles the load.
     pub time_scale: f64,
     /// What prompt and output lengths are multiplied with.
     pub length_scale: f64,
-    /// How many of the earliest requests to take; absent: all.
-    pub limit: Option<usize>,
     /// How prompts are found.
     pub items: ItemRule,
+    /// Who calls.
+    pub apps: Apps,
     /// Skew α of the apps.
     pub alpha: f64,
     /// Which app is level 1.
@@ -112,10 +120,12 @@ impl ImportSpec {
         let synth = SynthSpec::default();
         Self {
             format,
+            columns: Columns::default(),
+            part: Part::default(),
             time_scale: 1.0,
             length_scale: 1.0,
-            limit: None,
             items: ItemRule::default(),
+            apps: synth.apps,
             alpha: synth.alpha,
             level_order: synth.level_order,
             arrivals: synth.arrivals,
@@ -135,25 +145,36 @@ pub struct Imported {
     pub warnings: Vec<Warning>,
 }
 
-/// Reads the file `path`, with items drawn from `pools`.
+/// Imports the file `input`, with items drawn from `pools`.
 ///
 /// # Errors
-/// If the file cannot be read or is not of the format (the error names line, column, found and
-/// allowed), `spec` is out of range, or an app or dataset has no items.
-pub fn import(path: &Path, spec: &ImportSpec, pools: &[ItemPool]) -> Result<Imported> {
+/// If the file is not of the format (the error names line, column, found and allowed), `spec` is out
+/// of range, an app or dataset has no items, or nothing is left to import.
+pub fn import(input: &Input, spec: &ImportSpec, pools: &[ItemPool]) -> Result<Imported> {
     scale::check(spec)?;
-    let mut imported = match spec.format {
-        Format::Azure => assemble(azure::read(path)?, spec, pools)?,
-        Format::Burstgpt => assemble(burstgpt::read(path)?, spec, pools)?,
-        Format::Mooncake => assemble(mooncake::read(path)?, spec, pools)?,
-        Format::Vidur => assemble(vidur::read(path)?, spec, pools)?,
-        Format::ElastilmJson => assemble(elastilm::read(path)?, spec, pools)?,
-        Format::Native => Imported { trace: scale::native(path, spec)?, warnings: Vec::new() },
+    let columns = &spec.columns;
+    let source = match spec.format {
+        Format::Azure => azure::read(input, columns)?,
+        Format::Burstgpt => burstgpt::read(input, columns)?,
+        Format::Mooncake => mooncake::read(input, columns)?,
+        Format::Vidur => plain::vidur(input, columns)?,
+        Format::Csv => plain::csv(input, columns)?,
+        Format::ElastilmJson => elastilm::read(input, &spec.apps)?,
+        Format::Native => {
+            let mut trace = scale::native(input, spec)?;
+            trace.provenance.splice(0..0, origin(input, spec));
+            return Ok(Imported { trace, warnings: Vec::new() });
+        }
     };
-    if imported.trace.requests.is_empty() {
-        return Err(Error::file(path, "no request to import"));
+    if source.body.is_empty() {
+        let error = Error::file(input.path(), "no request to import");
+        return Err(match source.warnings.iter().find(|one| one.is_of_empty_requests()) {
+            Some(warning) => error.found(warning),
+            None => error.found("no row").allowed("one or more"),
+        });
     }
-    let mut header = origin(path, spec)?;
+    let mut imported = assemble(source, spec, pools)?;
+    let mut header = origin(input, spec);
     header.append(&mut imported.trace.provenance);
     header.extend(imported.warnings.iter().map(|warning| format!("warning: {warning}")));
     imported.trace.provenance = header;
@@ -161,22 +182,18 @@ pub fn import(path: &Path, spec: &ImportSpec, pools: &[ItemPool]) -> Result<Impo
 }
 
 /// Which file a trace comes from, and how times and lengths were treated.
-fn origin(path: &Path, spec: &ImportSpec) -> Result<Vec<String>> {
-    let ImportSpec { format, time_scale, length_scale, limit, .. } = spec;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut scales = format!("time scale {time_scale}, length scale {length_scale}");
-    if let Some(limit) = limit {
-        scales.extend([", at most the first ", &limit.to_string(), " requests"]);
-    }
-    Ok(vec![
+fn origin(input: &Input, spec: &ImportSpec) -> Vec<String> {
+    let ImportSpec { format, time_scale, length_scale, part, .. } = spec;
+    let name = input.path().file_name().unwrap_or_default().to_string_lossy();
+    vec![
         format!(
             "imported by pliant {} from {name} ({}, sha256 {})",
             env!("CARGO_PKG_VERSION"),
             format.name(),
-            digest::sha256_file(path)?
+            input.sha256()
         ),
-        scales,
-    ])
+        format!("time scale {time_scale}, length scale {length_scale}{part}"),
+    ]
 }
 
 /// What a format's reader finds.
@@ -188,11 +205,19 @@ struct Source {
 
 #[derive(Debug)]
 enum Body {
-    /// Times and lengths, sorted by time. Whether the first one's time is the start of the trace:
-    /// where the file's times are dates.
-    Timed { calls: Vec<Call>, from_first: bool },
+    /// Times and lengths, sorted by time, and the file's time at the start of the trace.
+    Timed { calls: Vec<Call>, start: i64 },
     /// Apps and objectives, in their order of arrival.
     Ordered(Vec<Ask>),
+}
+
+impl Body {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Timed { calls, .. } => calls.is_empty(),
+            Self::Ordered(asks) => asks.is_empty(),
+        }
+    }
 }
 
 /// A call with its time and lengths.
@@ -207,10 +232,13 @@ struct Call {
 /// A call of a known app.
 #[derive(Debug, Clone, Copy)]
 struct Ask {
-    /// Index of [`APPS`].
+    /// Index of the apps.
     app: usize,
     slo: Slo,
 }
+
+/// Times from this on count from 1970, and not from the start of a trace: ten years.
+const EPOCH_NS: i64 = 10 * 365 * 86_400 * 1_000_000_000;
 
 /// Calls on their way from a file.
 #[derive(Debug, Default)]
@@ -219,9 +247,16 @@ struct Calls {
     without_tokens: warning::Counted,
     unsorted: warning::Counted,
     latest: i64,
+    /// Whether times are dates or the like, so that the first one's is the start of the trace.
+    are_dates: bool,
 }
 
 impl Calls {
+    /// Of a format whose times are dates.
+    fn dated() -> Self {
+        Self { are_dates: true, ..Self::default() }
+    }
+
     fn push(&mut self, line: u64, call: Call) {
         if call.prompt_tokens == 0 || call.output_tokens == 0 {
             self.without_tokens.add(line);
@@ -234,16 +269,35 @@ impl Calls {
         self.kept.push(call);
     }
 
+    /// A warning if times that are not whole milliseconds follow each other within ten of them.
+    fn perhaps_seconds(&self) -> Option<Warning> {
+        let gaps = self.kept.len().checked_sub(1).filter(|&gaps| gaps > 0)?;
+        let first = self.kept.iter().map(|call| call.nanos).min()?;
+        let mean_gap_ms = (self.latest - first) as f64 / 1e6 / gaps as f64;
+        (mean_gap_ms < 10.0).then_some(Warning::PerhapsSeconds { mean_gap_ms })
+    }
+
     /// Sorts, and puts what was noticed before `more` warnings of the format's own.
-    fn finish(mut self, from_first: bool, unused: Vec<String>, more: Vec<Warning>) -> Source {
+    fn finish(mut self, unused: Vec<String>, more: Vec<Warning>) -> Source {
         self.kept.sort_by_key(|call| call.nanos);
+        let first = self.kept.first().map_or(0, |call| call.nanos);
+        let since_epoch = !self.are_dates && first >= EPOCH_NS;
+        let start = if self.are_dates || since_epoch { first } else { 0 };
         let names = (!unused.is_empty()).then_some(Warning::Unused { names: unused });
         let without = |requests, first_line| Warning::WithoutTokens { requests, first_line };
         let unsorted = |requests, first_line| Warning::Unsorted { requests, first_line };
-        let general =
-            [names, self.without_tokens.warning(without), self.unsorted.warning(unsorted)];
+        let epoch = || Warning::SinceEpoch {
+            first: Timestamp::from_nanosecond(first.into())
+                .map_or_else(|_| String::new(), |at| at.to_string()),
+        };
+        let general = [
+            names,
+            self.without_tokens.warning(without),
+            self.unsorted.warning(unsorted),
+            since_epoch.then(epoch),
+        ];
         let warnings = general.into_iter().flatten().chain(more).collect();
-        Source { body: Body::Timed { calls: self.kept, from_first }, warnings }
+        Source { body: Body::Timed { calls: self.kept, start }, warnings }
     }
 }
 
@@ -257,65 +311,62 @@ impl Source {
     }
 }
 
-/// A cell of seconds in nanoseconds, to the nearest.
-fn seconds(row: &table::Row<'_>, column: usize) -> Result<i64> {
-    let seconds = row.cell(column).and_then(|cell| cell.parse::<f64>().ok());
-    seconds
-        .filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds))
-        .map(|seconds| (seconds * 1e9).round() as i64)
-        .ok_or_else(|| row.wrong(column, format!("seconds from 0 to {SECONDS_MAX}")))
-}
-
 /// Gives calls their apps, objectives and items.
 fn assemble(source: Source, spec: &ImportSpec, pools: &[ItemPool]) -> Result<Imported> {
     let Source { body, mut warnings } = source;
     let mut drawer = attach::Drawer::new(spec, pools)?;
-    let mut trace = Trace::default();
-    match body {
-        Body::Timed { mut calls, from_first } => {
-            calls.truncate(spec.limit.unwrap_or(usize::MAX));
-            let start = calls.first().filter(|_| from_first).map_or(0, |first| first.nanos);
-            trace.provenance = drawer.provenance(spec.items);
-            if from_first {
-                trace.provenance.push("time 0 is the first arrival".to_owned());
-            }
-            warnings.extend(scale::lengths(&mut calls, spec.length_scale));
-            let mut lengths = attach::Lengths::default();
-            for (id, call) in (0..).zip(calls) {
-                let drawn = drawer.draw(spec.items, call.prompt_tokens)?;
-                lengths.note(call.prompt_tokens, drawn.item.prompt_tokens);
-                let since = scale::time((call.nanos - start) as u64, spec.time_scale)?;
-                let slo = APPS[drawn.app].slo;
-                drawer.push(
-                    &mut trace,
-                    id,
-                    SimTime::from_nanos(since),
-                    drawn,
-                    call.output_tokens,
-                    slo,
-                );
-            }
-            warnings.extend(lengths.warning(drawer.longest_item()));
-        }
-        Body::Ordered(mut asks) => {
-            asks.truncate(spec.limit.unwrap_or(usize::MAX));
-            let mut rng = stream(spec.seed, "import/arrivals");
-            let arrivals =
-                spec.arrivals.draw(spec.arrivals_per_hour, asks.len() as u32, &mut rng)?;
-            trace.provenance = drawer.provenance(ItemRule::AppMix {});
-            trace.provenance.push(format!(
-                "{} arrivals per hour ({}), seed {}; output_tokens is {} throughout",
-                spec.arrivals_per_hour, spec.arrivals, spec.seed, spec.output_tokens
-            ));
-            for ((id, ask), arrival) in (0..).zip(asks).zip(arrivals) {
-                let drawn = drawer.item_of(ask.app)?;
-                let since = scale::time(arrival.as_nanos(), spec.time_scale)?;
-                let arrival = SimTime::from_nanos(since);
-                drawer.push(&mut trace, id, arrival, drawn, spec.output_tokens, ask.slo);
-            }
-        }
-    }
+    let trace = match body {
+        Body::Timed { calls, start } => timed(calls, start, spec, &mut drawer, &mut warnings)?,
+        Body::Ordered(asks) => ordered(asks, spec, &mut drawer)?,
+    };
     Ok(Imported { trace, warnings })
+}
+
+/// A trace of calls whose times are known, those of `start` at its beginning.
+fn timed(
+    calls: Vec<Call>,
+    start: i64,
+    spec: &ImportSpec,
+    drawer: &mut attach::Drawer<'_>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Trace> {
+    let since = |call: &Call| (call.nanos - start) as u64;
+    let mut calls = spec.part.of(calls, since, spec.seed)?;
+    let mut trace = Trace { provenance: drawer.provenance(spec.items), ..Trace::default() };
+    if start > 0 {
+        trace.provenance.push("time 0 is the first arrival".to_owned());
+    }
+    warnings.extend(scale::lengths(&mut calls, spec.length_scale)?);
+    let mut lengths = attach::Lengths::default();
+    for (id, call) in (0..).zip(calls) {
+        let drawn = drawer.draw(spec.items, call.prompt_tokens)?;
+        lengths.note(call.prompt_tokens, drawn.item.prompt_tokens);
+        let since = scale::time(spec.part.since_from(since(&call)), spec.time_scale)?;
+        let slo = spec.apps.all()[drawn.app].slo;
+        let arrival = SimTime::from_nanos(since);
+        drawer.push(&mut trace, id, arrival, drawn, call.output_tokens, slo);
+    }
+    warnings.extend(lengths.warning(drawer.longest_item()));
+    Ok(trace)
+}
+
+/// A trace of calls whose order alone is known.
+fn ordered(asks: Vec<Ask>, spec: &ImportSpec, drawer: &mut attach::Drawer<'_>) -> Result<Trace> {
+    let asks = spec.part.of(asks, |_| 0, spec.seed)?;
+    let mut rng = stream(spec.seed, "import/arrivals");
+    let arrivals = spec.arrivals.draw(spec.arrivals_per_hour, asks.len() as u32, &mut rng)?;
+    let mut trace =
+        Trace { provenance: drawer.provenance(ItemRule::AppMix {}), ..Trace::default() };
+    trace.provenance.push(format!(
+        "{} arrivals per hour ({}), seed {}; output_tokens is {} throughout",
+        spec.arrivals_per_hour, spec.arrivals, spec.seed, spec.output_tokens
+    ));
+    for ((id, ask), arrival) in (0..).zip(asks).zip(arrivals) {
+        let drawn = drawer.item_of(ask.app)?;
+        let arrival = SimTime::from_nanos(scale::time(arrival.as_nanos(), spec.time_scale)?);
+        drawer.push(&mut trace, id, arrival, drawn, spec.output_tokens, ask.slo);
+    }
+    Ok(trace)
 }
 
 #[cfg(test)]

@@ -5,54 +5,116 @@
 //! <https://github.com/kvcache-ai/Mooncake>.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Call, Calls, SECONDS_MAX, Source, Warning};
+use super::time::TimeUnit;
+use super::{Call, Calls, Columns, Source, Warning};
 use crate::error::{Error, Result};
+use crate::input::Input;
 
-#[derive(Debug, Deserialize)]
-struct Line {
-    timestamp: f64,
-    input_length: u32,
-    output_length: u32,
-    #[serde(default)]
-    hash_ids: Vec<u64>,
-    #[serde(flatten)]
-    others: BTreeMap<String, serde_json::Value>,
-}
+const REQUIRED: [&str; 3] = ["timestamp", "input_length", "output_length"];
 
-pub(super) fn read(path: &Path) -> Result<Source> {
-    let text = fs::read_to_string(path).map_err(|error| Error::io(path, "cannot read", error))?;
+pub(super) fn read(input: &Input, columns: &Columns) -> Result<Source> {
+    let names = columns.over(REQUIRED);
+    let unit = columns.time_unit.unwrap_or(TimeUnit::Milliseconds);
     let (mut calls, mut firsts, mut unused) = (Calls::default(), Vec::new(), BTreeSet::new());
-    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-        let parsed: Line = serde_json::from_str(line).map_err(|cause| {
-            Error::file(path, "not a request of this format")
-                .at(format!("line {number}, column {}", cause.column()))
-                .allowed("a JSON object with timestamp, input_length, output_length")
-                .caused_by(cause)
-        })?;
-        let millis_max = SECONDS_MAX * 1e3;
-        if !(0.0..=millis_max).contains(&parsed.timestamp) {
-            return Err(Error::file(path, "bad value")
-                .at(format!("line {number}, key \"timestamp\""))
-                .found(parsed.timestamp)
-                .allowed(format!("milliseconds from 0 to {millis_max}")));
-        }
-        let Line { timestamp, input_length, output_length, hash_ids, others } = parsed;
-        let nanos = (timestamp * 1e6).round() as i64;
-        calls.push(
-            number,
-            Call { nanos, prompt_tokens: input_length, output_tokens: output_length },
-        );
-        firsts.extend(hash_ids.first().copied());
-        unused.extend(others.into_keys());
+    let mut are_whole = true;
+    let lines = (1..).zip(input.text().lines()).filter(|(_, line)| !line.trim().is_empty());
+    for (number, text) in lines {
+        let mut line = Line::parse(input.path(), number, text, names)?;
+        let time = line.take(names[0], Value::as_f64, || "a number".to_owned())?;
+        let nanos = unit
+            .nanos(time)
+            .ok_or_else(|| line.wrong(names[0], &time.to_string(), unit.allowed()))?;
+        are_whole &= time.fract().total_cmp(&0.0).is_eq();
+        let (prompt_tokens, output_tokens) = (line.tokens(names[1])?, line.tokens(names[2])?);
+        calls.push(number, Call { nanos, prompt_tokens, output_tokens });
+        firsts.extend(line.first_block()?);
+        unused.extend(line.keys.into_keys());
     }
     let requests = sharing(&mut firsts);
-    let shared = (requests > 0).then_some(Warning::SharedPrefixesIgnored { requests });
-    Ok(calls.finish(false, unused.into_iter().collect(), shared.into_iter().collect()))
+    let mut warnings = Vec::new();
+    if columns.time_unit.is_none() && !are_whole {
+        warnings.extend(calls.perhaps_seconds());
+    }
+    if requests > 0 {
+        warnings.push(Warning::SharedPrefixesIgnored { requests });
+    }
+    Ok(calls.finish(unused.into_iter().collect(), warnings))
+}
+
+/// One request, of which keys are taken.
+struct Line<'a> {
+    path: &'a Path,
+    number: u64,
+    keys: BTreeMap<String, Value>,
+    required: [&'a str; 3],
+}
+
+impl<'a> Line<'a> {
+    fn parse(path: &'a Path, number: u64, text: &str, required: [&'a str; 3]) -> Result<Self> {
+        let keys = serde_json::from_str(text).map_err(|cause| {
+            // What the parser says of the place counts lines from this one.
+            let said = cause.to_string();
+            let problem = said.split(" at line ").next().unwrap_or_default().to_owned();
+            Error::file(path, "not a request of this format")
+                .at(format!("line {number}, column {}", cause.column()))
+                .found(problem)
+                .allowed(format!("a JSON object with {}", required.join(", ")))
+        })?;
+        Ok(Self { path, number, keys, required })
+    }
+
+    /// The value of `key`, as `read` has it.
+    fn take<T>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&Value) -> Option<T>,
+        allowed: impl Fn() -> String,
+    ) -> Result<T> {
+        let value = self.keys.remove(key).ok_or_else(|| {
+            Error::file(self.path, "missing key")
+                .at(format!("line {}, key \"{key}\"", self.number))
+                .allowed(format!("a JSON object with {}", self.required.join(", ")))
+        })?;
+        read(&value).ok_or_else(|| self.wrong(key, &value.to_string(), allowed()))
+    }
+
+    /// A number of tokens; plain whole numbers, also as `17.0`.
+    fn tokens(&mut self, key: &str) -> Result<u32> {
+        let whole = |value: &Value| {
+            let float = || value.as_f64().filter(|tokens| *tokens >= 0.0 && tokens.fract() == 0.0);
+            let tokens = value.as_u64().or_else(|| float().map(|tokens| tokens as u64));
+            tokens.and_then(|tokens| u32::try_from(tokens).ok())
+        };
+        self.take(key, whole, || "a whole number from 0, of 32 bits".to_owned())
+    }
+
+    /// The number of the prompt's first block, if it is stated.
+    fn first_block(&mut self) -> Result<Option<u64>> {
+        const KEY: &str = "hash_ids";
+        match self.keys.remove(KEY) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Array(ids)) => match ids.first() {
+                None => Ok(None),
+                Some(id) => {
+                    let allowed = "whole numbers from 0".to_owned();
+                    let block = id.as_u64();
+                    block.map(Some).ok_or_else(|| self.wrong(KEY, &id.to_string(), allowed))
+                }
+            },
+            Some(other) => Err(self.wrong(KEY, &other.to_string(), "a list".to_owned())),
+        }
+    }
+
+    fn wrong(&self, key: &str, found: &str, allowed: String) -> Error {
+        Error::file(self.path, "bad value")
+            .at(format!("line {}, key \"{key}\"", self.number))
+            .found(found)
+            .allowed(allowed)
+    }
 }
 
 /// How many requests have a first block that another has too: then they share a prefix.
@@ -63,17 +125,18 @@ fn sharing(firsts: &mut [u64]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{file, message};
+    use super::super::testing::{message, source};
     use super::*;
 
     #[test]
     fn lines_are_read_and_shared_prefixes_are_warned_of() {
-        let file = file(
-            "{\"timestamp\": 0, \"input_length\": 700, \"output_length\": 9, \"hash_ids\": [0, 1]}\n\
-             \n{\"output_length\": 8, \"timestamp\": 1500.5, \"input_length\": 600, \"hash_ids\": [0, 2], \
-             \"session_id\": \"a\"}\n{\"timestamp\": 2000, \"input_length\": 0, \"output_length\": 1}\n",
+        let source = source(
+            read,
+            "\u{feff}{\"timestamp\": 0, \"input_length\": 700, \"output_length\": 9, \"hash_ids\": [0, 1]}\n\
+             \n{\"output_length\": 8, \"timestamp\": 1500.5, \"input_length\": 600.0, \"hash_ids\": [0, 2], \
+             \"session_id\": \"a\"}\n{\"timestamp\": 2000, \"input_length\": 0, \"output_length\": 1}\n\
+             {\"timestamp\": 9000, \"input_length\": 5, \"output_length\": 1, \"hash_ids\": null}\n",
         );
-        let source = read(file.path()).unwrap();
         let call = Call { nanos: 1_500_500_000, prompt_tokens: 600, output_tokens: 8 };
         assert_eq!(source.calls()[1], call);
         assert_eq!(
@@ -86,18 +149,50 @@ mod tests {
         );
     }
 
+    const GOOD: &str = "{\"timestamp\": 0, \"input_length\": 700, \"output_length\": 9}\n";
+
     #[test]
-    fn bad_lines_are_named() {
-        let good = "{\"timestamp\": 0, \"input_length\": 700, \"output_length\": 9}\n";
+    fn bad_lines_are_named_by_their_place_in_the_file() {
         assert_eq!(
-            message(read, &format!("{good}{{\"timestamp\": 5}}\n")),
-            "line 2, column 16: not a request of this format; allowed: a JSON object with \
-             timestamp, input_length, output_length: missing field `input_length` at line 1 column 16"
+            message(read, &format!("{GOOD}\n{{\"timestamp\": 5}}\n")),
+            "line 3, key \"input_length\": missing key; allowed: a JSON object with timestamp, \
+             input_length, output_length"
         );
         assert_eq!(
-            message(read, &good.replace(": 0,", ": -3,")),
+            message(read, &format!("{GOOD}{{\"timestamp\": 5,}}\n")),
+            "line 2, column 17: not a request of this format; found trailing comma; allowed: a JSON \
+             object with timestamp, input_length, output_length"
+        );
+        assert_eq!(
+            message(read, &GOOD.replace(": 0,", ": -3,")),
             "line 1, key \"timestamp\": bad value; found -3; allowed: milliseconds from 0 to \
-             3153600000000"
+             9000000000000"
+        );
+        assert_eq!(
+            message(read, &GOOD.replace("700", "\"many\"")),
+            "line 1, key \"input_length\": bad value; found \"many\"; allowed: a whole number from \
+             0, of 32 bits"
+        );
+    }
+
+    #[test]
+    fn times_since_1970_are_said_and_times_that_look_like_seconds_too() {
+        let at = |time: &str| GOOD.replace(": 0,", &format!(": {time},"));
+        let late = source(read, &(at("1759522419154") + &at("1759522419194")));
+        assert_eq!(late.calls()[1].nanos - late.calls()[0].nanos, 40_000_000);
+        assert!(matches!(&late.warnings[..], [Warning::SinceEpoch { .. }]));
+        let quick = source(read, &(at("0.0") + &at("0.2") + &at("0.4")));
+        assert_eq!(quick.warnings, [Warning::PerhapsSeconds { mean_gap_ms: 0.2 }]);
+    }
+
+    #[test]
+    fn keys_of_other_names_are_read() {
+        let columns: Columns = "arrival=ts,output_tokens=out".parse().unwrap();
+        let input = Input::of("x.jsonl", "{\"ts\": 5, \"input_length\": 7, \"out\": 9}");
+        let source = read(&input, &columns).unwrap();
+        assert_eq!(
+            source.calls()[0],
+            Call { nanos: 5_000_000, prompt_tokens: 7, output_tokens: 9 }
         );
     }
 }

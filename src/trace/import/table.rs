@@ -1,19 +1,18 @@
 //! A CSV file whose columns are found by their header, whatever their order.
 
 use std::fmt::Display;
-use std::fs;
 use std::path::Path;
 
 use csv::StringRecord;
 
-use super::super::native::record_line;
 use crate::error::{Error, Result};
+use crate::input::{Input, Rows};
 
 /// A CSV file in memory.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Table<'a> {
     path: &'a Path,
-    text: String,
+    text: &'a str,
 }
 
 /// One row; its columns are numbered as those that were asked for.
@@ -28,10 +27,8 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Table<'a> {
-    pub fn open(path: &'a Path) -> Result<Self> {
-        let text =
-            fs::read_to_string(path).map_err(|error| Error::io(path, "cannot read", error))?;
-        Ok(Self { path, text })
+    pub fn new(input: &'a Input) -> Self {
+        Self { path: input.path(), text: input.text() }
     }
 
     /// Hands every row to `each`, with the columns `required`, then `optional`, of the header; case
@@ -46,31 +43,21 @@ impl<'a> Table<'a> {
         optional: &[&str],
         mut each: impl FnMut(Row<'_>) -> Result<()>,
     ) -> Result<Vec<String>> {
-        let body = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
-        let mut csv = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(body.as_bytes());
-        let mut record = StringRecord::new();
-        let mut read = |record: &mut StringRecord| {
-            csv.read_record(record)
-                .map_err(|error| Error::file(self.path, "not a CSV file").caused_by(error))
+        let path = self.path;
+        let mut rows = Rows::new(path, self.text, 0);
+        let Some((line, record)) = rows.next_row()? else {
+            return Err(Error::file(path, "no header").allowed(required.join(",")));
         };
-        if !read(&mut record)? {
-            return Err(Error::file(self.path, "no header").allowed(required.join(",")));
-        }
         let header: Vec<String> = record.iter().map(|name| name.trim().to_owned()).collect();
         let names: Vec<&str> = required.iter().chain(optional).copied().collect();
-        let places = self.places(record_line(body, &record), &header, &names, required.len())?;
-        while read(&mut record)? {
-            let line = record_line(body, &record);
+        let places = self.places(line, &header, &names, required.len())?;
+        while let Some((line, record)) = rows.next_row()? {
             if record.len() != header.len() {
-                return Err(Error::file(self.path, "wrong number of cells")
+                return Err(Error::file(path, "wrong number of cells")
                     .at(format!("line {line}"))
                     .found(record.len())
                     .allowed(format!("{}, as the header has", header.len())));
             }
-            let (path, record) = (self.path, &record);
             each(Row { path, line, record, names: &names, places: &places })?;
         }
         let used = |index: usize| places.contains(&Some(index));
@@ -120,6 +107,14 @@ impl Row<'_> {
         let cell = self.cell(column).unwrap_or("");
         let whole = cell.strip_suffix(".0").unwrap_or(cell);
         whole.parse().map_err(|_| self.wrong(column, "a whole number from 0, of 32 bits"))
+    }
+
+    /// A number of tokens that the file need not state: `None` for an empty cell, too.
+    pub fn optional_tokens(&self, column: usize) -> Result<Option<u32>> {
+        match self.cell(column) {
+            None | Some("") => Ok(None),
+            Some(_) => self.tokens(column).map(Some),
+        }
     }
 
     /// The error of a bad cell.

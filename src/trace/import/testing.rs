@@ -1,26 +1,22 @@
 //! Small files and item pools made by hand.
 
-use std::io::Write as _;
-use std::path::Path;
-
-use tempfile::NamedTempFile;
-
 use super::super::synth::{ItemPool, PooledItem};
-use super::Source;
+use super::{Columns, Source};
 use crate::error::Result;
+use crate::input::Input;
 
-pub fn file(text: &str) -> NamedTempFile {
-    let mut file = NamedTempFile::new().unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    file
+/// How a format's file is read.
+type Read = fn(&Input, &Columns) -> Result<Source>;
+
+/// What `read` makes of a file of `text`.
+pub fn source(read: Read, text: &str) -> Source {
+    read(&Input::of("file", text), &Columns::default()).unwrap()
 }
 
 /// What `read` says of a file of `text`, without the file's name.
-pub fn message(read: impl Fn(&Path) -> Result<Source>, text: &str) -> String {
-    let file = file(text);
-    let message = read(file.path()).unwrap_err().to_string();
-    let name = file.path().display().to_string();
-    message.strip_prefix(&name).unwrap().trim_start_matches([',', ':', ' ']).to_owned()
+pub fn message(read: Read, text: &str) -> String {
+    let message = read(&Input::of("file", text), &Columns::default()).unwrap_err().to_string();
+    message.strip_prefix("file").unwrap().trim_start_matches([',', ':', ' ']).to_owned()
 }
 
 /// Ten items each: 100–109 tokens of arc-easy, 200–209 of openbookqa, 300–309 of piqa, 800–809 of

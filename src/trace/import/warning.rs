@@ -20,6 +20,18 @@ pub enum Warning {
         /// The first one's line.
         first_line: u64,
     },
+    /// Times that count from 1970; the first arrival is time 0.
+    SinceEpoch {
+        /// The first arrival, as a date.
+        first: String,
+    },
+    /// Times too late to be the seconds that the format has; they are read as milliseconds.
+    TimesInMillis {},
+    /// Times that are not the whole milliseconds of the format, and very close to each other.
+    PerhapsSeconds {
+        /// The mean time between two of them, read as milliseconds.
+        mean_gap_ms: f64,
+    },
     /// Requests that stand after a later one; they are sorted by arrival.
     Unsorted {
         /// How many.
@@ -129,6 +141,13 @@ pub enum Warning {
     },
 }
 
+impl Warning {
+    /// Whether it is about requests that are left out for want of tokens.
+    pub(super) fn is_of_empty_requests(&self) -> bool {
+        matches!(self, Self::WithoutTokens { .. })
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -137,6 +156,19 @@ impl fmt::Display for Warning {
                 f,
                 "{requests} requests without prompt or output tokens are left out, the first on \
                  line {first_line}"
+            ),
+            Self::SinceEpoch { first } => {
+                write!(f, "times count from 1970; time 0 is the first arrival, {first}")
+            }
+            Self::TimesInMillis {} => write!(
+                f,
+                "times are too late for the format's seconds and are read as milliseconds; \
+                 --time-unit says otherwise"
+            ),
+            Self::PerhapsSeconds { mean_gap_ms } => write!(
+                f,
+                "times are not whole milliseconds and {mean_gap_ms:.3} ms apart on average; if they \
+                 are seconds: --time-unit s"
             ),
             Self::Unsorted { requests, first_line } => write!(
                 f,

@@ -3,6 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::ENERGY_MJ;
+use crate::request::Limit;
+use crate::units::{Energy, Ratio};
 
 const HEADER: &str =
     "id,arrival_ms,app,dataset,item,prompt_tokens,output_tokens,ttft_ratio,tpot_ratio";
@@ -127,9 +130,9 @@ fn double_ids_and_unsorted_rows_are_named() {
 }
 
 fn any_slo() -> impl Strategy<Value = Slo> {
-    let length = || (0..=TIME_MS_MAX * 1_000_000).prop_map(Duration::from_nanos);
+    let length = || (0..=TIME_MS.max * 1_000_000).prop_map(Duration::from_nanos);
     let share = || (1..=1000_u32).prop_map(|n| Ratio::new(f64::from(n) / 1000.0).unwrap());
-    let energy = (0..=ENERGY_MJ_MAX * 1_000_000).prop_map(Energy::from_nanojoules);
+    let energy = (0..=ENERGY_MJ.max * 1_000_000).prop_map(Energy::from_nanojoules);
     prop_oneof![
         (share(), share()).prop_map(|(ttft, tpot)| Slo::Relative { ttft, tpot }),
         (length(), length()).prop_map(|(ttft, tpot)| Slo::Absolute { ttft, tpot }),
@@ -153,7 +156,7 @@ proptest! {
             let name = format!("<{name}>");
             let app = trace.app_id(&name).unwrap();
             let dataset = trace.dataset_id(&name).unwrap();
-            let tokens = number.max(1);
+            let tokens = number.clamp(1, TOKENS.max as u32);
             trace.requests.push(Request {
                 id, arrival, app, dataset, item: number, prompt_tokens: tokens, output_tokens: tokens, slo,
             });
