@@ -52,7 +52,7 @@ impl WeightLayout {
 pub struct EngineOptions {
     /// How sub-models get at the weights.
     pub layout: WeightLayout,
-    /// Most tokens in context.
+    /// Most tokens in context; fewer where the model was trained for fewer.
     pub context: usize,
 }
 
@@ -132,6 +132,9 @@ impl Engine {
         for sub_model in ladder {
             check_sub_model(weights.folder(), resident.config(sub_model.level), sub_model)?;
         }
+        // No model goes on beyond what it was trained for.
+        let own = ladder.iter().map(|model| resident.config(model.level).context);
+        let context = own.fold(options.context, usize::min);
         let config = &weights.index().config;
         let weight_layout = match options.layout {
             WeightLayout::Chunked if !resident.is_shared() => WeightLayout::Plain,
@@ -152,7 +155,7 @@ impl Engine {
             views: WeightViews::default(),
             predictor: None,
             packing,
-            cache: KvCache::new(config, options.context)?,
+            cache: KvCache::new(config, context)?,
             out: Forward::default(),
             layout,
             ladder: ladder.iter().map(|model| (model.level, model.clone())).collect(),

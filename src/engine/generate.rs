@@ -17,6 +17,8 @@ pub struct Generation {
     pub prefill: Duration,
     /// Each later token.
     pub steps: Vec<Duration>,
+    /// Whether the context was full before the answer was at its end.
+    pub context_full: bool,
 }
 
 impl Generation {
@@ -38,18 +40,49 @@ pub fn generate(
     count: usize,
     end: Option<u32>,
 ) -> Result<Generation> {
+    let context = engine.context();
+    let out = stream(engine, level, prompt, count, end, &mut |_| Ok(()))?;
+    if out.context_full {
+        return Err(Error::new("prompt and output", "longer than the context")
+            .found(format!("{} and {count} tokens", prompt.len()))
+            .allowed(format!("{context} tokens")));
+    }
+    Ok(out)
+}
+
+/// The same, each token being `told` as soon as it is there; where the context is full, generation
+/// stops and what came out is kept.
+///
+/// # Errors
+/// If the prompt is empty or longer than the context, inference fails, or `told` does.
+pub fn stream(
+    engine: &mut Engine,
+    level: Level,
+    prompt: &[u32],
+    count: usize,
+    end: Option<u32>,
+    told: &mut dyn FnMut(u32) -> Result<()>,
+) -> Result<Generation> {
     if prompt.is_empty() {
         return Err(Error::new("prompt", "empty").allowed("at least one token"));
     }
     let tokens: Vec<i64> = prompt.iter().map(|&token| i64::from(token)).collect();
     let (first, prefill) = timed(|| next_token(engine, level, &tokens, 0));
-    let mut out = Generation { tokens: vec![first?], prefill, steps: Vec::new() };
-    while out.tokens.len() < count && out.tokens.last().copied() != end {
-        let last = [i64::from(out.tokens[out.tokens.len() - 1])];
+    let mut last = first?;
+    let mut out =
+        Generation { tokens: vec![last], prefill, steps: Vec::new(), context_full: false };
+    told(last)?;
+    while out.tokens.len() < count && Some(last) != end {
         let past = prompt.len() + out.tokens.len() - 1;
-        let (token, step) = timed(|| next_token(engine, level, &last, past));
-        out.tokens.push(token?);
+        if past == engine.context() {
+            out.context_full = true;
+            break;
+        }
+        let (token, step) = timed(|| next_token(engine, level, &[i64::from(last)], past));
+        last = token?;
+        out.tokens.push(last);
         out.steps.push(step);
+        told(last)?;
     }
     Ok(out)
 }

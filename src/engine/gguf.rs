@@ -12,14 +12,14 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, Value};
 
-use super::model::{DenseLayer, DenseModel, ModelConfig};
+use super::model::{DIMENSION_MAX, DenseLayer, DenseModel, ModelConfig};
 use crate::error::{Error, Result};
 
-/// Largest dimension that a file may declare; products of three such dimensions fit 64 bits.
-const DIMENSION_MAX: u64 = 1 << 20;
+mod header;
+
+use header::{check_alignment, header_error, type_name};
 
 /// Reads the model in the GGUF file at `path`.
 ///
@@ -56,9 +56,8 @@ impl Gguf {
                 .allowed("GGUF"));
         }
         reader.seek_relative(-4).map_err(|e| Error::io(path, "cannot read", e))?;
-        let content = Content::read(&mut reader).map_err(|e| {
-            Error::file(path, "broken GGUF header (a truncated download?)").caused_by(e)
-        })?;
+        check_alignment(path)?;
+        let content = Content::read(&mut reader).map_err(|error| header_error(path, error))?;
         Ok(Self { path: path.to_owned(), content })
     }
 
@@ -75,7 +74,12 @@ impl Gguf {
         let head_dim = self.dimension_or(&key("attention.key_length"), (hidden / heads).max(1))?;
         self.check_equal(&key("attention.value_length"), head_dim)?;
         self.check_equal(&key("rope.dimension_count"), head_dim)?;
-        self.check_no_rope_scaling(&key("rope.scaling.type"))?;
+        self.check_no_rope_scaling(&key("rope"))?;
+        self.check_neutral(&key("attention.sliding_window"), &[0.0])?;
+        self.check_neutral(&key("attention.scale"), &[0.0])?;
+        for scale in ["logit_scale", "embedding_scale", "residual_scale"] {
+            self.check_neutral(&key(scale), &[0.0, 1.0])?;
+        }
         if !heads.is_multiple_of(kv_heads) || !head_dim.is_multiple_of(2) {
             return Err(Error::file(&self.path, "heads do not form groups of even width")
                 .at(format!("key \"{}\"", key("attention.head_count")))
@@ -240,8 +244,9 @@ impl Gguf {
 
     fn dimension(&self, key: &str) -> Result<usize> {
         let number = self.number(key)?;
-        if (1..=DIMENSION_MAX).contains(&number) {
-            return Ok(number as usize);
+        if let Some(size) = usize::try_from(number).ok().filter(|n| (1..=DIMENSION_MAX).contains(n))
+        {
+            return Ok(size);
         }
         Err(self
             .key_error(key, "out of range")
@@ -261,15 +266,40 @@ impl Gguf {
         Err(self.key_error(key, "differs from the width of a head").found(found).allowed(expected))
     }
 
-    fn check_no_rope_scaling(&self, key: &str) -> Result<()> {
-        match self.content.metadata.get(key) {
-            None => Ok(()),
-            Some(Value::String(kind)) if kind == "none" => Ok(()),
-            Some(other) => Err(self
-                .key_error(key, "unsupported rotary scaling")
-                .found(format!("{other:?}"))
-                .allowed("none")),
+    /// Positions are turned as the model was trained; `prefix` is `ARCHITECTURE.rope`. As llama.cpp
+    /// reads these keys: without a type a factor scales linearly, and 0 and 1 scale nothing.
+    fn check_no_rope_scaling(&self, prefix: &str) -> Result<()> {
+        let key = format!("{prefix}.scaling.type");
+        match self.content.metadata.get(&key) {
+            Some(Value::String(kind)) if kind == "none" => return Ok(()),
+            Some(Value::String(kind)) if kind == "linear" => {}
+            None => {}
+            Some(other) => {
+                let error = self.key_error(&key, "unsupported rotary scaling");
+                return Err(error.found(format!("{other:?}")).allowed("none"));
+            }
         }
+        self.check_neutral(&format!("{prefix}.scaling.factor"), &[0.0, 1.0])?;
+        self.check_neutral(&format!("{prefix}.scale_linear"), &[0.0, 1.0])
+    }
+
+    /// Refuses a number under `key` that would change what the model computes, and that this reader
+    /// would otherwise leave out.
+    fn check_neutral(&self, key: &str, neutral: &[f64]) -> Result<()> {
+        let Some(value) = self.content.metadata.get(key) else { return Ok(()) };
+        let number = match *value {
+            Value::F32(number) => f64::from(number),
+            Value::F64(number) => number,
+            ref other => {
+                let whole = whole_number(other);
+                whole.ok_or_else(|| self.wrong_type(key, other, "a number"))? as f64
+            }
+        };
+        if neutral.contains(&number) {
+            return Ok(());
+        }
+        let allowed: Vec<String> = neutral.iter().map(f64::to_string).collect();
+        Err(self.key_error(key, "not supported").found(number).allowed(allowed.join(" or ")))
     }
 
     fn positive(&self, key: &str) -> Result<f32> {
@@ -287,9 +317,7 @@ impl Gguf {
         let name = "token_embd.weight";
         let dims = self.dims(name)?;
         match *dims {
-            [vocab, width] if width == hidden && (1..=DIMENSION_MAX).contains(&(vocab as u64)) => {
-                Ok(vocab)
-            }
+            [vocab, width] if width == hidden && (1..=DIMENSION_MAX).contains(&vocab) => Ok(vocab),
             _ => Err(self
                 .tensor_error(name, "wrong shape")
                 .found(format!("{dims:?}"))
@@ -442,26 +470,6 @@ fn whole_number(value: &Value) -> Option<u64> {
         Value::I32(n) => n.try_into().ok(),
         Value::I64(n) => n.try_into().ok(),
         ref unsigned => unsigned.to_u64().ok(),
-    }
-}
-
-fn type_name(kind: GgmlDType) -> &'static str {
-    match kind {
-        GgmlDType::F32 => "F32",
-        GgmlDType::F16 => "F16",
-        GgmlDType::BF16 => "BF16",
-        GgmlDType::Q4_0 => "Q4_0",
-        GgmlDType::Q4_1 => "Q4_1",
-        GgmlDType::Q5_0 => "Q5_0",
-        GgmlDType::Q5_1 => "Q5_1",
-        GgmlDType::Q8_0 => "Q8_0",
-        GgmlDType::Q8_1 => "Q8_1",
-        GgmlDType::Q2K => "Q2_K",
-        GgmlDType::Q3K => "Q3_K",
-        GgmlDType::Q4K => "Q4_K",
-        GgmlDType::Q5K => "Q5_K",
-        GgmlDType::Q6K => "Q6_K",
-        GgmlDType::Q8K => "Q8_K",
     }
 }
 

@@ -7,7 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::units::Level;
+
+/// Largest dimension that a file may declare; products of three such dimensions fit 64 bits.
+pub const DIMENSION_MAX: usize = 1 << 20;
 
 /// Dimensions and constants of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +44,31 @@ impl ModelConfig {
     #[must_use]
     pub fn heads_per_group(&self) -> usize {
         self.heads / self.kv_heads
+    }
+
+    /// Checks that every dimension is one that a model can have, before anything of that size is
+    /// asked for; `subject` is where they stand.
+    ///
+    /// # Errors
+    /// If one is not.
+    pub fn check(&self, subject: &str) -> Result<()> {
+        let dimensions = [
+            ("layers", self.layers),
+            ("hidden", self.hidden),
+            ("intermediate", self.intermediate),
+            ("heads", self.heads),
+            ("kv_heads", self.kv_heads),
+            ("head_dim", self.head_dim),
+            ("vocab", self.vocab),
+            ("context", self.context),
+        ];
+        match dimensions.into_iter().find(|(_, size)| !(1..=DIMENSION_MAX).contains(size)) {
+            None => Ok(()),
+            Some((key, size)) => Err(Error::new(subject, "dimension out of range")
+                .at(format!("key \"config.{key}\""))
+                .found(size)
+                .allowed(format!("1 to {DIMENSION_MAX}"))),
+        }
     }
 
     /// Parameters of one neuron: its rows of gate and up and its column of down.

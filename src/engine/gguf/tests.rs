@@ -2,7 +2,7 @@
 
 use super::*;
 use candle_core::Tensor;
-use candle_core::quantized::{QTensor, gguf_file};
+use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 
 type Metadata = Vec<(String, Value)>;
 
@@ -145,6 +145,71 @@ fn errors_name_the_place_the_found_and_the_allowed() {
         message(&|metadata| metadata.retain(|(key, _)| key != "llama.context_length")),
         "FILE, key \"llama.context_length\": missing"
     );
+}
+
+/// The place of the kind of tensor `name` in `bytes`: behind its name, dimension count and two
+/// dimensions.
+fn place_of_kind(bytes: &[u8], name: &str) -> usize {
+    let place = bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap();
+    place + name.len() + 4 + 2 * 8
+}
+
+#[test]
+fn weights_of_a_kind_that_the_reader_lacks_are_named_and_not_called_truncated() {
+    let refusal = |kind: u32| {
+        let mut bytes = tiny(|_| ());
+        let place = place_of_kind(&bytes, "blk.0.ffn_gate.weight");
+        bytes[place..place + 4].copy_from_slice(&kind.to_le_bytes());
+        load_bytes(&bytes).unwrap_err()
+    };
+    assert_eq!(
+        refusal(20),
+        "FILE: weights of a type that is not supported; found IQ4_NL; allowed: F32, F16, BF16, \
+         Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K"
+    );
+    assert!(refusal(39).contains("found MXFP4"), "{}", refusal(39));
+    assert!(refusal(34).contains("found TQ1_0"), "{}", refusal(34));
+    assert!(refusal(99).contains("found type 99"), "{}", refusal(99));
+}
+
+#[test]
+fn keys_that_would_change_what_the_model_computes_are_refused_unless_they_are_neutral() {
+    let message = |key, value| load_bytes(&tiny(set(key, value)));
+    let accepted = [
+        ("llama.rope.scale_linear", Value::F32(1.0)),
+        ("llama.rope.scaling.type", Value::String("none".into())),
+        ("llama.rope.scaling.factor", Value::F32(0.0)),
+        ("llama.attention.sliding_window", Value::U32(0)),
+    ];
+    for (key, value) in accepted {
+        message(key, value).unwrap();
+    }
+    assert_eq!(
+        message("llama.rope.scale_linear", Value::F32(2.0)).unwrap_err(),
+        "FILE, key \"llama.rope.scale_linear\": not supported; found 2; allowed: 0 or 1"
+    );
+    assert_eq!(
+        message("llama.rope.scaling.type", Value::String("yarn".into())).unwrap_err(),
+        "FILE, key \"llama.rope.scaling.type\": unsupported rotary scaling; \
+         found String(\"yarn\"); allowed: none"
+    );
+    for (key, value) in [
+        ("llama.rope.scaling.factor", Value::F32(4.0)),
+        ("llama.attention.sliding_window", Value::U32(32)),
+        ("llama.logit_scale", Value::F32(0.5)),
+    ] {
+        assert!(message(key, value).unwrap_err().contains(key));
+    }
+}
+
+#[test]
+fn an_alignment_of_nothing_is_an_error_and_no_division() {
+    let refusal = load_bytes(&tiny(set("general.alignment", Value::U32(0)))).unwrap_err();
+    assert_eq!(
+        refusal,
+        "FILE, key \"general.alignment\": out of range; found 0; allowed: 1 or more"
+    );
+    load_bytes(&tiny(set("general.alignment", Value::U32(32)))).unwrap();
 }
 
 #[test]
