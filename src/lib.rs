@@ -11,6 +11,7 @@
 pub mod digest;
 pub mod error;
 pub mod escape;
+pub mod family;
 pub mod files;
 pub mod input;
 pub mod limits;

@@ -7,19 +7,22 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use pliant::assets::{self, Package};
-use pliant::elastify::allocation::{AllocationRule, AllocationSpec};
 use pliant::elastify::corpus::Corpus;
-use pliant::elastify::importance::ImportanceRule;
-use pliant::elastify::merge_search::MergeSpec;
+use pliant::elastify::ladders;
 use pliant::elastify::network::Network;
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::elastify::removal::sub_model_loss;
-use pliant::elastify::scores::{GroupRule, ModelIdentity, Scores};
+use pliant::elastify::scores::Scores;
 use pliant::engine::gguf::Gguf;
 use pliant::engine::model::{LayerOrder, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
-use pliant::model::manifest::{ElasticManifest, Family, LadderSpec, UnitOrder};
-use pliant::model::zoo::ZooManifest;
+use pliant::family::Family;
+use pliant::model::family::merge::MergeSpec;
+use pliant::model::family::zoo::ZooManifest;
+use pliant::model::manifest::ElasticManifest;
+use pliant::model::recorded::{
+    AllocationRule, AllocationSpec, GroupRule, ImportanceRule, LadderSpec, ModelIdentity, UnitOrder,
+};
 use pliant::prompt::Dataset;
 use pliant::units::Level;
 use pliant::{Error, Result, digest, origin};
@@ -230,7 +233,6 @@ impl Ladder {
         };
         let neuron_block = usize::from(self.neuron_block);
         LadderSpec {
-            family: self.family,
             unit_order: self.order,
             importance_rule: self.neurons_by,
             group_rule: self.groups_by,
@@ -352,8 +354,8 @@ fn score(
         }
         Family::LayerInfluence | Family::AttnDrop => step.influence(&mut scores, sequences),
         Family::Zoo | Family::Contextual => {
-            let command = format!("`pliant elastify {}`", family.name());
-            Err(Error::new(format!("family {}", family.name()), "has no scores").allowed(command))
+            let command = format!("`pliant elastify {family}`");
+            Err(Error::new(format!("family {family}"), "has no scores").allowed(command))
         }
     }
 }
@@ -362,9 +364,10 @@ fn allocate(file: &ScoresFile, ladder: &Ladder) -> Result<()> {
     let scores = Scores::load(&file.scores)?;
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let command = format!("pliant {command}");
-    let manifest = ElasticManifest::with_levels(&scores, ladder.spec(), &ladder.levels(), command)?;
+    let (family, spec) = (ladder.family, ladder.spec());
+    let manifest = ladders::from_scores(&scores, family, spec, &ladder.levels(), command)?;
     manifest.save(&ladder.out)?;
-    print_line(format!("{}: {} ladder", ladder.out.display(), manifest.ladder.family.name()))?;
+    print_line(format!("{}: {family} ladder", ladder.out.display()))?;
     for (level, share) in manifest.levels.iter().zip(&manifest.unit_parameter_share) {
         print_line(format!("level {}: {:.1} % of unit parameters", level.level, share * 100.0))?;
     }
@@ -379,7 +382,8 @@ fn evaluate(sources: &Sources, tokens: usize, levels: &[u16], manifests: &[PathB
         manifest.check_model(path, &loaded.identity.config)?;
         let sequences = loaded.corpus.sequences(manifest.corpus.tokens, tokens);
         for sub_model in &manifest.levels {
-            let network = loaded.network.with_merged_layers(manifest.merged(sub_model.level))?;
+            let network =
+                loaded.network.with_merged_layers(manifest.payload.merged(sub_model.level))?;
             let percent = sub_model.level.as_percent();
             if is_read() && (levels.is_empty() || levels.contains(&percent)) {
                 let loss = mean_loss(&network, &manifest.order, sub_model, sequences)?;

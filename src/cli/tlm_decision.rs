@@ -9,9 +9,9 @@ use pliant::engine::EngineOptions;
 use pliant::engine::session::Runtime;
 use pliant::heads::decision::hard::HardPlan;
 use pliant::heads::decision::labels::LabelRule;
-use pliant::heads::decision::{Learnt, TrainPlan, train};
+use pliant::heads::decision::{DecidePlan, Learnt, TrainPlan, decide, train};
+use pliant::model::decision::Decider;
 use pliant::model::decision::reading::Input;
-use pliant::model::decision::{DecidePlan, Decider, decide};
 use pliant::model::tlm::graph::Precision;
 use pliant::model::tlm::score_file::MANIFEST_FILE;
 use pliant::model::tlm::score_head::{self, ScoreHead};
@@ -165,6 +165,7 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
             ..HardPlan::default()
         },
         data: args.data.paths(),
+        checkpoint: out.with_extension("checkpoint.partial"),
         command: origin::command(),
     };
     let bar = bar("", "prompts read", 0);
@@ -177,7 +178,11 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
         Learnt::Tried(what, accuracy, loss) => {
             bar.suspend(|| say(format!("{accuracy:.4} accuracy, {loss:.4} loss: {what}")));
         }
-        Learnt::Validated(progress) => bar.suspend(|| say(format!("{progress:?}"))),
+        Learnt::Validated(round) => bar.suspend(|| {
+            let accuracy = -round.validation;
+            let (steps, loss) = (round.steps, round.loss);
+            say(format!("step {steps}: loss {loss:.4}, accuracy {accuracy:.4}"));
+        }),
     })?;
     bar.finish_and_clear();
     let sha256 = file.save(&out)?;

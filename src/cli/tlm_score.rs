@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pliant::elastify::offline_cost::{self, Meter, OfflineCost, Spent};
+use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::engine::EngineOptions;
 use pliant::engine::session::Runtime;
 use pliant::heads::score::compare::{Contender, compare};
@@ -12,8 +12,10 @@ use pliant::heads::score::items::{Part, items};
 use pliant::heads::score::labels::{self, ItemLabels, LabelFile, Unit};
 use pliant::heads::score::shots::{self, Shortening};
 use pliant::heads::score::targets::Labeling;
-use pliant::heads::score::train::{self, Examples, TrainSpec, Trained, check_checkpoint, train};
+use pliant::heads::score::train::{self, Examples, TrainSpec, Trained, train};
+use pliant::heads::trainer::Saved;
 use pliant::model::ElasticModel;
+use pliant::model::recorded::Spent;
 use pliant::model::tlm::graph::Precision;
 use pliant::model::tlm::score_file::{self, ScoreManifest};
 use pliant::model::tlm::score_head::{ScoreHead, folder};
@@ -209,16 +211,16 @@ pub fn run_train(args: &TrainArgs) -> Result<()> {
         labels_sha256: digest::sha256_file(&args.labels)?,
     };
     let checkpoint = out.join("score-head.checkpoint.safetensors");
-    check_checkpoint(&checkpoint, &spec)?;
+    let run = spec.identity();
+    let saved = Saved { path: &checkpoint, run: &run };
+    saved.check()?;
     let examples = Examples::new(&trunk, &tokenizer, &spec, &datasets, &file)?;
     let meter = Meter::start();
     let bar = bar("", "epochs", spec.epochs as u64);
     let trained = train(&trunk, &spec, &examples, &checkpoint, &mut |epoch| {
-        bar.set_position(epoch.epoch as u64);
-        bar.println(format!(
-            "epoch {}: loss {:.4}, validation {:.4}",
-            epoch.epoch, epoch.loss, epoch.validation_loss
-        ));
+        bar.inc(1);
+        let (loss, validation) = (epoch.loss, epoch.validation);
+        bar.println(format!("step {}: loss {loss:.4}, validation {validation:.4}", epoch.steps));
     })?;
     bar.finish();
     let shots = read_shots(&shots_path(&args.labels))?;
@@ -226,7 +228,7 @@ pub fn run_train(args: &TrainArgs) -> Result<()> {
     let manifest = score_file::save(&out, &trained.head, manifest)?;
     write_curve(&out, &trained)?;
     record_costs(&out, args.watts_per_core, &file, meter.spent(), trained.tokens)?;
-    train::remove_checkpoint(&checkpoint);
+    saved.remove();
     print_line(format!(
         "{}: {} labels, validation loss {:.4} after {} steps",
         out.join(score_file::MANIFEST_FILE).display(),
@@ -287,7 +289,7 @@ fn manifest(
         validated_on: train::ids(rows, Part::Validation),
         steps: trained.best.steps,
         loss: trained.best.loss,
-        validation_loss: trained.best.validation_loss,
+        validation_loss: trained.best.validation,
         seed: spec.seed,
         shots: shots.iter().map(|(name, order)| (name.clone(), order.order())).collect(),
         command: command(),
@@ -299,13 +301,18 @@ fn command() -> String {
 }
 
 fn write_curve(folder: &Path, trained: &Trained) -> Result<()> {
-    let mut csv = "epoch,steps,loss,validation_loss\n".to_owned();
-    for row in &trained.curve {
-        let row =
-            format!("{},{},{:.5},{:.5}\n", row.epoch, row.steps, row.loss, row.validation_loss);
-        csv.push_str(&row);
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let header = ["epoch", "steps", "loss", "validation_loss"].map(str::to_owned);
+    let rows = trained.curve.iter().enumerate().map(|(index, row)| {
+        let losses = [row.loss, row.validation].map(|loss| format!("{loss:.5}"));
+        let [loss, validation] = losses;
+        [(index + 1).to_string(), row.steps.to_string(), loss, validation]
+    });
+    for row in std::iter::once(header).chain(rows) {
+        csv.write_record(row).expect("memory can be written");
     }
-    files::write_whole(&folder.join("score-head.loss.csv"), csv.as_bytes())
+    let csv = csv.into_inner().expect("memory can be flushed");
+    files::write_whole(&folder.join("score-head.loss.csv"), &csv)
 }
 
 #[derive(Debug, clap::Args)]

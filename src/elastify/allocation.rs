@@ -8,41 +8,9 @@
 
 use std::cmp::Ordering;
 
-use serde::{Deserialize, Serialize};
-
 use crate::engine::model::{LayerOrder, LayerShape, ModelConfig, SubModel};
+use crate::model::recorded::{AllocationRule, AllocationSpec};
 use crate::units::Level;
-
-/// How a level's budget is spread over layers.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum AllocationRule {
-    /// The same share in every layer.
-    Uniform {},
-    /// The most important layers whole, the same share in every other.
-    Anchored {},
-    /// The most important units of the whole model.
-    Global {
-        /// Share of a layer's neurons that every level keeps.
-        neuron_floor: f64,
-        /// Number of a layer's groups that every level keeps.
-        group_floor: usize,
-    },
-}
-
-/// What a ladder of family `width` is made from, beside the scores.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AllocationSpec {
-    /// How a budget is spread over layers.
-    pub rule: AllocationRule,
-    /// Neurons are kept and dropped in blocks of so many, so that every prefix suits a kernel.
-    pub neuron_block: usize,
-    /// Share of all groups that the 20 % level keeps.
-    pub group_share_low: f64,
-    /// Share of the layers that are anchors.
-    pub anchor_share: f64,
-}
 
 impl AllocationSpec {
     /// The share of all attention groups that `level` keeps: linear between

@@ -6,50 +6,21 @@
 //! fit sees, and they are picked anyway. What the picked neurons make up of the sum over all is
 //! measured on text that was not fitted.
 
-use std::path::PathBuf;
-
 use candle_core::Tensor;
-use serde::{Deserialize, Serialize};
 
-use super::allocation::{AllocationRule, AllocationSpec};
-use super::corpus::CorpusInfo;
-use super::importance::ImportanceRule;
 use super::least_squares;
 use super::network::{Network, tensor_error};
-use super::scores::{GroupRule, ModelIdentity};
 use crate::engine::model::{LayerOrder, LayerShape, ModelConfig, SubModel};
 use crate::engine::predictor::{LayerPredictor, Predictor};
 use crate::error::{Error, Result};
-use crate::model::manifest::{ElasticManifest, Family, LadderSpec, UnitOrder};
+use crate::model::family::Payload;
+use crate::model::family::contextual::{Captured, PredictorFile};
+use crate::model::manifest::ElasticManifest;
+use crate::model::recorded::{
+    AllocationRule, AllocationSpec, CorpusInfo, GroupRule, ImportanceRule, LadderSpec,
+    ModelIdentity, UnitOrder,
+};
 use crate::units::Level;
-
-/// Where the predictor of a ladder is, and how good.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PredictorFile {
-    /// The file, relative to the manifest's folder.
-    pub file: PathBuf,
-    /// SHA-256 of the file.
-    pub sha256: String,
-    /// Rank of its matrices.
-    pub rank: usize,
-    /// Tokens, not fitted, that `captured` was measured on.
-    pub held_out_tokens: usize,
-    /// For each level below 100 %.
-    pub captured: Vec<Captured>,
-}
-
-/// How much of all neurons' importance the neurons that run have, mean over layers.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Captured {
-    /// The level.
-    pub level: Level,
-    /// Those that the predictor picks.
-    pub predicted: f64,
-    /// Those of highest importance.
-    pub best: f64,
-}
 
 /// A trained predictor.
 #[derive(Debug, Clone, PartialEq)]
@@ -223,7 +194,6 @@ pub fn manifest(
         removal_tokens: corpus.tokens,
         corpus,
         ladder: LadderSpec {
-            family: Family::Contextual,
             unit_order: UnitOrder::Original,
             importance_rule: ImportanceRule::TokenTaylor,
             group_rule: GroupRule::RemovalLoss,
@@ -240,11 +210,7 @@ pub fn manifest(
         unit_parameter_share: levels.iter().map(|m| m.unit_parameter_share(config)).collect(),
         order: LayerOrder::original(config),
         levels,
-        adapters: Vec::new(),
-        recovery: None,
-        merge: None,
-        merged: Vec::new(),
-        predictor: Some(file),
+        payload: Payload::Contextual(file),
         model,
     }
 }

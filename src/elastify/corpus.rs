@@ -2,26 +2,11 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use super::network::SEQUENCE_TOKENS_MAX;
 use crate::digest;
 use crate::error::{Error, Result};
+use crate::model::recorded::CorpusInfo;
 use crate::prompt::{Dataset, Tokenize};
-
-/// What a measurement was made on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CorpusInfo {
-    /// Where the text comes from.
-    pub description: String,
-    /// SHA-256, in hexadecimal, of the whole text, of which the first tokens are used.
-    pub sha256: String,
-    /// Tokens used.
-    pub tokens: usize,
-    /// Sequences used.
-    pub sequences: usize,
-}
 
 /// Token sequences, any prefix of which draws evenly on all sources.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,20 +8,9 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
-use serde::{Deserialize, Serialize};
 
 use super::network::{Gates, Network, tensor_error};
 use crate::error::Result;
-
-/// What is summed over tokens: terms, or their sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ImportanceRule {
-    /// `Σ_tokens |a · ∂L/∂a|`: effects of opposite sign at different tokens add up.
-    TokenTaylor,
-    /// `Σ_sequences |Σ_tokens a · ∂L/∂a|`: within a sequence they cancel.
-    SequenceTaylor,
-}
 
 /// One sequence's scores; a score is a sum over the sequence's predictions, in nats.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,9 +33,9 @@ pub struct LayerImportance {
 /// Scores of one kind of unit under both rules.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitImportance {
-    /// By [`ImportanceRule::TokenTaylor`].
+    /// By [`ImportanceRule::TokenTaylor`](crate::model::recorded::ImportanceRule::TokenTaylor).
     pub token_taylor: Vec<f32>,
-    /// By [`ImportanceRule::SequenceTaylor`].
+    /// By [`ImportanceRule::SequenceTaylor`](crate::model::recorded::ImportanceRule::SequenceTaylor).
     pub sequence_taylor: Vec<f32>,
 }
 

@@ -3,32 +3,64 @@
 
 use super::allocation::UnitScores;
 use super::attn_drop;
-use super::merge_search::{MergeSearch, MergeSpec, MergedModel};
+use super::merge_search::{MergeSearch, MergedModel};
 use super::scores::Scores;
 use crate::engine::model::{LayerOrder, ModelConfig, SubModel};
 use crate::error::{Error, Result};
-use crate::model::manifest::{Family, LadderSpec, UnitOrder};
-use crate::model::merge::{self, LevelMerges, MergedLayer};
+use crate::family::Family;
+use crate::model::family::Payload;
+use crate::model::family::merge::{self, LevelMerges, MergedLayer, Merges};
+use crate::model::manifest::ElasticManifest;
+use crate::model::recorded::{LadderSpec, UnitOrder};
 use crate::units::Level;
 
+/// The ladder of `family` at `levels`, rising, from measured `scores`.
+///
+/// # Errors
+/// If a measurement that the family needs has not been made, a level is out of its reach, or the
+/// family is not made from scores alone.
+pub fn from_scores(
+    scores: &Scores,
+    family: Family,
+    ladder: LadderSpec,
+    levels: &[Level],
+    command: String,
+) -> Result<ElasticManifest> {
+    let config = &scores.model.config;
+    let basis = Basis::new(scores, family, &ladder, levels)?;
+    let share = |level: &SubModel| level.unit_parameter_share(config);
+    Ok(ElasticManifest {
+        command,
+        model: scores.model.clone(),
+        corpus: scores.corpus.clone(),
+        removal_tokens: basis.tokens,
+        ladder,
+        base_loss: basis.base_loss,
+        layer_importance: basis.layer_importance,
+        anchors: basis.layers.top_layers(ladder.allocation.anchor_share),
+        unit_parameter_share: basis.levels.iter().map(share).collect(),
+        levels: basis.levels,
+        order: basis.order,
+        payload: basis.payload,
+    })
+}
+
 /// A ladder with the measurement behind it.
-pub struct Basis {
+struct Basis {
     /// Sub-models, in the order of the levels asked for.
-    pub levels: Vec<SubModel>,
+    levels: Vec<SubModel>,
     /// The order of the units of each layer.
-    pub order: Vec<LayerOrder>,
+    order: Vec<LayerOrder>,
     /// What ranks the layers.
-    pub layers: UnitScores,
+    layers: UnitScores,
     /// How important each layer is, in the measurement's unit.
-    pub layer_importance: Vec<f64>,
+    layer_importance: Vec<f64>,
     /// Tokens that layers were ranked on.
-    pub tokens: usize,
+    tokens: usize,
     /// The base model's mean loss on them.
-    pub base_loss: f64,
-    /// How layers were merged.
-    pub merge: Option<MergeSpec>,
-    /// Which layers of a level are sums.
-    pub merged: Vec<LevelMerges>,
+    base_loss: f64,
+    /// What the family has of its own.
+    payload: Payload,
 }
 
 impl Basis {
@@ -36,34 +68,40 @@ impl Basis {
     ///
     /// # Errors
     /// If what the family needs has not been measured, or a level would keep nothing at all.
-    pub fn new(scores: &Scores, ladder: &LadderSpec, levels: &[Level]) -> Result<Self> {
-        let basis = match ladder.family {
-            Family::Width | Family::WidthRelayout | Family::LayerRemoval => {
-                Self::by_units(scores, ladder, levels)?
+    fn new(scores: &Scores, family: Family, ladder: &LadderSpec, levels: &[Level]) -> Result<Self> {
+        let basis = match family {
+            Family::Width => Self::by_units(scores, Payload::Width, ladder, levels)?,
+            Family::WidthRelayout => {
+                Self::by_units(scores, Payload::WidthRelayout, ladder, levels)?
             }
+            Family::LayerRemoval => Self::by_units(scores, Payload::LayerRemoval, ladder, levels)?,
             Family::WidthLora => {
                 return Err(Error::new("family width-lora", "not made from scores alone")
                     .allowed("family width, then `pliant elastify recover`"));
             }
-            family @ (Family::Zoo | Family::Contextual) => {
-                let command = format!("`pliant elastify {}`", family.name());
-                let place = format!("family {}", family.name());
+            Family::Zoo | Family::Contextual => {
+                let command = format!("`pliant elastify {family}`");
+                let place = format!("family {family}");
                 return Err(Error::new(place, "not made from scores").allowed(command));
             }
             Family::LayerRemovalGreedy => Self::by_greedy_removal(scores, levels)?,
-            Family::LayerInfluence | Family::AttnDrop => {
-                Self::by_influence(scores, ladder.family, levels)?
-            }
+            Family::LayerInfluence => Self::by_influence(scores, Payload::LayerInfluence, levels)?,
+            Family::AttnDrop => Self::by_influence(scores, Payload::AttnDrop, levels)?,
             Family::LayerMerge => Self::by_merging(scores, levels)?,
         };
-        basis.check(ladder.family)?;
+        basis.check(family)?;
         Ok(basis)
     }
 
-    fn by_units(scores: &Scores, ladder: &LadderSpec, levels: &[Level]) -> Result<Self> {
+    fn by_units(
+        scores: &Scores,
+        payload: Payload,
+        ladder: &LadderSpec,
+        levels: &[Level],
+    ) -> Result<Self> {
         let config = &scores.model.config;
         let units = scores.unit_scores(ladder.importance_rule, ladder.group_rule)?;
-        let width = ladder.family != Family::LayerRemoval;
+        let width = payload != Payload::LayerRemoval;
         Ok(Self {
             levels: if width {
                 units.width_ladder(config, &ladder.allocation, levels)
@@ -79,8 +117,7 @@ impl Basis {
             layers: units,
             tokens: scores.removal.predictions + scores.removal.sequences,
             base_loss: scores.base_loss(),
-            merge: None,
-            merged: Vec::new(),
+            payload,
         })
     }
 
@@ -94,17 +131,16 @@ impl Basis {
             layer_importance: greedy.loss_growth(),
             tokens: greedy.sequences * greedy.sequence_tokens,
             base_loss: greedy.base_loss(),
-            merge: None,
-            merged: Vec::new(),
+            payload: Payload::LayerRemovalGreedy,
         })
     }
 
-    fn by_influence(scores: &Scores, family: Family, levels: &[Level]) -> Result<Self> {
+    fn by_influence(scores: &Scores, payload: Payload, levels: &[Level]) -> Result<Self> {
         let config = &scores.model.config;
         let influence = scores.influence.means(config)?;
         let layers = UnitScores::of_layers(influence.layers.clone());
         Ok(Self {
-            levels: if family == Family::AttnDrop {
+            levels: if payload == Payload::AttnDrop {
                 attn_drop::ladder(config, &influence, levels)
             } else {
                 layers.layer_removal_ladder(config, levels)
@@ -114,8 +150,7 @@ impl Basis {
             layers,
             tokens: scores.influence.tokens,
             base_loss: scores.influence.base_loss(),
-            merge: None,
-            merged: Vec::new(),
+            payload,
         })
     }
 
@@ -153,8 +188,7 @@ impl Basis {
             layer_importance,
             tokens: search.tokens,
             base_loss: search.base_loss,
-            merge: Some(search.spec),
-            merged,
+            payload: Payload::LayerMerge(Merges { spec: search.spec, levels: merged }),
         })
     }
 
@@ -167,7 +201,7 @@ impl Basis {
         if reached.is_empty() {
             reached.push("larger levels".to_owned());
         }
-        Err(Error::new(format!("family {}", family.name()), "level keeps no layer")
+        Err(Error::new(format!("family {family}"), "level keeps no layer")
             .found(model.level)
             .allowed(format!("{}; ask for them with --levels", reached.join(", "))))
     }
@@ -193,3 +227,6 @@ fn layers_of(search: &MergeSearch, config: &ModelConfig, level: Level) -> Result
             ))
     })
 }
+
+#[cfg(test)]
+mod tests;

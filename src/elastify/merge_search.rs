@@ -12,22 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::network::{Network, tensor_error};
 use crate::error::{Error, Result};
-use crate::model::merge::MergedLayer;
+use crate::model::family::merge::{MergeSpec, MergedLayer};
 
 const THRESHOLD_FIRST: f64 = 0.95;
 const THRESHOLD_STEP: f64 = 0.05;
-
-/// The parameters of a search.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MergeSpec {
-    /// How many layers become one.
-    pub layers: usize,
-    /// How far below an accepted merger the pass goes on.
-    pub interval: usize,
-    /// No merger below this similarity.
-    pub similarity_floor: f64,
-}
 
 /// What a search found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -243,7 +231,7 @@ impl<'a> Search<'a> {
 mod tests {
     use super::*;
     use crate::engine::reference::random_model;
-    use crate::model::merge::merged_model;
+    use crate::model::family::merge::merged_model;
 
     const TEXTS: [&[u32]; 2] = [&[3, 17, 42, 5, 30, 11], &[9, 1, 8, 2]];
 

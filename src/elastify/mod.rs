@@ -16,8 +16,10 @@
 //! GGUFs ───────── zoo ─▶ manifest of family zoo (file)
 //! ```
 
+pub mod adam;
 pub mod allocation;
 pub mod attn_drop;
+pub mod checkpoint;
 pub mod contextual;
 pub mod corpus;
 pub mod greedy;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::model::recorded::Spent;
 
 /// The file's name beside the manifest.
 pub const FILE: &str = "offline-cost.csv";
@@ -77,25 +78,6 @@ impl OfflineCost {
             writer.serialize(row).expect("a row is plain data");
         }
         files::write_whole(path, &writer.into_inner().expect("memory can be flushed"))
-    }
-}
-
-/// Time spent, in seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Spent {
-    /// On the clock.
-    pub wall_s: f64,
-    /// Of all threads on a processor; `None` where the system does not tell.
-    pub cpu_s: Option<f64>,
-}
-
-impl std::ops::Add for Spent {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        let cpu_s = self.cpu_s.zip(other.cpu_s).map(|(a, b)| a + b);
-        Self { wall_s: self.wall_s + other.wall_s, cpu_s }
     }
 }
 

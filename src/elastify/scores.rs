@@ -6,41 +6,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::allocation::UnitScores;
-use super::corpus::CorpusInfo;
 use super::greedy::GreedyRemoval;
-use super::importance::{ImportanceRule, SequenceImportance, UnitImportance};
+use super::importance::{SequenceImportance, UnitImportance};
 use super::influence::InfluenceSums;
 use super::merge_search::MergeSearch;
 use super::removal::SequenceRemoval;
-use crate::engine::model::ModelConfig;
 use crate::error::{Error, Result};
 use crate::files;
-
-/// Which model was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelIdentity {
-    /// Short name, as in device profiles.
-    pub base_model: String,
-    /// SHA-256 of the GGUF file.
-    pub model_sha256: String,
-    /// How its weights were stored.
-    pub quantisation: String,
-    /// Dimensions.
-    pub config: ModelConfig,
-}
-
-/// What ranks the attention groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GroupRule {
-    /// The growth of the loss when the group is removed.
-    RemovalLoss,
-    /// As neurons, by [`ImportanceRule::TokenTaylor`].
-    TokenTaylor,
-    /// As neurons, by [`ImportanceRule::SequenceTaylor`].
-    SequenceTaylor,
-}
+use crate::model::recorded::{CorpusInfo, GroupRule, ImportanceRule, ModelIdentity};
 
 /// Everything measured on one model and corpus.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -245,6 +218,7 @@ impl Scores {
 
     fn check_dimensions(&self, path: &Path) -> Result<()> {
         let config = &self.model.config;
+        config.check(&path.display().to_string())?;
         let (taylor, removal) = (&self.taylor, &self.removal);
         let tables = [
             ("taylor.neurons.token_taylor", &taylor.neurons.token_taylor, config.intermediate),

@@ -1,6 +1,6 @@
 //! Trains the heads of the tiny language model: what a prompt can spare (`score`), and which plan
 //! to take (`decision`).
 
-mod adam;
 pub mod decision;
 pub mod score;
+pub mod trainer;

@@ -1,114 +1,97 @@
-//! The manifest of an elastic model: what was measured, in which order the units go, and what each
-//! level keeps. The engine builds its sessions from this file and the GGUF it names.
+//! The manifest of an elastic model: what was measured, in which order the units go, what each level
+//! keeps, and what the family has of its own. The engine builds its sessions from this file and the
+//! GGUF it names.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::merge::{LevelMerges, MergedLayer};
-use crate::elastify::allocation::AllocationSpec;
-use crate::elastify::contextual::PredictorFile;
-use crate::elastify::corpus::CorpusInfo;
-use crate::elastify::importance::ImportanceRule;
-use crate::elastify::ladders::Basis;
-use crate::elastify::merge_search::MergeSpec;
-use crate::elastify::recover::Recovery;
-use crate::elastify::scores::{GroupRule, ModelIdentity, Scores};
+use super::family::Payload;
+use super::family::contextual::PredictorFile;
+use super::family::lora::{AdapterFile, Adapters, Recovery};
+use super::family::merge::{LevelMerges, MergeSpec, Merges};
+use super::family::zoo::{ZooManifest, ZooMember};
+use super::recorded::{
+    AllocationSpec, CorpusInfo, GroupRule, ImportanceRule, LadderSpec, ModelIdentity, UnitOrder,
+};
 use crate::engine::adapter::order_sha256;
 use crate::engine::model::{LayerOrder, LayerShape, ModelConfig, SubModel};
 use crate::error::{Error, Result};
+use crate::family::Family;
 use crate::files;
 use crate::units::Level;
 
-/// How a ladder gets its sub-models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Family {
-    /// Prefixes of reordered units.
-    Width,
-    /// Those prefixes, each with an adapter of its own.
-    WidthLora,
-    /// The same units as `width`, gathered into memory of their own at each switch.
-    WidthRelayout,
-    /// Whole layers skipped, by what the removal of each alone costs.
-    LayerRemoval,
-    /// Whole layers skipped, by what their removal costs when those before them have gone.
-    LayerRemovalGreedy,
-    /// Whole layers skipped, by how little they turn the residual stream.
-    LayerInfluence,
-    /// Layers merged into others.
-    LayerMerge,
-    /// Attention skipped, then MLPs, by how little they turn the residual stream.
-    AttnDrop,
-    /// Separately trained models.
-    Zoo,
-    /// Neurons picked for each token that is generated.
-    Contextual,
+/// What the levels of an elastic model are made from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Manifest {
+    /// One base model.
+    Ladder(Box<ElasticManifest>),
+    /// Models of their own.
+    Zoo(ZooManifest),
 }
 
-impl Family {
-    /// Every family.
-    pub const ALL: [Self; 10] = [
-        Self::Width,
-        Self::WidthLora,
-        Self::WidthRelayout,
-        Self::LayerRemoval,
-        Self::LayerRemovalGreedy,
-        Self::LayerInfluence,
-        Self::LayerMerge,
-        Self::AttnDrop,
-        Self::Zoo,
-        Self::Contextual,
-    ];
+impl Manifest {
+    /// Reads and checks the file `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, is no manifest, or contradicts itself.
+    pub fn load(path: &Path) -> Result<Self> {
+        let value = read_json(path)?;
+        if value.get("family").is_some_and(|family| family == Family::Zoo.name()) {
+            return ZooManifest::read(path, value).map(Self::Zoo);
+        }
+        ElasticManifest::read(path, value).map(|ladder| Self::Ladder(Box::new(ladder)))
+    }
 
-    /// The family's name in files.
+    /// The family.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn family(&self) -> Family {
         match self {
-            Self::Width => "width",
-            Self::WidthLora => "width-lora",
-            Self::WidthRelayout => "width-relayout",
-            Self::LayerRemoval => "layer-removal",
-            Self::LayerRemovalGreedy => "layer-removal-greedy",
-            Self::LayerInfluence => "layer-influence",
-            Self::LayerMerge => "layer-merge",
-            Self::AttnDrop => "attn-drop",
-            Self::Zoo => "zoo",
-            Self::Contextual => "contextual",
+            Self::Ladder(ladder) => ladder.payload.family(),
+            Self::Zoo(_) => Family::Zoo,
+        }
+    }
+
+    /// The base model; in a zoo the largest.
+    #[must_use]
+    pub fn identity(&self) -> ModelIdentity {
+        match self {
+            Self::Ladder(ladder) => ladder.model.clone(),
+            Self::Zoo(zoo) => zoo.identity(),
+        }
+    }
+
+    /// What each level keeps of the base model.
+    ///
+    /// # Errors
+    /// If levels are models of their own.
+    pub fn ladder(&self) -> Result<&ElasticManifest> {
+        match self {
+            Self::Ladder(ladder) => Ok(ladder),
+            Self::Zoo(_) => Err(Error::new("family zoo", "its levels share no units")
+                .allowed("a family of one base model")),
+        }
+    }
+
+    /// In words, what each level is, where levels are models of their own.
+    #[must_use]
+    pub fn members(&self) -> Vec<String> {
+        match self {
+            Self::Ladder(_) => Vec::new(),
+            Self::Zoo(zoo) => zoo.members.iter().map(ZooMember::describe).collect(),
         }
     }
 }
 
-/// In which order the units of a layer stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnitOrder {
-    /// Most important first.
-    Importance,
-    /// As in the base model.
-    Original,
+fn read_json(path: &Path) -> Result<Value> {
+    let text = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
+    serde_json::from_slice(&text)
+        .map_err(|e| Error::file(path, "not an elastic manifest").caused_by(e))
 }
 
-/// Everything that a ladder depends on beside the scores.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LadderSpec {
-    /// How the sub-models come about.
-    pub family: Family,
-    /// How the order comes about; without effect where layers are kept or skipped whole.
-    pub unit_order: UnitOrder,
-    /// What ranks neurons.
-    pub importance_rule: ImportanceRule,
-    /// What ranks groups.
-    pub group_rule: GroupRule,
-    /// How budgets are spread in family `width`, and how many layers are anchors.
-    pub allocation: AllocationSpec,
-}
-
-/// A ladder of sub-models with everything it was made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A ladder of sub-models of one base model with everything it was made from.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ElasticManifest {
     /// The command that wrote this file.
     pub command: String,
@@ -118,14 +101,14 @@ pub struct ElasticManifest {
     pub corpus: CorpusInfo,
     /// The corpus's first tokens, on which `layer_importance` was measured.
     pub removal_tokens: usize,
-    /// What was asked for.
+    /// What was asked for beside the family.
     pub ladder: LadderSpec,
     /// The base model's mean next-token loss, nats per token.
     pub base_loss: f64,
     /// How important each layer is: how much that loss grows when it is removed (alone, or greedily
-    /// after those less important), or, in the families by influence, how far it turns the stream; in `layer-merge`, in what
-    /// share of the models on the way down its place still has a layer; in `contextual`, how much its neurons add to the
-    /// stream.
+    /// after those less important), or, in the families by influence, how far it turns the stream;
+    /// in `layer-merge`, in what share of the models on the way down its place still has a layer; in
+    /// `contextual`, how much its neurons add to the stream.
     pub layer_importance: Vec<f64>,
     /// The layers that dominate by `layer_importance`, ascending.
     pub anchors: Vec<usize>,
@@ -135,92 +118,154 @@ pub struct ElasticManifest {
     pub unit_parameter_share: Vec<f64>,
     /// The order of the units of each layer.
     pub order: Vec<LayerOrder>,
-    /// In family `width-lora`, the adapters of levels below 100 %, and of 100 % where the base
-    /// model is tuned too; ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub adapters: Vec<AdapterFile>,
-    /// How the adapters were trained.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovery: Option<Recovery>,
-    /// In family `layer-merge`, how layers were merged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub merge: Option<MergeSpec>,
-    /// In family `layer-merge`, the layers of each level below 100 % that are sums of others.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub merged: Vec<LevelMerges>,
-    /// In family `contextual`, what picks as many neurons as a level counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub predictor: Option<PredictorFile>,
+    /// The family, and what it has of its own.
+    pub payload: Payload,
 }
 
-/// Where the adapter of a level is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A manifest as it is written: one table, in which a family's own keys are absent from the others.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AdapterFile {
-    /// The sub-model that it belongs to.
-    pub level: Level,
-    /// Rank of its pairs of matrices.
-    pub rank: usize,
-    /// The file, relative to the manifest's folder.
-    pub file: PathBuf,
-    /// SHA-256 of the file.
-    pub sha256: String,
+struct File {
+    command: String,
+    model: ModelIdentity,
+    corpus: CorpusInfo,
+    removal_tokens: usize,
+    ladder: FileLadder,
+    base_loss: f64,
+    layer_importance: Vec<f64>,
+    anchors: Vec<usize>,
+    levels: Vec<SubModel>,
+    unit_parameter_share: Vec<f64>,
+    order: Vec<LayerOrder>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    adapters: Vec<AdapterFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recovery: Option<Recovery>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merge: Option<MergeSpec>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    merged: Vec<LevelMerges>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    predictor: Option<PredictorFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLadder {
+    family: Family,
+    unit_order: UnitOrder,
+    importance_rule: ImportanceRule,
+    group_rule: GroupRule,
+    allocation: AllocationSpec,
+}
+
+impl File {
+    fn of(manifest: ElasticManifest) -> Self {
+        let LadderSpec { unit_order, importance_rule, group_rule, allocation } = manifest.ladder;
+        let family = manifest.payload.family();
+        let mut file = Self {
+            command: manifest.command,
+            model: manifest.model,
+            corpus: manifest.corpus,
+            removal_tokens: manifest.removal_tokens,
+            ladder: FileLadder { family, unit_order, importance_rule, group_rule, allocation },
+            base_loss: manifest.base_loss,
+            layer_importance: manifest.layer_importance,
+            anchors: manifest.anchors,
+            levels: manifest.levels,
+            unit_parameter_share: manifest.unit_parameter_share,
+            order: manifest.order,
+            adapters: Vec::new(),
+            recovery: None,
+            merge: None,
+            merged: Vec::new(),
+            predictor: None,
+        };
+        match manifest.payload {
+            Payload::WidthLora(Adapters { files, recovery }) => {
+                (file.adapters, file.recovery) = (files, recovery);
+            }
+            Payload::LayerMerge(Merges { spec, levels }) => {
+                (file.merge, file.merged) = (Some(spec), levels);
+            }
+            Payload::Contextual(predictor) => file.predictor = Some(predictor),
+            _ => {}
+        }
+        file
+    }
+
+    /// What the family has of its own; refuses what another family has.
+    fn take_payload(&mut self, path: &Path) -> Result<Payload> {
+        let family = self.ladder.family;
+        let (adapters, recovery) = (std::mem::take(&mut self.adapters), self.recovery.take());
+        let (merge, merged) = (self.merge.take(), std::mem::take(&mut self.merged));
+        let predictor = self.predictor.take();
+        let stray = [
+            ("adapters", Family::WidthLora, !adapters.is_empty()),
+            ("recovery", Family::WidthLora, recovery.is_some()),
+            ("merge", Family::LayerMerge, merge.is_some()),
+            ("merged", Family::LayerMerge, !merged.is_empty()),
+            ("predictor", Family::Contextual, predictor.is_some()),
+        ];
+        if let Some((key, owner, _)) = stray.into_iter().find(|s| s.2 && s.1 != family) {
+            return Err(Error::file(path, "of another family")
+                .at(format!("key \"{key}\""))
+                .found(format!("family {family}"))
+                .allowed(format!("family {owner}")));
+        }
+        let missing = |key: &str| {
+            Error::file(path, format!("missing in family {family}")).at(format!("key \"{key}\""))
+        };
+        match family {
+            Family::WidthLora => Ok(Payload::WidthLora(Adapters { files: adapters, recovery })),
+            Family::LayerMerge => {
+                let spec = merge.ok_or_else(|| missing("merge"))?;
+                Ok(Payload::LayerMerge(Merges { spec, levels: merged }))
+            }
+            Family::Contextual => {
+                predictor.map(Payload::Contextual).ok_or_else(|| missing("predictor"))
+            }
+            family => Payload::of_units(family).ok_or_else(|| {
+                Error::file(path, "a zoo's manifest names models, not units")
+                    .at("key \"ladder.family\"")
+                    .found(family)
+            }),
+        }
+    }
+
+    fn manifest(mut self, path: &Path) -> Result<ElasticManifest> {
+        let payload = self.take_payload(path)?;
+        let FileLadder { unit_order, importance_rule, group_rule, allocation, .. } = self.ladder;
+        Ok(ElasticManifest {
+            command: self.command,
+            model: self.model,
+            corpus: self.corpus,
+            removal_tokens: self.removal_tokens,
+            ladder: LadderSpec { unit_order, importance_rule, group_rule, allocation },
+            base_loss: self.base_loss,
+            layer_importance: self.layer_importance,
+            anchors: self.anchors,
+            levels: self.levels,
+            unit_parameter_share: self.unit_parameter_share,
+            order: self.order,
+            payload,
+        })
+    }
 }
 
 impl ElasticManifest {
-    /// The ladder that `ladder` asks for, at the study's levels, from measured `scores`.
-    ///
-    /// # Errors
-    /// As [`with_levels`](Self::with_levels).
-    pub fn new(scores: &Scores, ladder: LadderSpec, command: String) -> Result<Self> {
-        Self::with_levels(scores, ladder, &Level::LADDER, command)
-    }
-
-    /// The same at `levels`, rising.
-    ///
-    /// # Errors
-    /// If a measurement that the family needs has not been made, a level is out of its reach, or the
-    /// family is not made from scores alone.
-    pub fn with_levels(
-        scores: &Scores,
-        ladder: LadderSpec,
-        levels: &[Level],
-        command: String,
-    ) -> Result<Self> {
-        let config = &scores.model.config;
-        let basis = Basis::new(scores, &ladder, levels)?;
-        Ok(Self {
-            command,
-            model: scores.model.clone(),
-            corpus: scores.corpus.clone(),
-            removal_tokens: basis.tokens,
-            ladder,
-            base_loss: basis.base_loss,
-            layer_importance: basis.layer_importance,
-            anchors: basis.layers.top_layers(ladder.allocation.anchor_share),
-            unit_parameter_share: basis
-                .levels
-                .iter()
-                .map(|level| level.unit_parameter_share(config))
-                .collect(),
-            levels: basis.levels,
-            order: basis.order,
-            adapters: Vec::new(),
-            recovery: None,
-            merge: basis.merge,
-            merged: basis.merged,
-            predictor: None,
-        })
-    }
-
     /// Reads and checks the file `path`.
     ///
     /// # Errors
-    /// If it cannot be read, is no manifest, or contradicts itself.
+    /// If it cannot be read, is no manifest of a ladder, or contradicts itself.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
-        let manifest: Self = serde_json::from_slice(&text)
+        Self::read(path, read_json(path)?)
+    }
+
+    fn read(path: &Path, value: Value) -> Result<Self> {
+        let file: File = serde_json::from_value(value)
             .map_err(|e| Error::file(path, "not an elastic manifest").caused_by(e))?;
+        let manifest = file.manifest(path)?;
         manifest.check(path)?;
         Ok(manifest)
     }
@@ -230,7 +275,7 @@ impl ElasticManifest {
     /// # Errors
     /// If it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let fields: serde_json::Map<String, Value> = serde_json::to_value(self)
+        let fields: serde_json::Map<String, Value> = serde_json::to_value(File::of(self.clone()))
             .and_then(serde_json::from_value)
             .map_err(|e| Error::file(path, "cannot be written as JSON").caused_by(e))?;
         let lines: Vec<String> =
@@ -250,12 +295,6 @@ impl ElasticManifest {
         order_sha256(&self.order)
     }
 
-    /// The layers of `level` that are sums of the base model's.
-    #[must_use]
-    pub fn merged(&self, level: Level) -> &[MergedLayer] {
-        self.merged.iter().find(|merges| merges.level == level).map_or(&[], |m| &m.layers)
-    }
-
     /// Checks that this manifest belongs to a model of dimensions `config`.
     ///
     /// # Errors
@@ -272,6 +311,7 @@ impl ElasticManifest {
 
     fn check(&self, path: &Path) -> Result<()> {
         let config = &self.model.config;
+        config.check(&path.display().to_string())?;
         let wrong = |place: String, problem: &str| Error::file(path, problem).at(place);
         for (key, length, allowed) in [
             ("order", self.order.len(), config.layers),
@@ -322,74 +362,7 @@ impl ElasticManifest {
             }
             below.clone_from(&sub_model.layers);
         }
-        self.check_adapters(path)?;
-        self.check_predictor(path)?;
-        self.check_merged(path)
-    }
-
-    fn check_predictor(&self, path: &Path) -> Result<()> {
-        let family = self.ladder.family;
-        if self.predictor.is_some() == (family == Family::Contextual) {
-            return Ok(());
-        }
-        let found = if self.predictor.is_some() { "a predictor" } else { "none" };
-        Err(Error::file(path, "a predictor belongs to one family")
-            .at("key \"predictor\"")
-            .found(format!("{found} in family {}", family.name()))
-            .allowed(format!("one in family {}, and no other", Family::Contextual.name())))
-    }
-
-    fn check_adapters(&self, path: &Path) -> Result<()> {
-        let wrong = |problem: &str| Error::file(path, problem).at("key \"adapters\"");
-        if self.ladder.family != Family::WidthLora {
-            return match self.adapters.first() {
-                None => Ok(()),
-                Some(adapter) => Err(wrong("adapters in a family without them")
-                    .found(format!("family {}, level {}", self.ladder.family.name(), adapter.level))
-                    .allowed(format!("family {}", Family::WidthLora.name()))),
-            };
-        }
-        if let Some(pair) = self.adapters.windows(2).find(|pair| pair[0].level >= pair[1].level) {
-            return Err(wrong("levels out of order").found(pair[1].level));
-        }
-        if let Some(adapter) = self.adapters.iter().find(|a| self.level(a.level).is_none()) {
-            return Err(wrong("adapter of a level that the ladder lacks").found(adapter.level));
-        }
-        let adapted = |level: Level| self.adapters.iter().any(|adapter| adapter.level == level);
-        let bare = self.levels.iter().find(|m| m.level < Level::FULL && !adapted(m.level));
-        match bare {
-            None => Ok(()),
-            Some(sub_model) => Err(wrong("level without an adapter")
-                .found(sub_model.level)
-                .allowed("an adapter for every level below 100 %")),
-        }
-    }
-
-    fn check_merged(&self, path: &Path) -> Result<()> {
-        let layers = self.model.config.layers;
-        for (index, merges) in self.merged.iter().enumerate() {
-            let wrong =
-                |problem: &str| Error::file(path, problem).at(format!("key \"merged[{index}]\""));
-            let family = self.ladder.family;
-            if family != Family::LayerMerge {
-                return Err(wrong("merged layers in a family without them")
-                    .found(family.name())
-                    .allowed(Family::LayerMerge.name()));
-            }
-            let Some(sub_model) = self.level(merges.level) else {
-                return Err(wrong("level that the ladder lacks").found(merges.level));
-            };
-            for layer in &merges.layers {
-                let kept = sub_model.layers.get(layer.place).is_some_and(|s| s.neurons > 0);
-                let known = layer.parts.iter().all(|part| part.layer < layers);
-                if !kept || !known || layer.parts.is_empty() {
-                    return Err(wrong("merged layer of another model")
-                        .found(format!("place {}, {} parts", layer.place, layer.parts.len()))
-                        .allowed("the place of a kept layer, parts of the model's layers"));
-                }
-            }
-        }
-        Ok(())
+        self.payload.check(path, self)
     }
 }
 
@@ -398,11 +371,14 @@ fn fits(inner: &LayerShape, outer: &LayerShape) -> bool {
 }
 
 fn is_permutation(units: &[u32], count: usize) -> bool {
+    // The length first: no memory is asked for that the list does not fill.
+    if units.len() != count {
+        return false;
+    }
     let mut seen = vec![false; count];
-    units.len() == count
-        && units.iter().all(|&unit| {
-            seen.get_mut(unit as usize).is_some_and(|seen| !std::mem::replace(seen, true))
-        })
+    units
+        .iter()
+        .all(|&unit| seen.get_mut(unit as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
 }
 
 fn field(value: &Value) -> String {
@@ -414,6 +390,3 @@ fn field(value: &Value) -> String {
         _ => value.to_string(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,16 +2,17 @@
 //!
 //! | file | purpose |
 //! | --- | --- |
-//! | `manifest`, `merge`, `zoo` | what the levels of a family are made from |
+//! | `manifest`, `family` | what the levels of a ladder are made from, and what a family has of its own |
+//! | `recorded` | what files record of how a ladder came about |
 //! | `open` | an elastic model ready to answer: manifest, weights, tokenizer |
 //! | `tlm` | the encoder, differentiable and as one ONNX graph, and the score-head |
 //! | `decision` | the decision-head: its file, what it reads, what it answers |
 
 pub mod decision;
+pub mod family;
 pub mod manifest;
-pub mod merge;
 mod open;
+pub mod recorded;
 pub mod tlm;
-pub mod zoo;
 
-pub use open::{ElasticModel, ElasticSource, LevelSource, manifest_folder};
+pub use open::{ElasticModel, ElasticSource, manifest_folder};

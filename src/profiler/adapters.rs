@@ -106,7 +106,7 @@ pub fn compare(
 }
 
 fn zero(model: &ElasticModel, level: Level, rank: usize) -> Result<Adapter> {
-    let manifest = model.manifest()?;
+    let manifest = model.manifest.ladder()?;
     let sub_model = manifest.level(level).ok_or_else(|| {
         let levels: Vec<String> =
             manifest.levels.iter().map(|model| model.level.to_string()).collect();

@@ -215,7 +215,7 @@ fn fit_family(
         decide_ms: 0.0,
         compress_ms_per_token: 0.0,
         memory,
-        members: model.members(),
+        members: model.manifest.members(),
         provenance: Provenance::Measured {
             date: origin::today(),
             command: origin::command(),

@@ -149,7 +149,7 @@ pub(super) fn manifest(
         notes: datasets
             .iter()
             .flat_map(notes)
-            .chain(model.members().into_iter().map(|member| format!("zoo, {member}")))
+            .chain(model.manifest.members().into_iter().map(|member| format!("zoo, {member}")))
             .collect(),
     }
 }

@@ -6,8 +6,7 @@ use std::path::Path;
 use crate::engine::stopwatch::timed;
 use crate::error::Result;
 use crate::files::Lock;
-use crate::heads::decision::labels::Objective;
-use crate::model::decision::Decider;
+use crate::model::decision::{Decider, Objective};
 use crate::model::tlm::score_head::ScoreHead;
 use crate::profile::{
     DeviceProfile, LatencyLog, LatencySample, Phase, PrefillCurve, Provenance, TlmLatency,

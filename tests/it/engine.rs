@@ -4,7 +4,9 @@ use std::path::Path;
 
 use pliant::digest;
 use pliant::engine::adapter::{Adapter, AdapterTarget};
-use pliant::model::manifest::{AdapterFile, ElasticManifest, Family};
+use pliant::model::family::Payload;
+use pliant::model::family::lora::{AdapterFile, Adapters};
+use pliant::model::manifest::ElasticManifest;
 use pliant::profile::{AnswersOf, QualityTable};
 use pliant::units::Level;
 use snapbox::cmd::{Command, cargo_bin};
@@ -69,7 +71,7 @@ fn with_zero_adapters(folder: &Path) -> ElasticManifest {
     let path = root.join("device-profiles/elastic/smollm2-135m-instruct/width.json");
     let mut manifest = ElasticManifest::load(&path).unwrap();
     manifest.save(&folder.join("width.json")).unwrap();
-    manifest.ladder.family = Family::WidthLora;
+    let mut files = Vec::new();
     for sub_model in manifest.levels.iter().filter(|model| model.level < Level::FULL) {
         let adapter = Adapter::zero(&AdapterTarget {
             base_model_sha256: &manifest.model.model_sha256,
@@ -82,8 +84,9 @@ fn with_zero_adapters(folder: &Path) -> ElasticManifest {
         let file = format!("adapters/width-lora-{}.safetensors", level.as_percent());
         adapter.save(&folder.join(&file)).unwrap();
         let sha256 = digest::sha256_file(&folder.join(&file)).unwrap();
-        manifest.adapters.push(AdapterFile { level, rank: 1, file: file.into(), sha256 });
+        files.push(AdapterFile { level, rank: 1, file: file.into(), sha256 });
     }
+    manifest.payload = Payload::WidthLora(Adapters { files, recovery: None });
     manifest.save(&folder.join("width-lora.json")).unwrap();
     manifest
 }
@@ -108,28 +111,31 @@ fn a_missing_or_foreign_adapter_is_one_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     let mut manifest = with_zero_adapters(folder.path());
     let elastic = folder.path().to_str().unwrap();
-    let refused = |manifest: &ElasticManifest| {
+    let right = manifest.payload.adapters().unwrap().files.clone();
+    let mut refused = |files: &[AdapterFile]| {
+        let files = files.to_vec();
+        manifest.payload = Payload::WidthLora(Adapters { files, recovery: None });
         manifest.save(&folder.path().join("width-lora.json")).unwrap();
         let arguments = ["Hi", "--family", "width-lora", "--level", "50", "--elastic", elastic];
         let output = ask(&arguments).assert().code(2).get_output().stderr.clone();
         String::from_utf8(output).unwrap().replace(elastic, "DIR")
     };
-    let right = manifest.clone();
-    manifest.adapters[3].rank = 8;
+    let mut wrong = right.clone();
+    wrong[3].rank = 8;
     assert_eq!(
-        refused(&manifest),
+        refused(&wrong),
         "pliant: DIR/adapters/width-lora-50.safetensors: adapter of another rank; found 1; \
          allowed: 8\n"
     );
-    manifest.adapters[3] = AdapterFile { level: Level::percent(50), ..right.adapters[2].clone() };
+    wrong[3] = AdapterFile { level: Level::percent(50), ..right[2].clone() };
     assert_eq!(
-        refused(&manifest),
+        refused(&wrong),
         "pliant: DIR/adapters/width-lora-40.safetensors: adapter of another level; found 40 %; \
          allowed: 50 %\n"
     );
     let other = folder.path().join("adapters/width-lora-40.safetensors");
     std::fs::copy(&other, folder.path().join("adapters/width-lora-50.safetensors")).unwrap();
-    let [found, allowed] = [2, 3].map(|index: usize| right.adapters[index].sha256.clone());
+    let [found, allowed] = [2, 3].map(|index: usize| right[index].sha256.clone());
     assert_eq!(
         refused(&right),
         format!(

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use pliant::elastify::contextual::{PredictorFile, Trained, ladder, manifest, train};
+use pliant::elastify::contextual::{Trained, ladder, manifest, train};
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
+use pliant::model::family::contextual::{Captured, PredictorFile};
 use pliant::{Error, Result, digest, origin};
 
 use super::super::bar::bar;
@@ -83,7 +84,7 @@ fn levels(percents: &[u16]) -> Result<Vec<Level>> {
 }
 
 fn summary(trained: &Trained) -> String {
-    let row = |captured: &pliant::elastify::contextual::Captured| {
+    let row = |captured: &Captured| {
         let [predicted, best] = [captured.predicted, captured.best].map(|share| 100.0 * share);
         format!("{:>6}  {predicted:9.1}  {best:4.1}", captured.level.to_string())
     };

@@ -9,13 +9,14 @@ use super::super::engine_args::BASE_MODEL;
 use super::super::output::print_line;
 use pliant::assets::{self, Package};
 use pliant::elastify::offline_cost::{self, OfflineCost};
-use pliant::elastify::recover::{
-    LevelFiles, LevelRecord, LevelRun, Recipe, Recovery, RecoveryText, RunIdentity, train_level,
-};
+use pliant::elastify::recover::{LevelFiles, LevelRun, RecoveryText, RunIdentity, train_level};
 use pliant::engine::gguf::Gguf;
 use pliant::engine::model::{DenseModel, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
-use pliant::model::manifest::{AdapterFile, ElasticManifest, Family};
+use pliant::family::Family;
+use pliant::model::family::Payload;
+use pliant::model::family::lora::{AdapterFile, Adapters, LevelRecord, Recipe, Recovery};
+use pliant::model::manifest::ElasticManifest;
 use pliant::model::manifest_folder;
 use pliant::prompt::Dataset;
 use pliant::units::Level;
@@ -171,11 +172,11 @@ impl Stage {
         let path = args.elastic.clone();
         let path = path.unwrap_or_else(|| manifest_folder(BASE_MODEL).join("width.json"));
         let ladder = ElasticManifest::load(&path)?;
-        if ladder.ladder.family != Family::Width {
+        if ladder.payload != Payload::Width {
             return Err(Error::file(&path, "not a ladder to recover")
                 .at("key \"ladder.family\"")
-                .found(ladder.ladder.family.name())
-                .allowed(Family::Width.name()));
+                .found(ladder.payload.family())
+                .allowed(Family::Width));
         }
         let gguf_path =
             args.model.clone().map_or_else(|| assets::main_file(Package::SmolLm2), Ok)?;
@@ -304,17 +305,14 @@ impl Stage {
             AdapterFile { level: record.level, rank: self.recipe.rank, file, sha256 }
         };
         let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-        let mut manifest = ElasticManifest {
+        let files: Vec<AdapterFile> = records.iter().map(adapter).collect();
+        let (count, corpus) = (files.len(), self.text.info().clone());
+        let recovery = Some(Recovery { corpus, recipe: self.recipe, levels: records });
+        let manifest = ElasticManifest {
             command: format!("pliant {command}"),
-            adapters: records.iter().map(adapter).collect(),
-            recovery: Some(Recovery {
-                corpus: self.text.info().clone(),
-                recipe: self.recipe,
-                levels: records,
-            }),
+            payload: Payload::WidthLora(Adapters { files, recovery }),
             ..ladder
         };
-        manifest.ladder.family = Family::WidthLora;
         // Tables name the manifest by its hash: one that says the same stays as it is.
         let same = |known: ElasticManifest| {
             ElasticManifest { command: manifest.command.clone(), ..known } == manifest
@@ -322,7 +320,7 @@ impl Stage {
         if !path.exists() || !same(ElasticManifest::load(path)?) {
             manifest.save(path)?;
         }
-        print_line(format!("{}: {} adapters", path.display(), manifest.adapters.len()))
+        print_line(format!("{}: {} adapters", path.display(), count))
     }
 }
 

@@ -7,10 +7,11 @@ use indicatif::ProgressBar;
 use pliant::elastify::greedy::GreedyRemoval;
 use pliant::elastify::importance::score_sequence;
 use pliant::elastify::influence::influence;
-use pliant::elastify::merge_search::{MergeSpec, search};
+use pliant::elastify::merge_search::search;
 use pliant::elastify::network::Network;
 use pliant::elastify::removal::remove_each;
 use pliant::elastify::scores::Scores;
+use pliant::model::family::merge::MergeSpec;
 use pliant::units::Level;
 use pliant::{Error, Result};
 

@@ -4,7 +4,7 @@ use candle_core::{D, Tensor};
 
 use super::{Layer, Linear, Network, tensor_error};
 use crate::error::Result;
-use crate::model::merge::{MergedLayer, Part};
+use crate::model::family::merge::{MergedLayer, Part};
 
 impl Network {
     /// This network with `merged` in their places.

@@ -14,15 +14,13 @@
 
 mod checkpoint;
 mod curve;
-mod optimiser;
 mod recipe;
 mod recorded;
 mod text;
 mod trainer;
 
 pub use curve::LossCurve;
-pub use recipe::Recipe;
-pub use recorded::{LevelFiles, LevelRecord, Recovery};
+pub use recorded::LevelFiles;
 pub use text::RecoveryText;
 pub use trainer::{LevelRun, Progress, RunIdentity, train_level};
 

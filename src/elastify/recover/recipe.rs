@@ -1,38 +1,7 @@
 //! How adapters are trained: everything that decides the trained values beside model and text.
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result};
-
-/// Hyper-parameters of a recovery run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recipe {
-    /// Rank of the adapters.
-    pub rank: usize,
-    /// Adapters are scaled by `alpha / rank`.
-    pub alpha: f32,
-    /// Optimiser steps.
-    pub steps: usize,
-    /// Sequences per step.
-    pub sequences: usize,
-    /// Tokens per sequence.
-    pub sequence_tokens: usize,
-    /// Share of a sequence's positions whose predictions count, drawn anew for each sequence.
-    pub loss_share: f64,
-    /// Highest learning rate of the matrices `A`.
-    pub learning_rate: f64,
-    /// Learning rate of the matrices `B`, as a multiple of that of `A`.
-    pub second_ratio: f64,
-    /// Steps over which the learning rate rises from 0; it then falls to 0 along a cosine.
-    pub warmup_steps: usize,
-    /// Pull of every value to 0, per unit of learning rate.
-    pub weight_decay: f64,
-    /// Longest gradient; longer ones are shortened to it.
-    pub gradient_norm_max: f64,
-    /// Seed of first values and positions.
-    pub seed: u64,
-}
+use crate::model::family::lora::Recipe;
 
 impl Default for Recipe {
     fn default() -> Self {

@@ -4,45 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::recipe::Recipe;
 use super::trainer::RunIdentity;
-use crate::elastify::corpus::CorpusInfo;
-use crate::elastify::offline_cost::Spent;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::model::family::lora::LevelRecord;
 use crate::units::Level;
-
-/// How the adapters of a manifest were trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recovery {
-    /// The text; every level is trained on its first sequences.
-    pub corpus: CorpusInfo,
-    /// Hyper-parameters.
-    pub recipe: Recipe,
-    /// One entry per adapter, smallest level first.
-    pub levels: Vec<LevelRecord>,
-}
-
-/// What training one level came to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LevelRecord {
-    /// The sub-model.
-    pub level: Level,
-    /// Values of its adapter.
-    pub values: usize,
-    /// Tokens trained on, repetitions counted.
-    pub tokens: u64,
-    /// Loss on the corpus's held-out part without the adapter, nats per token.
-    pub held_out_before: f64,
-    /// The same with the adapter.
-    pub held_out_after: f64,
-    /// Time of training.
-    pub spent: Spent,
-    /// SHA-256 of the adapter's file.
-    pub adapter_sha256: String,
-}
 
 /// The files of one level.
 #[derive(Debug, Clone, PartialEq, Eq)]

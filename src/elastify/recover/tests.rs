@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use super::LevelFiles;
 use super::text::RecoveryText;
 use super::trainer::{LevelRun, RunIdentity, Trainer, train_level};
-use super::{LevelFiles, Recipe};
 use crate::engine::adapter::Adapter;
 use crate::engine::model::{DenseModel, LayerShape, SubModel};
 use crate::engine::reference::{identity_order, random_model};
+use crate::model::family::lora::{LevelRecord, Recipe};
 use crate::prompt::Tokenize;
 use crate::units::Level;
 
@@ -77,7 +78,7 @@ impl Scene {
         })
     }
 
-    fn train(&self, name: &str) -> crate::Result<super::LevelRecord> {
+    fn train(&self, name: &str) -> crate::Result<LevelRecord> {
         self.with_run(self.identity(), |run| train_level(run, &self.files(name), &mut |_| ()))
     }
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::digest;
-use crate::elastify::corpus::CorpusInfo;
 use crate::error::{Error, Result};
+use crate::model::recorded::CorpusInfo;
 use crate::prompt::{Dataset, Tokenize};
 
 /// Sequences at the start of each source that are never trained on.

@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::State;
 use super::curve::{LossCurve, Point};
-use super::optimiser::{Moments, Update};
-use super::recipe::Recipe;
-use super::recorded::{LevelFiles, LevelRecord};
+use super::recorded::LevelFiles;
 use super::text::RecoveryText;
+use crate::elastify::adam::{Moments, SHORT_SQUARE_DECAY, Update};
 use crate::elastify::lora::{AdaptedNetwork, Gradient, Parameters, Slot};
-use crate::elastify::offline_cost::{Meter, Spent};
+use crate::elastify::offline_cost::Meter;
 use crate::engine::model::{DenseModel, LayerOrder, SubModel};
 use crate::error::{Error, Result};
+use crate::model::family::lora::{LevelRecord, Recipe};
+use crate::model::recorded::Spent;
 use crate::{digest, rng};
 
 /// What a run's result depends on: a checkpoint of another run is refused.
@@ -221,6 +222,7 @@ impl<'a> Trainer<'a> {
                 gradient_scale,
                 learning_rate: learning_rate * ratio,
                 weight_decay: recipe.weight_decay,
+                square_decay: SHORT_SQUARE_DECAY,
             };
             moments.update(index, *step, values, &rule);
         }

@@ -7,7 +7,7 @@ use crate::engine::model::{DenseModel, LayerShape, ModelConfig};
 use crate::engine::reference::{forward, identity_order, random_model, random_model_of};
 use crate::engine::session::{Feed, Runtime};
 use crate::engine::{Engine, EngineOptions, WeightLayout};
-use crate::model::merge::{MergedLayer, merged_model, sub_model};
+use crate::model::family::merge::{MergedLayer, merged_model, sub_model};
 
 const TOKENS: [i64; 7] = [3, 14, 15, 9, 26, 5, 35];
 const ROWS: [i64; 7] = [0, 1, 2, 3, 4, 5, 6];

@@ -1,10 +1,5 @@
-//! The hard head, as the study has it: from the objective's tokens and the prompt to a plan, by two
-//! softmaxes, one over the ratios and one over the levels.
-//!
-//! On the shared, frozen layers sits one layer of the head's own; the read-outs look at `[CLS]` and
-//! the two SLO tokens side by side. Trained are that layer, the read-outs and the rows of the SLO
-//! tokens, by cross-entropy to self-induced labels; training stops where the accuracy on held-out
-//! items was best.
+//! Trains the hard head: its own layer, its read-outs and the rows of the SLO tokens, by cross-entropy
+//! to self-induced labels; training stops where the accuracy on held-out items was best.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +8,17 @@ use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::labels::{
-    Grid, LEVELS, LabelRule, Objective, Place, RATIOS, Sample, accuracy, hard_label, last_label,
-    objectives,
-};
+use super::labels::{LabelRule, Sample, accuracy, hard_label, last_label};
 use super::trial::{Case, mean};
+use crate::elastify::adam::{SQUARE_DECAY, Variables};
 use crate::error::{Error, Result};
-use crate::heads::adam::Adam;
+use crate::heads::trainer::{self, Problem, Round, Saved, Schedule};
+use crate::model::decision::hard::{HardHead, LEVEL, RATIO, ROWS_READ};
 use crate::model::decision::reading::{Reader, SLO_ROWS, orthogonal_rows};
+use crate::model::decision::{Grid, LEVELS, Objective, Place, RATIOS, objectives};
 use crate::model::tlm::head::{Head, ReadOut, Reads};
-use crate::model::tlm::layer::EncoderLayer;
-use crate::model::tlm::trunk::{self, Trunk, failed, padding_mask};
+use crate::model::tlm::trunk::{self, failed, padding_mask};
 use crate::rng;
-
-/// `[CLS]` and the two SLO tokens.
-pub const ROWS_READ: usize = 3;
-/// Names of the read-outs.
-pub const RATIO: &str = "ratio";
-/// See [`RATIO`].
-pub const LEVEL: &str = "level";
 
 const BATCH: usize = 16;
 /// Objectives an item is validated under.
@@ -67,15 +54,6 @@ impl Default for HardPlan {
     }
 }
 
-/// Weights of the head, as variables to train or as constants to use.
-#[derive(Debug)]
-pub struct HardHead {
-    /// `[SLO_ROWS, hidden]`.
-    pub slo_rows: Tensor,
-    /// Own layer and read-outs.
-    pub head: Head,
-}
-
 /// A training item.
 #[derive(Debug)]
 pub struct Lesson<'a> {
@@ -83,17 +61,6 @@ pub struct Lesson<'a> {
     pub prompt: &'a str,
     /// Answers and feasible plans.
     pub case: Case<'a>,
-}
-
-/// Where training stands.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Progress {
-    /// Batches done.
-    pub step: usize,
-    /// Mean loss since the last one.
-    pub loss: f64,
-    /// Accuracy on held-out items, infeasible plans at the worth of a random feasible one.
-    pub accuracy: f64,
 }
 
 impl HardHead {
@@ -113,73 +80,52 @@ impl HardHead {
         case.feasible.iter().map(label).collect()
     }
 
-    /// Learns from `train`; `report` is told of every validation on `held_out`.
+    /// Learns from `train`, from the checkpoint of `saved` on if it is there; `report` is told of every
+    /// validation on `held_out`, whose mark is minus the accuracy: right answers, infeasible plans at
+    /// the worth of a random feasible one.
     ///
     /// # Errors
-    /// If the loss is not a number, or candle refuses.
+    /// If no plan meets any objective, the loss is not a number, or candle refuses.
+    #[expect(clippy::missing_panics_doc, reason = "there is at least one validation")]
     pub fn train(
         reader: &Reader<'_>,
         train: &[Lesson<'_>],
         held_out: &[Lesson<'_>],
         plan: HardPlan,
-        report: &mut dyn FnMut(Progress),
-    ) -> Result<(Self, f64)> {
-        let (weights, variables) = Self::start(reader).map_err(failed)?;
-        let mut adam = Adam::new(variables.clone(), plan.rate).map_err(failed)?;
+        saved: Option<Saved<'_>>,
+        report: &mut dyn FnMut(&Round),
+    ) -> Result<(Self, Round)> {
+        let (head, mut variables) = Self::start(reader).map_err(failed)?;
         let tables = tables(train);
         let labels: Vec<_> =
             train.iter().map(|lesson| Self::labels(&lesson.case, plan.labels, &tables)).collect();
         if labels.iter().flatten().all(Option::is_none) {
             return Err(Error::new("decision-head", "no plan meets any objective: no labels"));
         }
-        let draws = &mut rng::stream(plan.seed, "decision-head batches");
-        let all: Vec<Objective> = objectives().collect();
-        let (mut losses, mut best, mut stale) = (Vec::new(), (f64::MIN, Vec::new()), 0);
-        for step in 1..=plan.steps {
-            let batch = draw_batch(&labels, draws);
-            let sequences: Vec<_> = batch
-                .iter()
-                .map(|&(item, objective, _)| (train[item].prompt, all[objective]))
-                .collect();
-            let targets: Vec<Place> = batch.iter().map(|&(_, _, label)| label).collect();
-            let loss = weights.loss(reader, &sequences, &targets)?;
-            let value = loss.to_scalar::<f32>().map_err(failed)?;
-            if !value.is_finite() {
-                return Err(Error::new("decision-head", "the loss is not a number")
-                    .at(format!("step {step}"))
-                    .found(value)
-                    .allowed("a smaller rate"));
-            }
-            losses.push(f64::from(value));
-            adam.step(&loss).map_err(failed)?;
-            if step % plan.validate_every == 0 || step == plan.steps {
-                let accuracy = weights.validate(reader, held_out, plan.seed)?;
-                report(Progress { step, loss: mean(&losses), accuracy });
-                losses.clear();
-                stale += 1;
-                if accuracy > best.0 {
-                    best = (accuracy, values_of(&variables).map_err(failed)?);
-                    stale = 0;
-                }
-                if stale >= plan.patience {
-                    break;
-                }
-            }
-        }
-        for (variable, value) in variables.iter().zip(&best.1) {
-            variable.set(value).map_err(failed)?;
-        }
-        Ok((weights, best.0))
+        let draws = rng::stream(plan.seed, "decision-head batches");
+        let objectives = objectives().collect();
+        let seed = plan.seed;
+        let mut lessons =
+            Lessons { head, reader, train, held_out, labels, objectives, draws, seed };
+        let schedule = Schedule {
+            steps: plan.steps,
+            validate_every: plan.validate_every,
+            patience: plan.patience,
+            rate: plan.rate,
+            last_rate: 1.0,
+        };
+        let curve = trainer::train(&mut variables, &mut lessons, &schedule, saved, report)?;
+        Ok((lessons.head, trainer::best_of(&curve).expect("at least one validation")))
     }
 
-    fn start(reader: &Reader<'_>) -> candle_core::Result<(Self, Vec<Var>)> {
+    fn start(reader: &Reader<'_>) -> candle_core::Result<(Self, Variables)> {
         let trunk = reader.trunk;
         let width = trunk.config().hidden;
         let rows = orthogonal_rows(width, 1.4);
         let slo = Var::from_tensor(&Tensor::from_vec(rows, (SLO_ROWS, width), &Device::Cpu)?)?;
         let (layer, own) = trunk.layers()[reader.shared_layers].trainable()?;
-        let mut variables = vec![slo.clone()];
-        variables.extend(own.into_values());
+        let mut variables = vec![("slo".to_owned(), slo.clone())];
+        variables.extend(own.into_iter().map(|(name, var)| (format!("layer.{name}"), var)));
         let mut read_outs = Vec::new();
         for (name, values) in [(RATIO, RATIOS), (LEVEL, LEVELS)] {
             let weight = Var::zeros((values, ROWS_READ * width), DType::F32, &Device::Cpu)?;
@@ -189,10 +135,12 @@ impl HardHead {
                 weight: weight.as_tensor().clone(),
                 bias: bias.as_tensor().clone(),
             });
-            variables.extend([weight, bias]);
+            variables.push((format!("{name}.weight"), weight));
+            variables.push((format!("{name}.bias"), bias));
         }
         let head = Head { reads: Reads::Rows(ROWS_READ), layers: vec![layer], read_outs };
-        Ok((Self { slo_rows: slo.as_tensor().clone(), head }, variables))
+        let head = Self { slo_rows: slo.as_tensor().clone(), head };
+        Ok((head, Variables::new(variables, SQUARE_DECAY)))
     }
 
     /// Logits over ratios and levels, `[sequences, values]` each.
@@ -259,46 +207,38 @@ impl HardHead {
         }
         Ok(mean(&worth))
     }
+}
 
-    /// The frozen weights of `tensors` (see [`Self::tensors`]) beside `trunk`.
-    ///
-    /// # Errors
-    /// Those of `tensor`.
-    pub fn from_tensors(
-        trunk: &Trunk,
-        mut tensor: impl FnMut(&str, &[usize]) -> Result<Vec<f32>>,
-    ) -> Result<Self> {
-        let width = trunk.config().hidden;
-        let mut get = |name: &str, shape: &[usize]| {
-            Tensor::from_vec(tensor(name, shape)?, shape, &Device::Cpu).map_err(failed)
+/// Batches of items under objectives that some plan meets.
+struct Lessons<'a> {
+    head: HardHead,
+    reader: &'a Reader<'a>,
+    train: &'a [Lesson<'a>],
+    held_out: &'a [Lesson<'a>],
+    /// By item of `train` and objective.
+    labels: Vec<Vec<Option<Place>>>,
+    objectives: Vec<Objective>,
+    draws: ChaCha8Rng,
+    seed: u64,
+}
+
+impl Problem for Lessons<'_> {
+    fn next_loss(&mut self) -> Result<Tensor> {
+        let batch = draw_batch(&self.labels, &mut self.draws);
+        let sequence = |&(item, objective, _): &(usize, usize, Place)| {
+            (self.train[item].prompt, self.objectives[objective])
         };
-        let slo_rows = get("slo", &[SLO_ROWS, width])?;
-        let config = trunk.config();
-        let layer = EncoderLayer::new(config.heads, config.epsilon, |name| {
-            get(&format!("layer.{name}"), &trunk::layer_shape(config, name))
-        })?;
-        let mut read_outs = Vec::new();
-        for (name, values) in [(RATIO, RATIOS), (LEVEL, LEVELS)] {
-            let weight = get(&format!("{name}.weight"), &[values, ROWS_READ * width])?;
-            let bias = get(&format!("{name}.bias"), &[values])?;
-            read_outs.push(ReadOut { name, weight, bias });
-        }
-        let head = Head { reads: Reads::Rows(ROWS_READ), layers: vec![layer], read_outs };
-        Ok(Self { slo_rows, head })
+        let sequences: Vec<_> = batch.iter().map(sequence).collect();
+        let targets: Vec<Place> = batch.iter().map(|&(_, _, label)| label).collect();
+        self.head.loss(self.reader, &sequences, &targets)
     }
 
-    /// All weights by name.
-    #[must_use]
-    pub fn tensors(&self) -> Vec<(String, &Tensor)> {
-        let mut tensors = vec![("slo".to_owned(), &self.slo_rows)];
-        for (name, tensor) in self.head.layers[0].tensors() {
-            tensors.push((format!("layer.{name}"), tensor));
-        }
-        for read_out in &self.head.read_outs {
-            tensors.push((format!("{}.weight", read_out.name), &read_out.weight));
-            tensors.push((format!("{}.bias", read_out.name), &read_out.bias));
-        }
-        tensors
+    fn skip(&mut self) {
+        draw_batch(&self.labels, &mut self.draws);
+    }
+
+    fn validate(&mut self) -> Result<f64> {
+        Ok(-self.head.validate(self.reader, self.held_out, self.seed)?)
     }
 }
 
@@ -338,8 +278,4 @@ fn cross_entropy(logits: &Tensor, labels: &[u32]) -> candle_core::Result<Tensor>
     let labels = Tensor::new(labels, &Device::Cpu)?.unsqueeze(1)?;
     let chosen = logits.gather(&labels, 1)?.squeeze(1)?;
     (logits.log_sum_exp(1)? - chosen)?.mean_all()
-}
-
-fn values_of(variables: &[Var]) -> candle_core::Result<Vec<Tensor>> {
-    variables.iter().map(|variable| variable.as_tensor().copy()).collect()
 }

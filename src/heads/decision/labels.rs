@@ -13,20 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest;
 use crate::error::{Error, Result};
+use crate::model::decision::{Grid, LEVELS, Objective, Place, RATIOS, places};
 use crate::profile::{
     Compressing, DeviceProfile, FamilyLatency, ItemLengths, LevelLatency, PromptLengths,
-    QualityTable, Split, TPOT_TOKENS, TTFT_TOKENS,
+    QualityTable, Split,
 };
-use crate::units::{Level, PROMPT_RATIOS, Ratio};
-
-/// Levels of the ladder.
-pub const LEVELS: usize = Level::LADDER.len();
-/// Prompt ratios.
-pub const RATIOS: usize = PROMPT_RATIOS.len();
-/// Places of a plan: level, ratio.
-pub type Place = (usize, usize);
-/// A value per plan.
-pub type Grid<T> = [[T; RATIOS]; LEVELS];
+use crate::units::Level;
 
 /// One measured item.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,16 +120,6 @@ pub struct PlanTime {
     pub total: Duration,
 }
 
-/// An objective in shares of the base model's times on the full prompt.
-pub type Objective = (Ratio, Ratio);
-
-/// Every objective that has SLO tokens, in their order.
-pub fn objectives() -> impl Iterator<Item = Objective> {
-    TTFT_TOKENS
-        .into_iter()
-        .flat_map(|ttft| TPOT_TOKENS.map(|tpot| (Ratio::percent(ttft), Ratio::percent(tpot))))
-}
-
 impl<'a> Times<'a> {
     /// The times of `family` of `base_model` on `device` for prompts that `compressor` cuts and
     /// answers of `output_tokens`.
@@ -201,11 +183,6 @@ impl<'a> Times<'a> {
     }
 }
 
-/// Every plan, by rising level, then ratio.
-pub fn places() -> impl Iterator<Item = Place> {
-    (0..LEVELS).flat_map(|level| (0..RATIOS).map(move |ratio| (level, ratio)))
-}
-
 /// Which plan is an item's label.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -260,6 +237,8 @@ pub fn accuracy<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Grid<f64> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::decision::objectives;
+    use crate::units::Ratio;
 
     fn grid<T: Copy + Default>(values: &[(Place, T)]) -> Grid<T> {
         let mut grid = Grid::default();

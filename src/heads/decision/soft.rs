@@ -1,26 +1,19 @@
-//! The soft head: how probably each plan answers a prompt rightly.
+//! Trains the soft head ([`SoftHead`]): plans learn from their neighbours, so that noise of single
+//! cells is not mistaken for skill, and datasets are drawn towards the mean one.
 //!
-//! `logit P(right | item i of dataset d, plan p) = φ(p) · (a + b_d + C (h_i − μ_d))`
-//!
-//! φ is a small polynomial of level and ratio ([`basis`]), so a plan learns from its neighbours
-//! and noise of single cells is not mistaken for skill; `a + b_d` is what all prompts of a dataset
-//! share (their demonstrations tell datasets apart), drawn towards the mean dataset; `C` reads the
-//! TLM's features `h_i` of the very prompt, centred by the dataset's mean `μ_d`. `b` and `C` are
-//! kept small by penalties, and a dataset's surface is discouraged from falling with a larger
-//! level or ratio. The penalties are chosen by cross-validation, no item part among the choices.
-
-use std::collections::BTreeMap;
+//! Its `b` and `C` are kept small by penalties, and a dataset's surface is discouraged from falling
+//! with a larger level or ratio. The penalties are chosen by cross-validation, no item part among the
+//! choices.
 
 use candle_core::{D, DType, Device, Tensor, Var};
 
-use super::labels::{Grid, LEVELS, Place, RATIOS, Sample, places};
+use super::labels::Sample;
+use crate::elastify::adam::{SQUARE_DECAY, Variables};
 use crate::error::Result;
-use crate::heads::adam::Adam;
-use crate::profile::PlanProbabilities;
-use crate::units::{Level, PROMPT_RATIOS};
+use crate::model::decision::soft::{DatasetPart, SoftHead, TERMS, basis};
+use crate::model::decision::{Grid, LEVELS, RATIOS, places};
+use crate::model::tlm::trunk::failed;
 
-/// Values of φ.
-pub const TERMS: usize = 8;
 const PLANS: usize = LEVELS * RATIOS;
 const STEPS: usize = 250;
 const RATE: f64 = 0.05;
@@ -51,72 +44,14 @@ pub fn choices() -> Vec<Penalties> {
     choices
 }
 
-/// A trained head.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SoftHead {
-    /// By dataset: coefficients `a + b_d` and the mean feature `μ_d`.
-    pub datasets: BTreeMap<String, DatasetPart>,
-    /// `C`, `[TERMS][features]`; `None` if features are not read.
-    pub item: Option<Vec<Vec<f32>>>,
-}
-
-/// What the head knows of a dataset.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DatasetPart {
-    /// Coefficients of φ.
-    pub coefficients: [f32; TERMS],
-    /// Mean feature of its training prompts.
-    pub mean: Vec<f32>,
-}
-
-/// φ of a plan.
-#[must_use]
-pub fn basis((level, ratio): Place) -> [f32; TERMS] {
-    let level = (f32::from(Level::LADDER[level].as_percent()) - 60.0) / 40.0;
-    let ratio = (f32::from(PROMPT_RATIOS[ratio].as_percent()) - 55.0) / 45.0;
-    let (level_bent, ratio_bent) = (level * level - 0.4, ratio * ratio - 0.4);
-    let mixed = [level * ratio, level_bent * ratio];
-    [1.0, level, level_bent, ratio, ratio_bent, mixed[0], mixed[1], level.powi(3)]
-}
-
 impl SoftHead {
     /// Learns from `samples` whose features are `features` (one row each).
     ///
     /// # Errors
     /// If candle refuses.
     pub fn train(samples: &[&Sample], features: &[&[f32]], penalties: Penalties) -> Result<Self> {
-        train(samples, features, penalties).map_err(crate::model::tlm::trunk::failed)
+        train(samples, features, penalties).map_err(failed)
     }
-
-    /// Coefficients of φ for a prompt with `features`, of a dataset that was trained on.
-    #[must_use]
-    pub fn coefficients(&self, dataset: &str, features: &[f32]) -> Option<[f32; TERMS]> {
-        let part = self.datasets.get(dataset)?;
-        let mut coefficients = part.coefficients;
-        for (sum, row) in coefficients.iter_mut().zip(self.item.iter().flatten()) {
-            let centred = features.iter().zip(&part.mean).map(|(feature, mean)| feature - mean);
-            *sum += row.iter().zip(centred).map(|(weight, value)| weight * value).sum::<f32>();
-        }
-        Some(coefficients)
-    }
-
-    /// The probability of a right answer under each plan.
-    #[must_use]
-    pub fn probabilities(&self, dataset: &str, features: &[f32]) -> Option<PlanProbabilities> {
-        Some(probabilities(&self.coefficients(dataset, features)?))
-    }
-}
-
-/// The surface of `coefficients`.
-#[must_use]
-pub fn probabilities(coefficients: &[f32; TERMS]) -> PlanProbabilities {
-    let mut grid = PlanProbabilities::default();
-    for (level, ratio) in places() {
-        let terms = basis((level, ratio));
-        let logit: f32 = terms.iter().zip(coefficients).map(|(term, value)| term * value).sum();
-        grid[level][ratio] = 1.0 / (1.0 + (-logit).exp());
-    }
-    grid
 }
 
 fn train(
@@ -142,11 +77,12 @@ fn train(
     let shared = zeros(1, TERMS)?;
     let dataset = zeros(names.len(), TERMS)?;
     let item = zeros(width, TERMS)?;
-    let mut variables = vec![shared.clone(), dataset.clone()];
-    variables.extend(penalties.item.map(|_| item.clone()));
-    let mut adam = Adam::new(variables, RATE)?;
+    let mut variables = vec![("shared", &shared), ("dataset", &dataset)];
+    variables.extend(penalties.item.map(|_| ("item", &item)));
+    let named = variables.into_iter().map(|(name, var)| (name.to_owned(), var.clone()));
+    let mut variables = Variables::new(named.collect(), SQUARE_DECAY);
     for _ in 0..STEPS {
-        adam.step(&problem.loss([&shared, &dataset, &item], penalties)?)?;
+        variables.descend(&problem.loss([&shared, &dataset, &item], penalties)?, RATE)?;
     }
     let surfaces = dataset.broadcast_add(&shared)?.to_vec2::<f32>()?;
     let parts = names.iter().zip(surfaces).zip(means).map(|((name, row), mean)| {
@@ -293,6 +229,7 @@ fn cross_entropy(logits: &Tensor, targets: &Tensor) -> candle_core::Result<Tenso
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::decision::Place;
 
     fn sample(dataset: &str, item: u32, right: impl Fn(Place) -> bool) -> Sample {
         let mut grid = Grid::default();

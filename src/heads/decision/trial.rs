@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::labels::{Grid, Place, Sample, Times, accuracy, best, fold, objectives, places};
-use super::soft::{Penalties, SoftHead, choices};
+use super::labels::{Sample, Times, accuracy, best, fold};
+use super::soft::{Penalties, choices};
 use crate::error::Result;
+use crate::model::decision::soft::SoftHead;
+use crate::model::decision::{Grid, Place, objectives, places};
 use crate::profile::PlanProbabilities;
 
 /// An item with everything a chooser may look at.

@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::items::Part;
-use crate::elastify::offline_cost::{Meter, Spent};
+use crate::elastify::offline_cost::Meter;
 use crate::engine::Engine;
 use crate::engine::scorer::{self, Task};
 use crate::error::{Error, Result};
+use crate::model::recorded::Spent;
 use crate::prompt::compress::spans;
 use crate::prompt::{Item, Tokenize};
 use crate::units::Level;

@@ -135,7 +135,7 @@ mod tests {
             part: Part::Train,
             whole: Some(-0.1),
             tokens: 0,
-            spent: crate::elastify::offline_cost::Spent::default(),
+            spent: crate::model::recorded::Spent::default(),
             spans: vec![
                 label(Unit::Sentence, 0..21, 0.3),
                 label(Unit::Sentence, 22..33, -0.2),

@@ -1,14 +1,13 @@
 //! Trains the score-head: one encoder layer of its own, started from the trunk's next layer, and a
 //! read-out, on cross-entropy against soft targets.
 //!
-//! The layers below are frozen, so their output is computed once per item. After each epoch the
-//! state goes to a checkpoint, from which a run that was broken off goes on to the very same head;
-//! the epoch with the least loss on the validation items is the one that is kept.
+//! The layers below are frozen, so their output is computed once per item. The epoch with the least
+//! loss on the validation items is the one that is kept.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -17,12 +16,14 @@ pub use super::examples::Examples;
 use super::items::Part;
 use super::labels::ItemLabels;
 use super::targets::Labeling;
+use crate::elastify::adam::{SHORT_SQUARE_DECAY, Variables};
 use crate::error::{Error, Result};
-use crate::heads::adam::{Moments, SHORT_SQUARE_DECAY, Step};
+use crate::heads::trainer::{self, Problem, Round, Saved, Schedule};
 use crate::model::tlm::head::{Head, ReadOut, Reads};
+use crate::model::tlm::layer::EncoderLayer;
 use crate::model::tlm::score_file::KEEP;
 use crate::model::tlm::trunk::{Trunk, failed};
-use crate::{files, rng};
+use crate::rng;
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,17 +47,15 @@ pub struct TrainSpec {
     pub labels_sha256: String,
 }
 
-/// One line of the loss curve.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct EpochLoss {
-    /// From 1.
-    pub epoch: usize,
-    /// Steps so far.
-    pub steps: usize,
-    /// Mean over the epoch's steps, nats per piece.
-    pub loss: f64,
-    /// On the validation items, nats per piece.
-    pub validation_loss: f64,
+impl TrainSpec {
+    /// What a checkpoint knows the training by.
+    ///
+    /// # Panics
+    /// Never: a spec is plain data.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        serde_json::to_string(self).expect("a spec is plain data")
+    }
 }
 
 /// What training came to.
@@ -64,10 +63,10 @@ pub struct EpochLoss {
 pub struct Trained {
     /// The head of the best epoch.
     pub head: Head,
-    /// That epoch.
-    pub best: EpochLoss,
+    /// That epoch: losses in nats per piece.
+    pub best: Round,
     /// All epochs.
-    pub curve: Vec<EpochLoss>,
+    pub curve: Vec<Round>,
     /// Pieces of passages that went through the network, epochs counted.
     pub tokens: u64,
 }
@@ -75,242 +74,100 @@ pub struct Trained {
 /// Trains a head on `examples`, from `checkpoint` on if it is there. `report` is told each epoch.
 ///
 /// # Errors
-/// If the loss is not finite, the checkpoint is of another run, or a file cannot be written.
+/// If no layer of the trunk is left to start from, the loss is not finite, the checkpoint is of
+/// another run, or a file cannot be written.
 #[expect(clippy::missing_panics_doc, reason = "there is at least one epoch")]
 pub fn train(
     trunk: &Trunk,
     spec: &TrainSpec,
     examples: &Examples,
     checkpoint: &Path,
-    report: &mut dyn FnMut(&EpochLoss),
+    report: &mut dyn FnMut(&Round),
 ) -> Result<Trained> {
-    let mut run = Run::start(trunk, spec, examples)?;
-    run.resume(checkpoint)?;
-    while run.curve.len() < spec.epochs {
-        let epoch = run.epoch(spec, examples)?;
-        run.save(spec, checkpoint)?;
-        report(&epoch);
-    }
-    let best = best(&run.curve).expect("at least one epoch");
-    let head = run.head_of(&run.best)?;
+    let layers = trunk.layers();
+    let layer = layers.get(spec.shared_layers).ok_or_else(|| {
+        Error::new("argument --shared-layers", "leaves no layer to start from")
+            .found(spec.shared_layers)
+            .allowed(format!("less than {}", layers.len()))
+    })?;
+    let share = examples.mean_target()?;
+    let (head, mut variables) = start(layer, trunk.config().hidden, share).map_err(failed)?;
+    let per_epoch = examples.train.len().div_ceil(spec.batch);
+    let schedule = Schedule {
+        steps: per_epoch * spec.epochs,
+        validate_every: per_epoch,
+        patience: usize::MAX,
+        rate: spec.learning_rate,
+        last_rate: 0.1,
+    };
+    let run = spec.identity();
+    let saved = Saved { path: checkpoint, run: &run };
+    let mut lessons = Lessons { head, spec, examples, per_epoch, order: Vec::new(), batches: 0 };
+    let curve = trainer::train(&mut variables, &mut lessons, &schedule, Some(saved), report)?;
     let pieces: usize = examples.train.iter().map(|e| e.targets.elem_count()).sum();
-    let tokens = (pieces * spec.epochs) as u64;
-    Ok(Trained { head, best, curve: run.curve, tokens })
+    Ok(Trained {
+        head: lessons.head,
+        best: trainer::best_of(&curve).expect("at least one epoch"),
+        curve,
+        tokens: (pieces * spec.epochs) as u64,
+    })
 }
 
-fn best(curve: &[EpochLoss]) -> Option<EpochLoss> {
-    curve.iter().copied().min_by(|a, b| a.validation_loss.total_cmp(&b.validation_loss))
+/// A head over `layer` that says `share` of every piece, and what of it is trained.
+fn start(
+    layer: &EncoderLayer,
+    hidden: usize,
+    share: f32,
+) -> candle_core::Result<(Head, Variables)> {
+    let (layer, own) = layer.trainable()?;
+    let mut variables: BTreeMap<String, Var> =
+        own.into_iter().map(|(name, var)| (format!("layer.0.{name}"), var)).collect();
+    let weight = Var::zeros((1, hidden), DType::F32, &Device::Cpu)?;
+    let bias = Var::new(&[(share / (1.0 - share)).ln()], &Device::Cpu)?;
+    let read_out =
+        ReadOut { name: KEEP, weight: weight.as_tensor().clone(), bias: bias.as_tensor().clone() };
+    variables.insert(format!("{KEEP}.weight"), weight);
+    variables.insert(format!("{KEEP}.bias"), bias);
+    let head = Head { reads: Reads::EveryToken, layers: vec![layer], read_outs: vec![read_out] };
+    Ok((head, Variables::new(variables.into_iter().collect(), SHORT_SQUARE_DECAY)))
 }
 
-/// State of a training.
-struct Run {
+/// Batches of every epoch, in an order of its own.
+struct Lessons<'a> {
     head: Head,
-    vars: BTreeMap<String, Var>,
-    moments: BTreeMap<String, Moments>,
-    best: BTreeMap<String, Tensor>,
-    curve: Vec<EpochLoss>,
+    spec: &'a TrainSpec,
+    examples: &'a Examples,
+    per_epoch: usize,
+    /// Of the epoch under way.
+    order: Vec<&'a Example>,
+    batches: usize,
 }
 
-/// What a checkpoint says beside its tensors.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Progress {
-    spec: TrainSpec,
-    curve: Vec<EpochLoss>,
-    tensors_sha256: String,
-}
-
-impl Run {
-    fn start(trunk: &Trunk, spec: &TrainSpec, examples: &Examples) -> Result<Self> {
-        let layers = trunk.layers();
-        let layer = layers.get(spec.shared_layers).ok_or_else(|| {
-            Error::new("argument --shared-layers", "leaves no layer to start from")
-                .found(spec.shared_layers)
-                .allowed(format!("less than {}", layers.len()))
-        })?;
-        let share = examples.mean_target()?;
-        Self::with_layer(layer, trunk.config().hidden, share).map_err(failed)
-    }
-
-    fn with_layer(
-        layer: &crate::model::tlm::layer::EncoderLayer,
-        hidden: usize,
-        share: f32,
-    ) -> candle_core::Result<Self> {
-        let (layer, own) = layer.trainable()?;
-        let mut vars: BTreeMap<String, Var> =
-            own.into_iter().map(|(name, var)| (format!("layer.0.{name}"), var)).collect();
-        let weight = Var::zeros((1, hidden), candle_core::DType::F32, &Device::Cpu)?;
-        let bias = Var::new(&[(share / (1.0 - share)).ln()], &Device::Cpu)?;
-        let read_out = ReadOut {
-            name: KEEP,
-            weight: weight.as_tensor().clone(),
-            bias: bias.as_tensor().clone(),
-        };
-        vars.insert(format!("{KEEP}.weight"), weight);
-        vars.insert(format!("{KEEP}.bias"), bias);
-        let zeros = |(name, var): (&String, &Var)| Ok((name.clone(), Moments::zero(var)?));
-        let moments = vars.iter().map(zeros).collect::<candle_core::Result<_>>()?;
-        let head =
-            Head { reads: Reads::EveryToken, layers: vec![layer], read_outs: vec![read_out] };
-        let mut run = Self { head, vars, moments, best: BTreeMap::new(), curve: Vec::new() };
-        run.best = run.copies()?;
-        Ok(run)
-    }
-
-    fn copies(&self) -> candle_core::Result<BTreeMap<String, Tensor>> {
-        let copy = |(name, var): (&String, &Var)| Ok((name.clone(), var.as_tensor().copy()?));
-        self.vars.iter().map(copy).collect()
-    }
-
-    /// The head with `weights` in place of its own.
-    fn head_of(&self, weights: &BTreeMap<String, Tensor>) -> Result<Head> {
-        for (name, var) in &self.vars {
-            var.set(&weights[name]).map_err(failed)?;
+impl Problem for Lessons<'_> {
+    fn next_loss(&mut self) -> Result<Tensor> {
+        let (epoch, index) = (self.batches / self.per_epoch + 1, self.batches % self.per_epoch);
+        if index == 0 || self.order.is_empty() {
+            self.order = self.examples.train.iter().collect();
+            let name = format!("score-head epoch {epoch}");
+            self.order.shuffle(&mut rng::stream(self.spec.seed, &name));
         }
-        Ok(self.head.clone())
+        self.batches += 1;
+        let batch = self.order.chunks(self.spec.batch).nth(index).expect("within the epoch");
+        mean_loss(&self.head, batch)
     }
 
-    fn epoch(&mut self, spec: &TrainSpec, examples: &Examples) -> Result<EpochLoss> {
-        let epoch = self.curve.len() + 1;
-        let mut order: Vec<&Example> = examples.train.iter().collect();
-        order.shuffle(&mut rng::stream(spec.seed, &format!("score-head epoch {epoch}")));
-        let per_epoch = order.len().div_ceil(spec.batch);
-        let total = per_epoch * spec.epochs;
+    fn skip(&mut self) {
+        self.batches += 1;
+    }
+
+    fn validate(&mut self) -> Result<f64> {
         let mut sum = 0.0;
-        for (index, batch) in order.chunks(spec.batch).enumerate() {
-            let step = (epoch - 1) * per_epoch + index;
-            let rate = spec.learning_rate * (1.0 - 0.9 * step as f64 / total as f64);
-            let loss = mean_loss(&self.head, batch)?;
-            sum += finite(&loss, epoch)?;
-            self.step(&loss, step, rate).map_err(failed)?;
+        for example in &self.examples.validation {
+            let loss = mean_loss(&self.head, &[example])?;
+            sum += f64::from(loss.to_scalar::<f32>().map_err(failed)?);
         }
-        let validation: Vec<&Example> = examples.validation.iter().collect();
-        let mut validation_loss = 0.0;
-        for example in &validation {
-            validation_loss += finite(&mean_loss(&self.head, &[example])?, epoch)?;
-        }
-        let epoch = EpochLoss {
-            epoch,
-            steps: epoch * per_epoch,
-            loss: sum / per_epoch as f64,
-            validation_loss: validation_loss / validation.len() as f64,
-        };
-        if best(&self.curve).is_none_or(|best| epoch.validation_loss < best.validation_loss) {
-            self.best = self.copies().map_err(failed)?;
-        }
-        self.curve.push(epoch);
-        Ok(epoch)
+        Ok(sum / self.examples.validation.len() as f64)
     }
-
-    /// One step of Adam against the gradient of `loss`; `index` counts from 0.
-    fn step(&mut self, loss: &Tensor, index: usize, rate: f64) -> candle_core::Result<()> {
-        let gradients = loss.backward()?;
-        let step = Step { index, rate, square_decay: SHORT_SQUARE_DECAY };
-        for (name, var) in &self.vars {
-            let Some(gradient) = gradients.get(var.as_tensor()) else { continue };
-            let moments = self.moments.get_mut(name).expect("every variable has moments");
-            moments.descend(var, gradient, step)?;
-        }
-        Ok(())
-    }
-
-    fn save(&self, spec: &TrainSpec, path: &Path) -> Result<()> {
-        let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
-        for (name, var) in &self.vars {
-            let Moments { mean, square } = &self.moments[name];
-            tensors.insert(format!("now.{name}"), var.as_tensor().clone());
-            tensors.insert(format!("mean.{name}"), mean.clone());
-            tensors.insert(format!("square.{name}"), square.clone());
-            tensors.insert(format!("best.{name}"), self.best[name].clone());
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "cannot create", e))?;
-        let scratch = tempfile::NamedTempFile::new_in(folder)
-            .map_err(|e| Error::io(folder, "cannot write", e))?;
-        candle_core::safetensors::save(&tensors.into_iter().collect(), scratch.path())
-            .map_err(failed)?;
-        let tensors_sha256 = crate::digest::sha256_file(scratch.path())?;
-        scratch.persist(path).map_err(|e| Error::io(path, "cannot write", e.error))?;
-        let progress = Progress { spec: spec.clone(), curve: self.curve.clone(), tensors_sha256 };
-        let json = serde_json::to_vec_pretty(&progress).expect("progress is plain data");
-        files::write_whole(&progress_path(path), &json)
-    }
-
-    /// Goes on from `path`, if it is there. A kill between its two files starts over.
-    fn resume(&mut self, path: &Path) -> Result<()> {
-        let progress = progress_path(path);
-        if !path.exists() || !progress.exists() {
-            return Ok(());
-        }
-        let json = std::fs::read(&progress).map_err(|e| Error::io(&progress, "cannot read", e))?;
-        let saved: Progress = serde_json::from_slice(&json)
-            .map_err(|error| Error::file(&progress, "not a checkpoint").caused_by(error))?;
-        if saved.tensors_sha256 != crate::digest::sha256_file(path)? {
-            return Ok(());
-        }
-        let mut tensors: BTreeMap<String, Tensor> =
-            candle_core::safetensors::load(path, &Device::Cpu)
-                .map_err(|error| Error::file(path, "cannot read tensors").caused_by(error))?
-                .into_iter()
-                .collect();
-        let mut take = |kind: &str, name: &str| {
-            let name = format!("{kind}.{name}");
-            tensors.remove(&name).ok_or_else(|| {
-                Error::file(path, "checkpoint of another model").at(format!("tensor {name}"))
-            })
-        };
-        for (name, var) in &self.vars {
-            var.set(&take("now", name)?).map_err(failed)?;
-            let moments = Moments { mean: take("mean", name)?, square: take("square", name)? };
-            self.moments.insert(name.clone(), moments);
-            self.best.insert(name.clone(), take("best", name)?);
-        }
-        self.curve = saved.curve;
-        Ok(())
-    }
-}
-
-/// Refuses a checkpoint at `path` that is not of `spec`; none is fine.
-///
-/// # Errors
-/// If there is one and it belongs to another training.
-#[expect(clippy::missing_panics_doc, reason = "a spec is plain data")]
-pub fn check_checkpoint(path: &Path, spec: &TrainSpec) -> Result<()> {
-    let progress = progress_path(path);
-    let Ok(json) = std::fs::read(&progress) else { return Ok(()) };
-    let saved: Progress = serde_json::from_slice(&json)
-        .map_err(|error| Error::file(&progress, "not a checkpoint").caused_by(error))?;
-    if saved.spec == *spec {
-        return Ok(());
-    }
-    let short = |spec: &TrainSpec| serde_json::to_string(spec).expect("a spec is plain data");
-    Err(Error::file(&progress, "checkpoint of another training")
-        .found(short(&saved.spec))
-        .allowed(format!("{}, or no checkpoint: remove it to start over", short(spec))))
-}
-
-/// Removes the checkpoint of a training that has ended; one that stays does no harm.
-pub fn remove_checkpoint(path: &Path) {
-    for path in [&progress_path(path), path] {
-        let _ = std::fs::remove_file(path);
-    }
-}
-
-fn progress_path(checkpoint: &Path) -> PathBuf {
-    checkpoint.with_extension("json")
-}
-
-fn finite(loss: &Tensor, epoch: usize) -> Result<f64> {
-    let value = f64::from(loss.to_scalar::<f32>().map_err(failed)?);
-    if value.is_finite() {
-        return Ok(value);
-    }
-    Err(Error::new("training", "loss is not finite")
-        .at(format!("epoch {epoch}"))
-        .found(value)
-        .allowed("a number; try a smaller learning rate. Nothing was overwritten"))
 }
 
 /// Mean over `batch` of the mean cross-entropy of the pieces.
@@ -393,12 +250,18 @@ mod tests {
         let whole = train(&trunk, &spec(6), &examples, &path("a.ckpt"), &mut |_| {}).unwrap();
         assert!(whole.curve[5].loss < 0.9 * whole.curve[0].loss, "{:?}", whole.curve);
         // Broken off after two epochs.
-        let mut run = Run::start(&trunk, &spec(6), &examples).unwrap();
-        for _ in 0..2 {
-            run.epoch(&spec(6), &examples).unwrap();
-        }
-        run.save(&spec(6), &path("b.ckpt")).unwrap();
-        let resumed = train(&trunk, &spec(6), &examples, &path("b.ckpt"), &mut |_| {}).unwrap();
+        let mut epochs = 0;
+        let broken = train(&trunk, &spec(6), &examples, &path("b.ckpt"), &mut |_| {
+            epochs += 1;
+            if epochs == 2 {
+                std::fs::copy(path("b.ckpt"), path("c.ckpt")).unwrap();
+            }
+        });
+        broken.unwrap();
+        let mut left = 0;
+        let resumed =
+            train(&trunk, &spec(6), &examples, &path("c.ckpt"), &mut |_| left += 1).unwrap();
+        assert_eq!(left, 4);
         assert_eq!(resumed.curve, whole.curve);
         assert_eq!(weights(&resumed), weights(&whole));
     }
@@ -408,9 +271,9 @@ mod tests {
         let (folder, trunk, examples) = (tempfile::tempdir().unwrap(), trunk(1), examples());
         let path = folder.path().join("a.ckpt");
         train(&trunk, &spec(1), &examples, &path, &mut |_| {}).unwrap();
-        check_checkpoint(&path, &spec(1)).unwrap();
         let other = TrainSpec { seed: 2, ..spec(1) };
-        let message = check_checkpoint(&path, &other).unwrap_err().to_string();
+        let refused = train(&trunk, &other, &examples, &path, &mut |_| {});
+        let message = refused.unwrap_err().to_string();
         assert!(message.contains("checkpoint of another training"), "{message}");
     }
 
@@ -420,7 +283,7 @@ mod tests {
         examples.train[0].targets = Tensor::new(&[f32::NAN; 5], &Device::Cpu).unwrap();
         let path = folder.path().join("a.ckpt");
         let error = train(&trunk, &spec(1), &examples, &path, &mut |_| {}).unwrap_err();
-        assert!(error.to_string().starts_with("training, epoch 1: loss is not finite; found NaN"));
+        assert!(error.to_string().starts_with("training, step 1: loss is not finite; found NaN"));
         assert!(!path.exists());
     }
 

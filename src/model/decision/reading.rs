@@ -8,8 +8,8 @@ use candle_core::{Device, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
+use super::Objective;
 use crate::error::Result;
-use crate::heads::decision::labels::Objective;
 use crate::model::tlm::tokenizer::WordPieces;
 use crate::model::tlm::trunk::{Place, Trunk, failed};
 use crate::profile::{TPOT_TOKENS, TTFT_TOKENS};

@@ -1,4 +1,4 @@
-//! Merged layers: what family `layer-merge` is made of.
+//! Family `layer-merge`: layers merged into others.
 //!
 //! Adjacent layers `l, l+1, …, l+m` become one whose weights are `θ_l + Σ (θ_{l+k} − θ_l)`: the
 //! first layer plus what each of the others differs from it by. Reference: LaCo (Yang et al., 2024),
@@ -7,11 +7,38 @@
 //! folded into it first: what is added is what the layers compute.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::gguf::Gguf;
 use crate::engine::model::{DenseLayer, DenseModel, LayerShape, ModelConfig, SubModel};
+use crate::engine::weights::Weights;
+use crate::error::{Error, Result};
+use crate::model::manifest::ElasticManifest;
+use crate::model::open::cache_folder;
 use crate::units::Level;
+
+/// The merged layers of a ladder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merges {
+    /// How layers were merged.
+    pub spec: MergeSpec,
+    /// The layers of each level below 100 % that are sums of others.
+    pub levels: Vec<LevelMerges>,
+}
+
+/// The parameters of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MergeSpec {
+    /// How many layers become one.
+    pub layers: usize,
+    /// How far below an accepted merger the pass goes on.
+    pub interval: usize,
+    /// No merger below this similarity.
+    pub similarity_floor: f64,
+}
 
 /// A layer that is a sum of the base model's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +68,61 @@ pub struct LevelMerges {
     pub level: Level,
     /// Its layers that are not the base model's, by rising place.
     pub layers: Vec<MergedLayer>,
+}
+
+impl Merges {
+    /// The layers of `level` that are sums of the base model's.
+    #[must_use]
+    pub fn of(&self, level: Level) -> &[MergedLayer] {
+        self.levels.iter().find(|merges| merges.level == level).map_or(&[], |m| &m.layers)
+    }
+
+    pub(super) fn check(&self, path: &Path, manifest: &ElasticManifest) -> Result<()> {
+        let layers = manifest.model.config.layers;
+        for (index, merges) in self.levels.iter().enumerate() {
+            let wrong =
+                |problem: &str| Error::file(path, problem).at(format!("key \"merged[{index}]\""));
+            let Some(sub_model) = manifest.level(merges.level) else {
+                return Err(wrong("level that the ladder lacks").found(merges.level));
+            };
+            for layer in &merges.layers {
+                let kept = sub_model.layers.get(layer.place).is_some_and(|s| s.neurons > 0);
+                let known = layer.parts.iter().all(|part| part.layer < layers);
+                if !kept || !known || layer.parts.is_empty() {
+                    return Err(wrong("merged layer of another model")
+                        .found(format!("place {}, {} parts", layer.place, layer.parts.len()))
+                        .allowed("the place of a kept layer, parts of the model's layers"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Folders with the layers of each level of `manifest`, from the cache or made now.
+    pub(in crate::model) fn folders(
+        &self,
+        gguf: &Gguf,
+        manifest: &ElasticManifest,
+    ) -> Result<BTreeMap<Level, PathBuf>> {
+        let mut model = None;
+        let mut folders = BTreeMap::new();
+        for sub_model in &manifest.levels {
+            let merged = self.of(sub_model.level);
+            let json = serde_json::to_vec(&("norms folded in", sub_model, merged));
+            let json = json.expect("layers are plain data");
+            let folder = cache_folder(&manifest.model.model_sha256, &json)?;
+            if !Weights::has_layers(&folder) {
+                let model = match &model {
+                    Some(model) => model,
+                    None => model.insert(gguf.model()?),
+                };
+                let merged = merged_model(model, merged);
+                Weights::write_layers(&folder, &merged, &manifest.order, sub_model)?;
+            }
+            folders.insert(sub_model.level, folder);
+        }
+        Ok(folders)
+    }
 }
 
 impl MergedLayer {

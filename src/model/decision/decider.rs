@@ -1,28 +1,25 @@
 //! Asks a trained head about prompts, on ONNX Runtime: the very computation that serves.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
 use super::file::{HeadFile, HeadInfo, Numbers, plan_axes};
+use super::hard::{HardHead, LEVEL, RATIO};
 use super::reading::{Input, Reader, unit};
+use super::soft::{DatasetPart, SoftHead, TERMS};
+use super::{LEVELS, Objective, RATIOS};
 use crate::engine::session::Runtime;
 use crate::error::{Error, Result};
-use crate::heads::decision::hard::{HardHead, LEVEL, RATIO};
-use crate::heads::decision::labels::{LEVELS, Objective, RATIOS};
-use crate::heads::decision::soft::{DatasetPart, SoftHead, TERMS};
 use crate::model::tlm::graph::{GraphSpec, Precision};
 use crate::model::tlm::head::{Head, ReadOut, Reads};
 use crate::model::tlm::runner::{RunInput, Runner};
 use crate::model::tlm::tokenizer::WordPieces;
 use crate::model::tlm::trunk::{Trunk, failed};
 use crate::plan::Plan;
-use crate::profile::{
-    Answer, Decision, DecisionKind, Decisions, DecisionsManifest, LengthsOf, PlanGrid,
-    PromptLengths, QualityTable, Split, TPOT_TOKENS, TTFT_TOKENS,
-};
-use crate::prompt::{DataPaths, Dataset, Item};
+use crate::profile::{Answer, Decision, DecisionKind, PlanGrid, TPOT_TOKENS, TTFT_TOKENS};
+use crate::prompt::Dataset;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 /// A head ready to be asked.
@@ -261,85 +258,4 @@ fn soft_head(file: &HeadFile, path: &Path, width: usize) -> Result<SoftHead> {
         datasets: file.info.datasets.iter().zip(parts).map(part).collect(),
         item: item.map(rows),
     })
-}
-
-/// Whose prompts are decided for.
-#[derive(Debug, Clone)]
-pub struct DecidePlan {
-    /// Folder of the quality tables of the head's base model.
-    pub folder: PathBuf,
-    /// Name of the decisions' files.
-    pub name: String,
-    /// Folder or wheel of the datasets.
-    pub data: DataPaths,
-    /// For the manifest: command, day, commit.
-    pub origin: [String; 3],
-    /// Runtime's precision, for the manifest.
-    pub precision: Precision,
-}
-
-/// Decides for the replay half of the table that the head learnt from, and for items of which only what
-/// was asked for is measured, and writes the decisions.
-///
-/// # Errors
-/// If a file is missing or wrong, the head learnt from one of those items, or inference fails.
-pub fn decide(
-    decider: &mut Decider,
-    plan: &DecidePlan,
-    report: &mut dyn FnMut(usize, usize),
-) -> Result<Decisions> {
-    let info = decider.info().clone();
-    let table = QualityTable::load(&plan.folder, &info.table)?;
-    let [command, date, commit] = plan.origin.clone();
-    let mut seen = info.trained_on.clone();
-    for (dataset, items) in &info.validated_on {
-        seen.entry(dataset.clone()).or_default().extend(items);
-    }
-    let mut decisions = Decisions::new(DecisionsManifest {
-        kind: info.kind,
-        base_model: info.base_model.clone(),
-        table: info.table.clone(),
-        table_sha256: info.table_sha256.clone(),
-        compressor: info.compressor.clone(),
-        device: (info.kind == DecisionKind::Hard).then(|| info.device.clone()),
-        trunk_sha256: info.trunk_sha256.clone(),
-        trunk_layers: info.shared_layers as u32 + 1,
-        head_sha256: decider.sha256().to_owned(),
-        trained_on: seen,
-        command,
-        date,
-        commit,
-        measures: info.measures.clone(),
-        notes: vec![
-            format!("head trained by: {}", info.command),
-            format!("inference in {}", plan.precision.name()),
-        ],
-    });
-    let further = PromptLengths::of_table(&plan.folder, &info.compressor, LengthsOf::Further)?;
-    let items: BTreeMap<&str, BTreeSet<u32>> =
-        table.datasets().map(|name| (name, replayed(&table, &further, name))).collect();
-    let planned: usize = items.values().map(BTreeSet::len).sum();
-    let mut done = 0;
-    for (dataset, items) in items {
-        let texts = plan.data.load(dataset)?;
-        let text = |item: &Item| (item.id, info.input.text(&texts, item));
-        let texts: BTreeMap<u32, String> = texts.items.iter().map(text).collect();
-        for item in items {
-            let text = texts.get(&item).ok_or_else(|| {
-                Error::new(format!("dataset {dataset}"), "lacks an item of the table")
-                    .found(format!("item {item}"))
-            })?;
-            decisions.insert(dataset, item, decider.decide(dataset, text)?);
-            done += 1;
-            report(done, planned);
-        }
-    }
-    decisions.save(&plan.folder, &plan.name)?;
-    Ok(decisions)
-}
-
-fn replayed(table: &QualityTable, further: &PromptLengths, dataset: &str) -> BTreeSet<u32> {
-    let further = further.iter().filter(|&(name, ..)| name == dataset).map(|(_, item, _)| item);
-    let items = table.items(dataset).map(|(item, _)| item).chain(further);
-    items.filter(|&item| Split::of(dataset, item) == Split::Replay).collect()
 }

@@ -1,17 +1,22 @@
-//! Manifests written, read back, and refused.
+//! Ladders made from scores; their manifests written, read back, and refused.
+
+use serde_json::{Value, json};
 
 use super::*;
-use crate::elastify::allocation::AllocationRule;
 use crate::elastify::greedy::GreedyRemoval;
 use crate::elastify::importance::score_sequence;
 use crate::elastify::influence::influence;
-use crate::elastify::merge_search::{MergeSpec, search};
+use crate::elastify::merge_search::search;
 use crate::elastify::network::Network;
 use crate::elastify::removal::remove_each;
 use crate::engine::reference::random_model;
+use crate::model::family::lora::{AdapterFile, Adapters};
+use crate::model::family::merge::MergeSpec;
+use crate::model::recorded::{
+    AllocationRule, AllocationSpec, CorpusInfo, GroupRule, ImportanceRule, ModelIdentity,
+};
 
 const SPEC: LadderSpec = LadderSpec {
-    family: Family::Width,
     unit_order: UnitOrder::Importance,
     importance_rule: ImportanceRule::TokenTaylor,
     group_rule: GroupRule::RemovalLoss,
@@ -48,14 +53,25 @@ fn scores() -> Scores {
 }
 
 fn manifest() -> ElasticManifest {
-    ElasticManifest::new(&scores(), SPEC, "pliant elastify".into()).unwrap()
+    from_scores(&scores(), Family::Width, SPEC, &Level::LADDER, "pliant elastify".into()).unwrap()
 }
 
 /// What reading `manifest` back says.
 fn load(manifest: &ElasticManifest) -> Result<ElasticManifest, String> {
+    load_edited(manifest, |_| ())
+}
+
+/// The same when somebody has been at the file.
+fn load_edited(
+    manifest: &ElasticManifest,
+    edit: impl Fn(&mut Value),
+) -> Result<ElasticManifest, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("elastic.json");
     manifest.save(&path).unwrap();
+    let mut value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    edit(&mut value);
+    std::fs::write(&path, serde_json::to_vec(&value).unwrap()).unwrap();
     ElasticManifest::load(&path)
         .map_err(|e| e.to_string().replace(&path.display().to_string(), "FILE"))
 }
@@ -81,12 +97,13 @@ fn layer_removal_and_original_order_leave_every_unit_in_place() {
     for (family, unit_order) in
         [(Family::LayerRemoval, UnitOrder::Importance), (Family::Width, UnitOrder::Original)]
     {
-        let spec = LadderSpec { family, unit_order, ..SPEC };
-        let manifest = ElasticManifest::new(&scores, spec, String::new()).unwrap();
+        let spec = LadderSpec { unit_order, ..SPEC };
+        let manifest = from_scores(&scores, family, spec, &Level::LADDER, String::new()).unwrap();
         assert!(manifest.order.iter().all(|layer| layer.neurons.is_sorted()));
     }
     let original = LadderSpec { unit_order: UnitOrder::Original, ..SPEC };
-    let original = ElasticManifest::new(&scores, original, String::new()).unwrap();
+    let original =
+        from_scores(&scores, Family::Width, original, &Level::LADDER, String::new()).unwrap();
     assert_eq!(original.levels, manifest().levels);
 }
 
@@ -124,7 +141,6 @@ fn a_manifest_that_contradicts_itself_is_refused() {
 /// The ladder as recovery leaves it.
 fn with_adapters() -> ElasticManifest {
     let mut manifest = manifest();
-    manifest.ladder.family = Family::WidthLora;
     let below = manifest.levels.iter().filter(|sub_model| sub_model.level < Level::FULL);
     let file = |level: Level| AdapterFile {
         level,
@@ -132,45 +148,46 @@ fn with_adapters() -> ElasticManifest {
         file: format!("adapters/width-lora-{}.safetensors", level.as_percent()).into(),
         sha256: "22".into(),
     };
-    manifest.adapters = below.map(|sub_model| file(sub_model.level)).collect();
+    let files = below.map(|sub_model| file(sub_model.level)).collect();
+    manifest.payload = Payload::WidthLora(Adapters { files, recovery: None });
     manifest
 }
 
 #[test]
 fn every_level_below_the_base_model_has_an_adapter_in_width_lora_and_none_elsewhere() {
     assert_eq!(load(&with_adapters()).unwrap(), with_adapters());
-    let refused = |change: &dyn Fn(&mut ElasticManifest)| {
+    let refused = |change: &dyn Fn(&mut Vec<AdapterFile>)| {
         let mut manifest = with_adapters();
-        change(&mut manifest);
+        let Payload::WidthLora(adapters) = &mut manifest.payload else { unreachable!() };
+        change(&mut adapters.files);
         load(&manifest).unwrap_err()
     };
     assert_eq!(
-        refused(&|m| m.ladder.family = Family::Width),
-        "FILE, key \"adapters\": adapters in a family without them; found family width, level \
-         20 %; allowed: family width-lora"
+        load_edited(&with_adapters(), |m| m["ladder"]["family"] = json!("width")).unwrap_err(),
+        "FILE, key \"adapters\": of another family; found family width; allowed: family width-lora"
     );
     assert_eq!(
-        refused(&|m| drop(m.adapters.remove(3))),
+        refused(&|files| drop(files.remove(3))),
         "FILE, key \"adapters\": level without an adapter; found 50 %; allowed: an adapter for \
          every level below 100 %"
     );
     assert_eq!(
-        refused(&|m| m.adapters[0].level = Level::percent(10)),
+        refused(&|files| files[0].level = Level::percent(10)),
         "FILE, key \"adapters\": adapter of a level that the ladder lacks; found 10 %"
     );
     assert_eq!(
-        refused(&|m| m.adapters.swap(2, 3)),
+        refused(&|files| files.swap(2, 3)),
         "FILE, key \"adapters\": levels out of order; found 40 %"
     );
     let mut control = with_adapters();
     control.levels.retain(|sub_model| sub_model.level == Level::FULL);
     control.unit_parameter_share = vec![1.0];
-    control.adapters.truncate(1);
-    control.adapters[0].level = Level::FULL;
+    let Payload::WidthLora(adapters) = &mut control.payload else { unreachable!() };
+    adapters.files.truncate(1);
+    adapters.files[0].level = Level::FULL;
     assert_eq!(load(&control).unwrap(), control, "the tuned base model is a ladder of one");
-    let spec = LadderSpec { family: Family::WidthLora, ..SPEC };
     assert_eq!(
-        ElasticManifest::new(&scores(), spec, String::new()).unwrap_err().to_string(),
+        of_family(&scores(), Family::WidthLora, &Level::LADDER).unwrap_err().to_string(),
         "family width-lora: not made from scores alone; allowed: family width, then `pliant \
          elastify recover`"
     );
@@ -201,7 +218,7 @@ fn a_measurement_resumes_where_it_stopped_and_refuses_other_inputs() {
 #[test]
 fn a_ladder_needs_a_measurement() {
     let empty = Scores::new(identity(), corpus());
-    let message = ElasticManifest::new(&empty, SPEC, String::new()).unwrap_err().to_string();
+    let message = of_family(&empty, Family::Width, &Level::LADDER).unwrap_err().to_string();
     assert!(message.starts_with("scores: not measured yet; found 0 sequences"), "{message}");
 }
 
@@ -225,7 +242,7 @@ fn all_scores() -> Scores {
 const LEVELS: [Level; 3] = [Level::percent(40), Level::percent(70), Level::percent(100)];
 
 fn of_family(scores: &Scores, family: Family, levels: &[Level]) -> Result<ElasticManifest> {
-    ElasticManifest::with_levels(scores, LadderSpec { family, ..SPEC }, levels, String::new())
+    from_scores(scores, family, SPEC, levels, String::new())
 }
 
 #[test]
@@ -235,10 +252,12 @@ fn families_of_whole_layers_keep_as_many_as_the_level_says_and_read_back() {
         let manifest = of_family(&scores, family, &LEVELS).unwrap();
         let kept = |sub_model: &SubModel| sub_model.layers.iter().filter(|s| s.neurons > 0).count();
         assert_eq!(manifest.levels.iter().map(kept).collect::<Vec<_>>(), [1, 2, 3], "{family:?}");
-        assert_eq!(manifest.merged.len(), if family == Family::LayerMerge { 2 } else { 0 });
+        let sums = LEVELS.map(|level| manifest.payload.merged(level).len() > 0);
+        let merges = family == Family::LayerMerge;
+        assert_eq!(sums, [merges, merges, false], "{family:?}");
         assert!((manifest.base_loss - scores.base_loss()).abs() < 1e-5, "{family:?}");
         let read = load(&manifest).unwrap();
-        assert_eq!((read.levels, read.merged), (manifest.levels, manifest.merged), "{family:?}");
+        assert_eq!((read.levels, read.payload), (manifest.levels, manifest.payload), "{family:?}");
     }
     let mut unmerged = all_scores();
     unmerged.merge.as_mut().unwrap().models.clear();
@@ -288,21 +307,62 @@ fn levels_that_a_family_cannot_reach_are_refused() {
 #[test]
 fn merged_layers_belong_to_their_family_and_to_kept_places() {
     let scores = all_scores();
-    let refused = |change: &dyn Fn(&mut ElasticManifest)| {
-        let mut manifest = of_family(&scores, Family::LayerMerge, &LEVELS).unwrap();
-        change(&mut manifest);
-        load(&manifest).unwrap_err()
-    };
+    let manifest = of_family(&scores, Family::LayerMerge, &LEVELS).unwrap();
+    let refused = |edit: &dyn Fn(&mut Value)| load_edited(&manifest, edit).unwrap_err();
     let refusals = [
-        refused(&|m| m.ladder.family = Family::LayerInfluence),
-        refused(&|m| m.merged[0].level = Level::percent(30)),
-        refused(&|m| m.merged[0].layers[0].place = 7),
-        refused(&|m| m.merged[0].layers[0].parts[0].layer = 3),
+        refused(&|m| m["ladder"]["family"] = json!("layer-influence")),
+        refused(&|m| drop(m.as_object_mut().unwrap().remove("merge"))),
+        refused(&|m| m["merged"][0]["level"] = json!(0.3)),
+        refused(&|m| m["merged"][0]["layers"][0]["place"] = json!(7)),
+        refused(&|m| m["merged"][0]["layers"][0]["parts"][0]["layer"] = json!(3)),
     ];
     insta::assert_snapshot!(refusals.join("\n"), @r#"
-    FILE, key "merged[0]": merged layers in a family without them; found layer-influence; allowed: layer-merge
+    FILE, key "merge": of another family; found family layer-influence; allowed: family layer-merge
+    FILE, key "merge": missing in family layer-merge
     FILE, key "merged[0]": level that the ladder lacks; found 30 %
     FILE, key "merged[0]": merged layer of another model; found place 7, 1 parts; allowed: the place of a kept layer, parts of the model's layers
     FILE, key "merged[0]": merged layer of another model; found place 0, 1 parts; allowed: the place of a kept layer, parts of the model's layers
     "#);
+}
+
+#[test]
+fn a_predictor_belongs_to_one_family_which_has_it() {
+    let manifest = manifest();
+    let refused = |edit: &dyn Fn(&mut Value)| load_edited(&manifest, edit).unwrap_err();
+    assert_eq!(
+        refused(&|m| m["ladder"]["family"] = json!("contextual")),
+        "FILE, key \"predictor\": missing in family contextual"
+    );
+    let predictor = json!({
+        "file": "p.safetensors", "sha256": "00", "rank": 2, "held_out_tokens": 4, "captured": []
+    });
+    assert_eq!(
+        refused(&|m| m["predictor"] = predictor.clone()),
+        "FILE, key \"predictor\": of another family; found family width; allowed: family contextual"
+    );
+    assert!(refused(&|m| m["ladder"]["family"] = json!("zoo")).contains("names models, not units"));
+}
+
+/// Dimensions come from the file, and memory is asked for by them.
+#[test]
+fn dimensions_that_no_model_has_are_refused_before_memory_is_asked_for() {
+    let manifest = manifest();
+    let claims = 1_u64 << 63;
+    let refusal = load_edited(&manifest, |m| m["model"]["config"]["intermediate"] = json!(claims));
+    assert_eq!(
+        refusal.unwrap_err(),
+        "FILE, key \"config.intermediate\": dimension out of range; found 9223372036854775808; \
+         allowed: 1 to 1048576"
+    );
+    let refusal = load_edited(&manifest, |m| m["model"]["config"]["intermediate"] = json!(1 << 20));
+    assert!(refusal.unwrap_err().contains("no permutation"));
+    let refusal = load_edited(&manifest, |m| m["model"]["config"]["kv_heads"] = json!(0));
+    assert!(refusal.unwrap_err().contains("dimension out of range"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scores.json");
+    let mut scores = scores();
+    scores.model.config.layers = 1 << 50;
+    scores.save(&path).unwrap();
+    let refusal = Scores::load(&path).unwrap_err().to_string();
+    assert!(refusal.contains("key \"config.layers\": dimension out of range"), "{refusal}");
 }

@@ -1,5 +1,5 @@
-//! A zoo: separately trained models, largest 100 %, each a level of the ladder by its share of the
-//! largest one's parameters.
+//! Family `zoo`: separately trained models, largest 100 %, each a level of the ladder by its share of
+//! the largest one's parameters.
 //!
 //! Members share nothing but the tokenizer: prompts are cut, counted and scored in its tokens, so a
 //! file with another one is refused.
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::Family;
-use super::open::check_sha256;
 use crate::assets::{self, Package};
-use crate::elastify::scores::ModelIdentity;
 use crate::engine::gguf::Gguf;
 use crate::engine::model::{ModelConfig, SubModel};
 use crate::engine::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
+use crate::family::Family;
+use crate::model::open::check_sha256;
+use crate::model::recorded::ModelIdentity;
 use crate::units::Level;
 use crate::{digest, files};
 
@@ -103,20 +103,15 @@ impl ZooManifest {
         Ok(zoo)
     }
 
-    /// The zoo in the file `path`; `None` if the file is another family's manifest.
+    /// The zoo that `value`, of the file `path`, is.
     ///
     /// # Errors
-    /// If it cannot be read, is no JSON, or contradicts itself.
-    pub fn load(path: &Path) -> Result<Option<Self>> {
-        let text = std::fs::read(path).map_err(|e| Error::io(path, "cannot read", e))?;
-        let wrong = |e| Error::file(path, "not an elastic manifest").caused_by(e);
-        let value: serde_json::Value = serde_json::from_slice(&text).map_err(wrong)?;
-        if value.get("family").is_none_or(|family| family != Family::Zoo.name()) {
-            return Ok(None);
-        }
-        let zoo: Self = serde_json::from_value(value).map_err(wrong)?;
+    /// If it is none, or contradicts itself.
+    pub fn read(path: &Path, value: serde_json::Value) -> Result<Self> {
+        let zoo: Self = serde_json::from_value(value)
+            .map_err(|e| Error::file(path, "not an elastic manifest").caused_by(e))?;
         zoo.check(&path.display().to_string())?;
-        Ok(Some(zoo))
+        Ok(zoo)
     }
 
     /// Writes the file `path`. Files below its folder are named relative to it.
@@ -184,6 +179,9 @@ impl ZooManifest {
             return Err(wrong("two members of one level, or out of order")
                 .found(format!("{} and {} at {}", pair[0].name, pair[1].name, pair[1].level))
                 .allowed("one member per whole percent of the largest one's parameters"));
+        }
+        for member in &self.members {
+            member.config.check(subject)?;
         }
         match self.members.last() {
             Some(last) if last.level == Level::FULL => Ok(()),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::model::DenseModel;
 use crate::engine::reference::{random_model, random_model_of, write_gguf};
+use crate::model::manifest::Manifest;
 
 /// Two thirds of the layers of [`random_model`].
 fn smaller() -> DenseModel {
@@ -42,7 +43,7 @@ fn a_zoo_is_read_back_with_files_beside_it_and_opened() {
     let large = put(folder.path(), "large.gguf", &random_model(1), "a");
     let small = put(folder.path(), "small.gguf", &smaller(), "a");
     zoo([small, large]).unwrap().save(&path).unwrap();
-    let zoo = ZooManifest::load(&path).unwrap().unwrap();
+    let Manifest::Zoo(zoo) = Manifest::load(&path).unwrap() else { panic!("a zoo") };
     assert_eq!(zoo.members[1].file, Some("large.gguf".into()));
     let files = zoo.open(&path, None).unwrap();
     assert_eq!(files[0].config().unwrap(), smaller().config);
@@ -81,12 +82,27 @@ fn an_empty_zoo_and_two_members_of_one_level_are_refused() {
 }
 
 #[test]
-fn another_familys_manifest_is_no_zoo() {
+fn a_manifest_is_a_zoo_or_a_ladder_by_its_family_and_refused_as_what_it_says_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("width.json");
-    std::fs::write(&path, "{\"ladder\": {\"family\": \"width\"}}").unwrap();
-    assert_eq!(ZooManifest::load(&path).unwrap(), None);
-    std::fs::write(&path, "{\"family\": \"zoo\", \"size\": 1}").unwrap();
-    let message = ZooManifest::load(&path).unwrap_err().to_string();
-    assert!(message.contains("not an elastic manifest: "), "{message}");
+    let path = folder.path().join("family.json");
+    let refusal = |json: &str| {
+        std::fs::write(&path, json).unwrap();
+        Manifest::load(&path).unwrap_err().to_string()
+    };
+    let ladder = refusal("{\"ladder\": {\"family\": \"width\"}}");
+    assert!(ladder.contains("not an elastic manifest: missing field"), "{ladder}");
+    let zoo = refusal("{\"family\": \"zoo\", \"size\": 1}");
+    assert!(zoo.contains("not an elastic manifest: unknown field `size`"), "{zoo}");
+}
+
+#[test]
+fn a_member_of_dimensions_that_no_model_has_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = put(folder.path(), "large.gguf", &random_model(1), "a");
+    let mut zoo = zoo([large]).unwrap();
+    zoo.members[0].config.intermediate = 1 << 40;
+    let path = folder.path().join("zoo.json");
+    std::fs::write(&path, serde_json::to_vec(&zoo).unwrap()).unwrap();
+    let message = Manifest::load(&path).unwrap_err().to_string();
+    assert!(message.contains("key \"config.intermediate\": dimension out of range"), "{message}");
 }
