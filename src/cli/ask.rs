@@ -1,23 +1,31 @@
 //! `pliant ask`: one prompt on the real engine.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use pliant::engine::EngineOptions;
-use pliant::engine::generate::{Generation, generate};
+use pliant::engine::generate::{Generation, generate, stream};
+use pliant::engine::scorer::{Task, score};
+use pliant::engine::tokenizer::{TextStream, Tokenizer};
 use pliant::method::one_prompt::{PlanChoice, PromptPlanner};
+use pliant::model::ElasticModel;
 use pliant::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use pliant::units::{Level, PROMPT_RATIOS, Ratio, millis};
 use pliant::{Error, Result};
 
 use super::engine_args::{BASE_MODEL, EngineArgs};
-use super::output::print_line;
+use super::output::{print_line, print_part};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to continue
+    /// What to continue; `-` reads standard input. What stands before the last empty line (without
+    /// one: before the last line) may be cut, the question after it stays whole
     prompt: String,
+    /// An answer to choose; give two or more, and the model says how likely each is
+    #[arg(long = "option", value_name = "TEXT")]
+    options: Vec<String>,
     #[command(flatten)]
     engine: EngineArgs,
     /// Family of sub-models: width, width-lora, layer-removal
@@ -29,6 +37,9 @@ pub struct Args {
     /// Shares of the full model's TTFT and TPOT that the answer may take, such as 0.4,0.7
     #[arg(long, value_name = "TTFT,TPOT")]
     slo: Option<String>,
+    /// Answer with the full model on the whole prompt as well
+    #[arg(long)]
+    compare: bool,
     /// Tokens to generate
     #[arg(long, default_value_t = 24)]
     tokens: usize,
@@ -42,45 +53,100 @@ pub struct Args {
 
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
 pub fn run(args: Args) -> Result<ExitCode> {
-    if args.tokens == 0 {
-        return Err(Error::new("argument --tokens", "nothing to generate")
-            .found(0)
-            .allowed("1 or more"));
-    }
+    args.check()?;
     let asked = level(args.level.unwrap_or(100))?;
     let slo = args.slo.as_deref().map(parse_slo).transpose()?;
+    let prompt = if args.prompt == "-" { standard_input()? } else { args.prompt.clone() };
     let mut model = args.engine.open(&args.family, EngineOptions::default())?;
-    let prompts = PROMPT_RATIOS.map(|ratio| cut(&args.prompt, ratio, &model.tokenizer));
+    let prompts = PROMPT_RATIOS.map(|ratio| cut(&prompt, ratio, &model.tokenizer));
+    let whole = &prompts[PROMPT_RATIOS.len() - 1];
     let (level, tokens, choice) = match slo {
-        None => (asked, &prompts[PROMPT_RATIOS.len() - 1], None),
+        None => (asked, whole, None),
         Some(slo) => {
             let lengths = prompts.each_ref().map(|tokens| tokens.len() as u32);
-            let planner =
-                PromptPlanner::load(&args.device, &args.quality, BASE_MODEL, &args.family)?;
+            let (device, quality) = (&args.device, &args.quality);
+            let planner = PromptPlanner::load(device, quality, BASE_MODEL, &args.family)?;
             let choice = planner.choose(slo, &lengths, args.tokens as u32)?;
             (choice.plan.level, &prompts[choice.ratio_index], Some(choice))
         }
     };
-    // The first run of a session pays for pages that have not been touched yet.
-    generate(&mut model.engine, level, tokens, 2, None)?;
-    let out = generate(
-        &mut model.engine,
-        level,
-        tokens,
-        args.tokens,
-        Some(model.tokenizer.end_of_text()),
-    )?;
-    print_line(format!("{}{}", args.prompt, model.tokenizer.decode(&out.tokens)))?;
-    print_line(timings(level, tokens.len(), &out))?;
-    if let Some(choice) = choice {
-        print_line(plan_line(&choice, &out))?;
+    let out = args.answer(&mut model, level, tokens)?;
+    print_line(timings(level, [tokens.len(), whole.len()], &out))?;
+    if let Some(choice) = &choice {
+        print_line(plan_line(choice, &out))?;
+    }
+    if args.compare {
+        let out = args.answer(&mut model, Level::FULL, whole)?;
+        print_line(timings(Level::FULL, [whole.len(), whole.len()], &out))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The prompt's last line is the question and stays whole; what comes before it may be cut.
-fn cut(prompt: &str, ratio: Ratio, tokenizer: &dyn Tokenize) -> Vec<u32> {
-    let (passage, question) = match prompt.rsplit_once('\n') {
+fn standard_input() -> Result<String> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| Error::new("standard input", "cannot be read as text").caused_by(error))?;
+    Ok(text.trim_end().to_owned())
+}
+
+impl Args {
+    fn check(&self) -> Result<()> {
+        if self.tokens == 0 {
+            return Err(Error::new("argument --tokens", "nothing to generate")
+                .found(0)
+                .allowed("1 or more"));
+        }
+        if self.options.len() == 1 || self.options.iter().any(String::is_empty) {
+            return Err(Error::new("argument --option", "nothing to choose from")
+                .found(format!("{:?}", self.options))
+                .allowed("two texts or more, none empty"));
+        }
+        Ok(())
+    }
+
+    /// Prints the answer: text as it comes, or how likely each option is.
+    fn answer(&self, model: &mut ElasticModel, level: Level, prompt: &[u32]) -> Result<Generation> {
+        // The first run of a session pays for pages that have not been touched yet.
+        generate(&mut model.engine, level, prompt, 1, None)?;
+        if !self.options.is_empty() {
+            let out = generate(&mut model.engine, level, prompt, self.tokens, None)?;
+            self.choose(model, level, prompt)?;
+            return Ok(out);
+        }
+        let (mut text, end) = (TextStream::new(&model.tokenizer), model.tokenizer.end_of_text());
+        let out = stream(&mut model.engine, level, prompt, self.tokens, Some(end), &mut |token| {
+            print_part(text.push(token))
+        })?;
+        print_line(text.rest())?;
+        if out.context_full {
+            let context = model.engine.context();
+            print_line(format!(
+                "[the context of {context} tokens is full: the answer stops here]"
+            ))?;
+        }
+        Ok(out)
+    }
+
+    /// Prints the options, the likeliest first.
+    fn choose(&self, model: &mut ElasticModel, level: Level, prompt: &[u32]) -> Result<()> {
+        let option = |option: &String| model.tokenizer.encode(&format!(" {}", option.trim_start()));
+        let options = self.options.iter().map(option).collect();
+        let task = Task { context: prompt.to_vec(), options };
+        let scores = &score(&mut model.engine, level, &[&task])?[0];
+        let share = |index: usize| scores.probability(index);
+        let mut order: Vec<usize> = (0..self.options.len()).collect();
+        order.sort_by(|&a, &b| share(b).total_cmp(&share(a)));
+        order.into_iter().try_for_each(|index| {
+            print_line(format!("{:3.0} %  {}", 100.0 * share(index), self.options[index]))
+        })
+    }
+}
+
+/// The prompt cut to `ratio`: the question at its end stays whole.
+fn cut(prompt: &str, ratio: Ratio, tokenizer: &Tokenizer) -> Vec<u32> {
+    let parts = prompt.rsplit_once("\n\n").or_else(|| prompt.rsplit_once('\n'));
+    let (passage, question) = match parts {
         Some((passage, question)) => (Some(passage.to_owned()), question),
         None => (None, prompt),
     };
@@ -107,13 +173,14 @@ fn parse_slo(text: &str) -> Result<(Ratio, Ratio)> {
     })
 }
 
-fn timings(level: Level, prompt: usize, out: &Generation) -> String {
+fn timings(level: Level, [read, whole]: [usize; 2], out: &Generation) -> String {
     let mean = out.decode().checked_div(out.steps.len() as u32).map_or_else(
         || "undefined for one token".to_owned(),
         |step: Duration| format!("{:.1} ms", millis(step)),
     );
     format!(
-        "[level {level}, {prompt} prompt tokens, {} output tokens; measured TTFT {:.1} ms, TPOT {mean}]",
+        "[level {level}, {read} of {whole} prompt tokens, {} output tokens; measured TTFT {:.1} ms, \
+         TPOT {mean}]",
         out.tokens.len(),
         millis(out.prefill)
     )

@@ -29,6 +29,15 @@ pub fn print_line(text: impl Display) -> Result<()> {
     write(&format!("{text}\n"))
 }
 
+/// Prints a part of a line, now: for answers that come word by word.
+///
+/// # Errors
+/// As [`print_line`].
+#[cfg(feature = "engine")]
+pub fn print_part(text: impl Display) -> Result<()> {
+    write(&text.to_string())
+}
+
 /// Prints `value` as JSON.
 ///
 /// # Errors

@@ -104,6 +104,42 @@ impl Tokenizer {
     }
 }
 
+/// Text that comes token by token: a letter of several tokens waits for the last of them.
+#[derive(Debug)]
+pub struct TextStream {
+    tokenizer: Tokenizer,
+    tokens: Vec<u32>,
+    /// Bytes of the text so far that have been handed out.
+    told: usize,
+}
+
+impl TextStream {
+    /// Before the first token.
+    #[must_use]
+    pub fn new(tokenizer: &Tokenizer) -> Self {
+        Self { tokenizer: tokenizer.clone(), tokens: Vec::new(), told: 0 }
+    }
+
+    /// What `token` adds to the text; empty while a letter is incomplete.
+    pub fn push(&mut self, token: u32) -> String {
+        self.tokens.push(token);
+        let text = self.tokenizer.decode(&self.tokens);
+        if text.ends_with(char::REPLACEMENT_CHARACTER) { String::new() } else { self.tell(&text) }
+    }
+
+    /// What never became a letter.
+    pub fn rest(&mut self) -> String {
+        let text = self.tokenizer.decode(&self.tokens);
+        self.tell(&text)
+    }
+
+    fn tell(&mut self, text: &str) -> String {
+        let added = text.get(self.told..).unwrap_or_default().to_owned();
+        self.told = text.len();
+        added
+    }
+}
+
 impl Tokenize for Tokenizer {
     fn encode(&self, text: &str) -> Vec<u32> {
         let encoding = self.inner.encode_fast(text, false);
@@ -239,6 +275,16 @@ mod tests {
         assert!(!tokenizer.encode("<|endoftext|>").contains(&0));
         assert_eq!(tokenizer.decode(&[1, 0]), "a");
         assert_eq!((tokenizer.end_of_text(), tokenizer.vocab()), (0, 14));
+    }
+
+    /// Byte by byte: `é` is tokens 12 and 13.
+    #[test]
+    fn text_comes_token_by_token_and_letters_come_whole() {
+        let tokenizer = load("smollm", &MERGES, 14).unwrap();
+        let mut stream = TextStream::new(&tokenizer);
+        let parts = [7, 5, 12, 13, 12].map(|token| stream.push(token));
+        assert_eq!(parts, ["ab", " ", "", "é", ""]);
+        assert_eq!((stream.rest(), stream.rest()), ("\u{fffd}".to_owned(), String::new()));
     }
 
     #[test]

