@@ -9,7 +9,7 @@
 use candle_core::Tensor;
 
 use super::least_squares;
-use super::network::{Network, tensor_error};
+use super::network::{Network, Options, tensor_error};
 use crate::engine::model::{LayerOrder, LayerShape, ModelConfig, SubModel};
 use crate::engine::predictor::{LayerPredictor, Predictor};
 use crate::error::{Error, Result};
@@ -135,9 +135,9 @@ fn advance(
     let lengths = network.down_lengths(layer)?;
     let (mut inputs, mut importances) = (Vec::new(), Vec::new());
     for stream in streams {
-        let middle = network.attention_half(layer, stream, None)?;
-        let (input, activations) = network.neurons(layer, &middle)?;
-        *stream = network.after_mlp(layer, &middle, &activations)?;
+        let middle = network.attention_half(layer, stream, Options::default())?;
+        let [input, activations, after] = network.neurons(layer, &middle)?;
+        *stream = after;
         importances.push(activations.abs()?.broadcast_mul(&lengths)?);
         inputs.push(input);
     }

@@ -8,7 +8,7 @@
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::network::{Network, tensor_error};
+use super::network::{Network, Options, tensor_error};
 use crate::engine::model::ModelConfig;
 use crate::error::{Error, Result};
 
@@ -58,8 +58,8 @@ pub fn influence(network: &Network, tokens: &[u32]) -> Result<SequenceInfluence>
         };
         let mut x = network.embed(tokens)?;
         for layer in 0..layers {
-            let middle = network.attention_half(layer, &x, None)?;
-            let after = network.mlp_half(layer, &middle, None)?;
+            let middle = network.attention_half(layer, &x, Options::default())?;
+            let after = network.mlp_half(layer, &middle, Options::default())?;
             sums.layers.push(turn(&x, &after)?);
             sums.attention.push(turn(&x, &middle)?);
             sums.mlp.push(turn(&middle, &after)?);

@@ -1,18 +1,25 @@
-//! A differentiable forward pass of a [`DenseModel`] on the CPU, with a gate on every elastic unit.
+//! A differentiable decoder on the CPU: frozen weights, a gate on every elastic unit where one is
+//! asked for, an adapter beside every projection that has one.
 //!
 //! A gate multiplies what its unit adds to the residual stream before the projection back: 1 keeps
 //! the unit, 0 removes it, and the loss's gradient at a gate of 1 is `a · ∂L/∂a` for the unit's
-//! activation `a`. Only composed operations are used, since candle's fused ones have no backward.
-//! One sequence at a time, `[tokens, features]`.
+//! activation `a`. One sequence at a time, `[tokens, features]`.
 
-use candle_core::{D, DType, Device, Tensor};
+use std::sync::Arc;
 
-use crate::engine::model::{DenseLayer, DenseModel, LayerOrder, LayerShape, ModelConfig};
+use candle_core::{DType, Device, Tensor};
+
+use crate::engine::model::{
+    DenseLayer, DenseModel, LayerOrder, LayerShape, ModelConfig, Projection,
+};
 use crate::error::{Error, Result};
 
 mod merged;
+mod ops;
 
-/// The longest sequence a network takes.
+use ops::{CausalSoftmax, Frozen, GatedSilu, RmsNorm, Rotary};
+
+/// The longest sequence that calibration uses.
 pub const SEQUENCE_TOKENS_MAX: usize = 512;
 
 /// Frozen weights, ready to run. A clone shares them.
@@ -22,22 +29,31 @@ pub struct Network {
     embedding: Tensor,
     head: Tensor,
     layers: Vec<Layer>,
-    final_norm: Tensor,
-    /// `[SEQUENCE_TOKENS_MAX, head_dim / 2]` each.
-    cosines: Tensor,
-    sines: Tensor,
-    /// `[SEQUENCE_TOKENS_MAX, SEQUENCE_TOKENS_MAX]`: 0 where a row may look, −∞ elsewhere.
-    mask: Tensor,
+    final_norm: RmsNorm,
+    /// `[positions, head_dim / 2]`: cosine and sine of each angle.
+    angles: Arc<Vec<(f32, f32)>>,
+}
+
+/// A layer, or what a sub-model keeps of it.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    attention: Option<Attention>,
+    mlp: Option<Mlp>,
 }
 
 #[derive(Debug, Clone)]
-struct Layer {
-    attention_norm: Tensor,
+struct Attention {
+    norm: RmsNorm,
+    groups: usize,
     q: Linear,
     k: Linear,
     v: Linear,
     o: Linear,
-    mlp_norm: Tensor,
+}
+
+#[derive(Debug, Clone)]
+struct Mlp {
+    norm: RmsNorm,
     gate: Linear,
     up: Linear,
     down: Linear,
@@ -82,21 +98,64 @@ fn prefix_mask(order: &[u32], kept: usize) -> Vec<f32> {
     mask
 }
 
-/// `x · weightᵀ + bias`.
+/// The adapters of a network: what they are now, and what they are multiplied with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Adapters<'a> {
+    /// `A` and `B` of every projection that has an adapter.
+    pub values: &'a [Tensor],
+    /// `alpha / rank`.
+    pub scale: f64,
+}
+
+/// What runs beside frozen weights; nothing by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Options<'a> {
+    pub gates: Option<&'a Gates>,
+    pub adapters: Option<Adapters<'a>>,
+}
+
+/// `x · weightᵀ + bias`, and the place of its adapter.
 #[derive(Debug, Clone)]
-struct Linear {
+pub(super) struct Linear {
+    /// `[outputs, inputs]`.
     weight: Tensor,
     bias: Option<Tensor>,
+    adapter: Option<Slot>,
+}
+
+/// Where a projection's adapter is among the values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    /// Index of `A`; `B` follows.
+    pub index: usize,
+    /// Whether units are the inputs: `A` and `B` have them leading either way.
+    pub reads_units: bool,
 }
 
 impl Linear {
-    fn new(weight: Vec<f32>, bias: Option<Vec<f32>>, columns: usize) -> candle_core::Result<Self> {
-        let bias = bias.map(vector).transpose()?;
-        Ok(Self { weight: matrix(weight, columns)?, bias })
+    /// Weights `[outputs, inputs]`, row by row.
+    pub fn new(
+        weight: Vec<f32>,
+        bias: Option<Vec<f32>>,
+        inputs: usize,
+        adapter: Option<Slot>,
+    ) -> candle_core::Result<Self> {
+        let vector = |bias: Vec<f32>| {
+            let length = bias.len();
+            Tensor::from_vec(bias, length, &Device::Cpu)
+        };
+        Ok(Self { weight: matrix(weight, inputs)?, bias: bias.map(vector).transpose()?, adapter })
     }
 
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let product = x.matmul(&self.weight.t()?)?;
+    fn forward(&self, x: &Tensor, options: Options<'_>) -> candle_core::Result<Tensor> {
+        let mut product = x.apply_op1(Frozen { weight: self.weight.t()? })?;
+        if let (Some(slot), Some(Adapters { values, scale })) = (self.adapter, options.adapters) {
+            let (a, b) = (&values[slot.index], &values[slot.index + 1]);
+            let low = if slot.reads_units { x.matmul(a)? } else { x.matmul(&a.t()?)? };
+            let low = (low * scale)?;
+            let change = if slot.reads_units { low.matmul(b)? } else { low.matmul(&b.t()?)? };
+            product = (product + change)?;
+        }
         match &self.bias {
             Some(bias) => product.broadcast_add(bias),
             None => Ok(product),
@@ -105,52 +164,86 @@ impl Linear {
 }
 
 impl Layer {
-    fn new(layer: DenseLayer, config: &ModelConfig) -> candle_core::Result<Self> {
-        let [q_bias, k_bias, v_bias] = match layer.qkv_bias {
-            Some(biases) => biases.map(Some),
-            None => [None, None, None],
+    /// A layer of `shape` whose projections are what `linear` says; none where it has no units.
+    pub fn new(
+        shape: LayerShape,
+        norms: [Vec<f32>; 2],
+        epsilon: f32,
+        mut linear: impl FnMut(Projection) -> candle_core::Result<Linear>,
+    ) -> candle_core::Result<Self> {
+        let [attention, mlp] = norms.map(|scale| RmsNorm { scale: Arc::new(scale), epsilon });
+        let attention = match shape.groups {
+            0 => None,
+            groups => Some(Attention {
+                norm: attention,
+                groups,
+                q: linear(Projection::Q)?,
+                k: linear(Projection::K)?,
+                v: linear(Projection::V)?,
+                o: linear(Projection::O)?,
+            }),
         };
-        let hidden = config.hidden;
-        Ok(Self {
-            attention_norm: vector(layer.attention_norm)?,
-            q: Linear::new(layer.q, q_bias, hidden)?,
-            k: Linear::new(layer.k, k_bias, hidden)?,
-            v: Linear::new(layer.v, v_bias, hidden)?,
-            o: Linear::new(layer.o, None, config.heads * config.head_dim)?,
-            mlp_norm: vector(layer.mlp_norm)?,
-            gate: Linear::new(layer.gate, None, hidden)?,
-            up: Linear::new(layer.up, None, hidden)?,
-            down: Linear::new(layer.down, None, config.intermediate)?,
+        let mlp = match shape.neurons {
+            0 => None,
+            _ => Some(Mlp {
+                norm: mlp,
+                gate: linear(Projection::Gate)?,
+                up: linear(Projection::Up)?,
+                down: linear(Projection::Down)?,
+            }),
+        };
+        Ok(Self { attention, mlp })
+    }
+
+    fn whole(layer: &DenseLayer, config: &ModelConfig) -> candle_core::Result<Self> {
+        let shape = LayerShape { groups: config.kv_heads, neurons: config.intermediate };
+        let norms = [layer.attention_norm.clone(), layer.mlp_norm.clone()];
+        Self::new(shape, norms, config.rms_epsilon, |projection| {
+            let (weight, bias) = layer.projection(projection);
+            let units = projection.units(config, &shape);
+            let inputs = if projection.reads_units() { units } else { config.hidden };
+            Linear::new(weight.to_vec(), bias.map(<[f32]>::to_vec), inputs, None)
         })
     }
 }
 
 impl Network {
-    /// Takes the weights of `model` over.
+    /// Takes the weights of `model` over, for sequences of up to [`SEQUENCE_TOKENS_MAX`] tokens.
     ///
     /// # Errors
     /// If candle refuses a tensor.
     pub fn new(model: DenseModel) -> Result<Self> {
-        Self::build(model).map_err(tensor_error)
+        let DenseModel { config, embedding, layers, final_norm, head } = model;
+        let layers = layers.into_iter().map(|layer| Layer::whole(&layer, &config));
+        layers
+            .collect::<candle_core::Result<_>>()
+            .and_then(|layers| {
+                let ends = [Some(embedding), head];
+                Self::of_layers(config, ends, final_norm, layers, SEQUENCE_TOKENS_MAX)
+            })
+            .map_err(tensor_error)
     }
 
-    fn build(model: DenseModel) -> candle_core::Result<Self> {
-        let DenseModel { config, embedding, layers, final_norm, head } = model;
-        let embedding = matrix(embedding, config.hidden)?;
+    /// A network of `layers` between embedding and head; without a head of its own the embedding is
+    /// one.
+    pub(super) fn of_layers(
+        config: ModelConfig,
+        [embedding, head]: [Option<Vec<f32>>; 2],
+        final_norm: Vec<f32>,
+        layers: Vec<Layer>,
+        positions: usize,
+    ) -> candle_core::Result<Self> {
+        let embedding = matrix(embedding.expect("every model has an embedding"), config.hidden)?;
         let head = match head {
             Some(head) => matrix(head, config.hidden)?,
             None => embedding.clone(),
         };
-        let layers = layers.into_iter().map(|layer| Layer::new(layer, &config));
-        let (cosines, sines) = rotary_tables(&config)?;
         Ok(Self {
             embedding,
             head,
-            layers: layers.collect::<candle_core::Result<_>>()?,
-            final_norm: vector(final_norm)?,
-            cosines,
-            sines,
-            mask: causal_mask()?,
+            layers,
+            final_norm: RmsNorm { scale: Arc::new(final_norm), epsilon: config.rms_epsilon },
+            angles: Arc::new(rotary_angles(&config, positions)),
             config,
         })
     }
@@ -159,6 +252,11 @@ impl Network {
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// The head's weights, `[vocab, hidden]`.
+    pub(super) fn head(&self) -> &Tensor {
+        &self.head
     }
 
     /// The residual stream before the first layer, `[tokens, hidden]`.
@@ -173,8 +271,18 @@ impl Network {
         x: &Tensor,
         gates: Option<&Gates>,
     ) -> candle_core::Result<Tensor> {
-        let x = self.attention_half(index, x, gates)?;
-        self.mlp_half(index, &x, gates)
+        self.run(index, x, Options { gates, adapters: None })
+    }
+
+    /// The residual stream after layer `index`.
+    pub(super) fn run(
+        &self,
+        index: usize,
+        x: &Tensor,
+        options: Options<'_>,
+    ) -> candle_core::Result<Tensor> {
+        let x = self.attention_half(index, x, options)?;
+        self.mlp_half(index, &x, options)
     }
 
     /// The residual stream after the attention of layer `index`.
@@ -182,9 +290,12 @@ impl Network {
         &self,
         index: usize,
         x: &Tensor,
-        gates: Option<&Gates>,
+        options: Options<'_>,
     ) -> candle_core::Result<Tensor> {
-        x + self.attention(&self.layers[index], x, gates)?
+        match &self.layers[index].attention {
+            Some(attention) => x + self.attention(attention, x, options)?,
+            None => Ok(x.clone()),
+        }
     }
 
     /// The residual stream after the MLP of layer `index`.
@@ -192,141 +303,103 @@ impl Network {
         &self,
         index: usize,
         x: &Tensor,
-        gates: Option<&Gates>,
+        options: Options<'_>,
     ) -> candle_core::Result<Tensor> {
-        let (_, mut inner) = self.neurons(index, x)?;
-        if let Some(gates) = gates {
+        let Some(mlp) = &self.layers[index].mlp else { return Ok(x.clone()) };
+        let (_, mut inner) = mlp.neurons(x, options)?;
+        if let Some(gates) = options.gates {
             inner = inner.broadcast_mul(&gates.neurons)?;
         }
-        self.after_mlp(index, x, &inner)
+        x + mlp.down.forward(&inner, options)?
     }
 
-    /// What the MLP of layer `index` reads of the residual stream, `[tokens, hidden]`, and the
-    /// activations of its neurons, `[tokens, neurons]`.
-    pub(super) fn neurons(
-        &self,
-        index: usize,
-        x: &Tensor,
-    ) -> candle_core::Result<(Tensor, Tensor)> {
-        let layer = &self.layers[index];
-        let normed = self.norm(x, &layer.mlp_norm)?;
-        let inner = (layer.gate.forward(&normed)?.silu()? * layer.up.forward(&normed)?)?;
-        Ok((normed, inner))
-    }
-
-    /// The residual stream after the MLP of layer `index` whose neurons have activations `inner`.
-    pub(super) fn after_mlp(
-        &self,
-        index: usize,
-        x: &Tensor,
-        inner: &Tensor,
-    ) -> candle_core::Result<Tensor> {
-        x + self.layers[index].down.forward(inner)?
+    /// What the MLP of layer `index` reads of the residual stream, `[tokens, hidden]`, the
+    /// activations of its neurons, `[tokens, neurons]`, and the stream after it.
+    pub(super) fn neurons(&self, index: usize, x: &Tensor) -> candle_core::Result<[Tensor; 3]> {
+        let mlp = self.layers[index].mlp.as_ref().expect("asked of whole layers only");
+        let (normed, inner) = mlp.neurons(x, Options::default())?;
+        let after = (x + mlp.down.forward(&inner, Options::default())?)?;
+        Ok([normed, inner, after])
     }
 
     /// The length of what each neuron of layer `index` adds to the stream, per unit of activation,
     /// `[1, neurons]`.
     pub(super) fn down_lengths(&self, index: usize) -> candle_core::Result<Tensor> {
-        self.layers[index].down.weight.sqr()?.sum_keepdim(0)?.sqrt()
+        let mlp = self.layers[index].mlp.as_ref().expect("asked of whole layers only");
+        mlp.down.weight.sqr()?.sum_keepdim(0)?.sqrt()
     }
 
     fn attention(
         &self,
-        layer: &Layer,
+        layer: &Attention,
         x: &Tensor,
-        gates: Option<&Gates>,
+        options: Options<'_>,
     ) -> candle_core::Result<Tensor> {
-        let config = &self.config;
-        let (groups, per_group, width) =
-            (config.kv_heads, config.heads_per_group(), config.head_dim);
-        let tokens = x.dim(0)?;
-        let normed = self.norm(x, &layer.attention_norm)?;
+        let (groups, per_group) = (layer.groups, self.config.heads_per_group());
+        let (tokens, width) = (x.dim(0)?, self.config.head_dim);
+        let rotary = Rotary { angles: self.angles.clone(), half: width / 2 };
+        let normed = x.apply_op1(layer.norm.clone())?;
+        let project = |linear: &Linear| linear.forward(&normed, options);
         let split = |projected: Tensor, heads| {
-            projected.reshape((tokens, groups, heads, width))?.permute((1, 2, 0, 3))?.contiguous()
+            projected
+                .reshape((tokens, groups, heads, width))?
+                .permute((1, 2, 0, 3))?
+                .contiguous()?
+                .reshape((groups, heads * tokens, width))
         };
-        let q = self.rotate(&split(layer.q.forward(&normed)?, per_group)?)?;
-        let k = self.rotate(&split(layer.k.forward(&normed)?, 1)?)?.squeeze(1)?;
-        let v = split(layer.v.forward(&normed)?, 1)?.squeeze(1)?;
-
-        let q = q.reshape((groups, per_group * tokens, width))?;
-        let scores = (q.matmul(&k.t()?)? / (width as f64).sqrt())?;
-        let scores = scores.reshape((groups, per_group, tokens, tokens))?;
-        let mask = self.mask.narrow(0, 0, tokens)?.narrow(1, 0, tokens)?;
-        let shares = softmax(&scores.broadcast_add(&mask)?)?;
-        let mixed = shares.reshape((groups, per_group * tokens, tokens))?.matmul(&v)?;
-
-        let mixed = mixed.reshape((groups, per_group, tokens, width))?.permute((2, 0, 1, 3))?;
-        let mut mixed = mixed.reshape((tokens, groups, per_group * width))?;
-        if let Some(gates) = gates {
+        let q = split(project(&layer.q)?.apply_op1(rotary.clone())?, per_group)?;
+        let k = split(project(&layer.k)?.apply_op1(rotary)?, 1)?;
+        let v = split(project(&layer.v)?, 1)?;
+        let factor = 1.0 / (width as f32).sqrt();
+        let shares = q.matmul(&k.t()?)?.apply_op1(CausalSoftmax { factor })?;
+        let mixed = shares.matmul(&v)?.reshape((groups, per_group, tokens, width))?;
+        let mut mixed = mixed.permute((2, 0, 1, 3))?.contiguous()?;
+        if let Some(gates) = options.gates {
+            mixed = mixed.reshape((tokens, groups, per_group * width))?;
             mixed = mixed.broadcast_mul(&gates.groups)?;
         }
-        layer.o.forward(&mixed.reshape((tokens, groups * per_group * width))?)
+        layer.o.forward(&mixed.reshape((tokens, groups * per_group * width))?, options)
     }
 
-    /// Rotary positions on `[.., tokens, head_dim]`.
-    fn rotate(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let (tokens, half) = (x.dim(D::Minus2)?, self.config.head_dim / 2);
-        let (cosines, sines) =
-            (self.cosines.narrow(0, 0, tokens)?, self.sines.narrow(0, 0, tokens)?);
-        let (a, b) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
-        let first = (a.broadcast_mul(&cosines)? - b.broadcast_mul(&sines)?)?;
-        let second = (b.broadcast_mul(&cosines)? + a.broadcast_mul(&sines)?)?;
-        Tensor::cat(&[first, second], D::Minus1)
-    }
-
-    fn norm(&self, x: &Tensor, weight: &Tensor) -> candle_core::Result<Tensor> {
-        let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?;
-        let scale = (mean_square + f64::from(self.config.rms_epsilon))?.sqrt()?;
-        x.broadcast_div(&scale)?.broadcast_mul(weight)
+    /// What the head reads of the residual stream `x` after the last layer.
+    pub(super) fn final_norm(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        x.apply_op1(self.final_norm.clone())
     }
 
     /// The sum over `tokens[1..]` of the next-token loss in nats, given the last layer's output.
     pub(super) fn loss_sum(&self, x: &Tensor, tokens: &[u32]) -> candle_core::Result<Tensor> {
-        let predictions = tokens.len() - 1;
-        let x = self.norm(&x.narrow(0, 0, predictions)?, &self.final_norm)?;
-        let logits = x.matmul(&self.head.t()?)?;
+        let x = self.final_norm(&x.narrow(0, 0, tokens.len() - 1)?)?;
+        let logits = x.apply_op1(Frozen { weight: self.head.t()? })?;
         let targets = Tensor::new(&tokens[1..], &Device::Cpu)?.unsqueeze(1)?;
         let target_logits = logits.gather(&targets, 1)?.squeeze(1)?;
         (logits.log_sum_exp(1)? - target_logits)?.sum_all()
     }
 }
 
-/// Softmax over the last dimension. The maximum cancels, so it is kept out of the gradient.
-fn softmax(x: &Tensor) -> candle_core::Result<Tensor> {
-    let max = x.max_keepdim(D::Minus1)?.detach();
-    let powers = x.broadcast_sub(&max)?.exp()?;
-    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)
+impl Mlp {
+    /// What it reads of the residual stream, and the activations of its neurons.
+    fn neurons(&self, x: &Tensor, options: Options<'_>) -> candle_core::Result<(Tensor, Tensor)> {
+        let normed = x.apply_op1(self.norm.clone())?;
+        let gate = self.gate.forward(&normed, options)?;
+        let inner = gate.apply_op2(&self.up.forward(&normed, options)?, GatedSilu)?;
+        Ok((normed, inner))
+    }
 }
 
-fn rotary_tables(config: &ModelConfig) -> candle_core::Result<(Tensor, Tensor)> {
+fn rotary_angles(config: &ModelConfig, positions: usize) -> Vec<(f32, f32)> {
     let half = config.head_dim / 2;
     let angle = |position: usize, pair: usize| {
         let exponent = pair as f64 / half as f64;
-        position as f64 / f64::from(config.rope_theta).powf(exponent)
+        let (sine, cosine) =
+            (position as f64 / f64::from(config.rope_theta).powf(exponent)).sin_cos();
+        (cosine as f32, sine as f32)
     };
-    let table = |function: fn(f64) -> f64| {
-        let numbers: Vec<f32> = (0..SEQUENCE_TOKENS_MAX)
-            .flat_map(|position| (0..half).map(move |pair| function(angle(position, pair)) as f32))
-            .collect();
-        matrix(numbers, half)
-    };
-    Ok((table(f64::cos)?, table(f64::sin)?))
-}
-
-fn causal_mask() -> candle_core::Result<Tensor> {
-    let places = 0..SEQUENCE_TOKENS_MAX;
-    let row = |from| places.clone().map(move |to| if to <= from { 0.0 } else { f32::NEG_INFINITY });
-    matrix(places.clone().flat_map(row).collect(), SEQUENCE_TOKENS_MAX)
+    (0..positions).flat_map(|position| (0..half).map(move |pair| angle(position, pair))).collect()
 }
 
 fn matrix(numbers: Vec<f32>, columns: usize) -> candle_core::Result<Tensor> {
     let rows = numbers.len() / columns;
     Tensor::from_vec(numbers, (rows, columns), &Device::Cpu)
-}
-
-fn vector(numbers: Vec<f32>) -> candle_core::Result<Tensor> {
-    let length = numbers.len();
-    Tensor::from_vec(numbers, length, &Device::Cpu)
 }
 
 /// An error of candle's: on the CPU, with shapes that were checked, that is memory.

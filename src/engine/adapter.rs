@@ -22,7 +22,7 @@ use half::slice::HalfFloatSliceExt;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::model::{LayerShape, ModelConfig, SubModel};
+use super::model::{LayerShape, ModelConfig, Projection, SubModel};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::units::Level;
@@ -76,64 +76,28 @@ pub fn order_sha256(order: &[super::model::LayerOrder]) -> String {
     crate::digest::sha256(&serde_json::to_vec(order).expect("an order is plain data"))
 }
 
-/// A matrix of a layer that has an adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Matrix {
-    Q,
-    K,
-    V,
-    O,
-    Gate,
-    Up,
-    Down,
-}
-
-impl Matrix {
-    const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Q => "q",
-            Self::K => "k",
-            Self::V => "v",
-            Self::O => "o",
-            Self::Gate => "gate",
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-
-    /// Shapes of `a` and `b`.
-    fn shapes(self, rank: usize, hidden: usize, units: usize) -> [[usize; 2]; 2] {
-        match self {
-            Self::O | Self::Down => [[units, rank], [rank, hidden]],
-            _ => [[rank, hidden], [units, rank]],
-        }
-    }
-}
-
 impl LayerAdapter {
-    fn pair(&self, matrix: Matrix) -> Option<&LoraPair> {
+    fn pair(&self, matrix: Projection) -> Option<&LoraPair> {
         match matrix {
-            Matrix::Q => self.q.as_ref(),
-            Matrix::K => self.k.as_ref(),
-            Matrix::V => self.v.as_ref(),
-            Matrix::O => self.o.as_ref(),
-            Matrix::Gate => self.gate.as_ref(),
-            Matrix::Up => self.up.as_ref(),
-            Matrix::Down => self.down.as_ref(),
+            Projection::Q => self.q.as_ref(),
+            Projection::K => self.k.as_ref(),
+            Projection::V => self.v.as_ref(),
+            Projection::O => self.o.as_ref(),
+            Projection::Gate => self.gate.as_ref(),
+            Projection::Up => self.up.as_ref(),
+            Projection::Down => self.down.as_ref(),
         }
     }
 
-    fn place(&mut self, matrix: Matrix) -> &mut Option<LoraPair> {
+    pub(crate) fn place(&mut self, matrix: Projection) -> &mut Option<LoraPair> {
         match matrix {
-            Matrix::Q => &mut self.q,
-            Matrix::K => &mut self.k,
-            Matrix::V => &mut self.v,
-            Matrix::O => &mut self.o,
-            Matrix::Gate => &mut self.gate,
-            Matrix::Up => &mut self.up,
-            Matrix::Down => &mut self.down,
+            Projection::Q => &mut self.q,
+            Projection::K => &mut self.k,
+            Projection::V => &mut self.v,
+            Projection::O => &mut self.o,
+            Projection::Gate => &mut self.gate,
+            Projection::Up => &mut self.up,
+            Projection::Down => &mut self.down,
         }
     }
 }
@@ -156,11 +120,11 @@ impl LayerRows {
         Self { query: key * config.heads_per_group(), key, neurons: shape.neurons }
     }
 
-    fn units(&self, matrix: Matrix) -> usize {
+    fn units(&self, matrix: Projection) -> usize {
         match matrix {
-            Matrix::Q | Matrix::O => self.query,
-            Matrix::K | Matrix::V => self.key,
-            Matrix::Gate | Matrix::Up | Matrix::Down => self.neurons,
+            Projection::Q | Projection::O => self.query,
+            Projection::K | Projection::V => self.key,
+            Projection::Gate | Projection::Up | Projection::Down => self.neurons,
         }
     }
 }
@@ -200,7 +164,7 @@ impl Adapter {
         let layer = |shape: &LayerShape| {
             let rows = LayerRows::of(target.config, shape);
             let mut layer = LayerAdapter::default();
-            for matrix in Matrix::ALL {
+            for matrix in Projection::ALL {
                 let units = rows.units(matrix);
                 let [a, b] = matrix.shapes(target.rank, target.config.hidden, units);
                 let zeros = |[rows, columns]: [usize; 2]| vec![0.0; rows * columns];
@@ -221,7 +185,7 @@ impl Adapter {
     /// Values in all matrices.
     #[must_use]
     pub fn values(&self) -> usize {
-        let pairs = self.layers.iter().flat_map(|l| Matrix::ALL.map(|matrix| l.pair(matrix)));
+        let pairs = self.layers.iter().flat_map(|l| Projection::ALL.map(|matrix| l.pair(matrix)));
         pairs.flatten().map(|pair| pair.a.len() + pair.b.len()).sum()
     }
 
@@ -238,7 +202,7 @@ impl Adapter {
         let metadata = self.metadata(&path.display().to_string())?;
         let mut tensors: Vec<(String, [usize; 2], Vec<u8>)> = Vec::new();
         for (index, (layer, rows)) in self.layers.iter().zip(&metadata.layers).enumerate() {
-            for matrix in Matrix::ALL {
+            for matrix in Projection::ALL {
                 let Some(pair) = layer.pair(matrix) else { continue };
                 let shapes = matrix.shapes(self.rank, metadata.hidden, rows.units(matrix));
                 for ((half, values), shape) in [("a", &pair.a), ("b", &pair.b)].iter().zip(shapes) {
@@ -277,7 +241,7 @@ impl Adapter {
         let mut tensors: BTreeMap<&str, TensorView<'_>> = file.iter().collect();
         let mut layers = vec![LayerAdapter::default(); metadata.layers.len()];
         for (index, (layer, rows)) in layers.iter_mut().zip(&metadata.layers).enumerate() {
-            for matrix in Matrix::ALL {
+            for matrix in Projection::ALL {
                 let units = rows.units(matrix);
                 if units == 0 {
                     continue;
@@ -368,7 +332,7 @@ impl Adapter {
 
     /// The shapes of the matrices, if they agree with each other.
     fn metadata(&self, subject: &str) -> Result<Metadata> {
-        let wrong = |index: usize, matrix: Matrix, found: String, allowed: String| {
+        let wrong = |index: usize, matrix: Projection, found: String, allowed: String| {
             Error::new(subject, "shapes of an adapter contradict each other")
                 .at(format!("layer {index}, {}", matrix.name()))
                 .found(found)
@@ -382,7 +346,7 @@ impl Adapter {
             let units = |pair: &Option<LoraPair>| pair.as_ref().map_or(0, |p| p.b.len() / rank);
             let (query, key, neurons) = (units(&layer.q), units(&layer.k), units(&layer.gate));
             let rows = LayerRows { query, key, neurons };
-            for matrix in Matrix::ALL {
+            for matrix in Projection::ALL {
                 let units = rows.units(matrix);
                 let allowed = matrix
                     .shapes(self.rank, hidden, units)

@@ -125,6 +125,82 @@ pub struct DenseLayer {
     pub down: Vec<f32>,
 }
 
+/// A matrix of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the matrices' own names")]
+pub enum Projection {
+    Q,
+    K,
+    V,
+    O,
+    Gate,
+    Up,
+    Down,
+}
+
+impl Projection {
+    /// In the order in which adapters have them.
+    pub const ALL: [Self; 7] =
+        [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
+
+    /// The name in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Q => "q",
+            Self::K => "k",
+            Self::V => "v",
+            Self::O => "o",
+            Self::Gate => "gate",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+
+    /// Whether units are the inputs of this projection rather than its outputs.
+    #[must_use]
+    pub const fn reads_units(self) -> bool {
+        matches!(self, Self::O | Self::Down)
+    }
+
+    /// The unit side's width in a layer of `shape`.
+    #[must_use]
+    pub fn units(self, config: &ModelConfig, shape: &LayerShape) -> usize {
+        match self {
+            Self::Q | Self::O => shape.groups * config.heads_per_group() * config.head_dim,
+            Self::K | Self::V => shape.groups * config.head_dim,
+            Self::Gate | Self::Up | Self::Down => shape.neurons,
+        }
+    }
+
+    /// `[rows, columns]` of the low-rank matrices `A` and `B` beside it: units lead.
+    #[must_use]
+    pub const fn shapes(self, rank: usize, hidden: usize, units: usize) -> [[usize; 2]; 2] {
+        if self.reads_units() {
+            [[units, rank], [rank, hidden]]
+        } else {
+            [[rank, hidden], [units, rank]]
+        }
+    }
+}
+
+impl DenseLayer {
+    /// Weights and bias of `projection`.
+    #[must_use]
+    pub fn projection(&self, projection: Projection) -> (&[f32], Option<&[f32]>) {
+        let bias = |which: usize| self.qkv_bias.as_ref().map(|bias| bias[which].as_slice());
+        match projection {
+            Projection::Q => (&self.q, bias(0)),
+            Projection::K => (&self.k, bias(1)),
+            Projection::V => (&self.v, bias(2)),
+            Projection::O => (&self.o, None),
+            Projection::Gate => (&self.gate, None),
+            Projection::Up => (&self.up, None),
+            Projection::Down => (&self.down, None),
+        }
+    }
+}
+
 /// How many units of a layer a sub-model keeps: the length of two prefixes. Both zero: the layer
 /// is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

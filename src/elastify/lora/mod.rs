@@ -9,11 +9,10 @@
 //! that a small level trains faster.
 
 mod network;
-mod ops;
 mod parameters;
 
 pub use network::{AdaptedNetwork, Gradient};
-pub use parameters::{Parameters, Projection, Slot};
+pub use parameters::{Parameters, Slot};
 
 #[cfg(test)]
 mod tests;

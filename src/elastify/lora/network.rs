@@ -1,13 +1,12 @@
 //! A sub-model's frozen weights with an adapter at every projection, differentiable at the adapter.
 
-use std::sync::Arc;
-
 use candle_core::{Device, Tensor, Var};
 
-use super::ops::{CausalSoftmax, Frozen, GatedSilu, RmsNorm, Rotary};
-use super::parameters::{Parameters, Projection};
-use crate::elastify::network::tensor_error;
-use crate::engine::model::{DenseLayer, DenseModel, LayerOrder, LayerShape, ModelConfig, SubModel};
+use super::parameters::Parameters;
+use crate::elastify::network::{Adapters, Layer, Linear, Network, Options, Slot, tensor_error};
+use crate::engine::model::{
+    DenseLayer, DenseModel, LayerOrder, LayerShape, ModelConfig, Projection, SubModel,
+};
 use crate::error::Result;
 
 /// Rows of logits in memory at a time: `[rows, vocab]` values, a few hundred megabytes otherwise.
@@ -16,15 +15,10 @@ const HEAD_ROWS: usize = 128;
 /// The frozen network of one sub-model.
 #[derive(Debug)]
 pub struct AdaptedNetwork {
-    config: ModelConfig,
+    network: Network,
     /// `alpha / rank`.
     scale: f64,
-    embedding: Tensor,
-    /// `[vocab, hidden]`.
-    head: Tensor,
-    layers: Vec<Layer>,
-    final_norm: RmsNorm,
-    angles: Arc<Vec<(f32, f32)>>,
+    layers: usize,
 }
 
 /// What a sequence's loss is, and how it changes with the parameters.
@@ -34,54 +28,6 @@ pub struct Gradient {
     pub loss_sum: f64,
     /// Of `loss_sum`, in the order of [`Parameters::values`].
     pub values: Vec<Vec<f32>>,
-}
-
-#[derive(Debug)]
-struct Layer {
-    attention: Option<Attention>,
-    mlp: Option<Mlp>,
-}
-
-#[derive(Debug)]
-struct Attention {
-    norm: RmsNorm,
-    groups: usize,
-    q: Adapted,
-    k: Adapted,
-    v: Adapted,
-    o: Adapted,
-}
-
-#[derive(Debug)]
-struct Mlp {
-    norm: RmsNorm,
-    gate: Adapted,
-    up: Adapted,
-    down: Adapted,
-}
-
-/// A frozen projection and the place of its adapter among the parameters.
-#[derive(Debug)]
-struct Adapted {
-    frozen: Frozen,
-    bias: Option<Tensor>,
-    reads_units: bool,
-    /// Index of `A`; `B` follows.
-    slot: usize,
-}
-
-impl Adapted {
-    fn forward(&self, x: &Tensor, values: &[Tensor], scale: f64) -> candle_core::Result<Tensor> {
-        let (a, b) = (&values[self.slot], &values[self.slot + 1]);
-        let low = if self.reads_units { x.matmul(a)? } else { x.matmul(&a.t()?)? };
-        let low = (low * scale)?;
-        let change = if self.reads_units { low.matmul(b)? } else { low.matmul(&b.t()?)? };
-        let product = (x.apply_op1(self.frozen.clone())? + change)?;
-        match &self.bias {
-            Some(bias) => product.broadcast_add(bias),
-            None => Ok(product),
-        }
-    }
 }
 
 /// Takes the kept units of a layer's weights, and numbers the adapters.
@@ -107,55 +53,28 @@ impl Gather<'_> {
     fn adapted(
         &mut self,
         projection: Projection,
-        weight: &[f32],
-        bias: Option<&Vec<f32>>,
-    ) -> candle_core::Result<Adapted> {
+        layer: &DenseLayer,
+    ) -> candle_core::Result<Linear> {
         let (rows, hidden) = (self.rows(projection), self.config.hidden);
-        let weight = if projection.reads_units() {
-            let columns = weight.len() / hidden;
+        let (weight, bias) = layer.projection(projection);
+        let reads_units = projection.reads_units();
+        let (values, inputs): (Vec<f32>, _) = if reads_units {
             let row = |row: &'_ [f32]| rows.iter().map(|&unit| row[unit]).collect::<Vec<_>>();
-            let values: Vec<f32> = weight.chunks_exact(columns).flat_map(row).collect();
-            Tensor::from_vec(values, (hidden, rows.len()), &Device::Cpu)?.t()?
+            (weight.chunks_exact(weight.len() / hidden).flat_map(row).collect(), rows.len())
         } else {
             let row = |&unit: &usize| &weight[unit * hidden..][..hidden];
-            let values: Vec<f32> = rows.iter().flat_map(row).copied().collect();
-            Tensor::from_vec(values, (rows.len(), hidden), &Device::Cpu)?.t()?
+            (rows.iter().flat_map(row).copied().collect(), hidden)
         };
-        let bias = bias.map(|bias| {
-            let values: Vec<f32> = rows.iter().map(|&unit| bias[unit]).collect();
-            Tensor::from_vec(values, rows.len(), &Device::Cpu)
-        });
-        let slot = self.slot;
+        let bias = bias.map(|bias| rows.iter().map(|&unit| bias[unit]).collect());
+        let slot = Slot { index: self.slot, reads_units };
         self.slot += 2;
-        let reads_units = projection.reads_units();
-        Ok(Adapted { frozen: Frozen { weight }, bias: bias.transpose()?, reads_units, slot })
+        Linear::new(values, bias, inputs, Some(slot))
     }
 
     fn layer(&mut self, layer: &DenseLayer) -> candle_core::Result<Layer> {
-        let epsilon = self.config.rms_epsilon;
-        let norm = |scale: &Vec<f32>| RmsNorm { scale: Arc::new(scale.clone()), epsilon };
-        let bias = |which: usize| layer.qkv_bias.as_ref().map(|bias| &bias[which]);
-        let attention = match self.shape.groups {
-            0 => None,
-            groups => Some(Attention {
-                norm: norm(&layer.attention_norm),
-                groups,
-                q: self.adapted(Projection::Q, &layer.q, bias(0))?,
-                k: self.adapted(Projection::K, &layer.k, bias(1))?,
-                v: self.adapted(Projection::V, &layer.v, bias(2))?,
-                o: self.adapted(Projection::O, &layer.o, None)?,
-            }),
-        };
-        let mlp = match self.shape.neurons {
-            0 => None,
-            _ => Some(Mlp {
-                norm: norm(&layer.mlp_norm),
-                gate: self.adapted(Projection::Gate, &layer.gate, None)?,
-                up: self.adapted(Projection::Up, &layer.up, None)?,
-                down: self.adapted(Projection::Down, &layer.down, None)?,
-            }),
-        };
-        Ok(Layer { attention, mlp })
+        let norms = [layer.attention_norm.clone(), layer.mlp_norm.clone()];
+        let (shape, epsilon) = (self.shape, self.config.rms_epsilon);
+        Layer::new(shape, norms, epsilon, |projection| self.adapted(projection, layer))
     }
 }
 
@@ -203,23 +122,11 @@ impl AdaptedNetwork {
             layers.push(gather.layer(layer)?);
             slot = gather.slot;
         }
-        let table = |values: &[f32]| {
-            Tensor::from_slice(values, (config.vocab, config.hidden), &Device::Cpu)
-        };
-        let embedding = table(&model.embedding)?;
-        let head = model.head.as_ref().map_or_else(|| Ok(embedding.clone()), |head| table(head))?;
-        Ok(Self {
-            scale: f64::from(scale),
-            embedding,
-            head,
-            layers,
-            final_norm: RmsNorm {
-                scale: Arc::new(model.final_norm.clone()),
-                epsilon: config.rms_epsilon,
-            },
-            angles: Arc::new(rotary_angles(config, sequence_tokens)),
-            config: config.clone(),
-        })
+        let ends = [Some(model.embedding.clone()), model.head.clone()];
+        let (layers, count) = (layers, config.layers);
+        let norm = model.final_norm.clone();
+        let network = Network::of_layers(config.clone(), ends, norm, layers, sequence_tokens)?;
+        Ok(Self { network, scale: f64::from(scale), layers: count })
     }
 
     /// The loss over the predictions made at `positions` of `tokens`, and its gradient.
@@ -280,50 +187,12 @@ impl AdaptedNetwork {
         tokens: &[u32],
         positions: &[u32],
     ) -> candle_core::Result<Tensor> {
-        let mut x = self.embedding.index_select(&Tensor::new(tokens, &Device::Cpu)?, 0)?;
-        for layer in &self.layers {
-            if let Some(attention) = &layer.attention {
-                x = (&x + self.attention(attention, &x, values)?)?;
-            }
-            if let Some(mlp) = &layer.mlp {
-                let normed = x.apply_op1(mlp.norm.clone())?;
-                let gate = mlp.gate.forward(&normed, values, self.scale)?;
-                let up = mlp.up.forward(&normed, values, self.scale)?;
-                let inner = gate.apply_op2(&up, GatedSilu)?;
-                x = (x + mlp.down.forward(&inner, values, self.scale)?)?;
-            }
+        let mut x = self.network.embed(tokens)?;
+        let adapters = Some(Adapters { values, scale: self.scale });
+        for layer in 0..self.layers {
+            x = self.network.run(layer, &x, Options { gates: None, adapters })?;
         }
-        let read = x.index_select(&Tensor::new(positions, &Device::Cpu)?, 0)?;
-        read.apply_op1(self.final_norm.clone())
-    }
-
-    fn attention(
-        &self,
-        layer: &Attention,
-        x: &Tensor,
-        values: &[Tensor],
-    ) -> candle_core::Result<Tensor> {
-        let (groups, per_group) = (layer.groups, self.config.heads_per_group());
-        let (tokens, width) = (x.dim(0)?, self.config.head_dim);
-        let rotary = Rotary { angles: self.angles.clone(), half: width / 2 };
-        let normed = x.apply_op1(layer.norm.clone())?;
-        let project = |projection: &Adapted| projection.forward(&normed, values, self.scale);
-        let split = |projected: Tensor, heads| {
-            projected
-                .reshape((tokens, groups, heads, width))?
-                .permute((1, 2, 0, 3))?
-                .contiguous()?
-                .reshape((groups, heads * tokens, width))
-        };
-        let q = split(project(&layer.q)?.apply_op1(rotary.clone())?, per_group)?;
-        let k = split(project(&layer.k)?.apply_op1(rotary)?, 1)?;
-        let v = split(project(&layer.v)?, 1)?;
-        let factor = 1.0 / (width as f32).sqrt();
-        let shares = q.matmul(&k.t()?)?.apply_op1(CausalSoftmax { factor })?;
-        let mixed = shares.matmul(&v)?.reshape((groups, per_group, tokens, width))?;
-        let mixed = mixed.permute((2, 0, 1, 3))?.contiguous()?;
-        let mixed = mixed.reshape((tokens, groups * per_group * width))?;
-        layer.o.forward(&mixed, values, self.scale)
+        self.network.final_norm(&x.index_select(&Tensor::new(positions, &Device::Cpu)?, 0)?)
     }
 
     /// The summed loss of the head's predictions from `normed`, and its gradient there if wanted.
@@ -334,16 +203,17 @@ impl AdaptedNetwork {
         positions: &[u32],
         with_gradient: bool,
     ) -> candle_core::Result<(f64, Option<Tensor>)> {
+        let (head, vocab) = (self.network.head(), self.network.config().vocab);
         let (mut loss_sum, mut gradients) = (0.0, Vec::new());
         for (part, positions) in positions.chunks(HEAD_ROWS).enumerate() {
             let x = normed.narrow(0, part * HEAD_ROWS, positions.len())?;
-            let mut logits: Vec<f32> = x.matmul(&self.head.t()?)?.flatten_all()?.to_vec1()?;
-            for (row, &position) in logits.chunks_exact_mut(self.config.vocab).zip(positions) {
+            let mut logits: Vec<f32> = x.matmul(&head.t()?)?.flatten_all()?.to_vec1()?;
+            for (row, &position) in logits.chunks_exact_mut(vocab).zip(positions) {
                 loss_sum += into_slope(row, tokens[position as usize + 1] as usize);
             }
             if with_gradient {
-                let shape = (positions.len(), self.config.vocab);
-                gradients.push(Tensor::from_vec(logits, shape, &Device::Cpu)?.matmul(&self.head)?);
+                let shape = (positions.len(), vocab);
+                gradients.push(Tensor::from_vec(logits, shape, &Device::Cpu)?.matmul(head)?);
             }
         }
         let gradient = if with_gradient { Some(Tensor::cat(&gradients, 0)?) } else { None };
@@ -355,7 +225,7 @@ impl AdaptedNetwork {
     pub(super) fn logits(&self, parameters: &Parameters, tokens: &[u32]) -> Vec<Vec<f32>> {
         let positions: Vec<u32> = (0..tokens.len() as u32).collect();
         let normed = self.normed(&tensors(parameters).unwrap(), tokens, &positions).unwrap();
-        normed.matmul(&self.head.t().unwrap()).unwrap().to_vec2().unwrap()
+        normed.matmul(&self.network.head().t().unwrap()).unwrap().to_vec2().unwrap()
     }
 }
 
@@ -381,15 +251,4 @@ fn tensors(parameters: &Parameters) -> candle_core::Result<Vec<Tensor>> {
             Tensor::from_slice(values, (slot.shape[0], slot.shape[1]), &Device::Cpu)
         })
         .collect()
-}
-
-fn rotary_angles(config: &ModelConfig, positions: usize) -> Vec<(f32, f32)> {
-    let half = config.head_dim / 2;
-    let angle = |position: usize, pair: usize| {
-        let exponent = pair as f64 / half as f64;
-        let (sine, cosine) =
-            (position as f64 / f64::from(config.rope_theta).powf(exponent)).sin_cos();
-        (cosine as f32, sine as f32)
-    };
-    (0..positions).flat_map(|position| (0..half).map(move |pair| angle(position, pair))).collect()
 }

@@ -4,64 +4,8 @@
 use rand::RngExt;
 
 use crate::engine::adapter::{Adapter, LayerAdapter, LoraPair};
-use crate::engine::model::{LayerShape, ModelConfig, SubModel};
+use crate::engine::model::{ModelConfig, Projection, SubModel};
 use crate::rng;
-
-/// A matrix of a layer that gets an adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the matrices' own names")]
-pub enum Projection {
-    Q,
-    K,
-    V,
-    O,
-    Gate,
-    Up,
-    Down,
-}
-
-impl Projection {
-    /// In the order of [`Parameters`].
-    pub const ALL: [Self; 7] =
-        [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Q => "q",
-            Self::K => "k",
-            Self::V => "v",
-            Self::O => "o",
-            Self::Gate => "gate",
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-
-    /// Whether units are the inputs of this projection rather than its outputs.
-    #[must_use]
-    pub const fn reads_units(self) -> bool {
-        matches!(self, Self::O | Self::Down)
-    }
-
-    /// The unit side's width in a layer of `shape`.
-    #[must_use]
-    pub fn units(self, config: &ModelConfig, shape: &LayerShape) -> usize {
-        match self {
-            Self::Q | Self::O => shape.groups * config.heads_per_group() * config.head_dim,
-            Self::K | Self::V => shape.groups * config.head_dim,
-            Self::Gate | Self::Up | Self::Down => shape.neurons,
-        }
-    }
-
-    /// `[rows, columns]` of `A` and of `B`: units lead, and come in the ladder's order.
-    fn shapes(self, rank: usize, hidden: usize, units: usize) -> [[usize; 2]; 2] {
-        if self.reads_units() {
-            [[units, rank], [rank, hidden]]
-        } else {
-            [[rank, hidden], [units, rank]]
-        }
-    }
-}
 
 /// One matrix: where it belongs and its shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,15 +100,7 @@ impl Parameters {
                 a: values[0].clone(),
                 b: values[1].iter().map(|b| b * scale).collect(),
             };
-            *match slots[0].projection {
-                Projection::Q => &mut adapter.q,
-                Projection::K => &mut adapter.k,
-                Projection::V => &mut adapter.v,
-                Projection::O => &mut adapter.o,
-                Projection::Gate => &mut adapter.gate,
-                Projection::Up => &mut adapter.up,
-                Projection::Down => &mut adapter.down,
-            } = Some(pair);
+            *adapter.place(slots[0].projection) = Some(pair);
         }
         adapters
     }

@@ -2,7 +2,9 @@
 
 use candle_core::{D, Tensor};
 
+use super::ops::RmsNorm;
 use super::{Layer, Linear, Network, tensor_error};
+use crate::engine::model::{LayerShape, Projection};
 use crate::error::Result;
 use crate::model::family::merge::{MergedLayer, Part};
 
@@ -28,37 +30,24 @@ impl Network {
     }
 
     fn merged(&self, layer: &MergedLayer) -> candle_core::Result<Layer> {
-        let parts = &layer.parts;
-        let attention = |of| self.sum(parts, of, Some(|layer| &layer.attention_norm));
-        let mlp = |of| self.sum(parts, of, Some(|layer| &layer.mlp_norm));
-        let base = &self.layers[layer.place];
-        Ok(Layer {
-            attention_norm: base.attention_norm.ones_like()?,
-            q: attention(|layer| &layer.q)?,
-            k: attention(|layer| &layer.k)?,
-            v: attention(|layer| &layer.v)?,
-            o: self.sum(parts, |layer| &layer.o, None)?,
-            mlp_norm: base.mlp_norm.ones_like()?,
-            gate: mlp(|layer| &layer.gate)?,
-            up: mlp(|layer| &layer.up)?,
-            down: self.sum(parts, |layer| &layer.down, None)?,
+        let shape = LayerShape { groups: self.config.kv_heads, neurons: self.config.intermediate };
+        // Norms are folded into what follows them.
+        let norms = [(); 2].map(|()| vec![1.0; self.config.hidden]);
+        Layer::new(shape, norms, self.config.rms_epsilon, |projection| {
+            self.sum(&layer.parts, projection)
         })
     }
 
-    /// The sum of `parts` of what `of` picks, each with the `norm` before it folded in.
-    fn sum(
-        &self,
-        parts: &[Part],
-        of: fn(&Layer) -> &Linear,
-        norm: Option<fn(&Layer) -> &Tensor>,
-    ) -> candle_core::Result<Linear> {
+    /// The sum of `parts` of `projection`, each with the norm before it folded in.
+    fn sum(&self, parts: &[Part], projection: Projection) -> candle_core::Result<Linear> {
         let scaled = |part: &Part, tensor: &Tensor| tensor * f64::from(part.weight);
         let mut sums: Option<(Tensor, Option<Tensor>)> = None;
         for part in parts {
-            let layer = &self.layers[part.layer];
-            let Linear { weight, bias } = of(layer);
-            let folded = norm.map(|norm| weight.broadcast_mul(norm(layer))).transpose()?;
-            let weight = scaled(part, folded.as_ref().unwrap_or(weight))?;
+            let (Linear { weight, bias, .. }, norm) = self.layers[part.layer].linear(projection);
+            let folded = norm.map(|norm| {
+                weight.broadcast_mul(&Tensor::new(norm.scale.as_slice(), weight.device())?)
+            });
+            let weight = scaled(part, folded.transpose()?.as_ref().unwrap_or(weight))?;
             let bias = bias.as_ref().map(|bias| scaled(part, bias)).transpose()?;
             sums = Some(match sums {
                 None => (weight, bias),
@@ -69,12 +58,29 @@ impl Network {
             });
         }
         let (weight, bias) = sums.expect("factors of a merger add up to one");
-        Ok(Linear { weight, bias })
+        Ok(Linear { weight, bias, adapter: None })
     }
 
     /// What the head reads of the residual stream `x` after the last layer, each row of length 1.
     pub(in crate::elastify) fn final_directions(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let states = self.norm(x, &self.final_norm)?;
+        let states = self.final_norm(x)?;
         states.broadcast_div(&states.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?)
+    }
+}
+
+impl Layer {
+    /// A projection of a whole layer, and the norm before it, if it reads the residual stream.
+    fn linear(&self, projection: Projection) -> (&Linear, Option<&RmsNorm>) {
+        let attention = self.attention.as_ref().expect("layers to merge are whole");
+        let mlp = self.mlp.as_ref().expect("layers to merge are whole");
+        match projection {
+            Projection::Q => (&attention.q, Some(&attention.norm)),
+            Projection::K => (&attention.k, Some(&attention.norm)),
+            Projection::V => (&attention.v, Some(&attention.norm)),
+            Projection::O => (&attention.o, None),
+            Projection::Gate => (&mlp.gate, Some(&mlp.norm)),
+            Projection::Up => (&mlp.up, Some(&mlp.norm)),
+            Projection::Down => (&mlp.down, None),
+        }
     }
 }

@@ -50,6 +50,13 @@ impl Decider {
     pub fn open(runtime: &Runtime, path: &Path, precision: Precision) -> Result<Self> {
         let (file, trunk) = (HeadFile::load(path)?, Trunk::of_assets()?);
         file.info.check_trunk(path, trunk.sha256())?;
+        let (shared, layers) = (file.info.shared_layers, trunk.layers().len());
+        if shared >= layers {
+            return Err(Error::file(path, "leaves the head no layer of its own")
+                .at("key \"shared_layers\"")
+                .found(shared)
+                .allowed(format!("less than {layers}")));
+        }
         Self::with(runtime, path, file, trunk, precision)
     }
 
