@@ -19,7 +19,6 @@
 pub mod adam;
 pub mod allocation;
 pub mod attn_drop;
-pub mod checkpoint;
 pub mod contextual;
 pub mod corpus;
 pub mod greedy;

@@ -1,7 +1,7 @@
 //! The engine against the reference forward pass, on random models.
 
 use super::adapter::{Adapter, AdapterTarget};
-use super::model::{DenseModel, LayerOrder, LayerShape, SubModel};
+use super::model::{DenseModel, LayerOrder, LayerShape, ModelConfig, SubModel};
 use super::reference::{
     forward, identity_order, merged, random_adapter, random_model, random_model_of,
 };
@@ -295,4 +295,32 @@ fn an_adapter_of_another_sub_model_is_refused_and_the_old_one_stays() {
     let layer_1 = 4 * (3 * 32 + 3 * 64 + 32 + 32 + 2 * 32 + 2 * 2 * 16 + 16 + 32);
     assert_eq!(engine.adapter_bytes(half.level), 4 * (layer_0 + layer_1));
     assert_eq!(engine.adapter_bytes(Level::FULL), 0);
+}
+
+/// Of 8 places the prompt takes 5; the fourth token is written where no place is left to read it.
+#[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
+fn generation_stops_where_the_models_own_context_ends_and_keeps_what_came_out() {
+    use super::generate::{generate, stream};
+    let config = ModelConfig { context: 8, ..random_model(0).config };
+    let model = random_model_of(&config, true, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = engine(&folder, &model, &identity_order(&config), WeightLayout::Views);
+    assert_eq!(engine.context(), 8, "the model's, not the {CONTEXT} that were asked for");
+    let prompt = [1, 2, 3, 4, 5];
+    let mut told = Vec::new();
+    let mut tell = |token| {
+        told.push(token);
+        Ok(())
+    };
+    let out = stream(&mut engine, Level::FULL, &prompt, 100, None, &mut tell).unwrap();
+    assert!(out.context_full);
+    assert_eq!((out.tokens.len(), &told), (4, &out.tokens));
+    let refusal = generate(&mut engine, Level::FULL, &prompt, 100, None).unwrap_err().to_string();
+    assert_eq!(
+        refusal,
+        "prompt and output: longer than the context; found 5 and 100 tokens; allowed: 8 tokens"
+    );
+    let fits = generate(&mut engine, Level::FULL, &prompt, 4, None).unwrap();
+    assert_eq!(fits.tokens, out.tokens);
 }

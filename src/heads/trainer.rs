@@ -9,8 +9,8 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::elastify::adam::Variables;
-use crate::elastify::checkpoint::{self, Checkpoint};
 use crate::error::{Error, Result};
+use crate::model::tensor_file::{self, TensorFile};
 use crate::model::tlm::trunk::failed;
 
 /// What is learnt.
@@ -94,8 +94,8 @@ impl Saved<'_> {
         let _ = std::fs::remove_file(self.path);
     }
 
-    fn read(&self) -> Result<(Checkpoint<'_>, Vec<Round>)> {
-        let file = Checkpoint::open(self.path)?;
+    fn read(&self) -> Result<(TensorFile<'_>, Vec<Round>)> {
+        let file = TensorFile::open(self.path, "not a checkpoint")?;
         let Progress { run, curve } = file.metadata()?;
         if run == self.run {
             return Ok((file, curve));
@@ -194,7 +194,7 @@ fn save(
             (format!("{name}{kind}"), shape.to_vec(), values.as_slice())
         })
     });
-    checkpoint::save(saved.path, &progress, entries)
+    tensor_file::save(saved.path, &progress, entries).map(|_| ())
 }
 
 /// Brings `variables` to where the checkpoint is; returns the best weights and the curve.

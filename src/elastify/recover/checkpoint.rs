@@ -1,6 +1,6 @@
 //! A run's state on disk: trained values, the optimiser's moments, the steps done.
 //!
-//! A [checkpoint](crate::elastify::checkpoint) of tensors `SLOT`, `SLOT.mean` and `SLOT.square`.
+//! A [file of tensors](crate::model::tensor_file): `SLOT`, `SLOT.mean` and `SLOT.square`.
 //! Random draws and the text depend on the step alone, so that the step is the position in both.
 
 use std::path::Path;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::trainer::RunIdentity;
 use crate::elastify::adam::Moments;
-use crate::elastify::checkpoint::{self, Checkpoint};
 use crate::elastify::lora::Parameters;
 use crate::error::Result;
 use crate::model::recorded::Spent;
+use crate::model::tensor_file::{self, TensorFile};
 
 /// The state between two steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +56,7 @@ impl State {
                 (format!("{}{kind}", slot.name()), slot.shape.to_vec(), values.as_slice())
             })
         });
-        checkpoint::save(path, &metadata, entries)
+        tensor_file::save(path, &metadata, entries).map(|_| ())
     }
 
     /// Reads the checkpoint `path` of `run`, whose values have the shapes of `parameters`.
@@ -64,7 +64,7 @@ impl State {
     /// # Errors
     /// If it cannot be read, is no checkpoint, or is one of another run.
     pub fn load(path: &Path, run: &RunIdentity, mut parameters: Parameters) -> Result<Self> {
-        let file = Checkpoint::open(path)?;
+        let file = TensorFile::open(path, "not a checkpoint")?;
         let metadata: Metadata = file.metadata()?;
         run.check(path, &metadata.run)?;
         let mut moments = Moments::zero(&parameters.values);

@@ -17,7 +17,7 @@ fn adapter() -> Adapter {
     let mut adapter = Adapter::zero(&target(&config, &sub_model));
     let mut next = 0;
     for layer in &mut adapter.layers {
-        for matrix in Matrix::ALL {
+        for matrix in Projection::ALL {
             let Some(pair) = layer.place(matrix) else { continue };
             for value in pair.a.iter_mut().chain(&mut pair.b) {
                 next = (next + 7) % 2048;

@@ -4,17 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::reading::Input;
-use crate::digest;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::model::tensor_file::{self, TensorFile};
 use crate::profile::DecisionKind;
 
 const SCHEMA: u32 = 1;
-const KEY: &str = "pliant";
 
 /// What a head was trained on and for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,31 +83,17 @@ impl HeadFile {
     /// # Panics
     /// If a tensor's shape contradicts its values.
     pub fn save(&self, path: &Path) -> Result<String> {
-        let bytes: Vec<(&str, &Numbers, Vec<u8>)> = self
-            .tensors
-            .iter()
-            .map(|(name, numbers)| {
-                let bytes = numbers.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                (name.as_str(), numbers, bytes)
-            })
-            .collect();
-        for (name, numbers, _) in &bytes {
+        for (name, numbers) in &self.tensors {
             if let Some(value) = numbers.values.iter().find(|value| !value.is_finite()) {
                 return Err(Error::file(path, "head not written: training diverged")
                     .at(format!("tensor \"{name}\""))
                     .found(value));
             }
         }
-        let views = bytes.iter().map(|(name, numbers, bytes)| {
-            let view = TensorView::new(Dtype::F32, numbers.shape.clone(), bytes);
-            (*name, view.expect("shapes are those of the values"))
+        let entries = self.tensors.iter().map(|(name, numbers)| {
+            (name.clone(), numbers.shape.clone(), numbers.values.as_slice())
         });
-        let json = serde_json::to_string(&self.info).expect("plain data");
-        let metadata = [(KEY.to_owned(), json)].into_iter().collect();
-        let bytes = safetensors::serialize(views, Some(metadata))
-            .map_err(|error| Error::file(path, "head not written").caused_by(error))?;
-        files::write_whole(path, &bytes)?;
-        Ok(digest::sha256(&bytes))
+        tensor_file::save(path, &self.info, entries)
     }
 
     /// Reads the file `path`.
@@ -119,32 +102,15 @@ impl HeadFile {
     /// If it cannot be read, is no decision-head, chooses from other levels or ratios than this
     /// program knows, or has a tensor of another type.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|error| Error::io(path, "cannot read", error))?;
-        let broken = |error| Error::file(path, "not a decision-head").caused_by(error);
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
-        let json =
-            metadata.metadata().as_ref().and_then(|keys| keys.get(KEY)).ok_or_else(|| {
-                Error::file(path, "not a decision-head").allowed(format!("metadata with key {KEY}"))
-            })?;
-        let info: HeadInfo = serde_json::from_str(json)
-            .map_err(|cause| Error::file(path, "not a decision-head").caused_by(cause))?;
+        let file = TensorFile::open(path, "not a decision-head")?;
+        let info: HeadInfo = file.metadata()?;
         info.check(path)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
         let mut tensors = BTreeMap::new();
-        for (name, view) in file.iter() {
-            if view.dtype() != Dtype::F32 {
-                return Err(Error::file(path, "tensor of another type")
-                    .at(format!("tensor \"{name}\""))
-                    .found(format!("{:?}", view.dtype()))
-                    .allowed("F32"));
-            }
-            let values = view.data().chunks_exact(4);
-            let values =
-                values.map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
-            let numbers = Numbers { shape: view.shape().to_vec(), values: values.collect() };
-            tensors.insert(name.to_owned(), numbers);
+        for name in file.names()? {
+            let (shape, values) = file.tensor(&name)?;
+            tensors.insert(name, Numbers { shape, values });
         }
-        Ok(Self { info, tensors, sha256: digest::sha256(&bytes) })
+        Ok(Self { info, tensors, sha256: file.sha256() })
     }
 
     /// The tensor `name` of shape `shape`, from the file `path`.
