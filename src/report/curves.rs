@@ -240,8 +240,8 @@ pub(super) fn common_items(tables: &[&QualityTable], dataset: &str) -> BTreeSet<
 fn line(table: &QualityTable, dataset: &str, items: &BTreeSet<u32>, over: Over) -> Vec<Point> {
     let rows: Vec<RowId> = items.iter().filter_map(|&item| table.row(dataset, item)).collect();
     let point = |Cell { x, level, ratio }: Cell| {
-        let right = rows.iter().filter_map(|&row| table.correct(row, level, ratio));
-        point(x, &right.map(|right| f64::from(u8::from(right))).collect::<Vec<_>>())
+        let grades = rows.iter().filter_map(|&row| table.grade(row, level, ratio));
+        point(x, &grades.map(f64::from).collect::<Vec<_>>())
     };
     cells(table, over).into_iter().filter_map(point).collect()
 }
@@ -258,11 +258,10 @@ fn difference_line(
     let point = |cell: Cell| {
         let against = others.iter().find(|other| other.x == cell.x)?;
         let difference = |&item: &u32| {
-            let right = |table: &QualityTable, cell: &Cell| {
-                let right = table.correct(table.row(dataset, item)?, cell.level, cell.ratio)?;
-                Some(f64::from(u8::from(right)))
+            let grade = |table: &QualityTable, cell: &Cell| {
+                table.grade(table.row(dataset, item)?, cell.level, cell.ratio).map(f64::from)
             };
-            Some(right(table, &cell)? - right(other, against)?)
+            Some(grade(table, &cell)? - grade(other, against)?)
         };
         point(cell.x, &items.iter().filter_map(difference).collect::<Vec<_>>())
     };

@@ -86,11 +86,11 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
     let mut lines: [Vec<Vec<Point>>; 4] = Default::default();
     let (mut items, mut discordance) = (0, Discordance::default());
     for dataset in untuned.datasets() {
-        let answers: Vec<[bool; 4]> = common_items(&[untuned, tuned, control], dataset)
+        let answers: Vec<[f64; 4]> = common_items(&[untuned, tuned, control], dataset)
             .into_iter()
             .filter_map(|item| {
                 let right = |table: &QualityTable, level| {
-                    table.correct(table.row(dataset, item)?, level, full)
+                    table.grade(table.row(dataset, item)?, level, full).map(f64::from)
                 };
                 Some([
                     right(untuned, own)?,
@@ -101,9 +101,7 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
             })
             .collect();
         items += answers.len();
-        let side = |place: usize| {
-            answers.iter().map(|row| Some(f64::from(row[place]))).collect::<Vec<_>>()
-        };
+        let side = |place: usize| answers.iter().map(|row| Some(row[place])).collect::<Vec<_>>();
         discordance = discordance.and(Discordance::between(&side(2), &side(0)));
         let quantities: [fn([f64; 4]) -> f64; 4] = [
             |[cut, _, tuned, _]| tuned - cut,
@@ -112,10 +110,7 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
             |[cut, full, tuned, control]| (control - tuned) - (full - cut),
         ];
         for (line, quantity) in lines.iter_mut().zip(quantities) {
-            let values: Vec<f64> = answers
-                .iter()
-                .map(|row| quantity(row.map(|right| f64::from(u8::from(right)))))
-                .collect();
+            let values: Vec<f64> = answers.iter().map(|&row| quantity(row)).collect();
             line.push(point(level.as_percent(), &values).into_iter().collect());
         }
     }
@@ -218,19 +213,18 @@ mod tests {
     #[test]
     fn gains_and_gaps_are_paired_by_item() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |table: &str, rows: &[(u16, [u8; 4])]| {
-            let mut text =
-                "dataset,item,level,r10,r20,r30,r40,r50,r60,r70,r80,r90,r100\n".to_owned();
+        let mut answers = "family,dataset,item,level,ratio,grade\n".to_owned();
+        let mut write = |table: &str, rows: &[(u16, [u8; 4])]| {
             for (level, rights) in rows {
                 for (item, right) in rights.iter().enumerate() {
-                    writeln!(text, "sciq,{item},{level},,,,,,,,,,{right}").unwrap();
+                    writeln!(answers, "{table},sciq,{item},{level},100,{right}").unwrap();
                 }
             }
-            std::fs::write(folder.path().join(format!("{table}.csv")), text).unwrap();
         };
         write("cut", &[(50, [1, 0, 0, 0]), (100, [1, 1, 1, 1])]);
         write("tuned", &[(50, [1, 1, 1, 0]), (100, [1, 1, 1, 1])]);
         write("control", &[(100, [1, 1, 1, 0])]);
+        std::fs::write(folder.path().join("structured.csv"), answers).unwrap();
         let tables = Tables { untuned: "cut", tuned: "tuned", control: "control" };
         let text = draw_recovery(folder.path(), tables, folder.path()).unwrap();
         assert!(text.contains("level 50 %"), "{text}");
@@ -245,11 +239,9 @@ mod tests {
     #[test]
     fn tables_without_common_items_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let header = "dataset,item,level,r10,r20,r30,r40,r50,r60,r70,r80,r90,r100\n";
-        for (table, row) in [("a", "sciq,1,50,,,,,,,,,,1\n"), ("b", "piqa,1,50,,,,,,,,,,1\n")] {
-            std::fs::write(folder.path().join(format!("{table}.csv")), format!("{header}{row}"))
-                .unwrap();
-        }
+        let answers =
+            "family,dataset,item,level,ratio,grade\na,sciq,1,50,100,1\nb,piqa,1,50,100,1\n";
+        std::fs::write(folder.path().join("structured.csv"), answers).unwrap();
         let tables = Tables { untuned: "a", tuned: "b", control: "b" };
         let error = draw_recovery(folder.path(), tables, folder.path()).unwrap_err();
         assert!(error.to_string().contains("in common"), "{error}");
