@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::executor::{CostModel, Truth};
 use crate::policy::{
     Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, External, Facts, Full,
-    GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy, RandomFeasible, check_lengths,
+    GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy, RandomFeasible,
+    check_lengths,
 };
 use crate::profile::{
     Compressing, Counted, Decision, Decisions, DeviceProfile, FamilyLatency, LevelLatency, Power,
