@@ -25,7 +25,7 @@ use pliant::model::recorded::{
 };
 use pliant::prompt::Dataset;
 use pliant::units::Level;
-use pliant::{Error, Result, digest, origin};
+use pliant::{Error, Result, digest, files, origin};
 
 use super::engine_args::BASE_MODEL;
 use super::output::{is_read, print_line};
@@ -337,6 +337,7 @@ fn score(
     let loaded = sources.load(measure.base_model.as_deref())?;
     let sequences = loaded.corpus.sequences(0, measure.tokens);
     let info = loaded.corpus.info(sequences);
+    let _lock = files::Lock::acquire(&file.scores, "the scores")?;
     let mut scores = Scores::resume(&file.scores, loaded.identity, info)?;
     let step = score::Step { network: &loaded.network, file: &file.scores };
     let few = loaded.corpus.sequences(0, measure.removal_tokens.min(measure.tokens));

@@ -7,6 +7,7 @@ use pliant::assets::{self, Package};
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::engine::EngineOptions;
 use pliant::engine::session::Runtime;
+use pliant::files::Lock;
 use pliant::heads::decision::hard::HardPlan;
 use pliant::heads::decision::labels::LabelRule;
 use pliant::heads::decision::{DecidePlan, Learnt, TrainPlan, decide, train};
@@ -168,6 +169,7 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
         checkpoint: out.with_extension("checkpoint.partial"),
         command: origin::command(),
     };
+    let _lock = Lock::acquire(&out, "the decision-head")?;
     let bar = bar("", "prompts read", 0);
     let meter = Meter::start();
     let file = train(&plan, &mut |learnt| match learnt {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::engine::EngineOptions;
 use pliant::engine::session::Runtime;
+use pliant::files::Lock;
 use pliant::heads::score::compare::{Contender, compare};
 use pliant::heads::score::cost::{CostSpec, measure, median};
 use pliant::heads::score::items::{Part, items};
@@ -82,6 +83,7 @@ fn depth(name: &str) -> Result<Depth, String> {
 pub fn run_label(args: &LabelArgs) -> Result<()> {
     let datasets = args.data.load()?;
     let mut model = args.engine.open("width", EngineOptions::default())?;
+    let _lock = Lock::acquire(&args.out, "the labels")?;
     label_passages(args, &datasets, &mut model)?;
     if args.shot_items > 0 {
         label_shots(args, &datasets, &mut model)?;
@@ -210,6 +212,7 @@ pub fn run_train(args: &TrainArgs) -> Result<()> {
         trunk_sha256: trunk.sha256().to_owned(),
         labels_sha256: digest::sha256_file(&args.labels)?,
     };
+    let _lock = Lock::acquire(&out.join(score_file::MANIFEST_FILE), "the score-head")?;
     let checkpoint = out.join("score-head.checkpoint.safetensors");
     let run = spec.identity();
     let saved = Saved { path: &checkpoint, run: &run };

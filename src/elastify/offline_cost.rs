@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Lock};
 use crate::model::recorded::Spent;
 
 /// The file's name beside the manifest.
@@ -67,6 +67,8 @@ impl OfflineCost {
     /// If the file is no such table or cannot be written.
     #[expect(clippy::missing_panics_doc, reason = "a row is plain data")]
     pub fn record(self, path: &Path) -> Result<()> {
+        // Several stages share the table, each for a moment.
+        let _turn = Lock::wait(path, |_| ())?;
         let mut rows = Self::load(path)?;
         let same = |row: &Self| (&row.stage, &row.part) == (&self.stage, &self.part);
         match rows.iter().position(same) {

@@ -192,11 +192,10 @@ struct TensorWriter {
 
 impl TensorWriter {
     fn new(folder: &Path) -> Result<Self> {
-        let file = tempfile::NamedTempFile::new_in(folder)
-            .map_err(|error| Error::io(folder, "cannot write weights", error))?;
+        let path = folder.join(WEIGHTS_FILE);
         Ok(Self {
-            path: folder.join(WEIGHTS_FILE),
-            file: BufWriter::new(file),
+            file: BufWriter::new(files::scratch(&path)?),
+            path,
             offset: 0,
             tensors: BTreeMap::new(),
         })
@@ -260,7 +259,7 @@ impl TensorWriter {
     fn finish(self, model: &DenseModel) -> Result<WeightIndex> {
         let wrong = |error| Error::io(&self.path, "cannot write weights", error);
         let file = self.file.into_inner().map_err(|error| wrong(error.into_error()))?;
-        file.persist(&self.path).map_err(|error| wrong(error.error))?;
+        files::place(file, &self.path)?;
         Ok(WeightIndex {
             config: model.config.clone(),
             qkv_bias: model.layers.iter().any(|layer| layer.qkv_bias.is_some()),

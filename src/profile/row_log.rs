@@ -75,6 +75,7 @@ impl RowLog {
     }
 
     /// Keeps the first `rows` rows of the file.
+    #[cfg(any(test, feature = "engine"))]
     pub(crate) fn keep(&mut self, rows: usize) -> Result<()> {
         let whole = text::read(&self.path)?;
         let lines = rows + 1;

@@ -14,6 +14,7 @@ mod experiment;
 mod explain;
 mod external;
 mod inputs;
+mod kill;
 mod numbers;
 mod policy;
 mod profiles;

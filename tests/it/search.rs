@@ -187,6 +187,10 @@ fn bad_settings_are_named_before_anything_runs() {
          `output_tokens`",
     );
     assert_refused(
+        &["sweep", "experiment.toml", "--set", "methods.oracle.margin=2"],
+        "pliant: experiment.toml, --set methods.oracle.margin: value not allowed; found 2: [..]",
+    );
+    assert_refused(
         &["sweep", "experiment.toml", "--set", "seeds=2,0"],
         "pliant: experiment.toml, key \"seeds\": out of range; found 0; allowed: 1 to 10000",
     );
@@ -294,4 +298,37 @@ fn an_experiment_of_figures_alone_has_nothing_to_search() {
     };
     let message = sweep(&experiment, &over_rates(), &options).unwrap_err().to_string();
     assert!(message.ends_with("replays nothing; allowed: a trace and methods"), "{message}");
+}
+
+#[test]
+fn more_threads_than_are_of_any_use_are_capped_and_that_is_said() {
+    let folder = bench();
+    let args = ["sweep", "experiment.toml", "--set", "seeds=1", "--no-cache", "--out", "out"];
+    pliant(folder.path())
+        .args(args)
+        .args(["--threads", "5000"])
+        .assert()
+        .success()
+        .stderr_eq("pliant: 256 threads instead of 5000: the most that are started\n");
+}
+
+/// A limit on the size of files stands for a full disk.
+#[test]
+#[cfg(unix)]
+fn results_that_do_not_fit_are_exit_code_2_and_no_manifest() {
+    let program = snapbox::cmd::cargo_bin!("pliant").display().to_string();
+    for command in ["sweep experiment.toml --set seeds=1,2", "peak experiment.toml --to 8"] {
+        let folder = bench();
+        let limited =
+            format!("trap '' XFSZ; ulimit -f 1; exec {program} {command} --no-cache --out out");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &limited])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {said}");
+        assert!(said.contains("cannot write: File too large"), "{command}: {said}");
+        assert!(!folder.path().join("out/manifest.toml").exists(), "{command}");
+    }
 }

@@ -83,6 +83,7 @@ pub fn run(args: &Args) -> Result<()> {
             Err(error) => Err(Error::new("pliant", "cannot be started").caused_by(error)),
         }
     };
+    let _lock = files::Lock::acquire(&root.join(LEDGER), "the offline stage")?;
     run_stages(&stages, &root.join(LEDGER), &mut start)
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use pliant::elastify::contextual::{Trained, ladder, manifest, train};
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::model::family::contextual::{Captured, PredictorFile};
-use pliant::{Error, Result, digest, origin};
+use pliant::{Error, Result, digest, files, origin};
 
 use super::super::bar::bar;
 use super::super::output::print_line;
@@ -46,6 +46,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let meter = Meter::start();
     let levels = levels(&args.levels)?;
+    let _lock = files::Lock::acquire(&args.out, "the contextual ladder")?;
     let loaded = args.sources.load(args.base_model.as_deref())?;
     let config = loaded.identity.config.clone();
     let fitted = loaded.corpus.sequences(0, args.tokens);

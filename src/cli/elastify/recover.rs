@@ -14,6 +14,7 @@ use pliant::engine::gguf::Gguf;
 use pliant::engine::model::{DenseModel, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
 use pliant::family::Family;
+use pliant::files::Lock;
 use pliant::model::family::Payload;
 use pliant::model::family::lora::{AdapterFile, Adapters, LevelRecord, Recipe, Recovery};
 use pliant::model::manifest::ElasticManifest;
@@ -138,6 +139,7 @@ struct Stage {
 pub fn run(args: &Args) -> Result<()> {
     divide_by_sequences_only();
     let stage = Stage::open(args)?;
+    let _lock = Lock::acquire(&stage.out, "the family and its adapters")?;
     let wanted = stage.wanted(&args.levels)?;
     let bar = stage.bar(&wanted)?;
     for &sub_model in &wanted {

@@ -85,13 +85,12 @@ pub fn save(folder: &Path, head: &Head, mut manifest: ScoreManifest) -> Result<S
             return Err(Error::new("score-head", "not written: a weight is not finite").at(name));
         }
     }
-    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "cannot create", e))?;
-    let scratch = tempfile::tempdir_in(folder).map_err(|e| Error::io(folder, "cannot write", e))?;
-    let path = scratch.path().join(WEIGHTS_FILE);
-    candle_core::safetensors::save(&tensors.into_iter().collect(), &path).map_err(failed)?;
-    let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, "cannot read", e))?;
-    manifest.weights_sha256 = digest::sha256(&bytes);
-    files::write_whole(&folder.join(WEIGHTS_FILE), &bytes)?;
+    let path = folder.join(WEIGHTS_FILE);
+    let scratch = files::scratch(&path)?;
+    candle_core::safetensors::save(&tensors.into_iter().collect(), scratch.path())
+        .map_err(failed)?;
+    manifest.weights_sha256 = digest::sha256_file(scratch.path())?;
+    files::place(scratch, &path)?;
     let mut json = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
     json.push('\n');
     files::write_whole(&folder.join(MANIFEST_FILE), json.as_bytes())?;

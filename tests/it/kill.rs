@@ -1,0 +1,180 @@
+//! `kill -9` at random moments: what is left is what was there or what was to come, never a mixture;
+//! nothing that was finished is lost, nothing is there twice, and the next run ends as if none had been
+//! killed.
+//!
+//! `PLIANT_KILLS` says how often each command is killed, 3 by default; `make soak` has 200 in all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pliant::profile::{LatencyLog, LatencySample, Phase};
+use pliant::units::Level;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use snapbox::cmd::cargo_bin;
+
+use crate::bench_files;
+
+fn kills() -> usize {
+    std::env::var("PLIANT_KILLS")
+        .map_or(3, |kills| kills.parse().expect("PLIANT_KILLS is a number"))
+}
+
+/// `pliant` in `folder`, silent.
+fn pliant(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(cargo_bin!("pliant"));
+    command.current_dir(folder).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs `command` to its end; returns how long it took.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "kills come at moments of real time")]
+fn finish(mut command: Command) -> Duration {
+    let started = Instant::now();
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+    started.elapsed()
+}
+
+/// Starts what `next` returns again and again, kills it at a random moment of the time that a whole
+/// run takes, and lets `look` judge what is left; a line of the outcome goes to standard output.
+fn kill_at_random(name: &str, whole: Duration, next: impl Fn(usize) -> Command, look: impl Fn()) {
+    let mut random = ChaCha8Rng::seed_from_u64(0x6b69_6c6c);
+    let (mut killed, mut tries) = (0, 0);
+    while killed < kills() && tries < 3 * kills() + 10 {
+        let mut child = next(tries).spawn().unwrap();
+        std::thread::sleep(whole.mul_f64(random.random_range(0.0..1.0)));
+        let has_ended = child.try_wait().unwrap().is_some();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        killed += usize::from(!has_ended);
+        tries += 1;
+        look();
+    }
+    let line = format!("\n{name}: {killed} kills, 0 mixed, 0 lost, 0 doubled\n");
+    std::io::stdout().write_all(line.as_bytes()).expect("standard output is open");
+}
+
+/// Every file below `folder`, by its path.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                files.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// Kills `arguments` with the one and the other of `endings` in turn, all into the folder `out`, where
+/// one of the two results is all that may ever be.
+fn killed_between_two_results(name: &str, arguments: &[&str], endings: [&[&str]; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    bench_files::write(folder.path());
+    let command = |ending: &[&str]| {
+        let arguments = [arguments, ending, &["--out", "out"]].concat();
+        pliant(folder.path(), &arguments)
+    };
+    let out = folder.path().join("out");
+    let results = endings.map(|ending| {
+        let whole = finish(command(ending));
+        (whole, tree(&out))
+    });
+    assert!(results[0].1 != results[1].1 && results[0].1.len() > 2);
+    let whole = results[0].0.max(results[1].0);
+    kill_at_random(
+        name,
+        whole,
+        |nth| command(endings[nth % 2]),
+        || {
+            let left = tree(&out);
+            let names: Vec<_> = left.keys().collect();
+            assert!(results.iter().any(|(_, whole)| *whole == left), "neither of both: {names:?}");
+        },
+    );
+    finish(command(endings[0]));
+    assert_eq!(tree(&out), results[0].1);
+    let beside = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let beside: BTreeSet<String> = beside.map(|name| name.into_string().unwrap()).collect();
+    let expected = ["bench", "cache", "experiment.toml", "out", "quality"];
+    let more: Vec<_> = beside.iter().filter(|name| !expected.contains(&name.as_str())).collect();
+    assert!(more.is_empty(), "left beside: {more:?}");
+}
+
+#[test]
+fn a_killed_sweep_leaves_the_old_results_or_the_new_ones() {
+    let arguments = ["sweep", "experiment.toml", "--set", "trace.arrivals_per_hour=5,50"];
+    let endings = [&["--cache", "cache"][..], &["--no-cache", "--set", "seeds=2,3"]];
+    killed_between_two_results("sweep", &arguments, endings);
+}
+
+#[test]
+fn a_killed_peak_leaves_the_old_results_or_the_new_ones() {
+    let arguments = ["peak", "experiment.toml", "--to", "64"];
+    let endings = [&["--cache", "cache"][..], &["--no-cache", "--attainment", "0.5"]];
+    killed_between_two_results("peak", &arguments, endings);
+}
+
+/// The rows that [`take_samples`] writes.
+const ROWS: u32 = 3000;
+
+/// What `pliant profile latency` does to its samples, without a model.
+#[test]
+#[ignore = "a writer that others kill"]
+fn take_samples() {
+    let Some(path) = std::env::var_os("PLIANT_SAMPLES") else { return };
+    let mut log = LatencyLog::open(Path::new(&path)).unwrap();
+    for tokens in 0..ROWS {
+        let (family, level) = ("width".to_owned(), Level::FULL);
+        let ms = f64::from(tokens + 1) / 7.0;
+        let sample =
+            LatencySample { family, level, phase: Phase::Prefill, tokens, repetition: 0, ms };
+        if !log.contains(&sample) {
+            log.append(&sample).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_killed_log_of_samples_loses_no_whole_row_and_has_none_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples.csv");
+    let writer = |_| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let arguments = ["--exact", "kill::take_samples", "--ignored"];
+        command.args(arguments).env("PLIANT_SAMPLES", &path);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    let whole = finish(writer(0));
+    let expected = fs::read_to_string(&path).unwrap();
+    assert_eq!(expected.lines().count(), 1 + ROWS as usize);
+    fs::remove_file(&path).unwrap();
+    let rows = std::cell::Cell::new(0);
+    kill_at_random("samples", whole, writer, || {
+        let left = fs::read_to_string(&path).unwrap_or_default();
+        assert!(expected.starts_with(&left), "not the start of what was to come");
+        let count = left.lines().count();
+        assert!(count >= rows.replace(count), "a row is lost");
+        if count > ROWS as usize {
+            fs::remove_file(&path).unwrap();
+            rows.set(0);
+        }
+    });
+    finish(writer(0));
+    assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no lock is left");
+}
