@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use pliant::files::write_whole;
 use pliant::metrics::read_metrics_csv;
 use pliant::report::{
-    Class, GoodputRow, goodput, goodput_csv, redraw, redraw_sweep, report_html, report_junit,
+    Class, Form, GoodputRow, goodput, goodput_csv, redraw, redraw_sweep, report_html, report_junit,
     report_markdown, summary_markdown, trace_events, with_results,
 };
 use pliant::results::{ResultsFolder, StoredRun};
@@ -50,6 +50,12 @@ enum Format {
     Junit,
     /// The stored requests as trace events, for Perfetto
     Perfetto,
+    /// Figures as SVG
+    Svg,
+    /// Figures as PDF, for LaTeX
+    Pdf,
+    /// Figures as PNG
+    Png,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,6 +76,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let text = match format {
         Format::Text => redrawn(&args.dir, args.readme.as_deref())?,
+        Format::Svg => figures(&args.dir, Form::Svg)?,
+        Format::Pdf => figures(&args.dir, Form::Pdf)?,
+        Format::Png => figures(&args.dir, Form::Png)?,
         Format::Html => page(&args.dir)?,
         Format::Json => match class_rows(&args.dir, args.by)? {
             Some(rows) => json(&rows),
@@ -89,9 +98,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn redrawn(dir: &Path, readme: Option<&Path>) -> Result<String> {
     if readme.is_none() && dir.join("sweep.csv").is_file() {
-        return redraw_sweep(dir);
+        return redraw_sweep(dir, Form::Svg);
     }
-    let table = redraw(dir)?;
+    let table = redraw(dir, Form::Svg)?;
     if let Some(readme) = readme {
         let rows = read_metrics_csv(&dir.join("metrics.csv"))?;
         let name = readme.display().to_string();
@@ -101,8 +110,17 @@ fn redrawn(dir: &Path, readme: Option<&Path>) -> Result<String> {
     Ok(table)
 }
 
+fn figures(dir: &Path, form: Form) -> Result<String> {
+    if dir.join("sweep.csv").is_file() {
+        redraw_sweep(dir, form)?
+    } else {
+        redraw(dir, form)?
+    };
+    Ok(format!("figures written to {}", dir.display()))
+}
+
 fn page(dir: &Path) -> Result<String> {
-    redraw(dir)?;
+    redraw(dir, Form::Svg)?;
     let path = dir.join("report.html");
     write_whole(&path, report_html(&ResultsFolder::load(dir)?)?.as_bytes())?;
     Ok(format!("written to {}", path.display()))

@@ -13,7 +13,7 @@ use pliant::experiment::Measured;
 use pliant::experiment::{Backend, Experiment, Results, RunOptions, run as run_experiment};
 #[cfg(feature = "engine")]
 use pliant::prompt::DataPaths;
-use pliant::report::redraw;
+use pliant::report::{Form, redraw};
 use pliant::results::failed_in_words;
 use pliant::results::{AnswerCount, PredictionErrors, RatioSummary};
 
@@ -104,7 +104,7 @@ fn print_results(results: &Results, out: &Path, json: bool) -> Result<()> {
     if json {
         return print_json(&results.rows);
     }
-    print_line(redraw(out)?.trim_end())?;
+    print_line(redraw(out, Form::Svg)?.trim_end())?;
     if let Some(predictions) = &results.predictions {
         print_line(describe_predictions(predictions).trim_end())?;
     }

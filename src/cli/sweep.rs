@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use pliant::Result;
 use pliant::experiment::Experiment;
 use pliant::metrics::SweepRow;
-use pliant::report::redraw_sweep;
+use pliant::report::{Form, redraw_sweep};
 use pliant::results::{Failure, failed_in_words};
 use pliant::search::{Combine, SearchOptions, SweepSpec, Swept, sweep};
 
@@ -42,7 +42,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         let rows: Vec<_> = found.rows.iter().map(|row| json(&spec, row)).collect();
         print_json(&rows)?;
     } else {
-        print_line(redraw_sweep(&out)?.trim_end())?;
+        print_line(redraw_sweep(&out, Form::Svg)?.trim_end())?;
         let counts = describe_counts(&cache, &experiment)?;
         print_line(format!("\nwritten to {}: {counts}", out.display()))?;
     }

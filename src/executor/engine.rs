@@ -22,7 +22,6 @@ use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use crate::request::Request;
 use crate::trace::Trace;
-use crate::units::Grade;
 
 /// Answers requests with an elastic model.
 ///
@@ -147,7 +146,7 @@ impl Executor for EngineExecutor {
             prefill: run.prefill,
             decode: run.decode(),
             kept_tokens,
-            correct: Some(Grade::from(rank < counted)),
+            correct: Some(rank < counted),
             power: None,
         })
     }

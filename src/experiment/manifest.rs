@@ -30,6 +30,7 @@ pub(crate) fn manifest(
     }
     Ok(Manifest {
         experiment: experiment.name.clone(),
+        description: experiment.spec.description.clone(),
         pliant: env!("CARGO_PKG_VERSION").to_owned(),
         sources_modified: commit.as_ref().map(|commit| commit.sources_modified),
         commit: commit.map(|commit| commit.id),
@@ -99,7 +100,8 @@ pub(crate) fn answer_files(
 /// Latencies of the reference family for each device, accuracies of each quality table.
 fn figures(experiment: &Experiment) -> FigureInputs {
     let spec = &experiment.spec;
-    let mut figures = FigureInputs { asked: spec.figures.clone(), ..FigureInputs::default() };
+    let (asked, style) = (spec.figures.clone(), spec.figure);
+    let mut figures = FigureInputs { asked, style, ..FigureInputs::default() };
     if !spec.draw_profiles {
         return figures;
     }

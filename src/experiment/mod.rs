@@ -14,6 +14,7 @@ mod manifest;
 mod recorded;
 mod runner;
 mod spec;
+mod standalone;
 mod tolerance;
 
 pub use alternatives::{Alternative, Alternatives};

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::grid::{Cell, Grid};
 use super::manifest::manifest;
 use super::spec::{Experiment, ExperimentSpec, KeptOutcomes};
+use super::standalone::ask_alone;
 use super::tolerance::{RunResult, Tolerance};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
@@ -23,7 +24,7 @@ use crate::outcome::Outcome;
 use crate::policy::{LiveHead, Policy};
 use crate::request::{Request, Slo};
 use crate::results::{
-    Compared, Failure, OutcomeCsv, PredictionErrors, SIMULATED, write_failures_csv,
+    Compared, Failure, FigureSpec, OutcomeCsv, PredictionErrors, SIMULATED, write_failures_csv,
 };
 use crate::sim::{self, OutcomeSink, ServiceOptions};
 use crate::trace::Trace;
@@ -131,6 +132,11 @@ pub fn run(
     write_metrics_csv(&options.out.join("metrics.csv"), &rows)?;
     write_seeds_csv(&options.out.join("seeds.csv"), &by_seed(&grid, &measures))?;
     write_paired_csv(&options.out.join("paired.csv"), &differences)?;
+    for figure in &experiment.spec.figures {
+        if let FigureSpec::Standalone(spec) = figure {
+            ask_alone(spec, options.out)?;
+        }
+    }
     if !failures.is_empty() {
         write_failures_csv(&options.out.join("failures.csv"), &failures)?;
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::method::MethodSpec;
 use crate::profile::Counted;
-use crate::results::{AnsweredItems, FigureSpec, check_figures};
+use crate::results::{AnsweredItems, FigureSpec, FigureStyle, check_figures};
 use crate::sim::ServiceOptions;
 use crate::trace::{Apps, Arrivals, LevelOrder, Objective, SynthSpec};
 
@@ -60,8 +60,11 @@ pub struct ExperimentSpec {
     #[serde(default)]
     pub devices: Vec<DeviceSpec>,
     /// Whether the figures of the device profiles and quality tables behind the runs are drawn, too.
-    #[serde(default = "ExperimentSpec::draw_profiles")]
+    #[serde(default)]
     pub draw_profiles: bool,
+    /// How figures look.
+    #[serde(default)]
+    pub figure: FigureStyle,
     /// How. The first method is the one that the others are compared with.
     #[serde(default)]
     pub methods: Vec<MethodSpec>,
@@ -69,12 +72,6 @@ pub struct ExperimentSpec {
     /// methods.
     #[serde(default)]
     pub figures: Vec<FigureSpec>,
-}
-
-impl ExperimentSpec {
-    fn draw_profiles() -> bool {
-        true
-    }
 }
 
 /// Which outcomes are written below `outcomes/`.
@@ -252,6 +249,7 @@ impl Experiment {
             return Err(self.wrong("seeds", "out of range").found(spec.seeds).allowed(allowed));
         }
         check_figures(&spec.figures)?;
+        spec.figure.check()?;
         if self.is_figures_alone() {
             return Ok(());
         }

@@ -2,39 +2,37 @@
 
 use std::path::Path;
 
-use super::{
-    differences_table, draw_e2e_bars, draw_latency_heatmaps, draw_quality_maps, metrics_table,
-};
+use super::figure::{Form, Press, draw_accuracy, draw_latency_maps, draw_quality_maps};
+use super::{differences_table, metrics_table};
 use crate::error::Result;
-use crate::profile::{DeviceProfile, QualityTable};
 use crate::results::ResultsFolder;
 
-/// Draws the figures of the results folder `folder` into it and returns its tables.
+/// Draws the figures of the results folder `folder` into it, in `form`, and returns its tables.
 ///
-/// Reads `metrics.csv`, `paired.csv` where there is one and, for the figures of profiles, the
-/// inputs that `manifest.toml` names; nothing is replayed.
+/// Reads `metrics.csv`, `paired.csv` where there is one, the CSV files that figures are asked for
+/// and, for those of profiles, the inputs that `manifest.toml` names; nothing is replayed.
 ///
 /// # Errors
 /// If one of these files is missing or bad, or a figure cannot be written.
-pub fn redraw(folder: &Path) -> Result<String> {
-    let ResultsFolder { rows, pairs, manifest, .. } = ResultsFolder::load(folder)?;
+pub fn redraw(folder: &Path, form: Form) -> Result<String> {
+    let results = ResultsFolder::load(folder)?;
+    let ResultsFolder { rows, pairs, manifest, .. } = results;
+    let about = match manifest.description.as_str() {
+        "" => manifest.experiment.clone(),
+        description => format!("{}: {description}", manifest.experiment),
+    };
     let figures = manifest.figures.unwrap_or_default();
-    draw_e2e_bars(&rows, folder)?;
-    for input in &figures.latency {
-        let profile = DeviceProfile::load(&input.device)?;
-        draw_latency_heatmaps(&profile, &input.base_model, &input.family, folder)?;
-    }
-    for input in &figures.quality {
-        let table = QualityTable::load(&input.folder, &input.table)?;
-        draw_quality_maps(&table, &input.table, folder)?;
-    }
+    let press = Press { folder, form, style: figures.style, about };
+    draw_accuracy(&rows, &pairs, &press)?;
+    draw_latency_maps(&figures.latency, &press)?;
+    draw_quality_maps(&figures.quality, &press)?;
     let mut text = if rows.is_empty() {
         String::new()
     } else {
         format!("{}\n{}", metrics_table(&rows), differences_table(&pairs))
     };
     for figure in &figures.asked {
-        text = format!("{text}\n{}", figure.draw(&rows, folder)?);
+        text = format!("{text}\n{}", figure.draw(&rows, &press)?);
     }
     for note in manifest.notes {
         text = format!("{text}note: {note}\n");
@@ -73,22 +71,25 @@ mod tests {
     #[test]
     fn a_folder_is_redrawn_from_its_files_to_the_same_bytes() {
         let folder = results_folder("[figures]\nlatency = []\n");
-        assert!(redraw(folder.path()).unwrap().contains("full"));
-        let figure = folder.path().join("accuracy-at-slo-phone-large-small.png");
-        let first = std::fs::read(&figure).unwrap();
-        redraw(folder.path()).unwrap();
-        assert_eq!(std::fs::read(&figure).unwrap(), first);
+        for form in [Form::Svg, Form::Pdf, Form::Png] {
+            assert!(redraw(folder.path(), form).unwrap().contains("full"));
+            let ending = format!("{form:?}").to_lowercase();
+            let figure = folder.path().join(format!("accuracy-at-slo.{ending}"));
+            let first = std::fs::read(&figure).unwrap();
+            redraw(folder.path(), form).unwrap();
+            assert_eq!(std::fs::read(&figure).unwrap(), first, "{form:?}");
+        }
     }
 
     #[test]
     fn a_manifest_with_a_stray_key_or_a_missing_profile_is_an_error() {
         let stray = results_folder("[figures]\nlatencies = []\n");
-        let message = redraw(stray.path()).unwrap_err().to_string();
+        let message = redraw(stray.path(), Form::Svg).unwrap_err().to_string();
         assert!(message.contains("manifest.toml") && message.contains("`latencies`"), "{message}");
         let missing = results_folder(
             "[[figures.latency]]\ndevice = \"no-such\"\nbase_model = \"a\"\nfamily = \"b\"\n",
         );
-        let message = redraw(missing.path()).unwrap_err().to_string();
+        let message = redraw(missing.path(), Form::Svg).unwrap_err().to_string();
         assert!(message.contains("no-such/device.toml"), "{message}");
     }
 }

@@ -11,13 +11,16 @@ use crate::profile::{AnswerFiles, AnswersOf};
 use crate::units::Ratio;
 
 /// The profiles that a results folder draws, as its `manifest.toml` names them under `figures`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FigureInputs {
-    /// One latency figure each.
+    /// How they look.
+    #[serde(default)]
+    pub style: FigureStyle,
+    /// Devices of the latency figure.
     #[serde(default)]
     pub latency: Vec<LatencyInput>,
-    /// One figure of accuracy maps each.
+    /// Tables of the figure of accuracy maps.
     #[serde(default)]
     pub quality: Vec<QualityInput>,
     /// Those that the experiment asks for.
@@ -25,7 +28,7 @@ pub struct FigureInputs {
     pub asked: Vec<FigureSpec>,
 }
 
-/// What [`draw_latency_heatmaps`] draws.
+/// A device of the latency figure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LatencyInput {
@@ -37,7 +40,7 @@ pub struct LatencyInput {
     pub family: String,
 }
 
-/// What [`draw_quality_maps`] draws.
+/// A table of the figure of accuracy maps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QualityInput {
@@ -45,6 +48,57 @@ pub struct QualityInput {
     pub folder: PathBuf,
     /// The table's name in it, such as `width`.
     pub table: String,
+}
+
+/// How the figures of an experiment look: `[figure]` of its file.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FigureStyle {
+    /// Width: 84 is a column of a paper in two columns, 178 its page.
+    pub width_mm: f64,
+    /// Size of labels. Nothing is set below 6 pt.
+    pub font_pt: f64,
+    /// Whether title and caption are drawn. Without, both are in the file's description only.
+    pub title: bool,
+    /// What intervals of means speak of.
+    pub whiskers: Whiskers,
+}
+
+/// What intervals of means speak of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whiskers {
+    /// Other items of the same datasets.
+    #[default]
+    Items,
+    /// Other traces from the same items.
+    Seeds,
+}
+
+impl Default for FigureStyle {
+    fn default() -> Self {
+        Self { width_mm: 178.0, font_pt: 8.0, title: true, whiskers: Whiskers::default() }
+    }
+}
+
+impl FigureStyle {
+    /// Refuses what cannot be read.
+    ///
+    /// # Errors
+    /// If a length is out of its range.
+    pub fn check(&self) -> Result<()> {
+        for (key, value, lo, hi) in
+            [("width_mm", self.width_mm, 60.0, 400.0), ("font_pt", self.font_pt, 6.0, 16.0)]
+        {
+            if !(lo..=hi).contains(&value) {
+                return Err(Error::new("experiment", "out of range")
+                    .at(format!("key \"figure.{key}\""))
+                    .found(value)
+                    .allowed(format!("a number from {lo} to {hi}")));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A figure of an experiment file: `[[figures]]`. Paths are from where the command runs.
@@ -88,12 +142,12 @@ pub enum FigureSpec {
     OracleShare {},
     /// Accuracy within the SLO over objectives, each item asked alone: the study's 15, 4b and 18d.
     Standalone(StandaloneSpec),
-    /// Memory with one level and with all levels resident, a figure per device: the study's 16a.
+    /// Memory with one level and with all levels resident: the study's 16a.
     Memory {
         /// What is shown.
         of: Vec<FamiliesSpec>,
     },
-    /// What a switch costs, a figure per device: the study's 16b.
+    /// What a switch costs: the study's 16b.
     Switching {
         /// What is shown.
         of: Vec<FamiliesSpec>,
@@ -177,6 +231,21 @@ impl FigureSpec {
 }
 
 impl StandaloneSpec {
+    /// Refuses what compares nothing.
+    ///
+    /// # Errors
+    /// If there are too few objectives or methods, or an objective of nothing.
+    fn check(&self) -> Result<()> {
+        let positive = |(ttft, tpot): &(Ratio, Ratio)| ttft.min(tpot).thousandths() > 0;
+        if self.slos.len() < 2 || !self.slos.iter().all(positive) || self.methods.is_empty() {
+            return Err(Error::new("experiment", "nothing to compare")
+                .at("figure standalone")
+                .found(format!("{} slos, {} methods", self.slos.len(), self.methods.len()))
+                .allowed("two or more slos, of shares above 0, and one or more methods"));
+        }
+        Ok(())
+    }
+
     /// The files that the figure is drawn from.
     fn inputs(&self) -> Vec<PathBuf> {
         let answers = self.quality.join(&self.base_model);
@@ -194,10 +263,10 @@ impl StandaloneSpec {
     }
 }
 
-/// Refuses figures of one kind, whose files would share a name.
+/// Refuses figures of one kind, whose files would share a name, and those that compare nothing.
 ///
 /// # Errors
-/// If two figures are of one kind.
+/// If two figures are of one kind, or a figure has too little to show.
 pub fn check_figures(figures: &[FigureSpec]) -> Result<()> {
     for (at, figure) in figures.iter().enumerate() {
         let same =
@@ -206,6 +275,9 @@ pub fn check_figures(figures: &[FigureSpec]) -> Result<()> {
             return Err(Error::new("experiment", "two figures of one kind")
                 .at("key \"figures\"")
                 .allowed("each kind once"));
+        }
+        if let FigureSpec::Standalone(spec) = figure {
+            spec.check()?;
         }
     }
     Ok(())

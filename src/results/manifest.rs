@@ -21,6 +21,9 @@ pub const SIMULATED: &str = "cost-model";
 pub struct Manifest {
     /// Name of the experiment.
     pub experiment: String,
+    /// What it shows, in a sentence; empty in older ones.
+    #[serde(default)]
+    pub description: String,
     /// Version of the program.
     #[serde(default)]
     pub pliant: String,

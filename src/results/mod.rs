@@ -4,6 +4,7 @@
 //! DIR/metrics.csv       one row per method, skew, device and base model, over seeds
 //! DIR/seeds.csv         the same for each seed, for `pliant check`
 //! DIR/paired.csv        the first method against each other one, paired by seed and by request
+//! DIR/standalone.csv    each item asked alone, where a figure of that kind is asked for
 //! DIR/outcomes/         one file per run, one row per request, streamed
 //! DIR/predictions/      the same for measured runs: predicted beside measured
 //! DIR/failures.csv      runs that an external policy ended, if any; their methods have no rows
@@ -21,8 +22,8 @@ mod stored_run;
 pub use failures::{Failure, failed_in_words};
 pub(crate) use failures::{NOT_RUN, write_failures_csv};
 pub use figures::{
-    FamiliesSpec, FigureInputs, FigureSpec, LatencyInput, QualityInput, SeriesSpec, StandaloneSpec,
-    check_figures,
+    FamiliesSpec, FigureInputs, FigureSpec, FigureStyle, LatencyInput, QualityInput, SeriesSpec,
+    StandaloneSpec, Whiskers, check_figures,
 };
 pub use folder::ResultsFolder;
 pub use manifest::{AnsweredItems, InputNow, Manifest, SIMULATED};

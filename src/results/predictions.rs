@@ -173,7 +173,8 @@ fn row(
         write!(row, ",{}", tpot.map_or(String::new(), exact_ms))?;
     }
     for execution in pair {
-        write!(row, ",{}", execution.correct.map_or(String::new(), |grade| grade.to_string()))?;
+        let correct = execution.correct.map(u8::from);
+        write!(row, ",{}", correct.map_or(String::new(), |correct| correct.to_string()))?;
     }
     row.push('\n');
     Ok(row)
@@ -184,7 +185,7 @@ mod tests {
     use super::*;
     use crate::executor::scripted::Scripted;
     use crate::request::{AppId, DatasetId, Slo};
-    use crate::units::{Grade, SimTime};
+    use crate::units::SimTime;
 
     fn execution(prefill_ms: u64, decode_ms: u64, correct: Option<bool>) -> Execution {
         Execution {
@@ -192,7 +193,7 @@ mod tests {
             prefill: Duration::from_millis(prefill_ms),
             decode: Duration::from_millis(decode_ms),
             kept_tokens: 80,
-            correct: correct.map(Grade::from),
+            correct,
             ..Execution::default()
         }
     }

@@ -43,9 +43,11 @@ phone: latencies of large, answers of small (latency modelled, answers measured;
 ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 "]]);
-    for ending in ["svg", "png"] {
-        let figure = format!("results/accuracy-at-slo-phone-large-small.{ending}");
-        assert!(folder.path().join(figure).exists());
+    assert!(folder.path().join("results/accuracy-at-slo.svg").exists());
+    assert!(!folder.path().join("results/accuracy-at-slo.png").exists(), "one form is enough");
+    for ending in ["pdf", "png"] {
+        assert_eq!(printed(folder.path(), ending), "figures written to results\n");
+        assert!(folder.path().join(format!("results/accuracy-at-slo.{ending}")).exists());
     }
 }
 
@@ -105,7 +107,7 @@ fn rows_are_printed_as_csv_json_markdown_and_junit() {
         TTFT p50: 31.0 s\nTTFT p95: 76.0 s\nTPOT p50: 321 ms\nswitches: 0.0\n\
         20 seeds, 12000 requests; latency";
     assert!(junit.contains(output), "{junit}");
-    assert!(!folder.path().join("results/accuracy-at-slo-phone-large-small.svg").exists());
+    assert!(!folder.path().join("results/accuracy-at-slo.svg").exists());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::path::Path;
 use plotters::style::RGBColor;
 use serde::Serialize;
 
-use super::colours;
+use super::figure::colours;
 use super::goodput::{GoodputRow, goodput};
 use crate::error::{Error, Result};
 use crate::metrics::{Measure, MetricsRow, PairedRow, Unit};
@@ -53,7 +53,7 @@ struct PageData<'a> {
 pub fn report_html(folder: &ResultsFolder) -> Result<String> {
     let runs = folder.runs()?;
     let colours = folder.rows.iter().map(|row| {
-        let RGBColor(red, green, blue) = colours::of_method(&row.label.method);
+        let RGBColor(red, green, blue) = colours::of_method(&row.label.method).colour;
         (row.label.method.as_str(), format!("#{red:02x}{green:02x}{blue:02x}"))
     });
     let data = PageData {
@@ -107,7 +107,7 @@ fn figure(path: &Path) -> Result<String> {
     let svg =
         std::fs::read_to_string(path).map_err(|error| Error::io(path, "cannot read", error))?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let title = first_text(&svg).map_or_else(|| escaped(&name), |text| text.replace('"', "&quot;"));
+    let title = title_of(&svg).map_or_else(|| escaped(&name), |text| text.replace('"', "&quot;"));
     Ok(format!(
         "<details class=\"figure\"><summary>{title}</summary><figure><img loading=\"lazy\" \
          alt=\"{title}\" src=\"data:image/svg+xml,{}\"><figcaption>{}.svg</figcaption></figure>\
@@ -117,11 +117,10 @@ fn figure(path: &Path) -> Result<String> {
     ))
 }
 
-/// The title of a figure that a [`Sheet`](super::canvas::Sheet) drew: its first text, as escaped
-/// there.
-fn first_text(svg: &str) -> Option<&str> {
-    let (_, rest) = svg.split_once("<text")?;
-    let (text, _) = rest.split_once('>')?.1.split_once('<')?;
+/// The title that a figure states of itself, as escaped there.
+fn title_of(svg: &str) -> Option<&str> {
+    let (_, rest) = svg.split_once("<title>")?;
+    let (text, _) = rest.split_once('<')?;
     Some(text.trim()).filter(|text| !text.is_empty())
 }
 
@@ -184,7 +183,7 @@ mod tests {
     #[test]
     fn a_figure_is_an_image_named_by_its_title() {
         let folder = tempfile::tempdir().unwrap();
-        let svg = "<svg width=\"9\"><text x=\"1\">\nA &lt; \"B\"\n</text><text>C</text></svg>";
+        let svg = "<svg width=\"9\"><title>\nA &lt; \"B\"\n</title><text>C</text></svg>";
         std::fs::write(folder.path().join("f.svg"), svg).unwrap();
         let html = figures(folder.path()).unwrap();
         assert!(html.contains("<summary>A &lt; &quot;B&quot;</summary>"), "{html}");

@@ -8,51 +8,51 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::cost_bars::draw_offline_cost;
 use super::curves::{Curves, Over};
+use super::families::{draw_memory, draw_switching};
 use super::layer_bars::draw_layer_importance;
+use super::offline_cost::draw_offline_cost;
 use super::oracle_share::oracle_share;
 use super::recovery::{Tables, draw_recovery};
-use super::resident_memory::draw_memory;
+use super::sheet::Press;
 use super::standalone::draw_standalone;
-use super::switching::draw_switching;
 use crate::error::Result;
 use crate::files::write_whole;
 use crate::metrics::MetricsRow;
 use crate::results::FigureSpec;
 
 impl FigureSpec {
-    /// Draws the figure into `folder`, with its numbers in a CSV file of the same name, and returns
-    /// what it shows as text.
+    /// Draws the figure, with its numbers in a CSV file of the same name, and returns what it shows
+    /// as text.
     ///
     /// # Errors
     /// If an input is broken, or a file cannot be written.
-    pub fn draw(&self, rows: &[MetricsRow], out: &Path) -> Result<String> {
+    pub(in crate::report) fn draw(&self, rows: &[MetricsRow], press: &Press<'_>) -> Result<String> {
         match self {
             Self::SubModels { folder, series } => {
-                Curves::read(folder, series, Over::Levels)?.draw("sub-models", out)
+                Curves::read(folder, series, Over::Levels)?.draw("sub-models", press)
             }
             Self::Compressors { folder, level, series } => {
                 let over = Over::Ratios { level: *level };
-                Curves::read(folder, series, over)?.draw("compressors", out)
+                Curves::read(folder, series, over)?.draw("compressors", press)
             }
             Self::Recovery { folder, untuned, tuned, control } => {
-                draw_recovery(folder, Tables { untuned, tuned, control }, out)
+                draw_recovery(folder, Tables { untuned, tuned, control }, press)
             }
             Self::LayerImportance { manifest } => match absent(manifest) {
                 Some(text) => Ok(text),
-                None => draw_layer_importance(manifest, out),
+                None => draw_layer_importance(manifest, press),
             },
             Self::OfflineCost { tables } => match tables.iter().find_map(|table| absent(table)) {
                 Some(text) => Ok(text),
-                None => draw_offline_cost(tables, out),
+                None => draw_offline_cost(tables, press),
             },
-            Self::Standalone(spec) => draw_standalone(spec, out),
-            Self::Memory { of } => of.iter().map(|spec| draw_memory(spec, out)).collect(),
-            Self::Switching { of } => of.iter().map(|spec| draw_switching(spec, out)).collect(),
+            Self::Standalone(spec) => draw_standalone(spec, press),
+            Self::Memory { of } => draw_memory(of, press),
+            Self::Switching { of } => draw_switching(of, press),
             Self::OracleShare {} => {
                 let (text, csv) = oracle_share(rows);
-                write_whole(&out.join("oracle-share.csv"), csv.as_bytes())?;
+                write_whole(&press.folder.join("oracle-share.csv"), csv.as_bytes())?;
                 Ok(text)
             }
         }
@@ -91,6 +91,8 @@ pub(super) fn text_table(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::figure::testing::press;
+    use crate::results::FigureStyle;
 
     #[test]
     fn columns_of_text_are_in_line() {
@@ -102,7 +104,8 @@ mod tests {
     fn what_is_not_there_is_said_to_be_absent() {
         let figure = FigureSpec::OfflineCost { tables: vec!["no-such.csv".into()] };
         let folder = tempfile::tempdir().unwrap();
-        let text = figure.draw(&[], folder.path()).unwrap();
+        let press = press(folder.path(), FigureStyle::default());
+        let text = figure.draw(&[], &press).unwrap();
         assert_eq!(text, "absent: no-such.csv is not there, its figure is not drawn\n");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

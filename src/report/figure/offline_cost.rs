@@ -2,13 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bars::{self, Bar};
-use super::canvas::Sheet;
+use super::asked::text_table;
+use super::bars::{Band, Bar, Bars, Panel};
 use super::colours;
-use super::extra_figures::text_table;
+use super::sheet::{Press, Sheet};
 use crate::error::{Error, Result};
-
-const WIDTH_PX: u32 = 900;
 
 /// A row of `offline-cost.csv`; columns beyond these are not drawn.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -42,10 +40,10 @@ impl Cost {
         let tokens = self.tokens.filter(|&tokens| tokens > 0);
         let tokens = tokens.map_or(String::new(), |n| format!(", {} k tokens", n.div_ceil(1000)));
         Bar {
-            name: self.name(),
-            colour: colours::of_method("elastilm"),
-            length: minutes,
+            look: colours::of_method("elastilm"),
+            length: Some(minutes),
             behind: None,
+            whisker: None,
             value: format!("{minutes:.1} min{tokens}"),
         }
     }
@@ -56,11 +54,11 @@ impl Cost {
     }
 }
 
-/// Draws `offline-cost` from `tables` into `folder`, stages in the tables' order, levels rising.
+/// Draws `offline-cost` from `tables`, stages in the tables' order, levels rising.
 ///
 /// # Errors
 /// If a table is broken, or a file cannot be written.
-pub(super) fn draw_offline_cost(tables: &[PathBuf], folder: &Path) -> Result<String> {
+pub(super) fn draw_offline_cost(tables: &[PathBuf], press: &Press<'_>) -> Result<String> {
     let mut costs = Vec::new();
     for table in tables {
         costs.extend(read(table)?);
@@ -68,18 +66,28 @@ pub(super) fn draw_offline_cost(tables: &[PathBuf], folder: &Path) -> Result<Str
     let stages: Vec<String> = costs.iter().map(|cost| cost.stage.clone()).collect();
     let first = |cost: &Cost| stages.iter().position(|stage| *stage == cost.stage);
     costs.sort_by_key(|cost| (first(cost), cost.level()));
+    let bars = Bars {
+        title: "processor time, minutes".to_owned(),
+        logarithmic: false,
+        shared: true,
+        bands: vec![Band {
+            heading: None,
+            names: costs.iter().map(Cost::name).collect(),
+            panels: vec![Panel {
+                heading: String::new(),
+                bars: costs.iter().map(|cost| Some(cost.bar())).collect(),
+            }],
+        }],
+    };
     let sheet = Sheet {
         title: "Cost of the offline stage".to_owned(),
-        caption: "Bars: processor time over all cores. Tokens are those trained on or scored; time on \
-                  the clock depends on what else ran; energy is processor time times an assumed power \
-                  per core (modelled). Provenance: measured by the commands themselves."
-            .to_owned(),
-        width_px: WIDTH_PX,
-        height_px: bars::height_px(costs.len()),
+        caption:
+            "Processor time over all cores. Tokens are those trained on or scored; time on the \
+                  clock depends on what else ran. Measured by the commands themselves."
+                .to_owned(),
+        height: bars.height(press.sizes(), press.width()),
     };
-    let rows: Vec<Bar> = costs.iter().map(Cost::bar).collect();
-    sheet
-        .write(folder, "offline-cost", |area| bars::draw(area, &rows, "processor time, minutes"))?;
+    press.print("offline-cost", &sheet, |area| bars.draw(press.sizes(), area))?;
     Ok(text(&costs))
 }
 
@@ -124,6 +132,8 @@ fn read(path: &Path) -> Result<Vec<Cost>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::figure::testing::press;
+    use crate::results::FigureStyle;
 
     fn table(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -138,7 +148,8 @@ mod tests {
             "stage,part,wall_s,cpu_s,tokens,energy_modelled_j\nrecover,50,600,1150.5,2000,12\n\
              recover,20,300,500,2000,6\nimportance,width,60,,6400,\nrecover,100,1,1,1,1\n",
         );
-        let text = draw_offline_cost(&[path], folder.path()).unwrap();
+        let press = press(folder.path(), FigureStyle::default());
+        let text = draw_offline_cost(&[path], &press).unwrap();
         insta::assert_snapshot!(text.trim_end(), @r"
         offline stage      wall s   cpu s  tokens  energy J (modelled)
         recover, 20 %       300.0   500.0    2000                  6.0
@@ -147,7 +158,7 @@ mod tests {
         importance, width    60.0            6400
         all                 961.0  1651.5   10401                 19.0
         ");
-        assert!(folder.path().join("offline-cost.png").exists());
+        assert!(folder.path().join("offline-cost.svg").exists());
     }
 
     #[test]

@@ -4,19 +4,17 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::canvas::Sheet;
+use super::asked::text_table;
 use super::colours;
 use super::curves::{common_items, mean_line, point};
-use super::extra_figures::text_table;
-use super::line_panels::{self, Axes, Line, Panel, Point};
+use super::lines::{Group, Line, Lines, Panel, Point};
+use super::sheet::{Press, Sheet};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::metrics::Discordance;
 use crate::profile::QualityTable;
 use crate::units::{Level, PROMPT_RATIOS};
 
-const WIDTH_PX: u32 = 1000;
-const PANEL_PX: u32 = 320;
 /// What the lines are called, in the colours of the sub-models.
 const UNTUNED: &str = "reordered";
 const TUNED: &str = "reordered + LoRA";
@@ -37,6 +35,8 @@ pub(super) struct Tables<'a> {
 struct Row {
     level: Level,
     items: usize,
+    /// Of which the means are.
+    datasets: Vec<String>,
     gain: Point,
     gain_p: Option<f64>,
     untuned_gap: Point,
@@ -45,12 +45,16 @@ struct Row {
     gap_change: Point,
 }
 
-/// Draws `FOLDER/recovery.svg`, `.png` and `.csv` from the tables in `folder`, full prompts, and
-/// returns the numbers as text.
+/// Draws `recovery` from the tables in `folder`, full prompts, writes `recovery.csv`, and returns
+/// the numbers as text.
 ///
 /// # Errors
 /// If a table is missing or broken, the tables share no item, or a file cannot be written.
-pub(super) fn draw_recovery(folder: &Path, tables: Tables<'_>, out: &Path) -> Result<String> {
+pub(super) fn draw_recovery(
+    folder: &Path,
+    tables: Tables<'_>,
+    press: &Press<'_>,
+) -> Result<String> {
     let names = [tables.untuned, tables.tuned, tables.control];
     let mut loaded = Vec::with_capacity(names.len());
     for name in names {
@@ -67,8 +71,8 @@ pub(super) fn draw_recovery(folder: &Path, tables: Tables<'_>, out: &Path) -> Re
         return Err(Error::file(folder, "tables without a level and item in common")
             .found(format!("{}, {}, {}", tables.untuned, tables.tuned, tables.control)));
     }
-    write_whole(&out.join("recovery.csv"), csv(&rows).as_bytes())?;
-    draw(&rows, out)?;
+    write_whole(&press.folder.join("recovery.csv"), csv(&rows).as_bytes())?;
+    draw(&rows, press)?;
     Ok(text(&rows))
 }
 
@@ -84,13 +88,14 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
     let (own, base) = (untuned.level_index(level)?, untuned.level_index(Level::FULL)?);
     let (other, control_base) = (tuned.level_index(level)?, control.level_index(Level::FULL)?);
     let mut lines: [Vec<Vec<Point>>; 4] = Default::default();
-    let (mut items, mut discordance) = (0, Discordance::default());
+    let (mut items, mut datasets) = (0, Vec::new());
+    let mut discordance = Discordance::default();
     for dataset in untuned.datasets() {
-        let answers: Vec<[f64; 4]> = common_items(&[untuned, tuned, control], dataset)
+        let answers: Vec<[bool; 4]> = common_items(&[untuned, tuned, control], dataset)
             .into_iter()
             .filter_map(|item| {
                 let right = |table: &QualityTable, level| {
-                    table.grade(table.row(dataset, item)?, level, full).map(f64::from)
+                    table.correct(table.row(dataset, item)?, level, full)
                 };
                 Some([
                     right(untuned, own)?,
@@ -101,7 +106,9 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
             })
             .collect();
         items += answers.len();
-        let side = |place: usize| answers.iter().map(|row| Some(row[place])).collect::<Vec<_>>();
+        let side = |place: usize| {
+            answers.iter().map(|row| Some(f64::from(row[place]))).collect::<Vec<_>>()
+        };
         discordance = discordance.and(Discordance::between(&side(2), &side(0)));
         let quantities: [fn([f64; 4]) -> f64; 4] = [
             |[cut, _, tuned, _]| tuned - cut,
@@ -110,14 +117,19 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
             |[cut, full, tuned, control]| (control - tuned) - (full - cut),
         ];
         for (line, quantity) in lines.iter_mut().zip(quantities) {
-            let values: Vec<f64> = answers.iter().map(|&row| quantity(row)).collect();
-            line.push(point(level.as_percent(), &values).into_iter().collect());
+            let values: Vec<f64> = answers
+                .iter()
+                .map(|row| quantity(row.map(|right| f64::from(u8::from(right)))))
+                .collect();
+            line.extend(point(level.as_percent(), &values).map(|point| vec![point]));
         }
+        datasets.extend((!answers.is_empty()).then(|| dataset.to_owned()));
     }
     let mut means = lines.iter().map(|lines| mean_line(lines).first().copied());
     Some(Row {
         level,
         items,
+        datasets,
         gain: means.next()??,
         gain_p: discordance.mcnemar_p(),
         untuned_gap: means.next()??,
@@ -166,46 +178,49 @@ fn text(rows: &[Row]) -> String {
     text_table(&table)
 }
 
-fn draw(rows: &[Row], out: &Path) -> Result<()> {
+fn draw(rows: &[Row], press: &Press<'_>) -> Result<()> {
     let line = |name: &str, of: fn(&Row) -> Point| Line {
-        colour: colours::of_method(name),
+        look: colours::of_method(name),
         points: rows.iter().map(of).collect(),
     };
-    let panels = [
-        Panel {
-            heading: "gain over the untuned sub-model".to_owned(),
-            lines: vec![line(TUNED, |row| row.gain)],
-        },
-        Panel {
-            heading: "gap to the full model, equally treated".to_owned(),
-            lines: vec![line(UNTUNED, |row| row.untuned_gap), line(TUNED, |row| row.tuned_gap)],
-        },
-    ];
-    let names = [UNTUNED, TUNED].map(|name| (name.to_owned(), colours::of_method(name)));
-    let axes = Axes {
+    let panel = |heading: &str, lines| Panel { heading: heading.to_owned(), lines };
+    let lines = Lines {
         x_title: "level, %".to_owned(),
         y_title: "points of accuracy",
-        x_ticks: line_panels::tens(2..=10),
-        x_room: 0.0,
-        panels_per_row: panels.len(),
+        x_ticks: (2..10).map(|tens| (f64::from(10 * tens), (10 * tens).to_string())).collect(),
+        bands: false,
+        legend: [UNTUNED, TUNED].map(|name| (name.to_owned(), colours::of_method(name))).into(),
+        groups: vec![Group {
+            heading: String::new(),
+            panels: vec![
+                panel("gain over the untuned sub-model", vec![line(TUNED, |row| row.gain)]),
+                panel(
+                    "gap to the full model, equally treated",
+                    vec![line(UNTUNED, |row| row.untuned_gap), line(TUNED, |row| row.tuned_gap)],
+                ),
+            ],
+        }],
+        panel_em: 20.0,
     };
     let items = rows.iter().map(|row| row.items).max().unwrap_or(0);
     let sheet = Sheet {
         title: "What recovery gives back, on full prompts".to_owned(),
         caption: format!(
-            "Paired by item, n = {items}; the mean over datasets. Whiskers: 95 % interval over items \
-             (bootstrap; from the datasets' variances). The tuned full model is the control: tuned on \
-             the same text for as many steps. Provenance: measured."
+            "Paired by item, n = {items}; the mean over datasets that all three tables have: {}. \
+             Whiskers: 95 % interval over items (bootstrap; from the datasets' variances). The \
+             tuned full model is the control: tuned on the same text for as many steps. Measured.",
+            rows[0].datasets.join(", ")
         ),
-        width_px: WIDTH_PX,
-        height_px: line_panels::legend_px(&names, WIDTH_PX as i32 - 48) + PANEL_PX,
+        height: lines.height(press.sizes(), press.width()),
     };
-    sheet.write(out, "recovery", |area| line_panels::draw(area, &names, &panels, &axes))
+    press.print("recovery", &sheet, |area| lines.draw(press.sizes(), area))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::figure::testing::{press, write_table};
+    use crate::results::FigureStyle;
 
     /// One dataset, four items at 50 %: untuned right on 1, tuned on 1, 2 and 3; the full model on
     /// all four, the control on 1, 2 and 3. Gain 50 points, gaps 75 and 0, change −75; two answers
@@ -213,20 +228,21 @@ mod tests {
     #[test]
     fn gains_and_gaps_are_paired_by_item() {
         let folder = tempfile::tempdir().unwrap();
-        let mut answers = "family,dataset,item,level,ratio,grade\n".to_owned();
-        let mut write = |table: &str, rows: &[(u16, [u8; 4])]| {
+        let write = |table: &str, rows: &[(u16, [u8; 4])]| {
+            let mut text = String::new();
             for (level, rights) in rows {
                 for (item, right) in rights.iter().enumerate() {
-                    writeln!(answers, "{table},sciq,{item},{level},100,{right}").unwrap();
+                    writeln!(text, "sciq,{item},{level},100,{right}").unwrap();
                 }
             }
+            write_table(folder.path(), table, &text);
         };
         write("cut", &[(50, [1, 0, 0, 0]), (100, [1, 1, 1, 1])]);
         write("tuned", &[(50, [1, 1, 1, 0]), (100, [1, 1, 1, 1])]);
         write("control", &[(100, [1, 1, 1, 0])]);
-        std::fs::write(folder.path().join("structured.csv"), answers).unwrap();
         let tables = Tables { untuned: "cut", tuned: "tuned", control: "control" };
-        let text = draw_recovery(folder.path(), tables, folder.path()).unwrap();
+        let press = press(folder.path(), FigureStyle::default());
+        let text = draw_recovery(folder.path(), tables, &press).unwrap();
         assert!(text.contains("level 50 %"), "{text}");
         let csv = std::fs::read_to_string(folder.path().join("recovery.csv")).unwrap();
         let row: Vec<&str> = csv.lines().nth(1).unwrap().split(',').collect();
@@ -239,11 +255,11 @@ mod tests {
     #[test]
     fn tables_without_common_items_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let answers =
-            "family,dataset,item,level,ratio,grade\na,sciq,1,50,100,1\nb,piqa,1,50,100,1\n";
-        std::fs::write(folder.path().join("structured.csv"), answers).unwrap();
+        write_table(folder.path(), "a", "sciq,1,50,100,1\n");
+        write_table(folder.path(), "b", "piqa,1,50,100,1\n");
         let tables = Tables { untuned: "a", tuned: "b", control: "b" };
-        let error = draw_recovery(folder.path(), tables, folder.path()).unwrap_err();
+        let press = press(folder.path(), FigureStyle::default());
+        let error = draw_recovery(folder.path(), tables, &press).unwrap_err();
         assert!(error.to_string().contains("in common"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::extra_figures::text_table;
+use super::asked::text_table;
 use crate::metrics::{Measure, MetricsRow};
 
 /// The name of the method that the others are measured by.

@@ -1,16 +1,17 @@
 //! Accuracy over levels or prompt ratios, a panel per dataset and one for their mean, a line per
 //! quality table.
 //!
-//! Lines are compared on the items that all tables at hand have, dataset by dataset.
+//! Lines are compared on the items that all tables at hand have, dataset by dataset. The mean is
+//! over the datasets that all of them have.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::canvas::Sheet;
+use super::asked::text_table;
 use super::colours;
-use super::extra_figures::text_table;
-use super::line_panels::{self, Axes, Line, Panel, Point};
+use super::lines::{Group, Line, Lines, Panel, Point};
+use super::sheet::{Press, Sheet};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::metrics::bootstrap_mean_95;
@@ -18,11 +19,8 @@ use crate::profile::{QualityTable, RowId};
 use crate::results::SeriesSpec;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
-const WIDTH_PX: u32 = 1120;
-const PANEL_PX: u32 = 300;
-const PANELS_PER_ROW: usize = 3;
-/// Name of the mean's panel.
-const MEAN: &str = "mean of datasets";
+/// Least width of a panel, in sizes of a label.
+pub(super) const PANEL_EM: f64 = 14.0;
 
 /// What the x axis is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +37,14 @@ pub(super) struct Curves {
     over: Over,
     /// By series: its name and, by panel, its points; `None` if its table is not there.
     series: Vec<(String, Option<Vec<Vec<Point>>>)>,
-    /// By series after the first that is there: its name and, by panel, the first's accuracy less its
-    /// own, paired by item.
+    /// By series after the first that is there: its name and, by panel, the first's accuracy less
+    /// its own, paired by item.
     differences: Vec<(String, Vec<Vec<Point>>)>,
-    /// Names of the panels and how many items each rests on.
+    /// Names of the panels and how many items each rests on; that of the mean is last, if there is
+    /// one.
     panels: Vec<(String, usize)>,
+    /// The datasets that all series have: those of the mean.
+    shared: Vec<String>,
     provenance: String,
 }
 
@@ -78,10 +79,18 @@ impl Curves {
             }
             panels.push((dataset.to_owned(), items.len()));
         }
-        for points in points.iter_mut().chain(&mut paired) {
-            points.push(mean_line(points));
+        let of_all: Vec<usize> = (0..panels.len())
+            .filter(|&at| points.iter().all(|lines| !lines[at].is_empty()))
+            .collect();
+        if !of_all.is_empty() {
+            for lines in points.iter_mut().chain(&mut paired) {
+                let shared: Vec<_> = of_all.iter().map(|&at| lines[at].clone()).collect();
+                lines.push(mean_line(&shared));
+            }
+            let items = of_all.iter().map(|&at| panels[at].1).sum();
+            panels.push((format!("mean of {} datasets", of_all.len()), items));
         }
-        panels.push((MEAN.to_owned(), panels.iter().map(|(_, items)| items).sum()));
+        let shared = of_all.iter().map(|&at| panels[at].0.clone()).collect();
         let provenance = known.iter().find_map(|table| table.manifest()).map_or_else(
             || "of unknown origin".to_owned(),
             |manifest| format!("{}, {}", manifest.base_model, manifest.model_source),
@@ -94,57 +103,55 @@ impl Curves {
             .into_iter()
             .map(|(name, table)| (name, table.and_then(|_| points.next())))
             .collect();
-        Ok(Self { over, series, differences, panels, provenance })
+        Ok(Self { over, series, differences, panels, shared, provenance })
     }
 
-    /// Writes `FOLDER/NAME.svg`, `.png`, `.csv` and `NAME-paired.csv`, and returns the mean panel as
-    /// text.
-    pub fn draw(&self, name: &str, out: &Path) -> Result<String> {
+    /// Draws `NAME`, writes `NAME.csv` and `NAME-paired.csv`, and returns the last panel as text.
+    pub fn draw(&self, name: &str, press: &Press<'_>) -> Result<String> {
+        let out = press.folder;
         write_whole(&out.join(format!("{name}.csv")), self.csv().as_bytes())?;
         write_whole(&out.join(format!("{name}-paired.csv")), self.paired_csv().as_bytes())?;
-        let panels: Vec<Panel> = (0..self.panels.len()).map(|at| self.panel(at)).collect();
-        let names: Vec<_> = self
-            .series
-            .iter()
-            .map(|(name, points)| {
-                let label = if points.is_some() { name.clone() } else { format!("{name}: absent") };
-                (label, colours::of_method(name))
-            })
-            .collect();
-        let rows = panels.len().div_ceil(PANELS_PER_ROW) as u32;
-        let legend_px = line_panels::legend_px(&names, WIDTH_PX as i32 - 48);
+        let looks = colours::of_all(self.series.iter().map(|(name, _)| name.as_str()));
+        let legend = self.series.iter().zip(&looks).map(|((name, points), look)| {
+            let label = if points.is_some() { name.clone() } else { format!("{name}: absent") };
+            (label, *look)
+        });
+        let tens = |tens: std::ops::RangeInclusive<u32>| {
+            tens.map(|tens| (f64::from(10 * tens), (10 * tens).to_string())).collect()
+        };
+        let (x_title, x_ticks) = match self.over {
+            Over::Levels => ("level, %", tens(2..=10)),
+            Over::Ratios { .. } => ("prompt ratio asked for, %", tens(1..=10)),
+        };
+        let lines = Lines {
+            x_title: x_title.to_owned(),
+            y_title: "accuracy, %",
+            x_ticks,
+            bands: false,
+            legend: legend.collect(),
+            groups: vec![Group {
+                heading: String::new(),
+                panels: (0..self.panels.len()).map(|at| self.panel(at, &looks)).collect(),
+            }],
+            panel_em: PANEL_EM,
+        };
         let sheet = Sheet {
             title: self.title(),
             caption: self.caption(),
-            width_px: WIDTH_PX,
-            height_px: legend_px + rows * PANEL_PX,
+            height: lines.height(press.sizes(), press.width()),
         };
-        let axes = Axes {
-            x_title: match self.over {
-                Over::Levels => "level, %".to_owned(),
-                Over::Ratios { .. } => "prompt ratio asked for, %".to_owned(),
-            },
-            y_title: "accuracy, %",
-            x_ticks: match self.over {
-                Over::Levels => line_panels::tens(2..=10),
-                Over::Ratios { .. } => line_panels::tens(1..=10),
-            },
-            x_room: 0.0,
-            panels_per_row: PANELS_PER_ROW,
-        };
-        sheet.write(out, name, |area| line_panels::draw(area, &names, &panels, &axes))?;
+        press.print(name, &sheet, |area| lines.draw(press.sizes(), area))?;
         Ok(self.text())
     }
 
-    fn panel(&self, at: usize) -> Panel {
+    fn panel(&self, at: usize, looks: &[colours::Look]) -> Panel {
         let (name, items) = &self.panels[at];
-        let line = |(name, points): &(String, Option<Vec<Vec<Point>>>)| {
-            let points = points.as_ref()?[at].clone();
-            Some(Line { colour: colours::of_method(name), points })
+        let line = |((_, points), look): (&(String, Option<Vec<Vec<Point>>>), &colours::Look)| {
+            Some(Line { look: *look, points: points.as_ref()?[at].clone() })
         };
         Panel {
             heading: format!("{name} (n = {items})"),
-            lines: self.series.iter().filter_map(line).collect(),
+            lines: self.series.iter().zip(looks).filter_map(line).collect(),
         }
     }
 
@@ -163,10 +170,17 @@ impl Curves {
         } else {
             format!(" Absent, not measured yet: {}.", absent.join(", "))
         };
+        let mean = match self.shared.as_slice() {
+            [] => " No dataset is shared by all lines, so there is no mean.".to_owned(),
+            shared => format!(
+                " The mean is over the datasets that all lines have: {}; its whiskers are from \
+                 their variances.",
+                shared.join(", ")
+            ),
+        };
         format!(
-            "Share of items answered rightly, on the items that all lines have (n). Whiskers: 95 % \
-             interval over items (bootstrap; the mean's from the datasets' variances).{absent} \
-             Provenance: measured, {}.",
+            "Share of items answered rightly, on the items that all lines of a panel have (n). \
+             Whiskers: 95 % interval over items (bootstrap).{mean}{absent} Measured, {}.",
             self.provenance
         )
     }
@@ -201,7 +215,7 @@ impl Curves {
         text
     }
 
-    /// The mean panel: a row per series.
+    /// The last panel: a row per series.
     fn text(&self) -> String {
         let last = self.panels.len() - 1;
         let xs: BTreeSet<u16> = self
@@ -210,7 +224,7 @@ impl Curves {
             .flat_map(|(_, points)| points.iter().flat_map(|points| &points[last]))
             .map(|point| point.x as u16)
             .collect();
-        let mut rows = vec![vec![self.title()]];
+        let mut rows = vec![vec![format!("{}, {}", self.title(), self.panels[last].0)]];
         rows[0].extend(xs.iter().map(|x| format!("{x} %")));
         for (name, points) in &self.series {
             let mut row = vec![name.clone()];
@@ -299,20 +313,19 @@ fn cells(table: &QualityTable, over: Over) -> Vec<Cell> {
 }
 
 /// The mean of `values` in percent with its interval; `None` without any.
-pub(super) fn point(x: u16, values: &[f64]) -> Option<Point> {
+pub(crate) fn point(x: u16, values: &[f64]) -> Option<Point> {
     let y = crate::metrics::mean(values)?;
     let (lo, hi) = bootstrap_mean_95(values).map_or((y, y), |interval| (interval.lo, interval.hi));
     Some(Point { x: f64::from(x), y: 100.0 * y, lo: 100.0 * lo, hi: 100.0 * hi })
 }
 
 /// The mean over `lines` where all of them have a point; intervals from their variances.
-pub(super) fn mean_line(lines: &[Vec<Point>]) -> Vec<Point> {
-    let lines: Vec<_> = lines.iter().filter(|line| !line.is_empty()).collect();
+pub(crate) fn mean_line(lines: &[Vec<Point>]) -> Vec<Point> {
     let Some(first) = lines.first() else { return Vec::new() };
     let count = lines.len() as f64;
     let mean = |x: f64| {
         let of =
-            |line: &&Vec<Point>| line.iter().find(|point| point.x.total_cmp(&x).is_eq()).copied();
+            |line: &Vec<Point>| line.iter().find(|point| point.x.total_cmp(&x).is_eq()).copied();
         let points: Option<Vec<Point>> = lines.iter().map(of).collect();
         let points = points?;
         let y = points.iter().map(|point| point.y).sum::<f64>() / count;
@@ -326,14 +339,8 @@ pub(super) fn mean_line(lines: &[Vec<Point>]) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn write(folder: &Path, table: &str, rows: &str) {
-        let path = folder.join("structured.csv");
-        let mut text = std::fs::read_to_string(&path)
-            .unwrap_or("family,dataset,item,level,ratio,grade\n".into());
-        text.extend(rows.lines().map(|row| format!("{table},{row}\n")));
-        std::fs::write(path, text).unwrap();
-    }
+    use crate::report::figure::testing::{press, write_table as write};
+    use crate::results::FigureStyle;
 
     fn series(names: &[&str]) -> Vec<SeriesSpec> {
         let spec = |name: &&str| SeriesSpec { name: (*name).into(), table: (*name).into() };
@@ -354,13 +361,14 @@ mod tests {
         write(folder.path(), "a", &a);
         write(folder.path(), "b", &(row(1, 50, 0) + &row(2, 50, 0)));
         let curves = Curves::read(folder.path(), &series(&["a", "b", "c"]), Over::Levels).unwrap();
-        assert_eq!(curves.panels, [("sciq".into(), 2), (MEAN.into(), 2)]);
-        let text = curves.draw("sub-models", folder.path()).unwrap();
+        assert_eq!(curves.panels, [("sciq".into(), 2), ("mean of 1 datasets".into(), 2)]);
+        let text =
+            curves.draw("sub-models", &press(folder.path(), FigureStyle::default())).unwrap();
         insta::assert_snapshot!(text.trim_end(), @r"
-        Accuracy of sub-models on full prompts    50 %  100 %
-        a                                         50.0  100.0
-        b                                          0.0      –
-        c                                       absent
+        Accuracy of sub-models on full prompts, mean of 1 datasets    50 %  100 %
+        a                                                             50.0  100.0
+        b                                                              0.0      –
+        c                                                           absent
         ");
         let svg = std::fs::read_to_string(folder.path().join("sub-models.svg")).unwrap();
         assert!(svg.contains("c: absent") && svg.contains("not measured yet: c"));
@@ -371,8 +379,32 @@ mod tests {
         assert_eq!(
             paired,
             "series,against,panel,items,x_percent,difference,lo,hi\n\
-             a,b,sciq,2,50,50.00,0.00,100.00\na,b,mean of datasets,2,50,50.00,0.00,100.00\n"
+             a,b,sciq,2,50,50.00,0.00,100.00\na,b,mean of 1 datasets,2,50,50.00,0.00,100.00\n"
         );
+    }
+
+    /// a has sciq and piqa, b sciq alone, on which both are right; on piqa a is wrong. A mean over
+    /// each line's own datasets would put b ahead by 50 points.
+    #[test]
+    fn a_mean_is_over_the_datasets_that_all_lines_have() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a", "piqa,1,100,100,0\nsciq,1,100,100,1\n");
+        write(folder.path(), "b", "sciq,1,100,100,1\n");
+        let curves = Curves::read(folder.path(), &series(&["a", "b"]), Over::Levels).unwrap();
+        assert_eq!(curves.shared, ["sciq"]);
+        assert!(curves.caption().contains("that all lines have: sciq;"), "{}", curves.caption());
+        let means = curves.series.iter().map(|(_, panels)| panels.as_ref().unwrap()[2][0].y);
+        assert_eq!(means.collect::<Vec<_>>(), [100.0, 100.0]);
+    }
+
+    #[test]
+    fn without_a_common_dataset_there_is_no_mean() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a", "piqa,1,100,100,0\n");
+        write(folder.path(), "b", "sciq,1,100,100,1\n");
+        let curves = Curves::read(folder.path(), &series(&["a", "b"]), Over::Levels).unwrap();
+        assert_eq!(curves.panels, [("piqa".to_owned(), 1), ("sciq".to_owned(), 1)]);
+        assert!(curves.caption().contains("there is no mean"));
     }
 
     #[test]

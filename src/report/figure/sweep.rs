@@ -4,30 +4,32 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::canvas::Sheet;
-use super::colours;
-use super::line_panels::{self, Axes, Line, Panel, Point};
-use super::metrics_table::{groups, terminal_table, with_interval};
+use super::ACCURACY_AT_SLO;
+use super::accuracy_bars::{interval, range, whisker_words};
+use super::axis::signed;
+use super::colours::{self, Look};
+use super::lines::{Group, Line, Lines, Panel, Point};
+use super::sheet::{Form, Press, Sheet};
 use crate::error::Result;
 use crate::metrics::{CellLabel, Measure, MetricsRow, SweepRow, SweepTable, read_sweep_csv};
+use crate::report::metrics_table::{groups, terminal_table, with_interval};
+use crate::results::{FigureStyle, Whiskers};
 
-const WIDTH_PX: u32 = 1120;
-const PANEL_PX: u32 = 300;
-const PANELS_PER_ROW: usize = 3;
 /// Most ticks of an axis.
 const TICKS: usize = 8;
 /// From this ratio of the largest value to the smallest the axis is logarithmic.
 const LOGARITHMIC: f64 = 30.0;
 
-/// Draws `sweep.svg` and `sweep.png` of the results folder `folder` into it, if one key was swept,
-/// and returns its table. Reads `sweep.csv` alone.
+/// Draws `sweep` of the results folder `folder` into it, if one key was swept, and returns its
+/// table. Reads `sweep.csv` alone.
 ///
 /// # Errors
 /// If the file is missing or bad, or the figure cannot be written.
-pub fn redraw_sweep(folder: &Path) -> Result<String> {
+pub fn redraw_sweep(folder: &Path, form: Form) -> Result<String> {
     let sweep = read_sweep_csv(&folder.join("sweep.csv"))?;
     if sweep.keys.len() == 1 && !sweep.rows.is_empty() {
-        draw(&sweep, folder)?;
+        let style = FigureStyle::default();
+        draw(&sweep, &Press { folder, form, style, about: String::new() })?;
     }
     Ok(table(&sweep))
 }
@@ -38,84 +40,81 @@ fn scene(row: &SweepRow) -> (&str, &str, &str, u64) {
     (device, latency_of, base_model, alpha.to_bits())
 }
 
-fn draw(sweep: &SweepTable, folder: &Path) -> Result<()> {
+fn draw(sweep: &SweepTable, press: &Press<'_>) -> Result<()> {
     let scale = Scale::of(sweep.rows.iter().map(|row| row.settings[0]));
     let methods = groups(&sweep.rows, |row| &row.row.label.method);
-    let names: Vec<_> = methods
-        .iter()
-        .map(|rows| {
-            (rows[0].row.label.method.clone(), colours::of_method(&rows[0].row.label.method))
-        })
-        .collect();
-    let panels: Vec<Panel> =
-        groups(&sweep.rows, scene).iter().map(|rows| panel(rows, &scale)).collect();
-    let axes = Axes {
+    let names: Vec<&str> = methods.iter().map(|rows| rows[0].row.label.method.as_str()).collect();
+    let looks: Vec<(&str, Look)> =
+        names.iter().copied().zip(colours::of_all(names.iter().copied())).collect();
+    let whiskers = press.style.whiskers;
+    let lines = Lines {
         x_title: sweep.keys[0].clone(),
         y_title: "accuracy@SLO, %",
         x_ticks: scale.ticks(),
-        x_room: if scale.values.len() > 1 { 0.0 } else { 1.0 },
-        panels_per_row: PANELS_PER_ROW.min(panels.len()),
+        bands: scale.values.len() > 1,
+        legend: looks.iter().map(|(name, look)| ((*name).to_owned(), *look)).collect(),
+        groups: vec![Group {
+            heading: String::new(),
+            panels: groups(&sweep.rows, scene)
+                .iter()
+                .map(|rows| panel(rows, &scale, &looks, whiskers))
+                .collect(),
+        }],
+        panel_em: 18.0,
     };
-    let rows = panels.len().div_ceil(PANELS_PER_ROW) as u32;
     let sheet = Sheet {
-        title: format!("Accuracy within the SLO over {}", sweep.keys[0]),
-        caption: caption(sweep),
-        width_px: WIDTH_PX,
-        height_px: line_panels::legend_px(&names, WIDTH_PX as i32 - 48) + rows * PANEL_PX,
+        title: format!("{ACCURACY_AT_SLO} over {}", sweep.keys[0]),
+        caption: caption(sweep, whiskers),
+        height: lines.height(press.sizes(), press.width()),
     };
-    sheet.write(folder, "sweep", |area| line_panels::draw_with_bands(area, &names, &panels, &axes))
+    press.print("sweep", &sheet, |area| lines.draw(press.sizes(), area))
 }
 
-fn panel(rows: &[&SweepRow], scale: &Scale) -> Panel {
-    let point = |row: &&SweepRow| {
+fn panel(rows: &[&SweepRow], scale: &Scale, looks: &[(&str, Look)], whiskers: Whiskers) -> Panel {
+    let point = |row: &&&SweepRow| {
         let share = row.row[Measure::AccuracyAtSlo].mean?;
-        let (lo, hi) = row.row[Measure::AccuracyAtSlo]
-            .interval()
+        let (lo, hi) = interval(&row.row, whiskers)
             .map_or((share, share), |interval| (interval.lo, interval.hi));
         let [y, lo, hi] = [share, lo, hi].map(|share| 100.0 * share);
         Some(Point { x: scale.place(row.settings[0]), y, lo, hi })
     };
-    let line = |rows: &Vec<&SweepRow>| {
-        let mut points: Vec<Point> = rows.iter().filter_map(point).collect();
+    let line = |(name, look): &(&str, Look)| {
+        let mut points: Vec<Point> = rows
+            .iter()
+            .filter(|row| row.row.label.method == *name)
+            .filter_map(|row| point(&row))
+            .collect();
         points.sort_by(|a, b| a.x.total_cmp(&b.x));
-        Line { colour: colours::of_method(&rows[0].row.label.method), points }
+        Line { look: *look, points }
     };
-    let of_method = groups(rows, |row| &row.row.label.method);
-    let of_method: Vec<Vec<&SweepRow>> =
-        of_method.into_iter().map(|rows| rows.into_iter().copied().collect()).collect();
     Panel {
-        heading: format!("{}, α = {}", rows[0].row.label.device, rows[0].row.label.alpha),
-        lines: of_method.iter().map(line).collect(),
+        heading: format!("{}, α = {}", rows[0].row.label.device, signed(rows[0].row.label.alpha)),
+        lines: looks.iter().map(line).collect(),
     }
 }
 
-fn caption(sweep: &SweepTable) -> String {
+fn caption(sweep: &SweepTable, whiskers: Whiskers) -> String {
     let provenances = groups(&sweep.rows, |row| (&row.row.label.device, &row.row.label.provenance));
     let provenances = provenances.iter().map(|rows| {
         let CellLabel { device, latency_of, base_model, provenance, .. } = &rows[0].row.label;
         format!("{device}: latencies of {latency_of}, answers of {base_model}, {provenance}")
     });
+    let rows: Vec<&MetricsRow> = sweep.rows.iter().map(|row| &row.row).collect();
     format!(
-        "Share of requests answered rightly with every bound met; mean and 95 % bootstrap interval \
-         over seeds ({}). {}.",
+        "Share of arrived requests answered rightly with every bound met; mean over {}.{} {}.",
         counts(&sweep.rows.iter().collect::<Vec<_>>()),
+        whisker_words(&rows, whiskers).replace("Whiskers", "Bands"),
         provenances.collect::<Vec<_>>().join("; ")
     )
 }
 
 /// How many seeds and requests are behind a mean; a sweep may go over either.
 fn counts(rows: &[&SweepRow]) -> String {
-    let range = |count: fn(&MetricsRow) -> usize| {
-        let counts = rows.iter().map(|row| count(&row.row));
-        match (counts.clone().min(), counts.max()) {
-            (Some(min), Some(max)) if min < max => format!("{min} to {max}"),
-            (min, _) => min.unwrap_or(0).to_string(),
-        }
-    };
+    let rows = || rows.iter().map(|row| &row.row);
     format!(
         "{} seeds, {} requests a mean",
-        range(|row| row.replications),
-        range(|row| row.requests)
+        range(rows(), |row| row.replications),
+        range(rows(), |row| row.requests)
     )
 }
 
@@ -209,12 +208,12 @@ mod tests {
         ];
         let path = folder.path().join("sweep.csv");
         write_sweep_csv(&path, &["trace.arrivals_per_hour"], &rows).unwrap();
-        insta::assert_snapshot!(redraw_sweep(folder.path()).unwrap());
+        insta::assert_snapshot!(redraw_sweep(folder.path(), Form::Svg).unwrap());
         let svg = std::fs::read_to_string(folder.path().join("sweep.svg")).unwrap();
         assert!(svg.contains("trace.arrivals_per_hour") && svg.contains("latency modelled"));
-        let first = std::fs::read(folder.path().join("sweep.png")).unwrap();
-        redraw_sweep(folder.path()).unwrap();
-        assert_eq!(std::fs::read(folder.path().join("sweep.png")).unwrap(), first);
+        let first = std::fs::read(folder.path().join("sweep.svg")).unwrap();
+        redraw_sweep(folder.path(), Form::Svg).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("sweep.svg")).unwrap(), first);
     }
 
     #[test]
