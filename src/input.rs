@@ -3,10 +3,12 @@
 //! What is read is what is hashed, and what a reader sees: `gzip` and `zstd` are unpacked, whatever
 //! the file's name, and a byte-order mark is left out.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use csv::StringRecord;
 use flate2::read::MultiGzDecoder;
@@ -41,6 +43,7 @@ impl Input {
     /// If it cannot be read or unpacked, is longer than [`INPUT_BYTES`] allows, or is not UTF-8. If
     /// standard input is asked for a second time.
     pub fn read(path: &Path) -> Result<Self> {
+        let asked_for = path;
         let (path, packed) = if path == Path::new(STANDARD_INPUT) {
             let path = Path::new("standard input");
             (path, whole(path, standard_input()?)?)
@@ -49,6 +52,7 @@ impl Input {
             (path, whole(path, file)?)
         };
         let sha256 = digest::sha256(&packed);
+        as_read().insert(asked_for.to_owned(), sha256.clone());
         let bytes = unpacked(path, packed)?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -173,6 +177,23 @@ fn line_of(text: &str, key: &[String]) -> Option<usize> {
 /// As [`Input::read`] and [`Input::toml`].
 pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     Input::read(path)?.toml()
+}
+
+/// The hashes of what was read, by path.
+fn as_read() -> MutexGuard<'static, BTreeMap<PathBuf, String>> {
+    static HASHES: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+    HASHES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The hash of what [`Input::read`] found at `path` last; of the file where it was not asked.
+///
+/// A pipe cannot be read again to be hashed, and a file may have become another one since.
+///
+/// # Errors
+/// If the file has to be read and cannot be.
+pub fn sha256_as_read(path: &Path) -> Result<String> {
+    let known = as_read().get(path).cloned();
+    known.map_or_else(|| digest::sha256_file(path), Ok)
 }
 
 /// Standard input, once.
@@ -361,6 +382,8 @@ mod tests {
         let input = Input::read(file.path()).unwrap();
         assert_eq!(input.text(), "abc");
         assert_eq!(input.sha256(), digest::sha256("\u{feff}abc".as_bytes()));
+        fs::write(file.path(), "changed since").unwrap();
+        assert_eq!(sha256_as_read(file.path()).unwrap(), input.sha256());
     }
 
     /// Two members, two frames: as `cat a.gz b.gz` makes them.

@@ -18,7 +18,7 @@ pub struct Bounded {
     pub max: u64,
 }
 
-/// Threads that work side by side.
+/// Threads of any command; each may have a program of the user's beside it.
 pub const THREADS: Bounded = Bounded { name: "threads", min: 1, max: 256 };
 /// Requests of one trace, which is held in memory.
 pub const REQUESTS: Bounded = Bounded { name: "requests", min: 1, max: 10_000_000 };

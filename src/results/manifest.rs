@@ -143,7 +143,7 @@ impl Manifest {
     /// If an input is there and cannot be read.
     pub fn inputs_now(&self) -> Result<Vec<(&str, &str, InputNow)>> {
         let now = |(path, sha256): (&'_ String, &'_ String)| match Path::new(path) {
-            file if !file.exists() => Ok(InputNow::Absent),
+            file if !file.is_file() => Ok(InputNow::Absent),
             file if sha256_file(file)? == *sha256 => Ok(InputNow::Same),
             _ => Ok(InputNow::Changed),
         };

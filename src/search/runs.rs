@@ -7,12 +7,13 @@ use rayon::ThreadPool;
 use serde::Serialize;
 
 use super::cache::RunCache;
-use crate::digest::{sha256, sha256_file};
+use crate::digest::sha256;
 use crate::error::Result;
 use crate::experiment::{
     Cell, Experiment, ExperimentSpec, Grid, Progress, RunResult, Tolerance, answer_files, pool,
     simulate_run,
 };
+use crate::input::sha256_as_read;
 use crate::method::MethodSpec;
 use crate::sim::ServiceOptions;
 use crate::trace::Trace;
@@ -109,7 +110,7 @@ fn files_hash(spec: &ExperimentSpec, place: usize, method: &MethodSpec) -> Resul
     files.push(device.dir.join("device.toml"));
     let mut hashes = BTreeMap::new();
     for path in files.into_iter().filter(|path| path.is_file()) {
-        hashes.insert(path.display().to_string(), sha256_file(&path)?);
+        hashes.insert(path.display().to_string(), sha256_as_read(&path)?);
     }
     Ok(sha256(&serde_json::to_vec(&(spec.answers, hashes)).expect("hashes are plain data")))
 }

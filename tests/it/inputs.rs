@@ -61,6 +61,69 @@ mean gap       390 ms
     assert_imported_from(folder.path(), "standard input", CALLS.as_bytes());
 }
 
+#[test]
+fn standard_input_is_in_the_place_of_one_file() {
+    let folder = folder();
+    let items = fs::read(folder.path().join("structured.tokens.csv")).unwrap();
+    let line = "trace synth --items - --requests 8 --out -";
+    let made = pliant(folder.path()).args(words(line)).stdin(items).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let line = "trace import - --format vidur --items - --out out.csv";
+    pliant(folder.path())
+        .args(words(line))
+        .stdin("")
+        .assert()
+        .code(2)
+        .stderr_eq("pliant: standard input: no columns; found an empty file; allowed: [..]\n");
+}
+
+/// An experiment from a pipe: its manifest names the bytes that were run.
+#[test]
+fn an_experiment_may_have_apps_of_its_own_and_come_from_a_pipe() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("experiments/paper-e2e.toml")).unwrap();
+    let mut experiment: toml::Table = toml::from_str(&text).unwrap();
+    experiment.insert("seeds".into(), 1.into());
+    experiment.remove("figures");
+    experiment["methods"].as_array_mut().unwrap().truncate(2);
+    experiment["devices"].as_array_mut().unwrap().truncate(1);
+    let apps = "[[apps]]\nname = \"Reader\"\nslo = { e2e_ms = 90000 }\ndatasets = [\"sciq\"]\nweight = 3\n\
+                [[apps]]\nname = \"Keys\"\nslo = { ttft_ratio = 0.5, tpot_ratio = 0.5 }\ndatasets = [\"piqa\"]\n";
+    let apps: toml::Table = toml::from_str(apps).unwrap();
+    let trace = experiment["trace"].as_table_mut().unwrap();
+    trace.insert("requests".into(), 20.into());
+    trace.insert("alphas".into(), toml::Value::Array(vec![0.0.into()]));
+    trace.extend(apps);
+    let text = toml::to_string(&experiment).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let results = out.path().join("results");
+    let mut run = pliant(root).args(["run", "-", "--out"]).arg(&results);
+    run = run.stdin(text.clone());
+    let run = run.output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let manifest = fs::read_to_string(results.join("manifest.toml")).unwrap();
+    assert!(manifest.contains(&sha256(text.as_bytes())), "{manifest}");
+    let outcomes = walk(&results.join("outcomes"));
+    let counts =
+        |app: &str| outcomes.iter().map(|rows| rows.matches(app).count()).collect::<Vec<_>>();
+    assert_eq!(counts(",Reader,sciq,"), [15, 15]);
+    assert_eq!(counts(",Keys,piqa,"), [5, 5]);
+}
+
+/// The texts of all files below `folder`.
+fn walk(folder: &Path) -> Vec<String> {
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts.extend(walk(&path))
+        } else {
+            texts.push(fs::read_to_string(path).unwrap())
+        }
+    }
+    texts
+}
+
 /// A pipe can be read once; what is hashed is what was read.
 #[test]
 #[cfg(unix)]

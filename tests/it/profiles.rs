@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pliant::profile::{
     AnswerFiles, AnswersOf, Decisions, DeviceProfile, PromptLengths, Provenance, QualityLog,
-    QualityManifest, QualityTable, Split, compressor_of_lengths, read_latency_samples,
+    QualityManifest, QualityTable, Split, read_latency_samples,
 };
 
 fn root() -> PathBuf {
@@ -107,8 +107,7 @@ fn every_committed_answer_is_of_a_family_whose_manifest_counts_it() {
             assert_eq!(found, known.collect(), "{compressor}");
         }
         for path in files(&folder, ".tokens.csv") {
-            let (folder, compressor) = compressor_of_lengths(&path).unwrap();
-            PromptLengths::load_asked(folder, compressor).unwrap();
+            PromptLengths::of_file(&path).unwrap();
         }
     }
 }
