@@ -206,13 +206,14 @@ fn an_unknown_key_is_named_with_what_is_allowed() {
     assert_refused(
         "requests = 60",
         "request = 60",
-        "experiment.toml, line 6: unknown field `request`, expected one of `items`, \
-         `items_per_dataset`, `alphas`, `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, `output_tokens`",
+        "experiment.toml, line 10, key \"trace.request\": unknown field `request`, expected one of \
+         `items`, `items_per_dataset`, `alphas`, `apps`, `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, `output_tokens`",
     );
     assert_refused(
         "{ kind = \"full\" }",
         "{ kind = \"full\", level = 50 }",
-        "experiment.toml, line 26: unknown field `level`, there are no fields",
+        "experiment.toml, line 26, key \"methods.1.policy.level\": unknown field `level`, there are \
+         no fields",
     );
 }
 

@@ -183,7 +183,7 @@ fn bad_settings_are_named_before_anything_runs() {
         "pliant: experiment.toml, --set: no such number; found trace.arrivals_per_hours; allowed: \
          trace.arrivals_per_hour, trace.alphas, trace.output_tokens, trace.requests, first_seed: \
          unknown field `arrivals_per_hours`, expected one of `items`, `items_per_dataset`, \
-         `alphas`, `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, \
+         `alphas`, `apps`, `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, \
          `output_tokens`",
     );
     assert_refused(
