@@ -1,10 +1,10 @@
 //! What happened to one measure at one point.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
 
+use super::causes::Cause;
 use super::results::{Point, PointResults};
 use crate::error::{Error, Result};
 use crate::metrics::{
@@ -58,6 +58,8 @@ pub struct Change {
     pub verdict: Verdict,
     /// The point's line in the baseline's `metrics.csv`.
     pub baseline_line: usize,
+    /// The classes of requests that got worse, where both sides keep outcomes.
+    pub causes: Vec<Cause>,
 }
 
 /// What a change amounts to.
@@ -113,7 +115,7 @@ pub(super) struct Sides<'a> {
     pub baseline: &'a PointResults,
     pub now: &'a PointResults,
     /// The files that they come from, for messages.
-    pub files: (&'a Path, &'a Path),
+    pub files: (&'a str, &'a str),
 }
 
 impl Sides<'_> {
@@ -154,6 +156,7 @@ impl Sides<'_> {
             requests,
             verdict: Verdict::Within,
             baseline_line: self.baseline.line,
+            causes: Vec::new(),
         }))
     }
 
@@ -169,7 +172,7 @@ impl Sides<'_> {
         }
         let zero = |value: &&f64| **value <= 0.0 && !measure.is_share();
         if baseline.values().chain(now.values()).find(zero).is_some() {
-            return Err(Error::file(self.files.0, "a time of 0 has no ratio to another")
+            return Err(Error::new(self.files.0, "a time of 0 has no ratio to another")
                 .at(format!("line {}, column \"{}\"", self.baseline.line, measure.column()))
                 .allowed("times above 0 under every seed, here and in the run"));
         }
@@ -189,15 +192,15 @@ impl Sides<'_> {
     fn too_few(&self, measure: Measure) -> Error {
         let side = usize::from(self.baseline.values(measure).len() >= 2);
         let (file, results) = [(self.files.0, self.baseline), (self.files.1, self.now)][side];
-        Error::file(file, "too few seeds to tell a change from noise")
+        Error::new(file, "too few seeds to tell a change from noise")
             .at(format!("line {}, column \"{}\"", results.line, measure.column()))
             .found(results.values(measure).len())
             .allowed("2 or more; 20 or more serve well")
     }
 }
 
-fn absent(file: &Path, side: &PointResults, measure: Measure) -> Error {
-    Error::file(file, "measure is absent here and present on the other side")
+fn absent(file: &str, side: &PointResults, measure: Measure) -> Error {
+    Error::new(file, "measure is absent here and present on the other side")
         .at(format!("line {}, column \"{}\"", side.line, measure.column()))
         .allowed("the same measures on both sides")
 }

@@ -1,9 +1,11 @@
 //! All changes of a run against its baseline, judged together.
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
 use super::change::{Change, Sides, Verdict};
-use super::results::{PointResults, RunResults};
+use super::results::{Point, PointResults, RunResults};
 use super::tolerances::Tolerances;
 use crate::error::{Error, Result};
 use crate::metrics::{Measure, holm, quantile};
@@ -13,45 +15,103 @@ use crate::metrics::{Measure, holm, quantile};
 pub struct Comparison {
     /// Name of the experiment.
     pub experiment: String,
-    /// The baseline's `metrics.csv`.
+    /// The baseline's `metrics.csv`, or where in git it is.
     pub baseline: String,
+    /// The path of that file.
+    pub baseline_file: PathBuf,
     /// What was tolerated, and how sure a verdict is.
     pub tolerances: Tolerances,
     /// Inputs whose contents differ between the two runs.
     pub changed_inputs: Vec<String>,
-    /// Every measure at every point, in the order of the run's `metrics.csv`.
+    /// Points of the run that the baseline lacks.
+    pub new_points: Vec<Point>,
+    /// Points of the baseline that the run lacks.
+    pub removed_points: Vec<Point>,
+    /// Measures that tolerances name and one side lacks at every point.
+    pub not_compared: Vec<Measure>,
+    /// Commands that run the comparison again, and that accept its result; empty where nobody knows.
+    pub steps: Vec<(&'static str, String)>,
+    /// Every measure at every point of both, in the order of the run's `metrics.csv`.
     pub changes: Vec<Change>,
 }
 
-/// Compares `now` with `baseline`.
+/// Compares `now` with `baseline` at the points that both have.
 ///
 /// # Errors
-/// If they are not of one experiment with the same points, or a point has too few seeds.
+/// If they are not of one experiment, have no point or measure in common, or a point has too few
+/// seeds.
 pub fn compare(
     now: &RunResults,
     baseline: &RunResults,
     tolerances: &Tolerances,
 ) -> Result<Comparison> {
     same_experiment(now, baseline)?;
-    let tests = now.points.len() * tolerances.measures().count();
-    let sureness = tolerances.sureness().over(tests);
+    let pairs: Vec<(&PointResults, &PointResults)> =
+        now.points.iter().filter_map(|point| Some((baseline.find(&point.point)?, point))).collect();
+    if pairs.is_empty() {
+        return Err(Error::file(&now.path, "no point in common with the baseline")
+            .found(now.points[0].point.to_string())
+            .allowed(format!(
+                "points of {}, such as {}",
+                baseline.name, baseline.points[0].point
+            )));
+    }
+    let has = |run: &RunResults, measure| {
+        run.points.iter().any(|point| !point.values(measure).is_empty())
+    };
+    let (compared, not_compared): (Vec<_>, Vec<_>) = tolerances
+        .measures()
+        .partition(|(measure, _)| has(now, *measure) == has(baseline, *measure));
+    if compared.is_empty() {
+        return Err(Error::file(&now.path, "no measure in common with the baseline"));
+    }
+    let sureness = tolerances.sureness().over(pairs.len() * compared.len());
     let mut changes = Vec::new();
-    for point in &now.points {
-        let was = baseline.find(&point.point).ok_or_else(|| missing(point, now, baseline))?;
-        let files = (baseline.path.as_path(), now.path.as_path());
-        let sides = Sides { baseline: was, now: point, files };
-        for (measure, tolerance) in tolerances.measures() {
+    for (was, is) in pairs {
+        same_requests(now, is, was)?;
+        let files = (baseline.name.as_str(), now.name.as_str());
+        let sides = Sides { baseline: was, now: is, files };
+        for &(measure, tolerance) in &compared {
             changes.extend(sides.change(measure, tolerance, sureness)?);
         }
     }
     judge(&mut changes, tolerances.significance);
     Ok(Comparison {
         experiment: now.manifest.experiment.clone(),
-        baseline: baseline.path.display().to_string(),
+        baseline: baseline.name.clone(),
+        baseline_file: baseline.path.clone(),
         tolerances: tolerances.clone(),
         changed_inputs: changed_inputs(now, baseline),
+        new_points: only_in(now, baseline),
+        removed_points: only_in(baseline, now),
+        not_compared: not_compared.into_iter().map(|(measure, _)| measure).collect(),
+        steps: steps(now, baseline),
         changes,
     })
+}
+
+/// The points of `run` that the `others` lack.
+fn only_in(run: &RunResults, others: &RunResults) -> Vec<Point> {
+    let points = run.points.iter().map(|point| &point.point);
+    points.filter(|point| others.find(point).is_none()).cloned().collect()
+}
+
+/// How to see the same again, and how to accept it, where the experiment's file is known.
+fn steps(now: &RunResults, baseline: &RunResults) -> Vec<(&'static str, String)> {
+    let is_experiment = |path: &&String| {
+        let path = Path::new(path);
+        path.extension().is_some_and(|ending| ending == "toml")
+            && path.file_stem().is_some_and(|name| name == now.manifest.experiment.as_str())
+    };
+    let Some(file) = now.manifest.inputs.keys().find(is_experiment) else { return Vec::new() };
+    let folder = |path: &Path| path.parent().unwrap_or(Path::new(".")).display().to_string();
+    let (run, there) = (folder(&now.path), folder(&baseline.path));
+    let argument = baseline.name.strip_suffix("/metrics.csv").filter(|_| baseline.is_at_a_commit());
+    let argument = argument.unwrap_or(&baseline.name);
+    let again =
+        format!("pliant run {file} --out {run} && pliant check {run} --baseline {argument}");
+    let accept = format!("pliant run {file} --out {there} && git add {there} && git commit");
+    vec![("to reproduce", again), ("to accept", accept)]
 }
 
 /// Adjusts the p-values for being looked at together and draws the verdicts.
@@ -69,13 +129,13 @@ fn judge(changes: &mut [Change], significance: f64) {
 }
 
 fn same_experiment(now: &RunResults, baseline: &RunResults) -> Result<()> {
-    let (manifest, theirs) =
-        (now.path.with_file_name("manifest.toml"), baseline.path.with_file_name("manifest.toml"));
+    let manifest = now.path.with_file_name("manifest.toml");
+    let theirs = baseline.name.replace("metrics.csv", "manifest.toml");
     let other = |key: &str, found: &str, allowed: &str| {
         Err(Error::file(&manifest, format!("another {key} than the baseline's"))
             .at(format!("key \"{key}\""))
             .found(format!("\"{found}\""))
-            .allowed(format!("\"{allowed}\", as in {}", theirs.display())))
+            .allowed(format!("\"{allowed}\", as in {theirs}")))
     };
     let (ours, was) = (&now.manifest, &baseline.manifest);
     if ours.experiment != was.experiment {
@@ -84,20 +144,7 @@ fn same_experiment(now: &RunResults, baseline: &RunResults) -> Result<()> {
     if ours.executor != was.executor {
         return other("executor", &ours.executor, &was.executor);
     }
-    for (run, others) in [(now, baseline), (baseline, now)] {
-        for point in &run.points {
-            let other = others.find(&point.point).ok_or_else(|| missing(point, run, others))?;
-            same_requests(run, point, other)?;
-        }
-    }
     Ok(())
-}
-
-/// The error of `point`, of `run`, not being among the `others`.
-fn missing(point: &PointResults, run: &RunResults, others: &RunResults) -> Error {
-    Error::file(&others.path, "point is missing")
-        .found(format!("no row of {}", point.point))
-        .allowed(format!("the points of {}, line {} among them", run.path.display(), point.line))
 }
 
 fn same_requests(run: &RunResults, point: &PointResults, other: &PointResults) -> Result<()> {
@@ -259,18 +306,42 @@ mod tests {
     }
 
     #[test]
-    fn measures_that_neither_side_has_are_left_out_and_those_of_one_side_are_refused() {
+    fn measures_that_a_side_lacks_are_left_out_and_said_and_those_of_some_points_are_refused() {
         let without = |_: &str, _: u64, run: &mut RunMeasures| run.values[Measure::TpotP50] = None;
         let (with, without) = (results("a", 0..3, &|_, _, _| {}), results("b", 0..3, &without));
         let tolerances = Tolerances::default();
         let comparison = compare(&without, &without, &tolerances).unwrap();
+        assert_eq!((comparison.changes.len(), comparison.not_compared), (4 * 5, vec![]));
+        let comparison = compare(&without, &with, &tolerances).unwrap();
         assert_eq!(comparison.changes.len(), 4 * 5);
-        let message = compare(&without, &with, &tolerances).unwrap_err().to_string();
+        assert_eq!(comparison.not_compared, [Measure::TpotP50]);
+        let partly = results("b", 0..3, &|method, _, run| {
+            if method == "full" {
+                run.values[Measure::TpotP50] = None;
+            }
+        });
+        let message = compare(&partly, &with, &tolerances).unwrap_err().to_string();
         assert_eq!(
             message,
-            "b/metrics.csv, line 2, column \"tpot_ms_p50\": measure is absent here and present on \
+            "b/metrics.csv, line 4, column \"tpot_ms_p50\": measure is absent here and present on \
              the other side; allowed: the same measures on both sides"
         );
+    }
+
+    #[test]
+    fn methods_of_one_side_are_told_and_the_others_are_compared() {
+        let all = results("a", 0..3, &|_, _, _| {});
+        let mut fewer = all.clone();
+        fewer.points.retain(|point| point.point.method == "full");
+        let comparison = compare(&fewer, &all, &Tolerances::default()).unwrap();
+        assert!(comparison.passed() && comparison.changes.len() == 2 * 6);
+        assert_eq!((comparison.new_points.len(), comparison.removed_points.len()), (0, 2));
+        let comparison = compare(&all, &fewer, &Tolerances::default()).unwrap();
+        assert_eq!((comparison.new_points.len(), comparison.removed_points.len()), (2, 0));
+        let mut others = all.clone();
+        others.points.retain(|point| point.point.method != "full");
+        let message = compare(&others, &fewer, &Tolerances::default()).unwrap_err().to_string();
+        assert!(message.contains("no point in common with the baseline"), "{message}");
     }
 
     #[test]
@@ -279,7 +350,7 @@ mod tests {
         let message = compare(&one, &one, &Tolerances::default()).unwrap_err().to_string();
         assert_eq!(
             message,
-            "a/metrics.csv, line 2, column \"accuracy_at_slo\": too few seeds to tell a change from \
+            "a/metrics.csv, line 2, column \"accuracy\": too few seeds to tell a change from \
              noise; found 1; allowed: 2 or more; 20 or more serve well"
         );
     }

@@ -6,13 +6,14 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{ContentArrangement, Table};
 
 use super::comparison::Comparison;
-use super::words::{HEADER, cells, headline, moved, notes};
+use super::words::{HEADER, causes, cells, headline, moved, notes};
+use crate::escape::markdown;
 
 /// A headline, a table of what moved, and the notes.
 #[must_use]
 pub fn comparison_markdown(comparison: &Comparison) -> String {
     let mark = if comparison.passed() { "passed" } else { "FAILED" };
-    let mut text = format!("### Curves {mark}\n\n{}\n", headline(comparison));
+    let mut text = format!("### Curves {mark}\n\n{}\n", markdown(&headline(comparison)));
     let grows = "a string can always grow";
     let moved = moved(comparison);
     if !moved.is_empty() {
@@ -20,13 +21,20 @@ pub fn comparison_markdown(comparison: &Comparison) -> String {
         table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(HEADER);
         for change in moved {
-            table.add_row(cells(change).map(|cell| cell.replace('|', "\\|")));
+            let mut cells = cells(change);
+            for name in [1, 3] {
+                cells[name] = markdown(&cells[name]);
+            }
+            table.add_row(cells);
         }
         write!(text, "\n{table}\n").expect(grows);
     }
     text.push('\n');
-    for note in notes(comparison) {
-        writeln!(text, "- {note}").expect(grows);
+    for note in [causes(comparison), notes(comparison)].concat() {
+        writeln!(text, "- {}", markdown(&note)).expect(grows);
+    }
+    for (what, command) in &comparison.steps {
+        writeln!(text, "- {what}: `{}`", command.replace('`', "'")).expect(grows);
     }
     text
 }

@@ -10,6 +10,8 @@
 //!
 //! One file per output: text, Markdown, JUnit, GitHub annotations.
 
+mod baseline;
+mod causes;
 mod change;
 mod comparison;
 mod github;
@@ -19,6 +21,8 @@ mod results;
 mod tolerances;
 mod words;
 
+pub use baseline::Baseline;
+pub use causes::{Cause, explain};
 pub use change::{Change, Verdict};
 pub use comparison::{Comparison, compare};
 pub use github::github_annotations;

@@ -52,6 +52,8 @@ pub struct PointResults {
 pub struct RunResults {
     /// Its `metrics.csv`.
     pub path: PathBuf,
+    /// What messages call that file: its path, or where in git it is.
+    pub name: String,
     /// What it was made from.
     pub manifest: Manifest,
     /// Points in the order of `metrics.csv`.
@@ -69,6 +71,9 @@ impl RunResults {
         let seeds = metrics.with_file_name("seeds.csv");
         let by_seed = read_seeds_csv(&seeds)?;
         let manifest = Manifest::load(metrics.parent().unwrap_or(Path::new("")))?;
+        if rows.is_empty() {
+            return Err(Error::file(metrics, "has no rows, so that nothing could be compared"));
+        }
         let mut points: Vec<PointResults> = Vec::new();
         for (place, row) in rows.into_iter().enumerate() {
             let (point, line) = (Point::of(&row.label), place + 2);
@@ -84,7 +89,14 @@ impl RunResults {
         for point in &points {
             point.check(metrics, &seeds)?;
         }
-        Ok(Self { path: metrics.to_owned(), manifest, points })
+        let name = metrics.display().to_string();
+        Ok(Self { path: metrics.to_owned(), name, manifest, points })
+    }
+
+    /// Whether it was read from a commit, which keeps no outcomes.
+    #[must_use]
+    pub fn is_at_a_commit(&self) -> bool {
+        self.name != self.path.display().to_string()
     }
 
     /// The results of `point`, if it has it.

@@ -44,6 +44,9 @@ pub(super) fn results(folder: &str, seeds: std::ops::Range<u64>, alter: Alter<'_
     std::fs::write(files.path().join("manifest.toml"), manifest).unwrap();
     let mut results = RunResults::load(&path).unwrap();
     results.path = PathBuf::from(folder).join("metrics.csv");
+    results.name = results.path.display().to_string();
+    let experiment = "experiments/curve.toml".to_owned();
+    results.manifest.inputs.insert(experiment, "a".to_owned());
     results
 }
 
@@ -107,7 +110,10 @@ pub(super) fn fallen() -> Comparison {
         }
     });
     let mut baseline = results("results/curve", 0..20, &|_, _, _| {});
-    let inputs = |hash: &str| BTreeMap::from([("device.toml".to_owned(), hash.to_owned())]);
+    let inputs = |hash: &str| {
+        let files = [("device.toml", hash), ("experiments/curve.toml", "a")];
+        BTreeMap::from(files.map(|(file, hash)| (file.to_owned(), hash.to_owned())))
+    };
     now.manifest.inputs = inputs("b");
     baseline.manifest.inputs = inputs("a");
     compare(&now, &baseline, &Tolerances::default()).unwrap()

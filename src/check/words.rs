@@ -5,6 +5,7 @@ use comfy_table::{ContentArrangement, LineStyle, Table};
 
 use super::change::{Change, Verdict};
 use super::comparison::Comparison;
+use super::results::Point;
 use crate::metrics::Measure;
 use crate::report::show;
 
@@ -24,7 +25,10 @@ pub fn comparison_text(comparison: &Comparison) -> String {
         }
         format!("\n{table}\n")
     };
-    [vec![headline(comparison), moved], notes(comparison)].concat().join("\n") + "\n"
+    [vec![headline(comparison), moved], causes(comparison), notes(comparison), steps(comparison)]
+        .concat()
+        .join("\n")
+        + "\n"
 }
 
 /// Columns of a table of changes.
@@ -80,9 +84,64 @@ pub(super) fn headline(comparison: &Comparison) -> String {
     )
 }
 
-/// What else a reader should know: changed inputs, and how small a fall would have been found.
+/// Where each fall that could be looked into comes from.
+pub(super) fn causes(comparison: &Comparison) -> Vec<String> {
+    let falls = comparison.of(Verdict::Worse);
+    let explained = falls.iter().filter(|change| !change.causes.is_empty());
+    let mut lines: Vec<String> = explained
+        .map(|change| format!("{}: {}{}", change.point, change.measure.column(), causes_of(change)))
+        .collect();
+    if lines.is_empty() && !falls.is_empty() {
+        let kept = "falls by app and dataset: known where both sides keep outcomes/ of a seed; run the \
+                    baseline's commit into a folder and name its metrics.csv";
+        lines.push(kept.to_owned());
+    }
+    lines
+}
+
+/// `, by app: Mail 50.0 → 0.0 (2 requests); by dataset: …`, the worst three of each.
+fn causes_of(change: &Change) -> String {
+    let of_class = |class: &str| {
+        let causes = change.causes.iter().filter(|cause| cause.class == class).take(3);
+        let shown = causes.map(|cause| {
+            let (was, is) = (value(change, cause.baseline), value(change, cause.now));
+            format!("{} {was} → {is} ({} requests)", cause.name, cause.requests)
+        });
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        if shown.is_empty() { shown } else { format!(", by {class}: {shown}") }
+    };
+    of_class("app") + &of_class("dataset").replacen(',', ";", 1)
+}
+
+/// What to do next, a command each.
+pub(super) fn steps(comparison: &Comparison) -> Vec<String> {
+    let accept = |step: &&(&str, String)| !comparison.passed() || step.0 != "to accept";
+    let steps = comparison.steps.iter().filter(accept);
+    steps.map(|(what, command)| format!("{what}: {command}")).collect()
+}
+
+/// Names of points, the first few of many.
+fn points(points: &[Point]) -> String {
+    const MOST: usize = 6;
+    let mut names: Vec<String> = points.iter().take(MOST).map(Point::to_string).collect();
+    if points.len() > MOST {
+        names.push(format!("and {} more", points.len() - MOST));
+    }
+    names.join(", ")
+}
+
+/// What else a reader should know: what was not compared, changed inputs, and how small a fall would
+/// have been found.
 pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
     let mut notes = Vec::new();
+    let sides = [("new", &comparison.new_points), ("removed", &comparison.removed_points)];
+    for (what, which) in sides.into_iter().filter(|(_, which)| !which.is_empty()) {
+        notes.push(format!("{what}, not compared: {} points: {}", which.len(), points(which)));
+    }
+    if !comparison.not_compared.is_empty() {
+        let columns: Vec<_> = comparison.not_compared.iter().map(|m| m.column()).collect();
+        notes.push(format!("on one side alone, not compared: {}", columns.join(", ")));
+    }
     if !comparison.changed_inputs.is_empty() {
         notes.push(format!("inputs that changed: {}", comparison.changed_inputs.join(", ")));
     }

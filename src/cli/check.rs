@@ -7,8 +7,8 @@ use clap::ValueEnum;
 
 use pliant::Result;
 use pliant::check::{
-    RunResults, Tolerances, compare, comparison_markdown, comparison_text, github_annotations,
-    junit_xml,
+    Baseline, RunResults, Tolerances, compare, comparison_markdown, comparison_text, explain,
+    github_annotations, junit_xml,
 };
 
 use super::output::print_line;
@@ -17,9 +17,10 @@ use super::output::print_line;
 pub struct Args {
     /// Results folder of the run, with metrics.csv, seeds.csv and manifest.toml
     dir: PathBuf,
-    /// The metrics.csv to compare with, seeds.csv and manifest.toml beside it
-    #[arg(long, value_name = "FILE")]
-    baseline: PathBuf,
+    /// The metrics.csv to compare with, seeds.csv and manifest.toml beside it; or git:REF, for the
+    /// experiment's folder in results/ as committed there, or git:REF:FOLDER
+    #[arg(long, value_name = "FILE|git:REF")]
+    baseline: String,
     /// What may get worse by how much [default: 0.5 points of every share, 5 % of every time]
     #[arg(long, value_name = "FILE")]
     tolerances: Option<PathBuf>,
@@ -47,8 +48,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let tolerances =
         args.tolerances.as_deref().map_or(Ok(Tolerances::default()), Tolerances::load)?;
     let now = RunResults::load(&args.dir.join("metrics.csv"))?;
-    let baseline = RunResults::load(&args.baseline)?;
-    let comparison = compare(&now, &baseline, &tolerances)?;
+    let baseline = Baseline::from(args.baseline.as_str()).load(&now.manifest.experiment)?;
+    let mut comparison = compare(&now, &baseline, &tolerances)?;
+    explain(&mut comparison, &now, &baseline)?;
     let text = if args.json {
         serde_json::to_string_pretty(&comparison).expect("changes are plain values")
     } else {

@@ -8,8 +8,9 @@ use clap::ValueEnum;
 use pliant::files::write_whole;
 use pliant::metrics::read_metrics_csv;
 use pliant::report::{
-    Class, Form, GoodputRow, goodput, goodput_csv, redraw, redraw_sweep, report_html, report_junit,
-    report_markdown, summary_markdown, trace_events, with_results,
+    Class, Form, GoodputRow, differences_markdown, differences_table, goodput, goodput_csv,
+    pairs_against, pairs_csv, redraw, redraw_sweep, report_html, report_junit, report_latex,
+    report_markdown, summary, summary_markdown, trace_events, with_results,
 };
 use pliant::results::{ResultsFolder, StoredRun};
 use pliant::{Error, Result};
@@ -26,6 +27,9 @@ pub struct Args {
     /// Which rows, as JSON or CSV
     #[arg(long, value_enum, default_value_t = By::Cell)]
     by: By,
+    /// Every other method against this one, instead of what the run compared: tables or rows
+    #[arg(long, value_name = "METHOD", conflicts_with_all = ["by", "readme"])]
+    against: Option<String>,
     /// The same as --format json
     #[arg(long, conflicts_with_all = ["format", "readme"])]
     json: bool,
@@ -46,6 +50,8 @@ enum Format {
     Csv,
     /// Summary tables in Markdown
     Md,
+    /// Tables for a paper, in LaTeX
+    Latex,
     /// One test case for each method at each point, for a CI system to show
     Junit,
     /// The stored requests as trace events, for Perfetto
@@ -74,6 +80,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let error = Error::new("--by", "only for rows").found(name(&args.by));
         return Err(error.allowed("--format json or --format csv beside it"));
     }
+    if let Some(method) = &args.against {
+        print_line(against(&args.dir, method, format)?.trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let text = match format {
         Format::Text => redrawn(&args.dir, args.readme.as_deref())?,
         Format::Svg => figures(&args.dir, Form::Svg)?,
@@ -89,6 +99,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             None => checked_csv(&args.dir.join("metrics.csv"))?,
         },
         Format::Md => report_markdown(&ResultsFolder::load(&args.dir)?)?,
+        Format::Latex => {
+            let folder = ResultsFolder::load(&args.dir)?;
+            report_latex(&folder.rows, &folder.pairs)
+        }
         Format::Junit => report_junit(&ResultsFolder::load(&args.dir)?),
         Format::Perfetto => trace(&args.dir)?,
     };
@@ -96,18 +110,35 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Every method against `method`, in a form that has such a table.
+fn against(dir: &Path, method: &str, format: Format) -> Result<String> {
+    let pairs = pairs_against(&ResultsFolder::load(dir)?, method)?;
+    Ok(match format {
+        Format::Text => differences_table(&pairs),
+        Format::Md => differences_markdown(&pairs),
+        Format::Latex => report_latex(&[], &pairs),
+        Format::Json => json(&pairs),
+        Format::Csv => pairs_csv(&pairs),
+        _ => {
+            let error = Error::new("--against", "not in this form").found(name(&format));
+            return Err(error.allowed("--format text, md, latex, json or csv"));
+        }
+    })
+}
+
 fn redrawn(dir: &Path, readme: Option<&Path>) -> Result<String> {
     if readme.is_none() && dir.join("sweep.csv").is_file() {
         return redraw_sweep(dir, Form::Svg);
     }
     let table = redraw(dir, Form::Svg)?;
+    let last = summary(&ResultsFolder::load(dir)?);
     if let Some(readme) = readme {
         let rows = read_metrics_csv(&dir.join("metrics.csv"))?;
         let name = readme.display().to_string();
         let document = with_results(&name, &read(readme)?, &summary_markdown(&rows))?;
         write_whole(readme, document.as_bytes())?;
     }
-    Ok(table)
+    Ok(format!("{}\n\n{last}", table.trim_end()))
 }
 
 fn figures(dir: &Path, form: Form) -> Result<String> {

@@ -13,9 +13,10 @@ use pliant::experiment::Measured;
 use pliant::experiment::{Backend, Experiment, Results, RunOptions, run as run_experiment};
 #[cfg(feature = "engine")]
 use pliant::prompt::DataPaths;
-use pliant::report::{Form, redraw};
-use pliant::results::failed_in_words;
-use pliant::results::{AnswerCount, PredictionErrors, RatioSummary};
+use pliant::report::{Form, redraw, screen, summary};
+use pliant::results::{
+    AnswerCount, PredictionErrors, RatioSummary, ResultsFolder, failed_in_words,
+};
 
 use super::bar::Bar;
 use super::output::{print_json, print_line, say};
@@ -104,7 +105,9 @@ fn print_results(results: &Results, out: &Path, json: bool) -> Result<()> {
     if json {
         return print_json(&results.rows);
     }
-    print_line(redraw(out, Form::Svg)?.trim_end())?;
+    let tables = redraw(out, Form::Svg)?;
+    let summary = summary(&ResultsFolder::load(out)?);
+    print_line(if summary.is_empty() { screen(&tables, out) } else { summary })?;
     if let Some(predictions) = &results.predictions {
         print_line(describe_predictions(predictions).trim_end())?;
     }

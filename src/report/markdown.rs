@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::goodput::{Class, GoodputRow, goodput};
 use super::metrics_table::{differences_markdown, groups, markdown_table, shown, summary_markdown};
 use crate::error::Result;
+use crate::escape::markdown;
 use crate::metrics::{CellLabel, Measure, Unit};
 use crate::results::ResultsFolder;
 
@@ -14,7 +15,7 @@ use crate::results::ResultsFolder;
 /// If a file of outcomes is bad.
 pub fn report_markdown(folder: &ResultsFolder) -> Result<String> {
     let grows = "a string can always grow";
-    let mut text = format!("## {}\n", folder.manifest.experiment);
+    let mut text = format!("## {}\n", markdown(&folder.manifest.experiment));
     let tables = [
         ("Accuracy@SLO, %", summary_markdown(&folder.rows)),
         ("Paired gains", differences_markdown(&folder.pairs)),
@@ -25,8 +26,9 @@ pub fn report_markdown(folder: &ResultsFolder) -> Result<String> {
     }
     for run in &folder.failures {
         let place = format!("α {}, {}, seed {}", run.alpha, run.device, run.seed);
-        write!(text, "\n- **{} did not finish**: {place}: {}\n", run.method, run.error)
-            .expect(grows);
+        let line = [&run.method, &place, &run.error].map(|text| markdown(text));
+        let [method, place, error] = line;
+        write!(text, "\n- **{method} did not finish**: {place}: {error}\n").expect(grows);
     }
     Ok(text)
 }
@@ -39,7 +41,7 @@ fn goodput_markdown(rows: &[GoodputRow]) -> String {
         groups(&apps, |row| &row.name).iter().map(|group| group[0].name.as_str()).collect();
     let mut table = markdown_table();
     let heads = ["α", "device", "method"].into_iter().chain(columns.iter().copied());
-    table.set_header(heads.map(cell));
+    table.set_header(heads.map(markdown));
     let cells =
         groups(&apps, |row| (&row.label.method, row.label.alpha.to_bits(), row.label.scene()));
     for line in cells {
@@ -48,7 +50,7 @@ fn goodput_markdown(rows: &[GoodputRow]) -> String {
             row.map_or_else(String::new, |row| at_slo(row))
         };
         let CellLabel { alpha, device, method, .. } = &line[0].label;
-        let names = [alpha.to_string(), cell(device), cell(method)];
+        let names = [alpha.to_string(), markdown(device), markdown(method)];
         table.add_row(names.into_iter().chain(columns.iter().map(of_app)));
     }
     let interval = match first.seeds {
@@ -60,10 +62,6 @@ fn goodput_markdown(rows: &[GoodputRow]) -> String {
 
 fn at_slo(row: &GoodputRow) -> String {
     shown(Unit::Share, row.values[Measure::AccuracyAtSlo], " (", ")")
-}
-
-fn cell(text: impl AsRef<str>) -> String {
-    text.as_ref().replace('|', "\\|")
 }
 
 #[cfg(test)]

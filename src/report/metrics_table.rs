@@ -3,10 +3,11 @@
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
+use crate::escape::markdown;
 use crate::metrics::{CellLabel, Estimate, Interval, Measure, MetricsRow, PairedRow, Unit};
 
 /// The measures of a table for people; files and pages have all.
-const SHOWN: [Measure; 8] = [
+pub(super) const SHOWN: [Measure; 8] = [
     Measure::Accuracy,
     Measure::AccuracyAtSlo,
     Measure::Attainment,
@@ -49,7 +50,7 @@ fn sample(replications: usize, traces: Option<usize>) -> String {
 /// rows.
 #[must_use]
 pub fn differences_table(rows: &[PairedRow]) -> String {
-    match differences(rows, terminal_table(), "\n") {
+    match differences(rows, terminal_table(), "\n", str::to_owned) {
         Some(table) => format!("{DIFFERENCES}\n\n{table}\n"),
         None => String::new(),
     }
@@ -58,7 +59,7 @@ pub fn differences_table(rows: &[PairedRow]) -> String {
 /// [`differences_table`] in Markdown.
 #[must_use]
 pub fn differences_markdown(rows: &[PairedRow]) -> String {
-    match differences(rows, markdown_table(), "; ") {
+    match differences(rows, markdown_table(), "; ", markdown) {
         Some(table) => format!("{table}\n\n{DIFFERENCES}.\n"),
         None => String::new(),
     }
@@ -68,12 +69,17 @@ const DIFFERENCES: &str = "gain in accuracy@SLO, points: mean over seeds, 95 % i
     differences over seeds, and over items; seeds won, McNemar's exact p adjusted for all pairs";
 
 /// Gains put into `table`, their two lines `apart`; `None` without rows.
-fn differences(rows: &[PairedRow], mut table: Table, apart: &str) -> Option<Table> {
+fn differences(
+    rows: &[PairedRow],
+    mut table: Table,
+    apart: &str,
+    name: fn(&str) -> String,
+) -> Option<Table> {
     let scenes = groups(rows, |row| row.label.scene());
     if scenes.is_empty() {
         return None;
     }
-    let devices = scenes.iter().map(|group| group[0].label.device.clone());
+    let devices = scenes.iter().map(|group| name(&group[0].label.device));
     table.set_header(["α", "method", "against"].map(str::to_owned).into_iter().chain(devices));
     for line in groups(rows, |row| (row.label.alpha.to_bits(), &row.label.method, &row.against)) {
         let cell = |group: &Vec<&PairedRow>| {
@@ -81,7 +87,7 @@ fn differences(rows: &[PairedRow], mut table: Table, apart: &str) -> Option<Tabl
             row.map_or_else(String::new, |row| gain(row, apart))
         };
         let CellLabel { alpha, method, .. } = &line[0].label;
-        let names = [alpha.to_string(), method.clone(), line[0].against.clone()];
+        let names = [alpha.to_string(), name(method), name(&line[0].against)];
         table.add_row(names.into_iter().chain(scenes.iter().map(cell)));
     }
     Some(table)
@@ -105,7 +111,7 @@ fn gain(row: &PairedRow, apart: &str) -> String {
         None => String::new(),
     };
     let seeds = match row.traces {
-        Some(1) => "1 trace".to_owned(),
+        Some(1) if row.replications > 1 => "1 trace".to_owned(),
         _ => format!("{}/{} seeds", row.wins, row.replications),
     };
     format!("{:+.1}{over_seeds}{apart}{over_items}{seeds}{p}", 100.0 * gain)
@@ -120,7 +126,7 @@ pub fn summary_markdown(rows: &[MetricsRow]) -> String {
         return String::new();
     }
     let mut table = markdown_table();
-    let devices = scenes.iter().map(|group| group[0].label.device.clone());
+    let devices = scenes.iter().map(|group| markdown(&group[0].label.device));
     table.set_header(["α", "method"].map(str::to_owned).into_iter().chain(devices));
     for line in groups(rows, |row| (row.label.alpha.to_bits(), &row.label.method)) {
         let cell = |group: &Vec<&MetricsRow>| {
@@ -129,11 +135,12 @@ pub fn summary_markdown(rows: &[MetricsRow]) -> String {
         };
         let CellLabel { alpha, method, .. } = &line[0].label;
         table.add_row(
-            [alpha.to_string(), method.clone()].into_iter().chain(scenes.iter().map(cell)),
+            [alpha.to_string(), markdown(method)].into_iter().chain(scenes.iter().map(cell)),
         );
     }
     let sources = scenes.iter().map(|group| {
-        let CellLabel { device, latency_of, base_model, provenance, .. } = &group[0].label;
+        let [device, latency_of, base_model] = group[0].label.scene().map(markdown);
+        let provenance = markdown(&group[0].label.provenance);
         format!("- {device}: latencies of {latency_of}, answers of {base_model}; {provenance}.")
     });
     format!("{table}\n\n{}\n", sources.collect::<Vec<_>>().join("\n"))

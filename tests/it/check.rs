@@ -93,8 +93,10 @@ smallest change for the worse of accuracy_at_slo found 80 times in 100: 0.50 poi
 "]]);
     let annotations = pliant(folder.path()).args(CHECK).args(["--format", "github"]);
     annotations.assert().code(1).stdout_eq(str![[r"
-::error file=results/experiment/metrics.csv,line=5,title=accuracy_at_slo worse::elastic-profile at α 0.25 on bench (large, tiny): accuracy_at_slo [..], -2.0 points [..]
 ::error title=pliant check::experiment against results/experiment/metrics.csv: 1 worse[..]
+::error file=results/experiment/metrics.csv,line=5,title=accuracy_at_slo worse::elastic-profile at α 0.25 on bench (large, tiny): accuracy_at_slo [..], -2.0 points [..]
+to reproduce: pliant run experiment.toml --out fresh && pliant check fresh --baseline results/experiment/metrics.csv
+to accept: pliant run experiment.toml --out results/experiment && git add results/experiment && git commit
 "]]);
     let output = pliant(folder.path()).args(CHECK).arg("--json").output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -183,7 +185,7 @@ fn files_that_are_missing_or_bad_are_named() {
 }
 
 #[test]
-fn another_experiment_other_points_and_strange_seeds_are_refused() {
+fn another_experiment_and_strange_seeds_are_refused_and_other_points_are_told() {
     let folder = baseline();
     replace(folder.path(), |_| {});
     edit(folder.path(), "manifest.toml", "experiment = \"experiment\"", "experiment = \"other\"");
@@ -203,15 +205,21 @@ fn another_experiment_other_points_and_strange_seeds_are_refused() {
          (large, tiny)",
     );
     let metrics = fs::read_to_string(folder.path().join("fresh/metrics.csv")).unwrap();
-    let metrics = metrics.lines().filter(|line| !line.starts_with("oracle")).collect::<Vec<_>>();
-    fs::write(folder.path().join("fresh/metrics.csv"), metrics.join("\n") + "\n").unwrap();
+    let kept = metrics.lines().filter(|line| !line.starts_with("oracle")).collect::<Vec<_>>();
+    fs::write(folder.path().join("fresh/metrics.csv"), kept.join("\n") + "\n").unwrap();
     let seeds = fs::read_to_string(folder.path().join("fresh/seeds.csv")).unwrap();
     let seeds = seeds.lines().filter(|line| !line.starts_with("clair")).collect::<Vec<_>>();
     fs::write(folder.path().join("fresh/seeds.csv"), seeds.join("\n") + "\n").unwrap();
+    let fewer = pliant(folder.path()).args(CHECK).assert().code(0);
+    let text = String::from_utf8(fewer.get_output().stdout.clone()).unwrap();
+    let removed =
+        "removed, not compared: 2 points: oracle at α 0 on bench (large, tiny), oracle at";
+    assert!(text.contains(removed), "{text}");
+    let empty = metrics.lines().next().unwrap_or_default().to_owned() + "\n";
+    fs::write(folder.path().join("fresh/metrics.csv"), empty).unwrap();
     assert_refused(
         folder.path(),
-        "fresh/metrics.csv: point is missing; found no row of oracle at α 0 on bench (large, tiny); \
-         allowed: the points of results/experiment/metrics.csv, line 4 among them",
+        "fresh/metrics.csv: has no rows, so that nothing could be compared",
     );
     replace(folder.path(), |_| {});
     fs::copy(
@@ -225,6 +233,59 @@ fn another_experiment_other_points_and_strange_seeds_are_refused() {
         "fresh/seeds.csv, line 3: seed appears twice; found seed 0 of elastic-profile at α 0 on \
          bench (large, tiny)",
     );
+}
+
+fn git(folder: &Path, arguments: &[&str]) {
+    let identity = ["-c", "user.name=tester", "-c", "user.email=tester@example.org"];
+    let output = std::process::Command::new("git")
+        .current_dir(folder)
+        .args(identity)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The baseline is what a commit holds, whatever the working tree has by now.
+#[test]
+fn a_baseline_is_read_from_a_commit_and_what_git_lacks_is_named() {
+    let folder = baseline();
+    git(folder.path(), &["init", "--quiet"]);
+    git(folder.path(), &["add", "results"]);
+    git(folder.path(), &["commit", "--quiet", "-m", "baseline"]);
+    git(folder.path(), &["tag", "before"]);
+    run(folder.path(), "fresh");
+    fs::write(folder.path().join("results/experiment/metrics.csv"), "no longer\n").unwrap();
+    let check = |baseline: &str| {
+        pliant(folder.path()).args(["check", "fresh", "--baseline", baseline]).assert()
+    };
+    let output = check("git:before").code(0).get_output().stdout.clone();
+    let text = String::from_utf8(output).unwrap();
+    let start =
+        "experiment against git:before:results/experiment/metrics.csv: 0 worse, 0 better, 36";
+    assert!(text.starts_with(start), "{text}");
+    check("git:HEAD:results/experiment").code(0);
+    check("git:after").code(2).stderr_eq(str![[r"
+pliant: --baseline: no such commit; found git:after; allowed: a commit, branch or tag that this clone has; a shallow one gets it by `git fetch --depth 1 origin REF`
+
+"]]);
+    check("git:before:elsewhere").code(2).stderr_eq(str![[r"
+pliant: --baseline: path 'elsewhere/metrics.csv' does not exist in 'before'; found git:before:elsewhere/metrics.csv
+
+"]]);
+}
+
+/// Every answer of one app is now late: its outcomes say which app it was.
+#[test]
+fn a_fall_is_explained_by_app_and_dataset_where_outcomes_are_kept() {
+    let folder = baseline();
+    let device = folder.path().join("bench/device.toml");
+    let text = fs::read_to_string(&device).unwrap();
+    fs::write(&device, text.replace("per_token = 20,", "per_token = 40,")).unwrap();
+    run(folder.path(), "fresh");
+    let output = pliant(folder.path()).args(CHECK).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(", by app: ") && text.contains("; by dataset: "), "{text}");
 }
 
 #[test]

@@ -111,6 +111,37 @@ fn rows_are_printed_as_csv_json_markdown_and_junit() {
 }
 
 #[test]
+fn any_method_is_compared_with_any_other_and_tables_are_printed_in_latex() {
+    let folder = bench_results();
+    let against = |method: &str, format: &str| {
+        let args = ["report", "results", "--against", method, "--format", format];
+        pliant(folder.path()).args(args).assert()
+    };
+    let text = |assert: snapbox::cmd::OutputAssert| {
+        String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+    };
+    let csv = text(against("full", "csv").success());
+    let rows: Vec<&str> = csv.lines().skip(1).filter(|line| !line.is_empty()).collect();
+    assert_eq!(rows.len(), 2 * 2, "{csv}");
+    assert!(rows.iter().all(|row| row.split(',').nth(1) == Some("full")), "{csv}");
+    // The run compared its first method with full: the same numbers, but for Holm's, of other rows.
+    let paired = fs::read_to_string(folder.path().join("results/paired.csv")).unwrap();
+    let run = paired.lines().find(|line| line.starts_with("elastic-profile,full,0.0")).unwrap();
+    let own = rows.iter().find(|line| line.starts_with("elastic-profile,full,0.0")).unwrap();
+    let cells = |line: &str| line.split(',').take(18).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(cells(own), cells(run));
+    assert!(text(against("oracle", "text").success()).contains(" items ("));
+    let latex = text(against("oracle", "latex").success());
+    assert!(latex.contains("\\toprule") && latex.contains("full & oracle"), "{latex}");
+    assert!(printed(folder.path(), "latex").contains("elastic-profile & "));
+    against("nobody", "text").code(2).stderr_eq(str![[r"
+pliant: --against: no such method; found nobody; allowed: elastic-profile, oracle, full
+
+"]]);
+    against("full", "html").code(2);
+}
+
+#[test]
 fn a_run_that_a_policy_ended_is_an_error_of_the_junit_report_and_is_named_in_markdown() {
     let folder = TempDir::new().unwrap();
     results(folder.path(), &format!("{HEADER}\n{ROW}\n"));
