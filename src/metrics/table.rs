@@ -494,8 +494,8 @@ impl Line<'_> {
     }
 
     fn estimate(&self, column: &str, range: &RangeInclusive<f64>) -> Result<Estimate> {
-        let interval = self.ends(column, range)?;
-        Ok(Estimate::with(self.number(column, range)?, interval))
+        let mean = self.number(column, range)?;
+        Ok(Estimate::with(mean, self.ends(column, range)?))
     }
 
     /// The error of a cell that does not have its column's type.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::metrics_table::{SHOWN, groups, head, show};
-use crate::metrics::{CellLabel, Estimate, Interval, MetricsRow, PairedRow, Unit};
+use super::metrics_table::{groups, head, measures_of, show};
+use crate::metrics::{CellLabel, Estimate, Interval, Measure, MetricsRow, PairedRow, Unit};
 
 const GROWS: &str = "a string can always grow";
 
@@ -28,11 +28,12 @@ fn measures(rows: &[&MetricsRow]) -> String {
         rows[0].replications
     );
     let names = ["α".to_owned(), "method".to_owned()];
-    let heads: Vec<String> = names.into_iter().chain(SHOWN.map(head)).collect();
+    let measures = measures_of(rows);
+    let heads: Vec<String> = names.into_iter().chain(measures.iter().copied().map(head)).collect();
     let lines = rows.iter().map(|row| {
         let names = [number(row.label.alpha), escaped(&row.label.method)];
-        let measures = SHOWN.map(|measure| cell(measure.unit(), row[measure]));
-        names.into_iter().chain(measures).collect()
+        let cell = |&measure: &Measure| cell(measure.unit(), row[measure]);
+        names.into_iter().chain(measures.iter().map(cell)).collect()
     });
     table(&caption, "rl", &heads, lines.collect())
 }
@@ -121,7 +122,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{AskedItems, Measure, PerMeasure, RunMeasures};
+    use crate::metrics::{AskedItems, PerMeasure, RunMeasures};
 
     #[test]
     fn names_are_escaped_and_intervals_stand_beside_their_means() {

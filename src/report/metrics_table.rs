@@ -7,7 +7,7 @@ use crate::escape::markdown;
 use crate::metrics::{CellLabel, Estimate, Interval, Measure, MetricsRow, PairedRow, Unit};
 
 /// The measures of a table for people; files and pages have all.
-pub(super) const SHOWN: [Measure; 8] = [
+const SHOWN: [Measure; 8] = [
     Measure::Accuracy,
     Measure::AccuracyAtSlo,
     Measure::Attainment,
@@ -176,11 +176,14 @@ pub(super) fn shown(unit: Unit, estimate: Estimate, before: &str, after: &str) -
 }
 
 fn table(rows: &[&MetricsRow]) -> Table {
+    let measures = measures_of(rows);
     let mut table = terminal_table();
     let names = ["α", "method"].map(str::to_owned);
-    table.set_header(names.into_iter().chain(SHOWN.map(head)));
+    table.set_header(names.into_iter().chain(measures.iter().copied().map(head)));
     for row in rows {
-        table.add_row(cells(row));
+        let names = [row.label.alpha.to_string(), row.label.method.clone()];
+        let cell = |&measure: &Measure| shown(measure.unit(), row[measure], "\n", "");
+        table.add_row(names.into_iter().chain(measures.iter().map(cell)));
     }
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -201,10 +204,10 @@ pub(super) fn terminal_table() -> Table {
     table
 }
 
-fn cells(row: &MetricsRow) -> impl Iterator<Item = String> {
-    let names = [row.label.alpha.to_string(), row.label.method.clone()];
-    let measures = SHOWN.map(|measure| shown(measure.unit(), row[measure], "\n", ""));
-    names.into_iter().chain(measures)
+/// Those of [`SHOWN`] that one of `rows` has.
+pub(super) fn measures_of(rows: &[&MetricsRow]) -> Vec<Measure> {
+    let is_known = |measure: &Measure| rows.iter().any(|row| row[*measure].mean.is_some());
+    SHOWN.into_iter().filter(is_known).collect()
 }
 
 /// The head of a column of `measure`.

@@ -92,12 +92,13 @@ smallest change for the worse of accuracy_at_slo found 80 times in 100: 0.50 poi
 ...
 "]]);
     let annotations = pliant(folder.path()).args(CHECK).args(["--format", "github"]);
-    annotations.assert().code(1).stdout_eq(str![[r"
+    annotations.assert().code(1).stdout_eq(str![[r#"
 ::error title=pliant check::experiment against results/experiment/metrics.csv: 1 worse[..]
 ::error file=results/experiment/metrics.csv,line=5,title=accuracy_at_slo worse::elastic-profile at α 0.25 on bench (large, tiny): accuracy_at_slo [..], -2.0 points [..]
 to reproduce: pliant run experiment.toml --out fresh && pliant check fresh --baseline results/experiment/metrics.csv
 to accept: pliant run experiment.toml --out results/experiment && git add results/experiment && git commit
-"]]);
+
+"#]]);
     let output = pliant(folder.path()).args(CHECK).arg("--json").output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let worse = json["changes"].as_array().unwrap().iter().filter(|c| c["verdict"] == "worse");
@@ -342,6 +343,10 @@ fn every_command_of_the_workflow_runs() {
     fs::create_dir(folder.path().join("experiments")).unwrap();
     fs::rename(folder.path().join("experiment.toml"), folder.path().join(experiment)).unwrap();
     pliant(folder.path()).args(["run", experiment]).assert().success();
+    git(folder.path(), &["init", "--quiet"]);
+    git(folder.path(), &["add", "results"]);
+    git(folder.path(), &["commit", "--quiet", "-m", "baseline"]);
+    git(folder.path(), &["update-ref", "refs/remotes/origin/base", "HEAD"]);
     let workflow = fs::read_to_string(root.join("docs/ci/curves.yml")).unwrap();
     let commands = commands(&workflow);
     assert_eq!(commands.len(), 4);
