@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn an_app_that_answers_less_is_named_with_its_dataset() {
         let mut worse = run("full", 0);
-        worse.outcomes[0].execution.correct = Some(false);
+        worse.outcomes[0].execution.correct = Some(false.into());
         let causes = causes(Measure::AccuracyAtSlo, &[run("full", 0)], &[worse]);
         let shown: Vec<_> = causes
             .iter()
