@@ -1,8 +1,8 @@
 //! Numbers in the prose of README.md and docs/ are those of the committed results.
 //!
-//! `numbers.txt` beside this file has the sentences, with a placeholder for each number (a line that
-//! is set in goes on with the sentence before);
-//! `NUMBERS=overwrite` puts the results' numbers into the texts, in place of what stands there.
+//! A number stands between two comments that no reader sees: `<!--{QUERY}-->NUMBER<!--/-->`, where the
+//! query says where it comes from (CONTRIBUTING.md lists what a query may ask for).
+//! `NUMBERS=overwrite` puts the results' numbers into the pages, in place of what stands there.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,8 +28,9 @@ const DEVICES: [(&str, &str); 4] = [
 /// The panel that is no dataset.
 const MEAN: &str = "mean of datasets";
 
-/// The longest text that a placeholder may stand for, in bytes.
-const LONGEST: usize = 320;
+const OPEN: &str = "<!--{";
+const OPENED: &str = "}-->";
+const CLOSE: &str = "<!--/-->";
 
 type Row = BTreeMap<String, String>;
 
@@ -47,7 +48,7 @@ fn rows_of(path: &Path) -> Vec<Row> {
     reader.deserialize().map(|row| row.unwrap()).collect()
 }
 
-/// A placeholder: `KIND RUN [METHOD [AGAINST]] [DEVICE] [key=value …]`.
+/// What a mark asks for: `KIND RUN [METHOD [AGAINST]] [DEVICE] [key=value …]`.
 struct Query<'a> {
     words: Vec<&'a str>,
     options: BTreeMap<&'a str, &'a str>,
@@ -273,177 +274,103 @@ fn points(share: f64) -> String {
     format!("{:+.1}", 100.0 * share).replace('-', "−")
 }
 
-/// A sentence as literal parts and, after each but the last, a value.
-fn parse(sentence: &str) -> (Vec<&str>, Vec<String>) {
-    let (mut literals, mut values) = (Vec::new(), Vec::new());
-    let mut rest = sentence;
-    while let Some((literal, after)) = rest.split_once('{') {
-        let (query, after) = after.split_once('}').expect("a closed placeholder");
-        literals.push(literal);
-        values.push(Query::parse(query).value());
-        rest = after;
-    }
-    literals.push(rest);
-    (literals, values)
+/// One number of a page.
+struct Mark {
+    query: String,
+    /// Where the number stands.
+    range: Range<usize>,
 }
 
-/// The end of `literal` at the start of `text`, if it stands there; white space equals white space.
-fn skip(text: &str, literal: &str) -> Option<usize> {
-    let mut rest = text;
-    let mut wanted = literal;
-    while let Some(c) = wanted.chars().next() {
-        if c.is_whitespace() {
-            let after = rest.trim_start();
-            if after.len() == rest.len() {
-                return None;
-            }
-            (rest, wanted) = (after, wanted.trim_start());
-        } else {
-            rest = rest.strip_prefix(c)?;
-            wanted = &wanted[c.len_utf8()..];
+/// The marks of a page; an error names a comment that opens or closes nothing.
+fn marks(text: &str) -> Result<Vec<Mark>, String> {
+    let (mut marks, mut at) = (Vec::new(), 0);
+    while let Some(open) = text[at..].find(OPEN).map(|from| at + from) {
+        let line = text[..open].lines().count();
+        let query_at = open + OPEN.len();
+        let opened = text[query_at..].find(OPENED).ok_or(format!("line {line}: no `{OPENED}`"))?;
+        let start = query_at + opened + OPENED.len();
+        let length = text[start..].find(CLOSE).ok_or(format!("line {line}: no `{CLOSE}`"))?;
+        let query = text[query_at..query_at + opened].to_owned();
+        let range = start..start + length;
+        if text[range.clone()].contains("<!--") {
+            return Err(format!("line {line}: a mark within a mark"));
         }
+        at = range.end + CLOSE.len();
+        marks.push(Mark { query, range });
     }
-    Some(text.len() - rest.len())
-}
-
-/// Where the values of a sentence stand that starts at `from`. The shortest are taken whose
-/// parentheses are closed, within one cell of a table.
-fn values_at(text: &str, from: usize, literals: &[&str]) -> Option<Vec<Range<usize>>> {
-    let (first, others) = literals.split_first()?;
-    let start = from + skip(&text[from..], first)?;
-    if others.is_empty() {
-        return Some(Vec::new());
+    let closed = text.matches(CLOSE).count();
+    if closed == marks.len() {
+        Ok(marks)
+    } else {
+        Err(format!("{} marks, {closed} times `{CLOSE}`", marks.len()))
     }
-    let ends = text[start..].char_indices().map(|(end, _)| start + end);
-    ends.take_while(|end| end - start <= LONGEST)
-        .filter(|&end| end > start && is_closed(&text[start..end]))
-        .find_map(|end| {
-            let mut ranges = values_at(text, end, others)?;
-            ranges.insert(0, start..end);
-            Some(ranges)
-        })
-}
-
-fn is_closed(text: &str) -> bool {
-    let depth = text.chars().try_fold(0u32, |depth, c| match c {
-        '|' => None,
-        '(' => Some(depth + 1),
-        ')' => depth.checked_sub(1),
-        _ => Some(depth),
-    });
-    depth == Some(0)
 }
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// One text with the sentences about it.
-struct Page {
-    path: PathBuf,
-    text: String,
-    /// Where a sentence's values stand.
-    vouched: Vec<Range<usize>>,
-    wrong: Vec<(Range<usize>, String)>,
-    /// Sentences that do not stand there once.
-    lost: Vec<String>,
+/// README.md and every page of docs/.
+fn pages() -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join("docs")).unwrap();
+    let mut pages: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    pages.push(root().join("README.md"));
+    pages.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    pages.sort();
+    pages
 }
 
-impl Page {
-    fn check(name: &str, sentences: &[String]) -> Self {
-        let path = root().join(name);
-        let text = fs::read_to_string(&path).unwrap();
-        let mut page =
-            Self { path, text, vouched: Vec::new(), wrong: Vec::new(), lost: Vec::new() };
-        for sentence in sentences {
-            let (literals, values) = parse(sentence);
-            let text = &page.text;
-            let found: Vec<_> = text
-                .char_indices()
-                .filter_map(|(from, _)| values_at(text, from, &literals))
-                .collect();
-            let [found] = &found[..] else {
-                page.lost.push(format!("{name}: stands there {} times: {sentence}", found.len()));
-                continue;
-            };
-            for (range, value) in found.iter().zip(values) {
-                if one_line(&text[range.clone()]) != value {
-                    page.wrong.push((range.clone(), value));
-                }
-                page.vouched.push(range.clone());
-            }
+/// The page as the results have it, and what is wrong with it as it stands.
+fn checked(text: &str) -> Result<(String, Vec<String>), String> {
+    let marks = marks(text)?;
+    let (mut fresh, mut wrong, mut at) = (String::new(), Vec::new(), 0);
+    for Mark { query, range } in &marks {
+        let value = Query::parse(query).value();
+        let found = one_line(&text[range.clone()]);
+        let line = text[..range.start].lines().count();
+        if found != value {
+            wrong.push(format!("line {line}: {found}, in the results {value}"));
         }
-        page
+        fresh += &text[at..range.start];
+        fresh += &value;
+        at = range.end;
     }
-
-    /// Intervals over items that no sentence vouches for.
-    fn unvouched(&self) -> Vec<String> {
-        let vouched = |at: usize| self.vouched.iter().any(|range| range.contains(&at));
-        let intervals = self.text.match_indices("(over items ").map(|(at, _)| at);
-        let line = |at: usize| self.text[at..].lines().next().expect("a line");
-        intervals
-            .filter(|&at| !vouched(at))
-            .map(|at| format!("{}: {}", self.path.display(), line(at)))
-            .collect()
+    fresh += &text[at..];
+    let vouched = |at: usize| marks.iter().any(|mark| mark.range.contains(&at));
+    for (at, _) in text.match_indices("(over items ").filter(|&(at, _)| !vouched(at)) {
+        let line = text[..=at].lines().count();
+        wrong.push(format!("line {line}: an interval over items without a mark"));
     }
-
-    fn overwrite(mut self) {
-        self.wrong.sort_by_key(|(range, _)| range.start);
-        for (range, value) in self.wrong.into_iter().rev() {
-            self.text.replace_range(range, &value);
-        }
-        fs::write(&self.path, self.text).unwrap();
-    }
-
-    fn report(&self) -> String {
-        let mut report = String::new();
-        for (range, value) in &self.wrong {
-            let line = self.text[..range.start].lines().count();
-            let found = one_line(&self.text[range.clone()]);
-            let path = self.path.display();
-            writeln!(report, "{path}:{line}: {found}, in the results {value}").unwrap();
-        }
-        report
-    }
+    Ok((fresh, wrong))
 }
 
 #[test]
 fn the_prose_has_the_numbers_of_the_committed_results() {
-    let mut sentences: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut page = "";
-    for line in include_str!("numbers.txt").lines() {
-        let own = sentences.entry(page).or_default();
-        if let Some(name) = line.strip_prefix("== ") {
-            page = name;
-        } else if line.starts_with(' ') {
-            own.last_mut().expect("a sentence to go on with").push_str(line);
-        } else if !line.is_empty() {
-            own.push(line.to_owned());
+    let overwrite = std::env::var_os("NUMBERS").is_some_and(|mode| mode == "overwrite");
+    let (mut report, mut count) = (String::new(), 0);
+    for path in pages() {
+        let name = path.strip_prefix(root()).unwrap().display();
+        let text = fs::read_to_string(&path).unwrap();
+        count += text.matches(OPEN).count();
+        let (fresh, wrong) = checked(&text).unwrap_or_else(|problem| panic!("{name}: {problem}"));
+        if overwrite && fresh != text {
+            fs::write(&path, fresh).unwrap();
+        } else if !overwrite {
+            wrong.iter().for_each(|problem| writeln!(report, "{name}: {problem}").unwrap());
         }
     }
-    sentences.remove("");
-    let pages: Vec<Page> =
-        sentences.iter().map(|(name, sentences)| Page::check(name, sentences)).collect();
-    let lost: Vec<&String> = pages.iter().flat_map(|page| &page.lost).collect();
-    assert!(lost.is_empty(), "numbers.txt and the pages differ: {lost:#?}");
-    let unvouched: Vec<String> = pages.iter().flat_map(Page::unvouched).collect();
-    assert!(unvouched.is_empty(), "no sentence of numbers.txt has: {unvouched:#?}");
-    if std::env::var_os("NUMBERS").is_some_and(|mode| mode == "overwrite") {
-        pages.into_iter().for_each(Page::overwrite);
-        return;
-    }
-    let report: String = pages.iter().map(Page::report).collect();
+    assert!(count > 100, "{count} marks were found");
     assert!(report.is_empty(), "not the results' numbers: run `make readme`\n{report}");
 }
 
 #[test]
-fn a_sentence_is_found_across_lines_and_its_values_are_cut_out() {
-    let text = "So x gains +1.5 (over\n  items +0.5 – +2.5) points, y has 3.";
-    let found = values_at(text, 3, &["x gains ", " points, y has ", "."]).unwrap();
-    assert_eq!(one_line(&text[found[0].clone()]), "+1.5 (over items +0.5 – +2.5)");
-    assert_eq!(&text[found[1].clone()], "3");
-    assert_eq!(values_at(text, 3, &["x  loses ", "."]), None);
-    let text = "+1.5 (over items +0.5 – +2.5) (shortgpt), then";
-    let found = values_at(text, 0, &["", " (", "), then"]).unwrap();
-    assert_eq!(&text[found[1].clone()], "shortgpt");
+fn a_mark_is_found_across_lines_and_an_unclosed_one_is_named() {
+    let text = "So x gains <!--{gain a b c d}-->+1.5 (over\n  items)<!--/--> points.";
+    let found = marks(text).unwrap();
+    assert_eq!(found[0].query, "gain a b c d");
+    assert_eq!(one_line(&text[found[0].range.clone()]), "+1.5 (over items)");
+    let problem = |text: &str| marks(text).err().unwrap();
+    assert_eq!(problem("a\n<!--{items a}-->1"), "line 2: no `<!--/-->`");
+    assert_eq!(problem("1<!--/-->"), "0 marks, 1 times `<!--/-->`");
+    assert_eq!(problem("<!--{a}-->1<!--{b}-->2<!--/-->"), "line 1: a mark within a mark");
 }
