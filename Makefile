@@ -52,7 +52,15 @@ soak: ## Property tests at 100 times their cases, and 200 kills at random moment
 bench: ## Requests per second through the simulator
 	@$(CARGO) bench --locked --bench replay
 
+.PHONY: claims
+claims: ## Run the experiments behind docs/claims.md anew, and compare every number
+	@$(CARGO) build --release --locked
+	for name in $$(target/release/pliant claims --experiments); do
+		target/release/pliant run experiments/$$name.toml --out target/claims/$$name > /dev/null
+	done
+	target/release/pliant claims --results target/claims --committed results
+
 .PHONY: readme
 readme: ## Put the numbers of results/ into README.md and docs/
-	@$(CARGO) run --release --locked -- report $(RESULTS) --readme README.md
+	@$(CARGO) run --release --locked -- claims --write docs/claims.md
 	NUMBERS=overwrite $(CARGO) test --locked --test it numbers

@@ -13,6 +13,7 @@
 mod baseline;
 mod causes;
 mod change;
+mod claims;
 mod comparison;
 mod github;
 mod junit;
@@ -24,6 +25,7 @@ mod words;
 pub use baseline::Baseline;
 pub use causes::{Cause, explain};
 pub use change::{Change, Verdict};
+pub use claims::{Claim, Claims, Finding, findings_text};
 pub use comparison::{Comparison, compare};
 pub use github::github_annotations;
 pub use junit::junit_xml;

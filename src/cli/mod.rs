@@ -16,6 +16,7 @@ mod ask;
 mod assets;
 mod bar;
 mod check;
+mod claims;
 #[cfg(feature = "engine")]
 mod data_args;
 #[cfg(feature = "engine")]
@@ -67,6 +68,8 @@ enum Command {
     Report(report::Args),
     /// Compare a run's curves with a baseline; exit code 1 if one fell
     Check(check::Args),
+    /// Look up what a study claims in results; exit code 1 if a number is not the committed one
+    Claims(claims::Args),
     /// Fetch or list the weights and data that the engine needs
     Assets(assets::Args),
     /// List or describe methods, explain a decision
@@ -119,6 +122,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Trace(args) => trace::run(args),
         Command::Report(args) => report::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Claims(args) => claims::run(&args),
         Command::Assets(args) => assets::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Completions(args) => shell::completions(&args, Cli::command()),
