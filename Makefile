@@ -26,13 +26,19 @@ traces: ## Make the traces of the study's six apps again: traces/paper-alpha*.cs
 		$(CARGO) run --release --locked -- trace synth --alpha=$$alpha --items $(LENGTHS) --out traces/paper-alpha$$alpha.csv
 	done
 
+.PHONY: quick
+quick: ## Formatting, lints and unit tests of the core: what one runs all day
+	@$(CARGO) fmt --check
+	$(CARGO) clippy --locked --lib --bins -- -D warnings
+	$(CARGO) test --locked --lib -- --quiet
+
 .PHONY: test
-test: ## Fetch what the engine needs and run every test; name those that could not run
+test: ## Fetch what the engine needs and run every test; name those that were slow or could not run
 	@mkdir -p target
-	$(CARGO) build --locked --features engine
+	$(CARGO) test --locked --no-run --features engine
 	if target/debug/pliant assets fetch; then ignored=--include-ignored; else ignored=; fi
 	status=0
-	$(CARGO) test --locked --no-fail-fast --features engine -- $$ignored | tee target/test.log || status=$$?
+	$(CARGO) test --locked --no-fail-fast --features engine -- $$ignored | .ci/timed | tee target/test.log || status=$$?
 	.ci/skipped target/test.log
 	exit $$status
 
