@@ -153,14 +153,16 @@ impl<'a> Query<'a> {
         metrics::quantile(&mut ratios, quantile).expect("requests")
     }
 
-    /// Share of a dataset's items that a quality table has right, by level and prompt ratio in percent.
+    /// Mean grade of a dataset's items, of those with answers to every plan, at a level and prompt
+    /// ratio in percent.
     fn right(&self) -> String {
-        let [_, table, dataset, level, ratio] = self.words[..] else {
-            panic!("{:?}: allowed: right TABLE DATASET LEVEL RATIO", self.words)
+        let [_, family, compressor, dataset, level, ratio] = self.words[..] else {
+            panic!("{:?}: allowed: right FAMILY COMPRESSOR DATASET LEVEL RATIO", self.words)
         };
-        let mut rows = rows_of(&quality_folder().join(format!("{table}.csv")));
-        rows.retain(|row| row["dataset"] == dataset && row["level"] == level);
-        let sum: f64 = rows.iter().map(|row| share(row, &format!("r{ratio}"))).sum();
+        let mut rows = rows_of(&quality_folder().join(format!("{compressor}.csv")));
+        let wanted = [("family", family), ("dataset", dataset), ("ratio", ratio), ("asked", "")];
+        rows.retain(|row| wanted.iter().all(|(column, value)| row[*column] == **value));
+        let sum: f64 = rows.iter().map(|row| share(row, &format!("grade_{level}"))).sum();
         format!("{:.0}", 100.0 * sum / rows.len() as f64)
     }
 
