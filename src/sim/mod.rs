@@ -9,50 +9,7 @@
 //! One server takes up one request at a time and keeps it to its last token. The level whose
 //! weights are resident is the state of the service; a policy sees it before it plans.
 //!
-//! ```
-//! use std::time::Duration;
-//! # use pliant::executor::scripted::Scripted;
-//! # use pliant::outcome::Execution;
-//! # use pliant::plan::Plan;
-//! # use pliant::policy::{Policy, ServiceView};
-//! # use pliant::request::{AppId, Bounds, DatasetId, Request, RequestView, Slo};
-//! # use pliant::units::SimTime;
-//! use pliant::sim::{ServiceOptions, replay};
-//! # #[derive(Debug)]
-//! # struct Full;
-//! # impl Policy for Full {
-//! #     fn plan(&mut self, _: RequestView<'_>, _: ServiceView) -> Plan {
-//! #         Plan::FULL
-//! #     }
-//! # }
-//! # let ms = Duration::from_millis;
-//! # let (ttft, tpot) = (ms(100), ms(10));
-//! # let bounds = Bounds::Latency { ttft, tpot };
-//! # let request = |id, arrival_ms| Request {
-//! #     id,
-//! #     arrival: SimTime::ZERO + ms(arrival_ms),
-//! #     app: AppId(0),
-//! #     dataset: DatasetId(0),
-//! #     item: 0,
-//! #     prompt_tokens: 10,
-//! #     output_tokens: 5,
-//! #     slo: Slo::Absolute { ttft, tpot },
-//! # };
-//!
-//! // Each request takes 30 ms to its first token and 20 ms more to its last.
-//! let execution = Execution { prefill: ms(30), decode: ms(20), ..Execution::default() };
-//! let (mut policy, mut executor) = (Full, Scripted::list([execution; 2]));
-//! let requests = [request(0, 0), request(1, 10)];
-//! let mut outcomes = Vec::new();
-//! let service = ServiceOptions::default();
-//! replay(&requests, &[bounds; 2], &mut policy, &mut executor, &service, &mut outcomes)?;
-//!
-//! assert_eq!(outcomes[0].start, SimTime::ZERO);
-//! assert_eq!(outcomes[0].ttft(), ms(30));
-//! assert_eq!(outcomes[1].start, outcomes[0].completion()); // it waited from 10 to 50 ms
-//! assert_eq!(outcomes[1].ttft(), ms(70));
-//! # Ok::<(), pliant::Error>(())
-//! ```
+//! The page of the crate has a first simulation, worked out by hand.
 //!
 //! # Simultaneous events
 //!
