@@ -257,9 +257,8 @@ impl Claim {
         let difference = |(key, value): (&Vec<String>, &f64)| {
             value - other.get(key).copied().unwrap_or_default()
         };
-        let comparable = |(key, _): &(&Vec<String>, &f64)| {
-            self.minus.is_empty() || other.contains_key(*key)
-        };
+        let comparable =
+            |(key, _): &(&Vec<String>, &f64)| self.minus.is_empty() || other.contains_key(*key);
         let values: Vec<f64> = own.iter().filter(comparable).map(difference).collect();
         if values.is_empty() {
             return Err(Error::file(&path, "no group has both kinds of rows").at(self.place()));
@@ -401,9 +400,8 @@ mod tests {
     #[test]
     fn a_missing_column_row_or_bound_is_named() {
         let folder = results(ROWS);
-        let message = |claims: &Claims| {
-            claims.look_up(folder.path(), None).unwrap_err().to_string()
-        };
+        let message =
+            |claims: &Claims| claims.look_up(folder.path(), None).unwrap_err().to_string();
         let mut wrong = claims("at_least = 1.0");
         wrong.claims[0].column = "gains".to_owned();
         assert!(message(&wrong).contains("no such column; found gains"), "{}", message(&wrong));

@@ -50,7 +50,6 @@ pub fn enter() -> Result<PathBuf> {
             files::write_whole(&path, bytes)?;
         }
     }
-    std::env::set_current_dir(folder)
-        .map_err(|error| Error::io(folder, "cannot enter", error))?;
+    std::env::set_current_dir(folder).map_err(|error| Error::io(folder, "cannot enter", error))?;
     Ok(PathBuf::from(EXPERIMENT))
 }

@@ -19,6 +19,7 @@ mod check;
 mod claims;
 #[cfg(feature = "engine")]
 mod data_args;
+mod demo;
 #[cfg(feature = "engine")]
 mod elastify;
 #[cfg(feature = "engine")]

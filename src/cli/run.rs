@@ -24,7 +24,11 @@ use super::output::{print_json, print_line, say};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The experiment file
-    experiment: PathBuf,
+    #[arg(required_unless_present = "demo")]
+    experiment: Option<PathBuf>,
+    /// The study's comparison in small, laid out in the folder pliant-demo: needs nothing else
+    #[arg(long, conflicts_with_all = ["experiment", "executor"])]
+    demo: bool,
     /// Who answers: the cost model, or real inference on this machine
     #[arg(long, value_enum, default_value_t = ExecutorKind::CostModel)]
     executor: ExecutorKind,
@@ -56,7 +60,8 @@ enum ExecutorKind {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
-    let mut experiment = Experiment::load(&args.experiment)?;
+    let file = args.experiment.map_or_else(super::demo::enter, Ok)?;
+    let mut experiment = Experiment::load(&file)?;
     if let Some(seed) = args.seed {
         experiment.spec.first_seed = seed;
     }

@@ -46,7 +46,7 @@ const ONE_PLACE_EACH: [(&str, &[&str]); 8] = [
     ("plotters::", &["src/report/"]),
     ("resvg::", &["src/report/"]),
     ("ort::", &["src/engine/"]),
-    ("candle_core::", &["src/elastify/", "src/engine/reference.rs", "src/tlm/"]),
+    ("candle_core::", &["src/elastify/", "src/heads/", "src/model/", "src/engine/"]),
     ("rayon::", &["src/experiment/", "src/search/", "src/elastify/"]),
     ("\"pip\"", &["src/assets/"]),
     ("io::stdout()", &["src/cli/output.rs"]),
@@ -98,9 +98,9 @@ fn product_code(text: &str) -> String {
 
 /// Files that a `#[cfg(test)] mod name;` declares, or that lie in a folder of such a module.
 fn is_for_tests(path: &str) -> bool {
-    ["tests", "testing"].iter().any(|name| {
-        path.ends_with(&format!("/{name}.rs")) || path.contains(&format!("/{name}/"))
-    })
+    ["tests", "testing"]
+        .iter()
+        .any(|name| path.ends_with(&format!("/{name}.rs")) || path.contains(&format!("/{name}/")))
 }
 
 /// The modules that `code` takes from the crate, `use crate::{a, b::c}` included.
