@@ -7,7 +7,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
 
-use pliant::method::{Description, MethodSpec, standard_methods};
+use pliant::method::{Description, MethodSpec, PolicySpec, standard_methods};
 use pliant::{Error, Result};
 
 use super::output::{print_json, print_line};
@@ -90,13 +90,9 @@ fn list(json: bool) -> Result<()> {
         table.add_row([&method.name, family, answers, compressor, method.policy.kind()]);
     }
     print_line(table.trim_fmt())?;
-    let mut known = Vec::new();
-    for policy in methods.iter().map(|method| &method.policy) {
-        if !known.contains(&policy.kind()) {
-            known.push(policy.kind());
-            let Description { rule, sees } = policy.description();
-            print_line(format!("\n{}\n  rule: {rule}\n  sees: {sees}", policy.kind()))?;
-        }
+    for policy in PolicySpec::examples() {
+        let Description { rule, sees } = policy.description();
+        print_line(format!("\n{}\n  rule: {rule}\n  sees: {sees}", policy.kind()))?;
     }
     Ok(())
 }

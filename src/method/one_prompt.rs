@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+use crate::policy::Forecast;
 use crate::profile::{DeviceProfile, FamilyLatency, QualityTable};
+use crate::request::Bounds;
 use crate::units::{PROMPT_RATIOS, Ratio};
 
 /// Predicts plans with a device profile and weighs them by their mean accuracy over all datasets.
@@ -76,7 +78,8 @@ impl PromptPlanner {
         let prompt = kept_tokens[PROMPT_RATIOS.len() - 1];
         let context = |tokens: u32| tokens + output_tokens / 2;
         let full = self.device.base(&self.base_model)?;
-        let bounds = (slo.0.of(full.ttft(prompt)), slo.1.of(full.tpot(context(prompt))));
+        let most = (slo.0.of(full.ttft(prompt)), slo.1.of(full.tpot(context(prompt))));
+        let bounds = Bounds::Latency { ttft: most.0, tpot: most.1 };
         let mut best: Option<(f64, PlanChoice)> = None;
         for (level_index, &level) in self.table.levels().iter().enumerate() {
             let Ok(latency) = family.level(level) else { continue };
@@ -84,9 +87,11 @@ impl PromptPlanner {
                 let Some(accuracy) = self.mean_accuracy(level_index, ratio_index) else { continue };
                 let kept = kept_tokens[ratio_index];
                 let (ttft, tpot) = (latency.ttft(kept), latency.tpot(context(kept)));
-                let feasible = ttft <= bounds.0 && tpot <= bounds.1;
+                let gaps = output_tokens.saturating_sub(1);
+                let forecast = Forecast { ttft, tpot, gaps, power: None };
+                let feasible = forecast.meets(bounds);
                 let plan = Plan { level, prompt_ratio };
-                let worth = if feasible { accuracy } else { -load(bounds, ttft, tpot) };
+                let worth = if feasible { accuracy } else { -forecast.load(bounds) };
                 let better = best.as_ref().is_none_or(|(best_worth, best)| {
                     (feasible, worth, best.ttft + best.tpot)
                         > (best.feasible, *best_worth, ttft + tpot)
@@ -94,7 +99,7 @@ impl PromptPlanner {
                 if better {
                     best = Some((
                         worth,
-                        self.describe(family, plan, ratio_index, bounds, (ttft, tpot, feasible)),
+                        self.describe(family, plan, ratio_index, most, (ttft, tpot, feasible)),
                     ));
                 }
             }
@@ -132,10 +137,4 @@ impl PromptPlanner {
         let count = accuracies.len() as f64;
         (count > 0.0).then(|| accuracies.iter().sum::<f64>() / count)
     }
-}
-
-/// By which factor the worse of the two latencies exceeds its bound.
-fn load(bounds: (Duration, Duration), ttft: Duration, tpot: Duration) -> f64 {
-    let factor = |time: Duration, bound: Duration| time.as_secs_f64() / bound.as_secs_f64();
-    factor(ttft, bounds.0).max(factor(tpot, bounds.1))
 }

@@ -149,6 +149,25 @@ impl MethodSpec {
 }
 
 impl PolicySpec {
+    /// One of each kind, as a method would have it that says nothing more of it.
+    #[must_use]
+    pub fn examples() -> [Self; 8] {
+        let command = vec!["python3".to_owned(), "my_policy.py".to_owned()];
+        [
+            Self::ElasticProfile {},
+            Self::Full {},
+            Self::RandomFeasible {},
+            Self::Oracle {},
+            Self::LargestLevel(SizeSpec::default()),
+            Self::Lg2Cs(SizeSpec::default()),
+            Self::Elastilm {
+                decisions: "width-lora-score-head".into(),
+                reading: Reading::default(),
+            },
+            Self::External(ExternalSpec::of(command)),
+        ]
+    }
+
     /// The name of its kind in files.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -388,6 +407,21 @@ mod tests {
             let text = toml::to_string(&method).unwrap();
             assert!(text.contains(&format!("kind = \"{}\"", method.policy.kind())), "{text}");
             assert_eq!(toml::from_str::<MethodSpec>(&text).unwrap(), method);
+        }
+    }
+
+    /// A kind that `PolicySpec::kind` names and no example is of would not be listed.
+    #[test]
+    fn every_kind_of_policy_has_an_example_with_a_rule() {
+        let examples = PolicySpec::examples();
+        let source = include_str!("spec.rs");
+        let kinds = source.split("pub fn kind(").nth(1).unwrap().split("\n    }\n").next().unwrap();
+        let named = kinds.matches("=> \"").count();
+        assert_eq!(examples.len(), named);
+        for (place, policy) in examples.iter().enumerate() {
+            assert!(kinds.contains(&format!("=> \"{}\"", policy.kind())));
+            assert!(examples[..place].iter().all(|other| other.kind() != policy.kind()));
+            assert!(!policy.description().rule.is_empty());
         }
     }
 

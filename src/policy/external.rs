@@ -69,6 +69,13 @@ pub enum Bill {
 }
 
 impl ExternalSpec {
+    /// A program that is started by `command`, all else as in a file that says nothing of it.
+    #[must_use]
+    pub fn of(command: Vec<String>) -> Self {
+        let (timeout_ms, bill) = (Self::timeout_ms(), Bill::default());
+        Self { command, timeout_ms, bill, share_core: false, inputs: None }
+    }
+
     fn timeout_ms() -> u64 {
         1000
     }

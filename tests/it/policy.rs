@@ -68,6 +68,10 @@ elastilm
   rule: the decision-head's answer to the request's own prompt: of plans whose predicted TTFT and TPOT meet the objective, the one most probably answered rightly (soft), or the plan it names for the objective (hard); a decision that would miss the objective gives way to a random plan that meets it (as published: to the largest level that does with the prompt ratio it names); none feasible: the smallest predicted relative excess
   sees: latency profile, resident level, and the request's prompt through the TLM
 
+external
+  rule: what the program answers; no answer in time or no candidate: the run ends
+  sees: latency profile, answers on estimate items, resident level, outcomes
+
 "]]);
 }
 
