@@ -1,9 +1,10 @@
 //! Families of sub-models: the ways in which one model becomes a ladder of levels.
 //!
-//! These are the ones that the engine runs. A device profile may have families of its owner's, which
-//! are names and nothing more.
+//! A [`Family`] is one that the engine runs. A [`FamilyName`] may be one of a device profile's owner
+//! as well, which is a name and nothing more.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -91,9 +92,97 @@ impl FromStr for Family {
     }
 }
 
+/// A family by its name in device profiles and methods.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum FamilyName {
+    /// One that the engine runs.
+    Known(Family),
+    /// One that a device profile's owner has measured or modelled.
+    Own(Box<str>),
+}
+
+/// Letters of a name.
+const NAME_LETTERS_MAX: usize = 64;
+
+impl FamilyName {
+    /// The family, if the engine runs it.
+    #[must_use]
+    pub fn known(&self) -> Option<Family> {
+        if let Self::Known(family) = self { Some(*family) } else { None }
+    }
+}
+
+impl Deref for FamilyName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Known(family) => family.name(),
+            Self::Own(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for FamilyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl FromStr for FamilyName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        if let Ok(family) = name.parse() {
+            return Ok(Self::Known(family));
+        }
+        let letter = |c: char| c.is_alphanumeric() || "-_.+".contains(c);
+        if (1..=NAME_LETTERS_MAX).contains(&name.chars().count()) && name.chars().all(letter) {
+            return Ok(Self::Own(name.into()));
+        }
+        Err(Error::new("family", "no name")
+            .found(format!("{name:?}"))
+            .allowed(format!("1 to {NAME_LETTERS_MAX} letters, digits, `-`, `_`, `.` and `+`")))
+    }
+}
+
+impl TryFrom<String> for FamilyName {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
+impl From<FamilyName> for String {
+    fn from(name: FamilyName) -> Self {
+        name.to_string()
+    }
+}
+
+impl From<Family> for FamilyName {
+    fn from(family: Family) -> Self {
+        Self::Known(family)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profiles_owner_may_have_a_family_of_their_own_and_no_name_that_is_none() {
+        let read = |json: &str| serde_json::from_str::<FamilyName>(json);
+        assert_eq!(read("\"width-lora\"").unwrap(), FamilyName::Known(Family::WidthLora));
+        let own = read("\"half-width.2\"").unwrap();
+        assert_eq!((own.known(), &*own), (None, "half-width.2"));
+        assert_eq!(serde_json::to_string(&own).unwrap(), "\"half-width.2\"");
+        for wrong in ["\"\"", "\"a/b\"", "\"a b\"", "\"\\u001b[2J\""] {
+            let message = read(wrong).unwrap_err().to_string();
+            assert!(message.starts_with("family: no name; found "), "{message}");
+        }
+    }
 
     #[test]
     fn a_family_is_read_by_the_name_that_it_is_written_by() {

@@ -24,7 +24,7 @@ use super::tlm_decision::head_path;
 pub struct EngineRuns {
     arguments: EngineArgs,
     data: DataPaths,
-    models: BTreeMap<String, Rc<RefCell<ElasticModel>>>,
+    models: BTreeMap<Family, Rc<RefCell<ElasticModel>>>,
     datasets: BTreeMap<String, Rc<Dataset>>,
 }
 
@@ -57,12 +57,11 @@ impl EngineRuns {
     pub fn run(&mut self, method: &Method, trace: &Trace) -> Result<RealRun> {
         let spec = method.spec();
         let place = format!("method {}", spec.name);
-        let families = Family::ALL.map(Family::name);
-        if !families.contains(&spec.family.as_str()) {
-            return Err(Error::new(place, "family that the engine does not run")
+        let family = spec.family.known().ok_or_else(|| {
+            Error::new(&place, "family that the engine does not run")
                 .found(&spec.family)
-                .allowed(families.join(", ")));
-        }
+                .allowed(Family::names())
+        })?;
         let compressor: Option<Compressor> = match &spec.compressor {
             None => None,
             Some(name) => Some(super::by_name(name).map_err(|cause| {
@@ -74,7 +73,7 @@ impl EngineRuns {
                 self.datasets.insert(name.clone(), Rc::new(self.data.load(name)?));
             }
         }
-        let model = self.model(&spec.family)?;
+        let model = self.model(family)?;
         let stored = method.head_sha256();
         let open = |name: &str| SharedHead::open(&head_path(name), stored, trace, &self.datasets);
         let head = spec.policy.decisions().map(open).transpose()?;
@@ -90,11 +89,11 @@ impl EngineRuns {
         Ok(RealRun { executor: Box::new(executor), head })
     }
 
-    fn model(&mut self, family: &str) -> Result<Rc<RefCell<ElasticModel>>> {
-        if let Some(model) = self.models.get(family) {
+    fn model(&mut self, family: Family) -> Result<Rc<RefCell<ElasticModel>>> {
+        if let Some(model) = self.models.get(&family) {
             return Ok(Rc::clone(model));
         }
-        let model = self.arguments.open(family, EngineOptions::default())?;
+        let model = self.arguments.open(family.name(), EngineOptions::default())?;
         let found = model.identity().base_model;
         if found != BASE_MODEL {
             return Err(Error::new(format!("family {family}"), "of another base model")
@@ -102,7 +101,7 @@ impl EngineRuns {
                 .allowed(format!("{BASE_MODEL}, whose prompts and heads a real run has")));
         }
         let model = Rc::new(RefCell::new(model));
-        self.models.insert(family.to_owned(), Rc::clone(&model));
+        self.models.insert(family, Rc::clone(&model));
         Ok(model)
     }
 }

@@ -89,7 +89,9 @@ fn empty(cell: &Cell) -> Result<Unanswered> {
     let (family, compressor) = match cell.method.answers().manifest() {
         Some(made) => (made.family.clone(), Some(made.compressor.clone())),
         // Families may answer as others do; a table that is named after its family is its own.
-        None if is_named_after(table, method) => (method.family.clone(), method.compressor.clone()),
+        None if is_named_after(table, method) => {
+            (method.family.to_string(), method.compressor.clone())
+        }
         None => {
             return Err(Error::new(format!("quality table {table}"), "is of an unknown family")
                 .at(format!("method {}", method.name))

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::family::FamilyName;
 use crate::policy::{ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
 use crate::units::{PROMPT_RATIOS, Ratio};
 
@@ -13,7 +14,7 @@ pub struct MethodSpec {
     /// Name in tables and figures.
     pub name: String,
     /// Whose latencies: a family of the device profile.
-    pub family: String,
+    pub family: FamilyName,
     /// Whose answers: a quality table. Default: the family. It differs where two families are the
     /// same functions in different memory, such as `width-relayout` and `width`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

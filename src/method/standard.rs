@@ -2,6 +2,7 @@
 //! of its baselines.
 
 use super::{MethodSpec, PolicySpec};
+use crate::family::Family;
 use crate::policy::{Reading, SizeSpec};
 use crate::profile::{LINGUA, SCORE_HEAD};
 
@@ -10,53 +11,54 @@ use crate::profile::{LINGUA, SCORE_HEAD};
 /// share weights, so that nothing is left to re-lay out.
 #[must_use]
 pub fn standard_methods() -> Vec<MethodSpec> {
-    let method = |name: &str, policy: PolicySpec, family: &str, answers: Option<&str>| MethodSpec {
-        name: name.into(),
-        family: family.into(),
-        quality_family: answers.map(Into::into),
-        compressor: None,
-        margin: None,
-        counts_wait: false,
-        whole_prompt: None,
-        policy,
-    };
+    let method =
+        |name: &str, policy: PolicySpec, family: Family, answers: Option<&str>| MethodSpec {
+            name: name.into(),
+            family: family.into(),
+            quality_family: answers.map(Into::into),
+            compressor: None,
+            margin: None,
+            counts_wait: false,
+            whole_prompt: None,
+            policy,
+        };
     let structured = |name: &str, policy| MethodSpec {
         compressor: Some("structured".into()),
-        ..method(name, policy, "width", None)
+        ..method(name, policy, Family::Width, None)
     };
-    let largest = |name: &str, family: &str, answers: Option<&str>| {
+    let largest = |name: &str, family: Family, answers: Option<&str>| {
         method(name, PolicySpec::LargestLevel(SizeSpec::default()), family, answers)
     };
-    let and_prompt = |name: &str, family: &str, answers: &str| MethodSpec {
+    let and_prompt = |name: &str, family: Family, answers: &str| MethodSpec {
         compressor: Some(SCORE_HEAD.into()),
         ..largest(name, family, Some(answers))
     };
     vec![
         structured("elastic-profile", PolicySpec::ElasticProfile {}),
-        method("full", PolicySpec::Full {}, "width", None),
+        method("full", PolicySpec::Full {}, Family::Width, None),
         structured("random-feasible", PolicySpec::RandomFeasible {}),
         structured("oracle", PolicySpec::Oracle {}),
-        largest("pfs", "zoo", Some("width")),
-        and_prompt("pfs+prompt", "zoo", "width-score-head"),
-        largest("lpruner", "width-relayout", Some("width")),
-        and_prompt("lpruner+prompt", "width-relayout", "width-score-head"),
-        largest("lpruner+lora", "width-lora", None),
-        and_prompt("lpruner+lora+prompt", "width-lora", "width-lora-score-head"),
-        largest("layer-removal", "layer-removal", None),
-        and_prompt("layer-removal+prompt", "layer-removal", "layer-removal-score-head"),
-        largest("layer-removal-greedy", "layer-removal-greedy", None),
-        largest("laco", "layer-merge", None),
-        and_prompt("laco+prompt", "layer-merge", "layer-merge-score-head"),
-        largest("shortgpt", "layer-influence", None),
-        and_prompt("shortgpt+prompt", "layer-influence", "layer-influence-score-head"),
-        largest("attndrop", "attn-drop", None),
-        and_prompt("attndrop+prompt", "attn-drop", "attn-drop-score-head"),
+        largest("pfs", Family::Zoo, Some("width")),
+        and_prompt("pfs+prompt", Family::Zoo, "width-score-head"),
+        largest("lpruner", Family::WidthRelayout, Some("width")),
+        and_prompt("lpruner+prompt", Family::WidthRelayout, "width-score-head"),
+        largest("lpruner+lora", Family::WidthLora, None),
+        and_prompt("lpruner+lora+prompt", Family::WidthLora, "width-lora-score-head"),
+        largest("layer-removal", Family::LayerRemoval, None),
+        and_prompt("layer-removal+prompt", Family::LayerRemoval, "layer-removal-score-head"),
+        largest("layer-removal-greedy", Family::LayerRemovalGreedy, None),
+        largest("laco", Family::LayerMerge, None),
+        and_prompt("laco+prompt", Family::LayerMerge, "layer-merge-score-head"),
+        largest("shortgpt", Family::LayerInfluence, None),
+        and_prompt("shortgpt+prompt", Family::LayerInfluence, "layer-influence-score-head"),
+        largest("attndrop", Family::AttnDrop, None),
+        and_prompt("attndrop+prompt", Family::AttnDrop, "attn-drop-score-head"),
         MethodSpec {
             compressor: Some(LINGUA.into()),
             ..method(
                 "lg2-cs",
                 PolicySpec::Lg2Cs(SizeSpec::default()),
-                "contextual",
+                Family::Contextual,
                 Some("contextual-lingua"),
             )
         },
@@ -68,28 +70,28 @@ pub fn standard_methods() -> Vec<MethodSpec> {
 
 /// The study's method and what it is without each of its parts (its Figure 18c).
 fn elastilm_methods() -> [MethodSpec; 5] {
-    let method = |name: &str, family: &str, compressor: &str| MethodSpec {
+    let method = |name: &str, family: Family, answers: &str, compressor: &str| MethodSpec {
         name: name.into(),
-        // The base model's own order is as fast as any other.
-        family: if family == "width-original" { "width" } else { family }.into(),
-        quality_family: Some(format!("{family}-{compressor}")),
+        family: family.into(),
+        quality_family: Some(format!("{answers}-{compressor}")),
         compressor: Some(compressor.into()),
         margin: None,
         counts_wait: false,
         whole_prompt: None,
         policy: PolicySpec::Elastilm {
-            decisions: format!("{family}-{compressor}"),
+            decisions: format!("{answers}-{compressor}"),
             reading: Reading::Described,
         },
     };
     [
-        method("elastilm", "width-lora", SCORE_HEAD),
-        method("elastilm-no-reorder", "width-original", SCORE_HEAD),
-        method("elastilm-no-lora", "width", SCORE_HEAD),
-        method("elastilm-no-score-head", "width-lora", "truncate"),
+        method("elastilm", Family::WidthLora, "width-lora", SCORE_HEAD),
+        // The base model's own order is as fast as any other.
+        method("elastilm-no-reorder", Family::Width, "width-original", SCORE_HEAD),
+        method("elastilm-no-lora", Family::Width, "width", SCORE_HEAD),
+        method("elastilm-no-score-head", Family::WidthLora, "width-lora", "truncate"),
         MethodSpec {
             policy: PolicySpec::RandomFeasible {},
-            ..method("elastilm-no-decision-head", "width-lora", SCORE_HEAD)
+            ..method("elastilm-no-decision-head", Family::WidthLora, "width-lora", SCORE_HEAD)
         },
     ]
 }

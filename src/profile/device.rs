@@ -9,6 +9,7 @@ use super::curve::{DecodeCurve, MAX_TOKENS, PrefillCurve};
 use super::provenance::Provenance;
 use super::tlm_latency::TlmLatency;
 use crate::error::{Error, Result};
+use crate::family::FamilyName;
 use crate::files;
 use crate::units::{Level, Milliwatts, duration_from_millis};
 
@@ -116,7 +117,7 @@ pub struct FamilyLatency {
     /// The full model, such as `smollm2-135m-instruct`.
     pub base_model: String,
     /// How sub-models are made, such as `width`.
-    pub family: String,
+    pub family: FamilyName,
     /// Choosing a plan: billed for every request.
     pub decide_ms: f64,
     /// Compressing: billed per token of the full prompt when a plan cuts the prompt.
@@ -208,7 +209,7 @@ impl DeviceProfile {
     pub fn family(&self, base_model: &str, family: &str) -> Result<&FamilyLatency> {
         self.families
             .iter()
-            .find(|entry| entry.base_model == base_model && entry.family == family)
+            .find(|entry| entry.base_model == base_model && &*entry.family == family)
             .ok_or_else(|| {
                 let known: Vec<_> = self.families.iter().map(FamilyLatency::key).collect();
                 Error::new(format!("device profile {}", self.name), "no such family")

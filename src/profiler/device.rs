@@ -141,7 +141,7 @@ fn known(plan: &DevicePlan) -> Result<(Vec<FamilyLatency>, Vec<TlmLatency>)> {
     }
     let mut profile = DeviceProfile::load(&plan.folder)?;
     let measured = |family: &FamilyLatency| {
-        let name = if family.family == RELAYOUT { "width" } else { &family.family };
+        let name = if &*family.family == RELAYOUT { "width" } else { &*family.family };
         family.base_model == plan.base_model && plan.families.iter().any(|other| other == name)
     };
     profile.families.retain(|family| !measured(family));
@@ -211,7 +211,7 @@ fn fit_family(
     };
     Ok(FamilyLatency {
         base_model: plan.base_model.clone(),
-        family: family.to_owned(),
+        family: family.parse()?,
         decide_ms: 0.0,
         compress_ms_per_token: 0.0,
         memory,
@@ -367,7 +367,7 @@ mod tests {
         let before = ladder_device();
         before.save(folder.path()).unwrap();
         let names = |kept: &[FamilyLatency]| -> Vec<String> {
-            kept.iter().map(|family| family.family.clone()).collect()
+            kept.iter().map(|family| family.family.to_string()).collect()
         };
         let all = names(&before.families);
         assert!(all.contains(&"width".to_owned()), "{all:?}");

@@ -120,7 +120,7 @@ fn named_methods_have_measured_tables() {
     let folder =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("device-profiles/quality/smollm2-135m-instruct");
     let has_table = |method: &MethodSpec| {
-        let table = method.quality_family.as_ref().unwrap_or(&method.family);
+        let table = method.quality_family();
         let none = Default::default();
         QualityTable::load_asked(&folder, table, &[], &none).unwrap().rows() > 0
     };

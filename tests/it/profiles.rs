@@ -42,7 +42,7 @@ fn every_committed_device_profile_is_read_with_its_samples() {
             device.base(&family.base_model).unwrap();
             if let Provenance::Measured { samples, .. } = &family.provenance {
                 let samples = read_latency_samples(&folder.join(samples)).unwrap();
-                let of_family = samples.iter().filter(|sample| sample.family == family.family);
+                let of_family = samples.iter().filter(|sample| *sample.family == *family.family);
                 assert!(of_family.count() > 0, "{} has samples", family.family);
             }
         }
@@ -64,7 +64,7 @@ fn modelled_latencies_are_proportional_to_tokens_and_level() {
             for level in &family.levels {
                 assert_eq!(level.ttft(500), 2 * level.ttft(250));
                 let share = level.level.share();
-                if family.family == "contextual" {
+                if &*family.family == "contextual" {
                     // Prompts are read whole; attention, a third, decodes whole.
                     assert_eq!(level.ttft(250), full.ttft(250));
                     let third = full.tpot(0) / 3;

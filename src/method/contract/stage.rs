@@ -145,7 +145,7 @@ pub(crate) fn device() -> DeviceProfile {
     let family = |family: &str| FamilyLatency {
         members: Vec::new(),
         base_model: "tiny".into(),
-        family: family.into(),
+        family: family.parse().expect("a name"),
         decide_ms: 0.0,
         compress_ms_per_token: 0.0,
         memory: None,

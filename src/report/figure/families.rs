@@ -264,7 +264,7 @@ mod tests {
     fn shared_weights_are_counted_once_own_ones_and_adapters_each() {
         let mut profile = device();
         let mut adapted = profile.families[0].clone();
-        adapted.family = "width-lora".to_owned();
+        adapted.family = crate::family::Family::WidthLora.into();
         profile.families.push(adapted);
         for (family, extra) in profile.families.iter_mut().zip([0, 0, 0, 1]) {
             family.levels[0].resident_bytes = 30 + 2 * extra;
