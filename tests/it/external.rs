@@ -69,6 +69,7 @@ for n in range(3):
         .code(1)
         .stderr_eq(snapbox::str![[r"
 pliant: alpha 0, device bench, seed 0: method mine, request 3: policy did not decide; found it ended: exit status: 0 (5 more of its runs failed or were not run)
+
 "]]);
     let with = metrics(folder.path());
     let failures = folder.path().join("results/experiment/failures.csv");

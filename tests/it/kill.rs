@@ -93,7 +93,7 @@ fn killed_between_two_results(name: &str, arguments: &[&str], endings: [&[&str];
         let whole = finish(command(ending));
         (whole, tree(&out))
     });
-    assert!(results[0].1 != results[1].1 && results[0].1.len() > 2);
+    assert!(results[0].1 != results[1].1 && results[0].1.len() >= 2);
     let whole = results[0].0.max(results[1].0);
     kill_at_random(
         name,
@@ -112,6 +112,12 @@ fn killed_between_two_results(name: &str, arguments: &[&str], endings: [&[&str];
     let expected = ["bench", "cache", "experiment.toml", "out", "quality"];
     let more: Vec<_> = beside.iter().filter(|name| !expected.contains(&name.as_str())).collect();
     assert!(more.is_empty(), "left beside: {more:?}");
+}
+
+#[test]
+fn a_killed_run_leaves_the_old_results_or_the_new_ones() {
+    let endings = [&[][..], &["--seed", "100"]];
+    killed_between_two_results("run", &["run", "experiment.toml"], endings);
 }
 
 #[test]
