@@ -88,7 +88,7 @@ impl Scene<'_> {
             }
         };
         Band {
-            heading: Some(format!("{device}: latencies of {latency_of}, answers of {base_model}")),
+            heading: format!("{device}: latencies of {latency_of}, answers of {base_model}"),
             names: self.methods.iter().map(|&method| method.to_owned()).collect(),
             panels: self.alphas.iter().map(panel).collect(),
         }

@@ -33,8 +33,8 @@ pub(super) struct Panel {
 /// Bars that share names.
 #[derive(Debug, Clone)]
 pub(super) struct Band {
-    /// Above its panels, if it differs from theirs.
-    pub heading: Option<String>,
+    /// Above its panels; empty for none.
+    pub heading: String,
     pub names: Vec<String>,
     pub panels: Vec<Panel>,
 }
@@ -71,7 +71,7 @@ impl Bars {
     /// What the figure needs below `width`.
     pub fn height(&self, sizes: Sizes, width: i32) -> i32 {
         let count = self.columns(sizes, width).count;
-        let bands = self.bands.iter().map(|band| band_height(band, count, sizes));
+        let bands = self.bands.iter().map(|band| band_height(band, count, sizes, width));
         bands.sum::<i32>() + sizes.em(TITLE_EM)
     }
 
@@ -94,11 +94,11 @@ impl Bars {
         let columns = self.columns(sizes, width as i32);
         let mut top = 0;
         for band in &self.bands {
-            if let Some(heading) = &band.heading {
-                let style = sizes.heading().anchored(HPos::Left, VPos::Top);
-                write_text(area, heading, &style, (0, top))?;
+            let style = sizes.heading().anchored(HPos::Left, VPos::Top);
+            for (nth, line) in band.heading_lines(sizes, width as i32).iter().enumerate() {
+                write_text(area, line, &style, (0, top + nth as i32 * sizes.em(ROW_EM)))?;
             }
-            let first = top + if band.heading.is_some() { sizes.em(HEADING_EM) } else { 0 };
+            let first = top + band.above(sizes, width as i32);
             let axis = self.axis(band);
             for (nth, panel) in band.panels.iter().enumerate() {
                 let (line, column) = (nth / columns.count, (nth % columns.count) as i32);
@@ -116,7 +116,7 @@ impl Bars {
                 let axis = axis.between(0, columns.plot);
                 draw_panel(&part(area, (left, y), size), panel, axis, sizes)?;
             }
-            top += band_height(band, columns.count, sizes);
+            top += band_height(band, columns.count, sizes, width as i32);
         }
         let middle = i32::midpoint(columns.names, width as i32 - columns.values);
         let style = sizes.label().anchored(HPos::Center, VPos::Bottom);
@@ -142,9 +142,21 @@ impl Bars {
     }
 }
 
-fn band_height(band: &Band, columns: usize, sizes: Sizes) -> i32 {
-    let heading = if band.heading.is_some() { sizes.em(HEADING_EM) } else { 0 };
-    heading + band.panels.len().div_ceil(columns) as i32 * panel_height(band, sizes)
+impl Band {
+    fn heading_lines(&self, sizes: Sizes, width: i32) -> Vec<String> {
+        sizes.heading().wrap(&self.heading, width)
+    }
+
+    /// Height of its heading.
+    fn above(&self, sizes: Sizes, width: i32) -> i32 {
+        let lines = self.heading_lines(sizes, width).len() as i32;
+        if lines == 0 { 0 } else { lines * sizes.em(ROW_EM) + sizes.em(0.4) }
+    }
+}
+
+fn band_height(band: &Band, columns: usize, sizes: Sizes, width: i32) -> i32 {
+    band.above(sizes, width)
+        + band.panels.len().div_ceil(columns) as i32 * panel_height(band, sizes)
 }
 
 fn panel_height(band: &Band, sizes: Sizes) -> i32 {

@@ -88,7 +88,8 @@ impl Curves {
                 lines.push(mean_line(&shared));
             }
             let items = of_all.iter().map(|&at| panels[at].1).sum();
-            panels.push((format!("mean of {} datasets", of_all.len()), items));
+            let datasets = if of_all.len() == 1 { "dataset" } else { "datasets" };
+            panels.push((format!("mean of {} {datasets}", of_all.len()), items));
         }
         let shared = of_all.iter().map(|&at| panels[at].0.clone()).collect();
         let provenance = known.iter().find_map(|table| table.manifest()).map_or_else(
@@ -361,14 +362,14 @@ mod tests {
         write(folder.path(), "a", &a);
         write(folder.path(), "b", &(row(1, 50, 0) + &row(2, 50, 0)));
         let curves = Curves::read(folder.path(), &series(&["a", "b", "c"]), Over::Levels).unwrap();
-        assert_eq!(curves.panels, [("sciq".into(), 2), ("mean of 1 datasets".into(), 2)]);
+        assert_eq!(curves.panels, [("sciq".into(), 2), ("mean of 1 dataset".into(), 2)]);
         let text =
             curves.draw("sub-models", &press(folder.path(), FigureStyle::default())).unwrap();
         insta::assert_snapshot!(text.trim_end(), @r"
-        Accuracy of sub-models on full prompts, mean of 1 datasets    50 %  100 %
-        a                                                             50.0  100.0
-        b                                                              0.0      –
-        c                                                           absent
+        Accuracy of sub-models on full prompts, mean of 1 dataset    50 %  100 %
+        a                                                            50.0  100.0
+        b                                                             0.0      –
+        c                                                          absent
         ");
         let svg = std::fs::read_to_string(folder.path().join("sub-models.svg")).unwrap();
         assert!(svg.contains("c: absent") && svg.contains("not measured yet: c"));
@@ -379,7 +380,7 @@ mod tests {
         assert_eq!(
             paired,
             "series,against,panel,items,x_percent,difference,lo,hi\n\
-             a,b,sciq,2,50,50.00,0.00,100.00\na,b,mean of 1 datasets,2,50,50.00,0.00,100.00\n"
+             a,b,sciq,2,50,50.00,0.00,100.00\na,b,mean of 1 dataset,2,50,50.00,0.00,100.00\n"
         );
     }
 

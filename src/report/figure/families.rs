@@ -93,7 +93,7 @@ fn draw<Q: Quantity>(
         text = format!("{text}{}", text_table(&table));
         let provenance = provenance(&device, spec)?;
         bands.push(Band {
-            heading: Some(format!("{}, {} ({provenance})", device.name, spec.base_model)),
+            heading: format!("{}, {} ({provenance})", device.name, spec.base_model),
             names: spec.families.clone(),
             panels: vec![Panel { heading: String::new(), bars: row_bars }],
         });

@@ -58,6 +58,8 @@ impl Scale {
 
 /// Maps beside each other, of the same rows.
 pub(super) struct Strip {
+    /// Above them; empty for none.
+    pub heading: String,
     pub x_title: &'static str,
     pub y_title: &'static str,
     pub maps: Vec<(HeatMap, Scale)>,
@@ -74,7 +76,14 @@ impl Strip {
     /// What the strip needs, whatever its width.
     pub fn height(&self, sizes: Sizes) -> i32 {
         let rows = self.maps.iter().map(|(map, _)| map.rows.len()).max().unwrap_or(0);
-        sizes.em(HEADING_EM) + rows as i32 * sizes.em(ROW_EM) + self.below(sizes)
+        self.above(sizes)
+            + sizes.em(HEADING_EM)
+            + rows as i32 * sizes.em(ROW_EM)
+            + self.below(sizes)
+    }
+
+    fn above(&self, sizes: Sizes) -> i32 {
+        if self.heading.is_empty() { 0 } else { sizes.em(HEADING_EM) }
     }
 
     fn below(&self, sizes: Sizes) -> i32 {
@@ -87,7 +96,11 @@ impl Strip {
     /// Fills `area`: names of rows stand before the first map of maps with a shared scale, else
     /// before each.
     pub fn draw(&self, sizes: Sizes, area: &Area<'_>) -> Drawn {
+        let style = sizes.heading().anchored(HPos::Left, VPos::Top);
+        write_text(area, &self.heading, &style, (0, 0))?;
         let (width, height) = area.dim_in_pixel();
+        let (top, height) = (self.above(sizes), height as i32 - self.above(sizes));
+        let area = &part(area, (0, top), (width as i32, height));
         let (width, count) = (width as i32, self.maps.len() as i32);
         let names = |map: &HeatMap| {
             sizes.small().widest(map.rows.iter().map(String::as_str)) + sizes.em(2.1)
@@ -96,13 +109,13 @@ impl Strip {
         let left: i32 = self.maps.iter().map(|(map, _)| names(map)).max().unwrap_or(0);
         let (lefts, scales) = if self.shared { (1, 1) } else { (count, count) };
         let cells = (width - lefts * left - scales * scale - (count - 1) * gap) / count.max(1);
-        let rows = height as i32 - self.below(sizes);
+        let rows = height - self.below(sizes);
         let mut x = 0;
         for (nth, (map, colours)) in self.maps.iter().enumerate() {
             let (first, last) = (nth == 0, nth + 1 == self.maps.len());
             let own_left = if first || !self.shared { left } else { 0 };
             let own_scale = if last || !self.shared { scale } else { 0 };
-            let place = part(area, (x, 0), (own_left + cells + own_scale, height as i32));
+            let place = part(area, (x, 0), (own_left + cells + own_scale, height));
             let grid = Grid {
                 area: &place,
                 sizes,

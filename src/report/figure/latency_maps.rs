@@ -28,8 +28,8 @@ pub(in crate::report) fn draw_latency_maps(
     for input in inputs {
         let device = DeviceProfile::load(&input.device)?;
         let latencies = device.family(&input.base_model, &input.family)?;
-        let of = format!("{}, {}", device.name, input.base_model);
-        let maps = [ttft(latencies, &of), tpot(latencies, &of)].map(|map| {
+        let heading = format!("{}, {}", device.name, input.base_model);
+        let maps = [ttft(latencies), tpot(latencies)].map(|map| {
             let scale = Scale {
                 range: map.range().unwrap_or((1.0, 1.0)),
                 logarithmic: true,
@@ -38,7 +38,7 @@ pub(in crate::report) fn draw_latency_maps(
             };
             (map, scale)
         });
-        strips.extend(in_strips(maps, press));
+        strips.extend(in_strips(heading, maps, press));
         caption = format!("{caption}{} ", words(&device, latencies));
     }
     if strips.is_empty() {
@@ -64,34 +64,42 @@ pub(in crate::report) fn draw_latency_maps(
 }
 
 /// Both maps beside each other, or one below the other.
-fn in_strips([ttft, tpot]: [(HeatMap, Scale); 2], press: &Press<'_>) -> Vec<Strip> {
-    let strip = |x_title, maps| Strip {
+fn in_strips(
+    heading: String,
+    [ttft, tpot]: [(HeatMap, Scale); 2],
+    press: &Press<'_>,
+) -> Vec<Strip> {
+    let strip = |heading, x_title, maps| Strip {
+        heading,
         x_title,
         y_title: "level / parameters / time, %",
         maps,
         shared: false,
     };
     if press.width() >= press.sizes().em(BESIDE_EM) {
-        vec![strip("prompt length (TTFT) or context (TPOT), tokens", vec![ttft, tpot])]
+        vec![strip(heading, "prompt length (TTFT) or context (TPOT), tokens", vec![ttft, tpot])]
     } else {
-        vec![strip("prompt length, tokens", vec![ttft]), strip("context, tokens", vec![tpot])]
+        vec![
+            strip(heading, "prompt length, tokens", vec![ttft]),
+            strip(String::new(), "context, tokens", vec![tpot]),
+        ]
     }
 }
 
-fn ttft(latencies: &FamilyLatency, of: &str) -> HeatMap {
+fn ttft(latencies: &FamilyLatency) -> HeatMap {
     map(
         latencies,
-        &format!("TTFT on {of}"),
+        "TTFT",
         latencies.full().ttft_ms.tokens,
         |share| share.ttft,
         |level, tokens| level.ttft_ms.millis(tokens),
     )
 }
 
-fn tpot(latencies: &FamilyLatency, of: &str) -> HeatMap {
+fn tpot(latencies: &FamilyLatency) -> HeatMap {
     map(
         latencies,
-        &format!("TPOT on {of}"),
+        "TPOT",
         latencies.full().tpot_ms.tokens,
         |share| share.tpot,
         |level, tokens| level.tpot_ms.millis(tokens),
@@ -209,7 +217,7 @@ mod tests {
             let press = press(folder.path(), FigureStyle { width_mm, ..FigureStyle::default() });
             draw_latency_maps(&inputs, &press).unwrap();
             let svg = std::fs::read_to_string(folder.path().join("latency.svg")).unwrap();
-            for words in ["TTFT on mi-14, llama-7b, s", "100 / 100 / 100", "modelled, TTFT = c"] {
+            for words in ["mi-14, llama-7b", "TTFT, s", "100 / 100 / 100", "modelled, TTFT = c"] {
                 assert!(svg.contains(words), "{words}");
             }
         }

@@ -73,7 +73,7 @@ fn bars(measured: &Measured) -> Bars {
         logarithmic: true,
         shared: true,
         bands: vec![Band {
-            heading: None,
+            heading: String::new(),
             names: (0..layers.len()).map(|layer| format!("layer {layer}")).collect(),
             panels: vec![Panel {
                 heading: String::new(),

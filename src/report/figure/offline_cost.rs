@@ -71,7 +71,7 @@ pub(super) fn draw_offline_cost(tables: &[PathBuf], press: &Press<'_>) -> Result
         logarithmic: false,
         shared: true,
         bands: vec![Band {
-            heading: None,
+            heading: String::new(),
             names: costs.iter().map(Cost::name).collect(),
             panels: vec![Panel {
                 heading: String::new(),

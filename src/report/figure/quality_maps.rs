@@ -29,17 +29,22 @@ pub(in crate::report) fn draw_quality_maps(
     let tables: Vec<(String, QualityTable)> = inputs.iter().map(load).collect::<Result<_>>()?;
     let (cut, whole): (Vec<_>, Vec<_>) =
         tables.iter().partition(|(_, table)| known_ratios(table).len() > 1);
-    let mut maps: Vec<Vec<HeatMap>> =
-        cut.iter().map(|(name, table)| ratio_maps(name, table)).collect();
-    maps.extend((!whole.is_empty()).then(|| table_maps(&whole)));
-    let ranges = maps.iter().flatten().filter_map(HeatMap::range);
+    let mut maps: Vec<(String, Vec<HeatMap>)> =
+        cut.iter().map(|(name, table)| (name.clone(), ratio_maps(table))).collect();
+    maps.extend((!whole.is_empty()).then(|| ("full prompts".to_owned(), table_maps(&whole))));
+    let ranges = maps.iter().flat_map(|(_, maps)| maps).filter_map(HeatMap::range);
     let Some(range) = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else {
         return Ok(());
     };
     let sizes = press.sizes();
     let columns = (press.width() / sizes.em(MAP_EM)).max(1) as usize;
-    let strips: Vec<Strip> =
-        maps.iter().flat_map(|maps| maps.chunks(columns)).map(|maps| strip(maps, range)).collect();
+    let mut strips: Vec<Strip> = Vec::new();
+    for (heading, maps) in &maps {
+        for (nth, maps) in maps.chunks(columns).enumerate() {
+            let heading = if nth == 0 { heading.as_str() } else { "" };
+            strips.push(strip(heading, maps, range));
+        }
+    }
     let sheet = Sheet {
         title: "Accuracy by level and prompt".to_owned(),
         caption: caption(&tables),
@@ -55,7 +60,7 @@ pub(in crate::report) fn draw_quality_maps(
     })
 }
 
-fn strip(maps: &[HeatMap], range: (f64, f64)) -> Strip {
+fn strip(heading: &str, maps: &[HeatMap], range: (f64, f64)) -> Strip {
     let scale = || Scale {
         range,
         logarithmic: false,
@@ -64,6 +69,7 @@ fn strip(maps: &[HeatMap], range: (f64, f64)) -> Strip {
     };
     let sideways = maps.iter().any(|map| map.sideways);
     Strip {
+        heading: heading.to_owned(),
         x_title: if sideways { "" } else { "prompt ratio asked for, %" },
         y_title: "level, %",
         maps: maps.iter().map(|map| (map.clone(), scale())).collect(),
@@ -87,18 +93,14 @@ fn percents(levels: &[Level]) -> Vec<String> {
 }
 
 /// A map for each dataset of a table.
-fn ratio_maps(name: &str, table: &QualityTable) -> Vec<HeatMap> {
+fn ratio_maps(table: &QualityTable) -> Vec<HeatMap> {
     let ratios = known_ratios(table);
-    let map = |(nth, dataset): (usize, &str)| {
+    let map = |dataset: &str| {
         let share =
             |level: usize, ratio: usize| Some(100.0 * table.accuracy(dataset, None, level, ratio)?);
         let items = table.items(dataset).count();
         HeatMap {
-            heading: if nth == 0 {
-                format!("{name}: {dataset} ({items})")
-            } else {
-                format!("{dataset} ({items})")
-            },
+            heading: format!("{dataset} ({items})"),
             columns: ratios
                 .iter()
                 .map(|&ratio| PROMPT_RATIOS[ratio].as_percent().to_string())
@@ -110,7 +112,7 @@ fn ratio_maps(name: &str, table: &QualityTable) -> Vec<HeatMap> {
             sideways: false,
         }
     };
-    table.datasets().enumerate().map(map).collect()
+    table.datasets().map(map).collect()
 }
 
 /// A map for each dataset with a column for each of `tables`, on full prompts.
@@ -179,10 +181,10 @@ mod tests {
         );
         write_table(folder.path(), "b", "sciq,1,100,100,0\n");
         let table = QualityTable::load(folder.path(), "a").unwrap();
-        let map = &ratio_maps("a", &table)[0];
+        let map = &ratio_maps(&table)[0];
         assert_eq!(
             (map.heading.as_str(), map.columns.as_slice()),
-            ("a: sciq (2)", ["50".to_owned(), "100".to_owned()].as_slice())
+            ("sciq (2)", ["50".to_owned(), "100".to_owned()].as_slice())
         );
         assert_eq!(map.cells, [[Some(50.0), Some(100.0)]]);
         let inputs = ["a", "b"].map(|table| QualityInput {
