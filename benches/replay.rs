@@ -21,6 +21,7 @@ use pliant::profile::DeviceProfile;
 use pliant::request::{Bounds, RequestView};
 use pliant::sim::{OutcomeSink, ServiceOptions, replay};
 use pliant::trace::{SynthSpec, Trace, synthesize};
+use pliant::units::Grade;
 
 #[path = "../tests/it/bench_files.rs"]
 mod bench_files;
@@ -35,7 +36,8 @@ struct Counting {
 
 impl OutcomeSink for Counting {
     fn record(&mut self, outcome: &Outcome) -> Result<()> {
-        self.right += u64::from(outcome.slo_met() && outcome.execution.correct == Some(true));
+        self.right +=
+            u64::from(outcome.slo_met() && outcome.execution.correct.is_some_and(Grade::is_right));
         Ok(())
     }
 }

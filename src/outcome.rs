@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::plan::Plan;
 use crate::request::{Bounds, Request};
-use crate::units::{Energy, Milliwatts, SimTime};
+use crate::units::{Energy, Grade, Milliwatts, SimTime};
 
 /// Lengths of the phases of one execution, in the order they happen, and the answer's worth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub struct Execution {
     pub decode: Duration,
     /// Prompt tokens the model really read.
     pub kept_tokens: u32,
-    /// Whether the answer was right; `None` where nobody knows.
-    pub correct: Option<bool>,
+    /// How right the answer was; `None` where nobody knows.
+    pub correct: Option<Grade>,
     /// Electrical power of the device throughout; `None` where nobody knows.
     pub power: Option<Milliwatts>,
 }

@@ -215,6 +215,69 @@ impl fmt::Display for Ratio {
     }
 }
 
+/// How right an answer is, in integer ten-thousandths from 0 to 1: wrong, right or in between.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Grade(u16);
+
+impl Grade {
+    /// Not right at all.
+    pub const WRONG: Self = Self(0);
+
+    /// Wholly right.
+    pub const RIGHT: Self = Self(10_000);
+
+    /// The grade nearest to `grade`, or `None` if that is not in [0, 1].
+    #[must_use]
+    pub fn new(grade: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&grade).then(|| Self((grade * 1e4).round() as u16))
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub const fn is_right(self) -> bool {
+        self.0 == Self::RIGHT.0
+    }
+}
+
+impl From<bool> for Grade {
+    fn from(right: bool) -> Self {
+        if right { Self::RIGHT } else { Self::WRONG }
+    }
+}
+
+impl From<Grade> for f64 {
+    fn from(grade: Grade) -> Self {
+        Self::from(grade.0) / 1e4
+    }
+}
+
+impl TryFrom<f64> for Grade {
+    type Error = Error;
+
+    fn try_from(grade: f64) -> Result<Self> {
+        Self::new(grade).ok_or_else(|| {
+            Error::new("grade", "out of range").found(grade).allowed("a number from 0 to 1")
+        })
+    }
+}
+
+/// `0`, `1`, or as many decimals as it has.
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f64::from(*self).fmt(f)
+    }
+}
+
+impl Serialize for Grade {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            0 | 10_000 => to.serialize_u8(u8::from(self.is_right())),
+            _ => to.serialize_f64(f64::from(*self)),
+        }
+    }
+}
+
 /// Electrical power in integer milliwatts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Milliwatts(u32);
@@ -418,6 +481,20 @@ mod tests {
             read.contains("found 0.9999; allowed: a number from 0 to 1 with at most"),
             "{read}"
         );
+    }
+
+    #[test]
+    fn grades_are_right_wrong_or_in_between() {
+        let shown = |grade: f64| Grade::new(grade).unwrap().to_string();
+        assert_eq!([0.0, 1.0, 0.75, 0.3136].map(shown), ["0", "1", "0.75", "0.3136"]);
+        let grade = Grade::new(0.3136).unwrap();
+        assert!(f64::from(grade).total_cmp(&0.3136).is_eq() && !grade.is_right());
+        assert!(Grade::WRONG < grade && grade < Grade::RIGHT && Grade::from(true).is_right());
+        assert_eq!((Grade::new(1.01), Grade::new(-0.1), Grade::new(f64::NAN)), (None, None, None));
+        let json = serde_json::to_string(&[Grade::WRONG, Grade::RIGHT, grade]).unwrap();
+        assert_eq!(json, "[0,1,0.3136]");
+        let back: Vec<Grade> = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, [Grade::WRONG, Grade::RIGHT, grade]);
     }
 
     #[test]

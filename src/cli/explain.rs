@@ -9,6 +9,7 @@ use pliant::Result;
 use pliant::experiment::{Alternative, Explanation, Source, Which, explain};
 use pliant::plan::Plan;
 use pliant::policy::{StatedBounds, StatedSlo};
+use pliant::units::Grade;
 
 use super::output::{print_json, print_line, say};
 
@@ -137,7 +138,7 @@ fn columns(explained: &Explanation) -> Vec<Column> {
     if explained.alternatives.candidates.iter().any(|one| one.head_probability.is_some()) {
         columns.push(number("head %", |_, one| percent(one.head_probability.map(f64::from))));
     }
-    columns.push(word("right", |_, one| one.correct.map_or("unknown".into(), yes)));
+    columns.push(word("right", |_, one| one.correct.map_or("unknown".into(), graded)));
     columns.push(word("in time", |_, one| yes(one.in_time)));
     columns.push(word("", |explained, one| marks(explained, one.plan)));
     columns
@@ -149,6 +150,14 @@ fn percent(share: Option<f64>) -> String {
 
 fn yes(is: bool) -> String {
     if is { "yes" } else { "no" }.into()
+}
+
+fn graded(grade: Grade) -> String {
+    match grade {
+        Grade::RIGHT => yes(true),
+        Grade::WRONG => yes(false),
+        between => between.to_string(),
+    }
 }
 
 /// What is to be said of a plan.
@@ -176,16 +185,17 @@ fn came_of_it(explained: &Explanation) -> String {
     let tpot = happened.tpot_ms.map_or("undefined".into(), |tpot| format!("{tpot:.1} ms"));
     let energy = happened.energy_mj.map_or(String::new(), |energy| format!(", {energy:.1} mJ"));
     let right = match happened.correct {
-        Some(true) => "right",
-        Some(false) => "wrong",
-        None => "not judged",
+        Some(Grade::RIGHT) => "right".to_owned(),
+        Some(Grade::WRONG) => "wrong".to_owned(),
+        Some(grade) => format!("of grade {grade}"),
+        None => "not judged".to_owned(),
     };
     let met = if happened.slo_met { "objective met" } else { "objective missed" };
     let source = match explained.source {
         Source::Replayed => "simulated again",
         Source::Stored => "as stored",
     };
-    let good = |one: &&Alternative| one.in_time && one.correct == Some(true);
+    let good = |one: &&Alternative| one.in_time && one.correct.is_some_and(Grade::is_right);
     let all_are_known = alternatives.candidates.iter().all(|one| one.correct.is_some());
     let oracle = match alternatives.oracle {
         Some(plan) => format!("{}: predicted in time, and right", shown(plan)),

@@ -11,9 +11,9 @@ use crate::plan::Plan;
 use crate::policy::{Annotations, Candidate, Costs};
 use crate::profile::{QualityTable, RowId};
 use crate::request::Request;
-use crate::units::{Level, PROMPT_RATIOS, Ratio};
+use crate::units::{Grade, Level, PROMPT_RATIOS, Ratio};
 
-/// Ground truth: whether each candidate of a method answers each item rightly.
+/// Ground truth: how right the answer of each candidate of a method to each item is.
 ///
 /// Executors hold it, and an oracle is told from it; no policy can reach it.
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    /// Whether `candidate` answers the item rightly; `None` if that was not measured.
-    pub(crate) fn correct(&self, candidate: &Candidate, item: RowId) -> Option<bool> {
-        self.table.correct(item, self.levels[candidate.level], candidate.ratio)
+    /// How right the answer of `candidate` to the item is; `None` if that was not measured.
+    pub(crate) fn correct(&self, candidate: &Candidate, item: RowId) -> Option<Grade> {
+        self.table.grade(item, self.levels[candidate.level], candidate.ratio)
     }
 }
 
@@ -61,8 +61,8 @@ impl CostModel {
         Self { costs, truth, facts, datasets: datasets.to_vec(), resident: None }
     }
 
-    /// What answering `request` as `plan` says takes when `resident` is in memory, and whether the
-    /// answer is right; `None` where that was not measured. It is not answered: the same level stays
+    /// What answering `request` as `plan` says takes when `resident` is in memory, and how right the
+    /// answer is; `None` where that was not measured. It is not answered: the same level stays
     /// resident.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ mod tests {
             prefill: Duration::from_millis(25),
             decode: Duration::from_millis(20),
             kept_tokens: 50,
-            correct: Some(false),
+            correct: Some(Grade::WRONG),
             ..Execution::default()
         };
         assert_eq!(first, expected);
@@ -145,7 +145,7 @@ mod tests {
             prefill: Duration::from_millis(100),
             decode: Duration::from_millis(40),
             kept_tokens: 100,
-            correct: Some(true),
+            correct: Some(Grade::RIGHT),
             ..Execution::default()
         };
         assert_eq!(second, expected);

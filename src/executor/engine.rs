@@ -22,6 +22,7 @@ use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use crate::request::Request;
 use crate::trace::Trace;
+use crate::units::Grade;
 
 /// Answers requests with an elastic model.
 ///
@@ -146,7 +147,7 @@ impl Executor for EngineExecutor {
             prefill: run.prefill,
             decode: run.decode(),
             kept_tokens,
-            correct: Some(rank < counted),
+            correct: Some(Grade::from(rank < counted)),
             power: None,
         })
     }

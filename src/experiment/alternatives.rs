@@ -12,7 +12,7 @@ use crate::policy::{Candidate, Choices, Forecast};
 use crate::profile::Answer;
 use crate::request::{Bounds, Request, RequestView};
 use crate::trace::Trace;
-use crate::units::{Energy, Level, millis};
+use crate::units::{Energy, Grade, Level, millis};
 
 /// One candidate for one request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,7 +36,7 @@ pub struct Alternative {
     /// Probability that it answers this prompt rightly, by the decision-head's stored answer.
     pub head_probability: Option<f32>,
     /// Whether it answers rightly. No policy but an oracle sees this.
-    pub correct: Option<bool>,
+    pub correct: Option<Grade>,
     /// Whether it would have met the objective, the wait included. No policy sees this.
     pub in_time: bool,
 }
@@ -86,7 +86,7 @@ impl Alternatives {
             for (is_fit, lightest) in
                 [(feasible.contains(&plan), &mut oracle), (in_time, &mut hindsight)]
             {
-                if is_fit && correct == Some(true) {
+                if is_fit && correct.is_some_and(Grade::is_right) {
                     *lightest =
                         lightest.take().into_iter().chain([candidate.weight(&predicted)]).min();
                 }
@@ -153,10 +153,10 @@ mod tests {
         });
         // With 50 % resident a plan of 100 % switches for 4 ms.
         let expected = [
-            (plan(50, 50), 25.0, 5.0, true, Some(0.25), Some(false)),
-            (plan(50, 100), 50.0, 5.0, true, Some(0.5), Some(true)),
-            (plan(100, 50), 54.0, 10.0, true, Some(0.5), Some(false)),
-            (plan(100, 100), 104.0, 10.0, false, Some(0.75), Some(true)),
+            (plan(50, 50), 25.0, 5.0, true, Some(0.25), Some(Grade::WRONG)),
+            (plan(50, 100), 50.0, 5.0, true, Some(0.5), Some(Grade::RIGHT)),
+            (plan(100, 50), 54.0, 10.0, true, Some(0.5), Some(Grade::WRONG)),
+            (plan(100, 100), 104.0, 10.0, false, Some(0.75), Some(Grade::RIGHT)),
         ];
         assert_eq!(rows.collect::<Vec<_>>(), expected);
         assert_eq!((seen.oracle, seen.hindsight), (Some(plan(50, 100)), Some(plan(50, 100))));

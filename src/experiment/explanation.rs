@@ -8,7 +8,7 @@ use super::alternatives::Alternatives;
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
 use crate::policy::Seen;
-use crate::units::{Energy, millis};
+use crate::units::{Energy, Grade, millis};
 
 /// A decision with all that led to it and came of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -89,7 +89,7 @@ pub struct Happened {
     /// Whether every bound was met.
     pub slo_met: bool,
     /// Whether the answer was right; `None` where nobody knows.
-    pub correct: Option<bool>,
+    pub correct: Option<Grade>,
 }
 
 impl Happened {

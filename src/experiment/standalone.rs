@@ -141,8 +141,8 @@ fn ask(
             let execution = executor.bill(request, plan, None)?;
             let outcome =
                 Outcome { request: *request, bounds, plan, start: request.arrival, execution };
-            let right = execution.correct == Some(true);
-            sum.0 += f64::from(u8::from(right && outcome.slo_met()));
+            let grade = execution.correct.map_or(0.0, f64::from);
+            sum.0 += if outcome.slo_met() { grade } else { 0.0 };
             sum.1 += f64::from(u8::from(outcome.slo_met()));
         }
     }

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::executor::{CostModel, Truth};
 use crate::policy::{
     Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, External, Facts, Full,
-    LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy, RandomFeasible, RightPlans, check_lengths,
+    GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy, RandomFeasible,
+    check_lengths,
 };
 use crate::profile::{
     Compressing, Counted, Decision, Decisions, DeviceProfile, FamilyLatency, LevelLatency, Power,
@@ -18,7 +19,7 @@ use crate::profile::{
 };
 use crate::request::{Bounds, Request};
 use crate::trace::Trace;
-use crate::units::{Level, PROMPT_RATIOS, Ratio, duration_from_millis};
+use crate::units::{Grade, Level, PROMPT_RATIOS, Ratio, duration_from_millis};
 
 /// A method with the latencies of a device and the answers of a base model, read and checked once;
 /// cheap to clone, shared between seeds and threads.
@@ -292,7 +293,7 @@ impl Method {
             PolicySpec::RandomFeasible {} => Box::new(RandomFeasible::new(menu, seed)),
             PolicySpec::Oracle {} => {
                 let otherwise = self.elastic_profile(menu.clone(), trace)?;
-                Box::new(Oracle::new(menu, self.right_plans(), otherwise))
+                Box::new(Oracle::new(menu, self.answers_told(), otherwise))
             }
             PolicySpec::Elastilm { reading, .. } => {
                 Box::new(Elastilm::new(menu, seed, *reading, head))
@@ -326,15 +327,15 @@ impl Method {
     }
 
     /// What an oracle is told.
-    fn right_plans(&self) -> RightPlans {
+    fn answers_told(&self) -> GradedPlans {
         let Inner { candidates, truth, .. } = &*self.0;
-        let mut right = RightPlans::none(truth.table.rows(), candidates.len());
+        let mut graded = GradedPlans::none(truth.table.rows(), candidates.len());
         for (_, row) in truth.table.datasets().flat_map(|dataset| truth.table.items(dataset)) {
             for (place, candidate) in candidates.iter().enumerate() {
-                right.set(row, place, truth.correct(candidate, row) == Some(true));
+                graded.set(row, place, truth.correct(candidate, row).unwrap_or(Grade::WRONG));
             }
         }
-        right
+        graded
     }
 
     /// Resolves the names of a trace, once.

@@ -14,7 +14,7 @@ use crate::profile::Split;
 use crate::request::{Bounds, Limit, Request, RequestView, Slo};
 use crate::rng;
 use crate::trace::Trace;
-use crate::units::{Energy, Level, Ratio, SimTime};
+use crate::units::{Energy, Grade, Level, Ratio, SimTime};
 
 /// What becomes of `request` under `plan` if it never waits.
 fn outcome(bench: &Bench, request: &Request, plan: Plan, resident: Option<Level>) -> Outcome {
@@ -47,7 +47,7 @@ proptest! {
                 let service = ServiceView { now: request.arrival, resident, queued: 0 };
                 let plan = policy.plan(RequestView::new(request, bounds), service);
                 let outcome = outcome(&bench, request, plan, resident);
-                outcome.slo_met() && outcome.execution.correct == Some(true)
+                outcome.slo_met() && outcome.execution.correct.is_some_and(Grade::is_right)
             };
             let best = good(&mut *oracle);
             for (kind, policy) in &mut others {
@@ -154,7 +154,7 @@ fn of_a_shortened_prompt_what_is_left_is_the_whole() {
     let executor = method.cost_model(&bench.trace).unwrap();
     let phases = executor.bill(request, Plan::FULL, None).unwrap();
     assert_eq!((phases.prefill, phases.kept_tokens), (Duration::from_millis(50), 50));
-    assert_eq!(phases.correct, Some(false));
+    assert_eq!(phases.correct, Some(Grade::WRONG));
     let half = Slo::Relative { ttft: Ratio::percent(50), tpot: Ratio::ONE };
     let trace = Trace {
         requests: vec![Request { slo: half, ..bench.trace.requests[0] }],

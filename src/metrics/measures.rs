@@ -195,7 +195,7 @@ mod tests {
     use crate::outcome::Execution;
     use crate::plan::Plan;
     use crate::request::{AppId, DatasetId, Request, Slo};
-    use crate::units::{Energy, Milliwatts, Ratio, SimTime};
+    use crate::units::{Energy, Grade, Milliwatts, Ratio, SimTime};
 
     /// Request `id`, which arrives at 0, starts after `queued_ms`, prefills for 100 ms and decodes
     /// `gaps` tokens at 10 ms each, under bounds of 150 ms and 10 ms.
@@ -219,7 +219,7 @@ mod tests {
                 prefill: Duration::from_millis(100),
                 decode: Duration::from_millis(10) * gaps,
                 kept_tokens: 32,
-                correct,
+                correct: correct.map(Grade::from),
                 ..Execution::default()
             },
         }

@@ -56,7 +56,7 @@ pub(crate) use facts::{Annotations, Facts, check_lengths};
 pub(crate) use full::Full;
 pub(crate) use largest_level::LargestLevel;
 pub(crate) use lg2_cs::Lg2Cs;
-pub(crate) use oracle::{Oracle, RightPlans};
+pub(crate) use oracle::{GradedPlans, Oracle};
 pub(crate) use random_feasible::RandomFeasible;
 pub(crate) use size_rule::is_default;
 

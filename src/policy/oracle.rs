@@ -1,64 +1,70 @@
 //! `oracle`: what perfect knowledge of the answers would reach.
 //!
-//! Knows the latency profile and, for every item of its trace, which candidates answer it rightly:
-//! it is told when it is made. Among candidates that are right and meet both bounds it takes the
-//! lightest; if there is none it asks another policy over the same menu (of the built-in methods:
-//! `elastic-profile`). So no other policy over the same candidates and with the same resident level
-//! meets an objective with a right answer where it does not.
+//! Knows the latency profile and, for every item of its trace, how right each candidate's answer is: it is
+//! told when it is made. Among candidates that meet both bounds it takes those of the best grade, of these
+//! the lightest; if none is right at all it asks another policy over the same menu (of the built-in
+//! methods: `elastic-profile`). So no other policy over the same candidates and with the same resident
+//! level meets an objective with a better answer.
+
+use std::cmp::Reverse;
 
 use super::menu::Menu;
 use super::{Policy, ServiceView};
 use crate::plan::Plan;
 use crate::profile::RowId;
 use crate::request::RequestView;
+use crate::units::Grade;
 
 /// The policy; see the module.
 #[derive(Debug)]
 pub(crate) struct Oracle {
     menu: Menu,
-    right: RightPlans,
+    told: GradedPlans,
     otherwise: Box<dyn Policy>,
 }
 
-/// By item, by candidate of a menu: whether it answers rightly.
+/// By item, by candidate of a menu: how right its answer is.
 #[derive(Debug)]
-pub(crate) struct RightPlans {
+pub(crate) struct GradedPlans {
     candidates: usize,
-    right: Vec<bool>,
+    grades: Vec<Grade>,
 }
 
-impl RightPlans {
+impl GradedPlans {
     /// Nothing is right of `candidates` for any of `items`, yet.
     pub(crate) fn none(items: usize, candidates: usize) -> Self {
-        Self { candidates, right: vec![false; items * candidates] }
+        Self { candidates, grades: vec![Grade::WRONG; items * candidates] }
     }
 
-    /// Says whether the candidate at `place` answers `item` rightly.
-    pub(crate) fn set(&mut self, item: RowId, place: usize, is_right: bool) {
-        self.right[item.index() * self.candidates + place] = is_right;
+    /// Says how right the answer of the candidate at `place` to `item` is.
+    pub(crate) fn set(&mut self, item: RowId, place: usize, grade: Grade) {
+        self.grades[item.index() * self.candidates + place] = grade;
     }
 
-    fn of(&self, item: RowId) -> &[bool] {
-        &self.right[item.index() * self.candidates..][..self.candidates]
+    fn of(&self, item: RowId) -> &[Grade] {
+        &self.grades[item.index() * self.candidates..][..self.candidates]
     }
 }
 
 impl Oracle {
-    /// Chooses among what is `right`, and as `otherwise` says where nothing is.
-    pub(crate) fn new(menu: Menu, right: RightPlans, otherwise: Box<dyn Policy>) -> Self {
-        Self { menu, right, otherwise }
+    /// Chooses by what is `told`, and as `otherwise` says where nothing is right.
+    pub(crate) fn new(menu: Menu, told: GradedPlans, otherwise: Box<dyn Policy>) -> Self {
+        Self { menu, told, otherwise }
     }
 }
 
 impl Policy for Oracle {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
         let choices = self.menu.choices(request, service.resident);
-        let right = self.right.of(choices.item());
-        let candidates = choices.candidates().iter().zip(right);
-        let right = candidates.filter_map(|(candidate, right)| right.then_some(candidate));
-        let lightest = choices.feasible(right).map(|(one, forecast)| one.weight(&forecast)).min();
-        match lightest {
-            Some((_, plan)) => plan,
+        let grades = self.told.of(choices.item());
+        let right =
+            choices.candidates().iter().zip(grades).filter(|(_, grade)| **grade > Grade::WRONG);
+        let weighed = right.filter_map(|(candidate, grade)| {
+            let (one, forecast) = choices.feasible(std::iter::once(candidate)).next()?;
+            Some((Reverse(*grade), one.weight(&forecast)))
+        });
+        match weighed.min() {
+            Some((_, (_, plan))) => plan,
             None => self.otherwise.plan(request, service),
         }
     }

@@ -15,7 +15,7 @@ use super::manifest::QualityManifest;
 use super::paths::AnswerFiles;
 use super::split::Split;
 use crate::error::{Error, Result};
-use crate::units::{Level, PROMPT_RATIOS, Ratio};
+use crate::units::{Grade, Level, PROMPT_RATIOS, Ratio};
 
 /// Items by dataset.
 pub type Items = BTreeMap<String, BTreeSet<u32>>;
@@ -132,7 +132,7 @@ pub struct QualityTable {
     sides: Vec<Split>,
     whole: Vec<bool>,
     /// `[row][level][ratio]`, apart from `scores` because a replay reads only these.
-    grades: Vec<Option<f32>>,
+    grades: Vec<Option<Grade>>,
     /// Same order; empty unless they were asked for.
     scores: Vec<Scores>,
     counted: Counted,
@@ -286,7 +286,7 @@ impl QualityTable {
             if measure != Measure::Grade || keep(cell) {
                 continue;
             }
-            if self.grades[cell].replace(grade).is_some() {
+            if self.grades[cell].replace(as_grade(grade)).is_some() {
                 let Key { family, dataset, item, .. } = &row.key;
                 return Err(Error::file(path, "cell given twice")
                     .at(format!("line {}", row.line))
@@ -352,7 +352,7 @@ impl QualityTable {
         if rule == Counted::FirstFive {
             self.read_scores()?;
             for (grade, scores) in self.grades.iter_mut().zip(&self.scores) {
-                *grade = scores.top.or(*grade);
+                *grade = scores.top.map(as_grade).or(*grade);
             }
         }
         self.counted = rule;
@@ -441,18 +441,12 @@ impl QualityTable {
         self.whole[row.index()]
     }
 
-    /// How right the answer is, from 0 to 1; `None` if it was not measured.
+    /// How right the answer is; `None` if it was not measured.
     ///
     /// `level` and `ratio` are indices of [`levels`](Self::levels) and [`PROMPT_RATIOS`].
     #[must_use]
-    pub fn grade(&self, row: RowId, level: usize, ratio: usize) -> Option<f32> {
+    pub fn grade(&self, row: RowId, level: usize, ratio: usize) -> Option<Grade> {
         self.grades[self.cell(row, level, ratio)]
-    }
-
-    /// Whether the answer is wholly right; `None` if it was not measured.
-    #[must_use]
-    pub fn correct(&self, row: RowId, level: usize, ratio: usize) -> Option<bool> {
-        self.grade(row, level, ratio).map(|grade| grade >= 1.0)
     }
 
     fn scores(&self, row: RowId, level: usize, ratio: usize) -> Scores {
@@ -479,10 +473,10 @@ impl QualityTable {
     #[must_use]
     pub fn top_accuracy(&self, dataset: &str, level: usize, ratio: usize) -> Option<f64> {
         let rows = self.items(dataset).map(|(_, row)| row);
-        mean(rows.filter_map(|row| self.scores(row, level, ratio).top))
+        mean(rows.filter_map(|row| self.scores(row, level, ratio).top).map(f64::from))
     }
 
-    /// Share of right answers over the measured items of `dataset`, or of one side of its split;
+    /// Mean grade of the answers over the measured items of `dataset`, or of one side of its split;
     /// `None` if none was measured.
     #[must_use]
     pub fn accuracy(
@@ -497,7 +491,7 @@ impl QualityTable {
         self.mean_grade(rows, level, ratio)
     }
 
-    /// Share of right answers over the whole estimate rows of `dataset`, the same for every plan;
+    /// Mean grade of the answers over the whole estimate rows of `dataset`, the same for every plan;
     /// `None` if there is none or the plan was not measured.
     #[must_use]
     pub fn expected_accuracy(&self, dataset: &str, level: usize, ratio: usize) -> Option<f64> {
@@ -512,7 +506,7 @@ impl QualityTable {
         level: usize,
         ratio: usize,
     ) -> Option<f64> {
-        mean(rows.filter_map(|row| self.grade(row, level, ratio)))
+        mean(rows.filter_map(|row| self.grade(row, level, ratio)).map(f64::from))
     }
 
     /// Cells that were measured, and cells of a whole grid of these items and levels.
@@ -528,12 +522,16 @@ impl QualityTable {
     }
 }
 
+fn as_grade(value: f32) -> Grade {
+    Grade::new(value.into()).expect("a file's values are from 0 to 1")
+}
+
 /// Mean of grades; `None` of nothing.
-fn mean(grades: impl Iterator<Item = f32>) -> Option<f64> {
+fn mean(grades: impl Iterator<Item = f64>) -> Option<f64> {
     let (mut sum, mut known) = (0.0, 0_u32);
     for grade in grades {
         known += 1;
-        sum += f64::from(grade);
+        sum += grade;
     }
     (known > 0).then(|| sum / f64::from(known))
 }

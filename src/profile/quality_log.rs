@@ -147,6 +147,7 @@ fn merge(dir: &Path, of: &AnswersOf) -> Result<()> {
 mod tests {
     use super::super::quality::{Counted, QualityTable};
     use super::*;
+    use crate::units::Grade;
     use std::fs;
 
     fn cells(right: bool) -> [Option<Cell>; 10] {
@@ -171,9 +172,9 @@ mod tests {
         let table = QualityTable::load_scored(folder.path(), "width").unwrap();
         let row = table.row("sciq", 7).unwrap();
         assert_eq!(table.levels(), [Level::percent(50), Level::percent(100)]);
-        assert_eq!(table.correct(row, 0, 0), None);
-        assert_eq!(table.correct(row, 0, 9), Some(true));
-        assert_eq!(table.correct(row, 1, 9), Some(false));
+        assert_eq!(table.grade(row, 0, 0), None);
+        assert_eq!(table.grade(row, 0, 9), Some(Grade::RIGHT));
+        assert_eq!(table.grade(row, 1, 9), Some(Grade::WRONG));
         assert_eq!(table.sum_grade(row, 0, 9), Some(0.0));
         assert_eq!(table.gold_probability(row, 0, 9), Some(0.1235));
         assert_eq!(table.coverage(), (18, 20));

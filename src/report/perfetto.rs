@@ -13,7 +13,7 @@ use super::metrics_table::groups;
 use crate::outcome::Outcome;
 use crate::request::Bounds;
 use crate::results::StoredRun;
-use crate::units::{Energy, SimTime, millis};
+use crate::units::{Energy, Grade, SimTime, millis};
 
 /// An event, in the names of the format.
 #[derive(Debug, Default, Serialize)]
@@ -121,7 +121,7 @@ fn arguments(run: &StoredRun, outcome: &Outcome) -> serde_json::Value {
     let mut arguments = serde_json::json!({
         "slo": slo_name(request.slo),
         "slo_met": outcome.slo_met(),
-        "correct": execution.correct,
+        "correct": execution.correct.map(Grade::is_right),
         "level": plan.level.to_string(),
         "prompt_ratio": plan.prompt_ratio.to_string(),
         "prompt_tokens": request.prompt_tokens,

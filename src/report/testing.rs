@@ -7,7 +7,7 @@ use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
 use crate::request::{AppId, Bounds, DatasetId, Request, Slo};
 use crate::results::StoredRun;
-use crate::units::{Level, Milliwatts, Ratio, SimTime};
+use crate::units::{Grade, Level, Milliwatts, Ratio, SimTime};
 
 /// Bounds that every request here meets.
 pub const SLOW: Bounds =
@@ -32,7 +32,7 @@ pub fn label(method: &str) -> CellLabel {
 /// bounds are 50 ms, so that it alone is late. Power is 2 W: 100 mJ each. Mail asks the first two, Keys the others.
 pub fn run(method: &str, seed: u64) -> StoredRun {
     let ms = Duration::from_millis;
-    let outcome = |id: u64, arrival_ms, start_ms, correct| {
+    let outcome = |id: u64, arrival_ms, start_ms, correct: Option<bool>| {
         let keys = id > 1;
         let (ttft, tpot) = if keys { (20, 60) } else { (80, 90) };
         Outcome {
@@ -56,7 +56,7 @@ pub fn run(method: &str, seed: u64) -> StoredRun {
                 prefill: ms(34),
                 decode: ms(10),
                 kept_tokens: 40,
-                correct,
+                correct: correct.map(Grade::from),
                 power: Some(Milliwatts::new(2000)),
             },
         }

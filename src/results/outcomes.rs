@@ -89,7 +89,7 @@ fn write_row(row: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Re
         "{},{},{},{},{},{},{},{}",
         execution.kept_tokens,
         execution.power.map_or(String::new(), |power| power.as_milliwatts().to_string()),
-        execution.correct.map_or("", |correct| if correct { "1" } else { "0" }),
+        execution.correct.map_or(String::new(), |grade| grade.to_string()),
         exact_ms(outcome.ttft()),
         outcome.tpot().map_or(String::new(), exact_ms),
         exact_ms(outcome.end_to_end()),

@@ -173,8 +173,7 @@ fn row(
         write!(row, ",{}", tpot.map_or(String::new(), exact_ms))?;
     }
     for execution in pair {
-        let correct = execution.correct.map(u8::from);
-        write!(row, ",{}", correct.map_or(String::new(), |correct| correct.to_string()))?;
+        write!(row, ",{}", execution.correct.map_or(String::new(), |grade| grade.to_string()))?;
     }
     row.push('\n');
     Ok(row)
@@ -185,7 +184,7 @@ mod tests {
     use super::*;
     use crate::executor::scripted::Scripted;
     use crate::request::{AppId, DatasetId, Slo};
-    use crate::units::SimTime;
+    use crate::units::{Grade, SimTime};
 
     fn execution(prefill_ms: u64, decode_ms: u64, correct: Option<bool>) -> Execution {
         Execution {
@@ -193,7 +192,7 @@ mod tests {
             prefill: Duration::from_millis(prefill_ms),
             decode: Duration::from_millis(decode_ms),
             kept_tokens: 80,
-            correct,
+            correct: correct.map(Grade::from),
             ..Execution::default()
         }
     }

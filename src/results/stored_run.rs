@@ -11,7 +11,7 @@ use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
 use crate::request::{AppId, Bounds, DatasetId, Limit, Request, Slo};
 use crate::trace::index_of;
-use crate::units::{Energy, Level, Milliwatts, Ratio, SimTime, nanos_of_decimal_millis};
+use crate::units::{Energy, Grade, Level, Milliwatts, Ratio, SimTime, nanos_of_decimal_millis};
 
 /// What [`OutcomeCsv`](super::OutcomeCsv) wrote of one run.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,7 +120,7 @@ struct Row {
     decode_ms: Duration,
     kept_tokens: u32,
     power_mw: Option<u32>,
-    correct: Option<u8>,
+    correct: Option<Grade>,
     slo_met: u8,
 }
 
@@ -173,7 +173,7 @@ impl Row {
             prefill: self.prefill_ms,
             decode: self.decode_ms,
             kept_tokens: self.kept_tokens,
-            correct: self.correct.map(|correct| correct == 1),
+            correct: self.correct,
             power: self.power_mw.map(Milliwatts::new),
         };
         let level = (self.level_percent <= 100).then(|| Level::percent(self.level_percent))?;
@@ -234,7 +234,7 @@ mod tests {
             datasets: names(["piqa", "sciq"]),
             ..Trace::default()
         };
-        let outcome = |id: u64, slo: Slo, bounds, correct| Outcome {
+        let outcome = |id: u64, slo: Slo, bounds, correct: Option<bool>| Outcome {
             request: Request {
                 id,
                 arrival: SimTime::from_nanos(1_000_001),
@@ -254,7 +254,7 @@ mod tests {
                 decode: Duration::from_nanos(10),
                 kept_tokens: 36,
                 power: Some(Milliwatts::new(2000)),
-                correct,
+                correct: correct.map(Grade::from),
                 ..Execution::default()
             },
         };

@@ -11,7 +11,7 @@ use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::policy::ServiceView;
 use crate::request::{AppId, DatasetId, RequestView, Slo};
-use crate::units::{Level, Ratio, SimTime};
+use crate::units::{Grade, Level, Ratio, SimTime};
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -84,7 +84,7 @@ fn three_requests_have_the_ttfts_worked_out_by_hand() {
         prefill: ms(5),
         decode: ms(10),
         kept_tokens: 80,
-        correct: Some(true),
+        correct: Some(Grade::RIGHT),
         power: None,
     };
     let mut executor = Scripted::list([first, prefill_and_decode(4, 6), prefill_and_decode(7, 1)]);

@@ -272,8 +272,8 @@ fn what_an_experiment_asks_for_is_measured_once_and_as_in_a_whole_row() {
         for (item, row) in whole.items(dataset) {
             let Some(own) = asked.row(dataset, item) else { continue };
             for ratio in [8, 9] {
-                let Some(found) = asked.correct(own, full, ratio) else { continue };
-                assert_eq!(Some(found), whole.correct(row, 0, ratio), "{dataset} {item}");
+                let Some(found) = asked.grade(own, full, ratio) else { continue };
+                assert_eq!(Some(found), whole.grade(row, 0, ratio), "{dataset} {item}");
                 compared += 1;
             }
         }

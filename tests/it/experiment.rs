@@ -83,7 +83,7 @@ fn lengths_of_an_agent_app_s_items_without_answers_change_nothing_but_a_note() {
     simulate(&experiment, &before, 1);
     let TraceSource::Synth(source) = &mut experiment.spec.trace else { panic!("synthesised") };
     let mut text = fs::read_to_string(&source.items).unwrap();
-    text.extend((0..9).map(|item| format!("api-calling,{item},9,9,9,9,9,9,9,9,9,9\n")));
+    text.extend((0..9).map(|item| format!("api-calling,{item},,9,9,9,9,9,9,9,9,9,9\n")));
     fs::write(&source.items, text).unwrap();
     simulate(&experiment, &after, 1);
     let notes = |out: &Path| {

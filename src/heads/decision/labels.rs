@@ -56,8 +56,8 @@ pub fn samples(table: &QualityTable, lengths: &PromptLengths, side: Split) -> Re
             let mut known = true;
             for (level, &column) in levels.iter().enumerate() {
                 for ratio in 0..RATIOS {
-                    match table.correct(row, column, ratio) {
-                        Some(correct) => right[level][ratio] = correct,
+                    match table.grade(row, column, ratio) {
+                        Some(grade) => right[level][ratio] = grade.is_right(),
                         None => known = false,
                     }
                     let sure = f32::from(u8::from(right[level][ratio]));

@@ -81,7 +81,7 @@ impl Parts {
             for (place, &level) in table.levels().iter().enumerate() {
                 let turn = table.side(row) == Split::Replay;
                 let cells = std::array::from_fn(|ratio| {
-                    table.correct(row, place, ratio).map(|right| cell(right != turn))
+                    table.grade(row, place, ratio).map(|grade| cell(grade.is_right() != turn))
                 });
                 rows.push((DATASET, item, level, cells));
             }

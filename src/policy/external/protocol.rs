@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::{Candidate, Forecast, Seen};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::units::{Level, Ratio, millis};
+use crate::units::{Grade, Level, Ratio, millis};
 
 /// The version that both sides must speak.
 pub(super) const PROTOCOL: u32 = 1;
@@ -54,7 +54,7 @@ pub(super) struct Observed {
     ttft_ms: f64,
     tpot_ms: Option<f64>,
     slo_met: bool,
-    correct: Option<bool>,
+    correct: Option<Grade>,
 }
 
 impl Observed {

@@ -73,6 +73,7 @@ fn check_side(path: &Path, sheet: &Sheet) -> Result<()> {
 mod tests {
     use super::*;
     use crate::profile::{Cell, QualityLog};
+    use crate::units::Grade;
 
     /// Cells at the ratios of `places`, all `right`.
     fn cells(places: &[usize], right: bool) -> [Option<Cell>; 10] {
@@ -116,10 +117,14 @@ mod tests {
         assert_eq!(items, [0, 1, 2, 6]);
         let row = |item| table.row("sciq", item).unwrap();
         assert_eq!([0, 1, 2, 6].map(|item| table.is_whole(row(item))), [true, false, false, false]);
-        assert_eq!(table.correct(row(1), 1, 9), Some(true), "of two answers the first counts");
-        assert_eq!(table.correct(row(1), 1, 2), Some(false), "cells of two rows are united");
-        assert_eq!(table.correct(row(1), 1, 3), None);
-        assert_eq!(table.correct(row(6), 2, 9), None);
+        assert_eq!(
+            table.grade(row(1), 1, 9),
+            Some(Grade::RIGHT),
+            "of two answers the first counts"
+        );
+        assert_eq!(table.grade(row(1), 1, 2), Some(Grade::WRONG), "cells of two rows are united");
+        assert_eq!(table.grade(row(1), 1, 3), None);
+        assert_eq!(table.grade(row(6), 2, 9), None);
         assert_eq!(table.expected_accuracy("sciq", 2, 9), Some(1.0));
         assert_eq!(QualityTable::load(dir, "width").unwrap().rows(), 1);
         let mut estimating = log(dir, "width", true);
@@ -128,7 +133,7 @@ mod tests {
         let refusal = QualityTable::load_asked(dir, "width", &levels, &known).unwrap_err();
         let message = refusal.to_string();
         assert!(message.ends_with(
-            "structured.csv, line 14: asked for an item that estimates; found sciq item 3; allowed: \
+            "structured.csv, line 24: asked for an item that estimates; found sciq item 3; allowed: \
              items of the replay half"
         ), "{message}");
     }

@@ -91,11 +91,11 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
     let (mut items, mut datasets) = (0, Vec::new());
     let mut discordance = Discordance::default();
     for dataset in untuned.datasets() {
-        let answers: Vec<[bool; 4]> = common_items(&[untuned, tuned, control], dataset)
+        let answers: Vec<[f64; 4]> = common_items(&[untuned, tuned, control], dataset)
             .into_iter()
             .filter_map(|item| {
                 let right = |table: &QualityTable, level| {
-                    table.correct(table.row(dataset, item)?, level, full)
+                    table.grade(table.row(dataset, item)?, level, full).map(f64::from)
                 };
                 Some([
                     right(untuned, own)?,
@@ -106,9 +106,7 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
             })
             .collect();
         items += answers.len();
-        let side = |place: usize| {
-            answers.iter().map(|row| Some(f64::from(row[place]))).collect::<Vec<_>>()
-        };
+        let side = |place: usize| answers.iter().map(|row| Some(row[place])).collect::<Vec<_>>();
         discordance = discordance.and(Discordance::between(&side(2), &side(0)));
         let quantities: [fn([f64; 4]) -> f64; 4] = [
             |[cut, _, tuned, _]| tuned - cut,
@@ -117,10 +115,7 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
             |[cut, full, tuned, control]| (control - tuned) - (full - cut),
         ];
         for (line, quantity) in lines.iter_mut().zip(quantities) {
-            let values: Vec<f64> = answers
-                .iter()
-                .map(|row| quantity(row.map(|right| f64::from(u8::from(right)))))
-                .collect();
+            let values: Vec<f64> = answers.iter().map(|&row| quantity(row)).collect();
             line.extend(point(level.as_percent(), &values).map(|point| vec![point]));
         }
         datasets.extend((!answers.is_empty()).then(|| dataset.to_owned()));

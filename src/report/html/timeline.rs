@@ -11,7 +11,7 @@ use crate::report::metrics_table::groups;
 use crate::request::Bounds;
 use crate::results::StoredRun;
 use crate::trace::index_of;
-use crate::units::Milliwatts;
+use crate::units::{Grade, Milliwatts};
 
 /// Most requests of a scene that the page holds: a few hundred bytes each, over all methods.
 const REQUESTS_MAX: usize = 5000;
@@ -187,7 +187,7 @@ fn state(outcome: &Outcome) -> u64 {
     let correct = outcome.execution.correct;
     u64::from(outcome.slo_met())
         | u64::from(correct.is_some()) << 1
-        | u64::from(correct == Some(true)) << 2
+        | u64::from(correct.is_some_and(Grade::is_right)) << 2
 }
 
 /// Of TTFT, TPOT and the time to the last token in µs, of energy in µJ.
