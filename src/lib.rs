@@ -48,7 +48,7 @@
 //!     arrival: SimTime::ZERO + ms(arrival_ms),
 //!     app: AppId(0),
 //!     dataset: DatasetId(0),
-//!     item: 0,
+//!     item: 0.into(),
 //!     prompt_tokens: 10,
 //!     output_tokens: 5,
 //!     slo: Slo::Absolute { ttft, tpot },
@@ -104,6 +104,7 @@ pub mod escape;
 pub mod family;
 pub mod files;
 pub mod input;
+pub mod item;
 pub mod limits;
 pub mod origin;
 pub mod rng;

@@ -151,7 +151,7 @@ mod tests {
             arrival: SimTime::ZERO,
             app: AppId(0),
             dataset: DatasetId(0),
-            item: 0,
+            item: 0.into(),
             prompt_tokens: 1,
             output_tokens: 4,
             slo: Slo::EndToEnd(Limit::Absolute(ms(1))),

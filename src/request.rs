@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::item::ItemId;
 use crate::units::{Energy, Milliwatts, Ratio, SimTime};
 
 /// Index into [`Trace::apps`](crate::trace::Trace::apps).
@@ -24,7 +25,7 @@ pub struct Request {
     /// Where the prompt comes from.
     pub dataset: DatasetId,
     /// Which item of the dataset the prompt is: the key of the ground truth.
-    pub item: u32,
+    pub item: ItemId,
     /// Length of the full prompt in tokens of the base model.
     pub prompt_tokens: u32,
     /// Tokens to generate.

@@ -95,7 +95,7 @@ pub(super) fn asked<'a>(
     request: &Request,
 ) -> Result<(&'a Dataset, &'a Item)> {
     let dataset = &*datasets[usize::from(request.dataset.0)];
-    let item = dataset.items.iter().find(|item| item.id == request.item);
+    let item = dataset.items.iter().find(|item| request.item == item.id);
     let item = item.ok_or_else(|| {
         Error::new(format!("trace, request {}", request.id), "no such item")
             .found(format!("{} item {}", dataset.name, request.item))

@@ -14,6 +14,7 @@ use super::grid::{Cell, Grid};
 use super::spec::Experiment;
 use crate::error::{Error, Result};
 use crate::executor::{CostModel, Executor};
+use crate::item::ItemId;
 use crate::method::{Method, MethodSpec};
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
@@ -25,7 +26,7 @@ use crate::trace::{ItemPool, PooledItem, Trace, index_of};
 use crate::units::{Level, Ratio};
 
 /// Plans of each item, by dataset and item.
-type Plans = BTreeMap<(String, u32), BTreeSet<(Level, Ratio)>>;
+type Plans = BTreeMap<(String, ItemId), BTreeSet<(Level, Ratio)>>;
 
 /// What one quality table lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::alternatives::Alternatives;
+use crate::item::ItemId;
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
 use crate::policy::Seen;
@@ -36,7 +37,7 @@ pub struct Explanation {
     /// What the policy saw.
     pub seen: Seen<'static>,
     /// Which item of the dataset it was, which the policy did not see.
-    pub item: u32,
+    pub item: ItemId,
     /// What it chose.
     pub choice: Plan,
     /// Whether its run-time check put the first decision aside; `None` for a policy without one, or

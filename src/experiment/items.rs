@@ -51,6 +51,7 @@ pub(super) fn pools(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::item::ItemId;
 
     #[test]
     fn pools_hold_the_replay_half_with_the_length_of_the_full_prompt() {
@@ -80,7 +81,7 @@ mod tests {
         lengths.save(folder.path(), "structured").unwrap();
         further.save_further(folder.path(), "structured").unwrap();
         let path = folder.path().join("structured.tokens.csv");
-        let items = |answers, most| -> Vec<u32> {
+        let items = |answers, most| -> Vec<ItemId> {
             let pools = pools(&path, Ratio::ONE, answers, most).unwrap();
             pools[0].items.iter().map(|pooled| pooled.item).collect()
         };

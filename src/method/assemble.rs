@@ -8,6 +8,7 @@ use super::inputs::{Answers, Replayed, by_row, check_manifest, lengths_by_row, l
 use super::spec::{MethodSpec, PolicySpec};
 use crate::error::{Error, Result};
 use crate::executor::{CostModel, Truth};
+use crate::item::ItemId;
 use crate::policy::{
     Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, External, Facts, Full,
     GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy, RandomFeasible,
@@ -186,7 +187,7 @@ impl Method {
     /// Whether the item may be replayed: it has all answers that its dataset's items have, or is one of
     /// [those that need not](Replayed::Asked), and it has a decision where the method needs one.
     #[must_use]
-    pub fn knows(&self, dataset: &str, item: u32) -> bool {
+    pub fn knows(&self, dataset: &str, item: impl Into<ItemId>) -> bool {
         let row = self.answers().row(dataset, item);
         row.is_some_and(|row| self.may_be_replayed(row) && self.is_decided(row))
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::contract::stage::{self, Parts, cell};
 pub(crate) use super::contract::stage::{DATASET, decisions_manifest, device, items, lengths};
 use super::{Method, MethodSpec, PolicySpec, standard_methods};
+use crate::item::ItemId;
 use crate::plan::Plan;
 use crate::policy::{Policy, Reading, ServiceView};
 use crate::profile::{
@@ -201,7 +202,7 @@ pub(crate) fn hard(known: &[(u16, u16, Plan)]) -> Answer {
     Answer::Hard(Box::new(grid))
 }
 
-type Row = (&'static str, u32, Level, [Option<Cell>; 10]);
+type Row = (&'static str, ItemId, Level, [Option<Cell>; 10]);
 
 fn rows() -> Vec<Row> {
     let cells = |at_half: bool, at_full: bool| {

@@ -195,7 +195,7 @@ fn a_trace_that_does_not_fit_the_tables_is_refused() {
     let mut twice = bench.trace.clone();
     twice.requests.push(twice.requests[0]);
     let refusals = [
-        refusal(|request| request.item = 999),
+        refusal(|request| request.item = 999.into()),
         refusal(|request| request.item = items(Split::Estimate)[0]),
         refusal(|request| request.prompt_tokens = 99),
         refusal(|request| request.output_tokens = u32::MAX),

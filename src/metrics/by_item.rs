@@ -1,12 +1,13 @@
 //! What methods make of each item: the sample behind statements about other items.
 
+use crate::item::ItemId;
 use std::collections::BTreeMap;
 
 use super::bootstrap::bootstrap_ratio_95;
 use super::statistics::Interval;
 
-/// An item of a dataset: the dataset's name, and its row.
-pub type ItemKey<'a> = (&'a str, u32);
+/// An item of a dataset: the dataset's name, and its own.
+pub type ItemKey<'a> = (&'a str, ItemId);
 
 /// Which items the requests of some replications asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,13 +21,13 @@ impl AskedItems {
     /// The items of each trace, in order of the requests' ids. One trace alone is that of every
     /// replication.
     #[must_use]
-    pub fn of(traces: &[Vec<ItemKey<'_>>]) -> Self {
-        let mut places: BTreeMap<ItemKey<'_>, usize> =
+    pub fn of<I: Copy + Ord>(traces: &[Vec<(&str, I)>]) -> Self {
+        let mut places: BTreeMap<(&str, I), usize> =
             traces.iter().flatten().map(|&item| (item, 0)).collect();
         for (nth, place) in places.values_mut().enumerate() {
             *place = nth;
         }
-        let trace = |asked: &Vec<ItemKey<'_>>| asked.iter().map(|item| places[item]).collect();
+        let trace = |asked: &Vec<(&str, I)>| asked.iter().map(|item| places[item]).collect();
         Self { items: places.len(), traces: traces.iter().map(trace).collect() }
     }
 
@@ -114,7 +115,7 @@ mod tests {
     /// each of them under 20 seeds tells nothing new of items.
     #[test]
     fn more_seeds_over_the_same_items_do_not_narrow_the_interval() {
-        let items: Vec<ItemKey<'_>> = (0..300).map(|item| ("piqa", item)).collect();
+        let items: Vec<(&str, u32)> = (0..300).map(|item| ("piqa", item)).collect();
         let asked = AskedItems::of(&[items]);
         let gains = || (0..300).map(|item| Some(f64::from(u8::from(item % 4 == 0))));
         let (mut once, mut often) = (ItemMeans::new(&asked), ItemMeans::new(&asked));

@@ -207,7 +207,7 @@ mod tests {
                 arrival: SimTime::ZERO,
                 app: AppId(0),
                 dataset: DatasetId(0),
-                item: 0,
+                item: 0.into(),
                 prompt_tokens: 32,
                 output_tokens: gaps + 1,
                 slo: Slo::Absolute { ttft, tpot },

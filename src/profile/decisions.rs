@@ -23,6 +23,7 @@ use super::quality::sheet::packed;
 use super::text;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::item::ItemId;
 use crate::plan::Plan;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
@@ -98,7 +99,7 @@ pub struct DecisionsManifest {
     /// SHA-256 of the head's weights.
     pub head_sha256: String,
     /// The items it was trained on, by dataset, rising.
-    pub trained_on: BTreeMap<String, BTreeSet<u32>>,
+    pub trained_on: BTreeMap<String, BTreeSet<ItemId>>,
     /// Command that decided.
     pub command: String,
     /// Day, `YYYY-MM-DD`.
@@ -117,7 +118,7 @@ pub struct DecisionsManifest {
 pub struct Decisions {
     /// How they were made.
     pub manifest: DecisionsManifest,
-    items: BTreeMap<String, BTreeMap<u32, Decision>>,
+    items: BTreeMap<String, BTreeMap<ItemId, Decision>>,
 }
 
 impl Decisions {
@@ -191,7 +192,8 @@ impl Decisions {
     ///
     /// # Panics
     /// If it is of the other kind.
-    pub fn insert(&mut self, dataset: &str, item: u32, decision: Decision) {
+    pub fn insert(&mut self, dataset: &str, item: impl Into<ItemId>, decision: Decision) {
+        let item = item.into();
         let kind = match decision.answer {
             Answer::Soft(_) => DecisionKind::Soft,
             Answer::Hard(_) => DecisionKind::Hard,
@@ -202,8 +204,8 @@ impl Decisions {
 
     /// The decision for an item.
     #[must_use]
-    pub fn of(&self, dataset: &str, item: u32) -> Option<&Decision> {
-        self.items.get(dataset)?.get(&item)
+    pub fn of(&self, dataset: &str, item: impl Into<ItemId>) -> Option<&Decision> {
+        self.items.get(dataset)?.get(&item.into())
     }
 
     /// Number of items.
@@ -219,7 +221,7 @@ impl Decisions {
     }
 
     /// Items of a dataset, rising.
-    pub fn items(&self, dataset: &str) -> impl Iterator<Item = u32> {
+    pub fn items(&self, dataset: &str) -> impl Iterator<Item = ItemId> {
         self.items.get(dataset).into_iter().flat_map(|items| items.keys().copied())
     }
 
@@ -236,7 +238,7 @@ impl Decisions {
 
     /// Takes a row in.
     fn add(&mut self, path: &Path, line: u64, row: &StringRecord) -> Result<()> {
-        let item = text::number(path, line, "item", &row[2], "a whole number")?;
+        let item = text::item(path, line, &row[2])?;
         let tlm_tokens: u32 = text::number(path, line, "tlm_tokens", &row[3], "a whole number")?;
         if !(1..=TLM_TOKENS_MAX).contains(&tlm_tokens) || self.of(&row[1], item).is_some() {
             let found = row.iter().take(KEYS.len()).collect::<Vec<_>>().join(",");

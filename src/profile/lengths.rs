@@ -9,6 +9,7 @@ use super::text;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::input::Input;
+use crate::item::ItemId;
 use crate::units::PROMPT_RATIOS;
 
 const RATIOS: usize = PROMPT_RATIOS.len();
@@ -31,7 +32,7 @@ pub type ItemLengths = [u32; RATIOS];
 /// may know it before it decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PromptLengths {
-    datasets: BTreeMap<String, BTreeMap<u32, ItemLengths>>,
+    datasets: BTreeMap<String, BTreeMap<ItemId, ItemLengths>>,
 }
 
 /// Which rows of a file.
@@ -101,7 +102,7 @@ impl PromptLengths {
         let (path, text) = (input.path(), input.text());
         let mut lengths = [Self::default(), Self::default()];
         for (line, row) in text::csv_rows(path, text, &HEADER)? {
-            let item = text::number(path, line, "item", &row[1], "a whole number")?;
+            let item = text::item(path, line, &row[1])?;
             let mut tokens = [0; RATIOS];
             for (column, tokens) in tokens.iter_mut().enumerate() {
                 let (name, field) = (HEADER[KEYS + column], &row[KEYS + column]);
@@ -162,7 +163,7 @@ impl PromptLengths {
     fn text(&self, further: &Self) -> csv::Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(HEADER)?;
-        let is_new = |row: &(&str, u32, &ItemLengths)| self.of(row.0, row.1).is_none();
+        let is_new = |row: &(&str, ItemId, &ItemLengths)| self.of(row.0, row.1).is_none();
         let rows = self.iter().map(|row| (LengthsOf::Whole, row));
         let further = further.iter().filter(is_new).map(|row| (LengthsOf::Further, row));
         for (which, (dataset, item, tokens)) in rows.chain(further) {
@@ -173,18 +174,23 @@ impl PromptLengths {
     }
 
     /// Sets an item's lengths and returns what they were.
-    pub fn insert(&mut self, dataset: &str, item: u32, tokens: ItemLengths) -> Option<ItemLengths> {
-        self.datasets.entry(dataset.to_owned()).or_default().insert(item, tokens)
+    pub fn insert(
+        &mut self,
+        dataset: &str,
+        item: impl Into<ItemId>,
+        tokens: ItemLengths,
+    ) -> Option<ItemLengths> {
+        self.datasets.entry(dataset.to_owned()).or_default().insert(item.into(), tokens)
     }
 
     /// The lengths of an item.
     #[must_use]
-    pub fn of(&self, dataset: &str, item: u32) -> Option<&ItemLengths> {
-        self.datasets.get(dataset)?.get(&item)
+    pub fn of(&self, dataset: &str, item: impl Into<ItemId>) -> Option<&ItemLengths> {
+        self.datasets.get(dataset)?.get(&item.into())
     }
 
     /// Every item, by dataset, then number.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, u32, &ItemLengths)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, ItemId, &ItemLengths)> {
         self.datasets.iter().flat_map(|(dataset, items)| {
             items.iter().map(move |(&item, tokens)| (dataset.as_str(), item, tokens))
         })

@@ -15,10 +15,11 @@ use super::manifest::QualityManifest;
 use super::paths::AnswerFiles;
 use super::split::Split;
 use crate::error::{Error, Result};
+use crate::item::ItemId;
 use crate::units::{Grade, Level, PROMPT_RATIOS, Ratio};
 
 /// Items by dataset.
-pub type Items = BTreeMap<String, BTreeSet<u32>>;
+pub type Items = BTreeMap<String, BTreeSet<ItemId>>;
 
 const RATIOS: usize = PROMPT_RATIOS.len();
 
@@ -128,7 +129,7 @@ impl fmt::Display for AnswersOf {
 pub struct QualityTable {
     levels: Vec<Level>,
     datasets: BTreeMap<String, Range<usize>>,
-    items: Vec<u32>,
+    items: Vec<ItemId>,
     sides: Vec<Split>,
     whole: Vec<bool>,
     /// `[row][level][ratio]`, apart from `scores` because a replay reads only these.
@@ -157,7 +158,7 @@ struct Axes {
 }
 
 impl Axes {
-    fn items(&self) -> impl Iterator<Item = (&str, u32)> {
+    fn items(&self) -> impl Iterator<Item = (&str, ItemId)> {
         self.items
             .iter()
             .flat_map(|(dataset, items)| items.iter().map(move |&item| (dataset.as_str(), item)))
@@ -217,10 +218,11 @@ impl QualityTable {
     /// If a cell is given twice.
     #[must_use]
     pub fn from_rows<'a>(
-        rows: impl IntoIterator<Item = (&'a str, u32, Level, [Option<Cell>; RATIOS])>,
+        rows: impl IntoIterator<Item = (&'a str, impl Into<ItemId>, Level, [Option<Cell>; RATIOS])>,
     ) -> Self {
         let mut sheet = Sheet::default();
         for (dataset, item, level, cells) in rows {
+            let item = item.into();
             for (ratio, cell) in PROMPT_RATIOS.into_iter().zip(cells) {
                 let cells = cell.map_or_else(Vec::new, |cell| cell.values(level));
                 let (family, dataset) = (String::new(), dataset.to_owned());
@@ -243,7 +245,7 @@ impl QualityTable {
         let levels = rows().flat_map(|row| sheet.cells(row)).map(|cell| cell.1);
         let levels: BTreeSet<Level> = levels.chain(axes.levels.iter().copied()).collect();
         let known = rows().map(|row| (&*row.key.dataset, row.key.item));
-        let known: BTreeSet<(&str, u32)> = known.chain(axes.items()).collect();
+        let known: BTreeSet<(&str, ItemId)> = known.chain(axes.items()).collect();
         let mut datasets = BTreeMap::<String, Range<usize>>::new();
         for (row, (dataset, _)) in known.iter().enumerate() {
             datasets.entry((*dataset).to_owned()).or_insert(row..row).end = row + 1;
@@ -409,7 +411,7 @@ impl QualityTable {
     }
 
     /// Items of `dataset` with their rows, rising; none if the dataset is unknown.
-    pub fn items(&self, dataset: &str) -> impl Iterator<Item = (u32, RowId)> {
+    pub fn items(&self, dataset: &str) -> impl Iterator<Item = (ItemId, RowId)> {
         let rows = self.datasets.get(dataset).cloned().unwrap_or(0..0);
         rows.map(|row| (self.items[row], RowId(row as u32)))
     }
@@ -422,7 +424,8 @@ impl QualityTable {
 
     /// The row of an item.
     #[must_use]
-    pub fn row(&self, dataset: &str, item: u32) -> Option<RowId> {
+    pub fn row(&self, dataset: &str, item: impl Into<ItemId>) -> Option<RowId> {
+        let item = item.into();
         let rows = self.datasets.get(dataset)?;
         let place = self.items[rows.clone()].binary_search(&item).ok()?;
         Some(RowId((rows.start + place) as u32))

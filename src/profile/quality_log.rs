@@ -8,6 +8,7 @@ use super::quality::sheet::{Cells, Measure, Sheet};
 use super::quality::{AnswersOf, Cell};
 use super::row_log::RowLog;
 use crate::error::{Error, Result};
+use crate::item::ItemId;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 const HEADER: [&str; 10] = [
@@ -38,7 +39,7 @@ pub struct QualityLog {
     asked: bool,
     log: RowLog,
     /// Dataset, item, level and ratio of every answer.
-    done: BTreeSet<(String, u32, Level, Ratio)>,
+    done: BTreeSet<(String, ItemId, Level, Ratio)>,
 }
 
 impl QualityLog {
@@ -69,11 +70,18 @@ impl QualityLog {
 
     /// Whether the item's answers at `level` and all of `ratios` are there.
     #[must_use]
-    pub fn contains(&self, dataset: &str, item: u32, level: Level, ratios: &[Ratio]) -> bool {
+    pub fn contains(
+        &self,
+        dataset: &str,
+        item: impl Into<ItemId>,
+        level: Level,
+        ratios: &[Ratio],
+    ) -> bool {
+        let item = item.into();
         ratios.iter().all(|&ratio| self.has(dataset, item, level, ratio))
     }
 
-    fn has(&self, dataset: &str, item: u32, level: Level, ratio: Ratio) -> bool {
+    fn has(&self, dataset: &str, item: ItemId, level: Level, ratio: Ratio) -> bool {
         self.done.contains(&(dataset.to_owned(), item, level, ratio))
     }
 
@@ -92,10 +100,11 @@ impl QualityLog {
     pub fn append(
         &mut self,
         dataset: &str,
-        item: u32,
+        item: impl Into<ItemId>,
         level: Level,
         cells: &[Option<Cell>; PROMPT_RATIOS.len()],
     ) -> Result<()> {
+        let item = item.into();
         for (ratio, cell) in PROMPT_RATIOS.into_iter().zip(cells) {
             let Some(cell) = cell.filter(|_| !self.has(dataset, item, level, ratio)) else {
                 continue;

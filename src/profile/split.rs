@@ -1,5 +1,6 @@
 //! Which items estimate accuracies and which are replayed.
 
+use crate::item::ItemId;
 use sha2::{Digest, Sha256};
 
 /// The half of a dataset that an item belongs to.
@@ -23,7 +24,8 @@ impl Split {
 
     /// The side of item `item` of `dataset`.
     #[must_use]
-    pub fn of(dataset: &str, item: u32) -> Self {
+    pub fn of(dataset: &str, item: impl Into<ItemId>) -> Self {
+        let item = item.into();
         let hash = Sha256::digest(format!("{dataset}:{item}"));
         if hash[0] & 1 == 0 { Self::Estimate } else { Self::Replay }
     }

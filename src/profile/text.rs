@@ -7,6 +7,7 @@ use csv::StringRecord;
 
 use crate::error::{Error, Result};
 use crate::input::Rows;
+use crate::item::ItemId;
 
 /// The whole of a text file.
 pub(super) fn read(path: &Path) -> Result<String> {
@@ -50,6 +51,16 @@ pub(super) fn csv_rows(
         rows.push((line, row.iter().collect()));
     }
     Ok(rows)
+}
+
+/// The field `item` of a row.
+pub(super) fn item(path: &Path, line: u64, field: &str) -> Result<ItemId> {
+    ItemId::parse(field).map_err(|_| {
+        Error::file(path, "no name of an item")
+            .at(format!("line {line}, column \"item\""))
+            .found(format!("{field:?}"))
+            .allowed("1 to 256 printed bytes")
+    })
 }
 
 /// The field `column` of a row as a number.

@@ -130,7 +130,7 @@ fn wanted<'a>(
         let found = datasets
             .iter()
             .find(|dataset| dataset.name == *name)
-            .and_then(|dataset| Some((dataset, dataset.items.iter().find(|i| i.id == *item)?)));
+            .and_then(|dataset| Some((dataset, dataset.items.iter().find(|i| *item == i.id)?)));
         let (dataset, item) = found.ok_or_else(|| {
             Error::new(format!("dataset {name}"), "lacks an item that is asked for")
                 .found(format!("item {item}"))

@@ -41,7 +41,7 @@ pub fn run(method: &str, seed: u64) -> StoredRun {
                 arrival: SimTime::ZERO + ms(arrival_ms),
                 app: AppId(u16::from(keys)),
                 dataset: DatasetId(0),
-                item: 42,
+                item: 42.into(),
                 prompt_tokens: 100,
                 output_tokens: 3,
                 slo: Slo::Relative { ttft: Ratio::percent(ttft), tpot: Ratio::percent(tpot) },

@@ -150,7 +150,7 @@ mod tests {
                 arrival: SimTime::ZERO + ms(10),
                 app: AppId(0),
                 dataset: DatasetId(0),
-                item: 42,
+                item: 42.into(),
                 prompt_tokens: 100,
                 output_tokens: 3,
                 slo: Slo::Relative { ttft: Ratio::percent(20), tpot: Ratio::percent(50) },

@@ -211,7 +211,7 @@ mod tests {
             arrival: SimTime::ZERO,
             app: AppId(0),
             dataset: DatasetId(0),
-            item: 0,
+            item: 0.into(),
             prompt_tokens: 100,
             output_tokens: 3,
             slo: Slo::Absolute { ttft: bound, tpot: bound },

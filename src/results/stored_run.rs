@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
+use crate::item::ItemId;
 use crate::metrics::{CellLabel, read_lines};
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
@@ -89,7 +90,7 @@ struct Row {
     arrival_ms: u64,
     app: String,
     dataset: String,
-    item: u32,
+    item: String,
     prompt_tokens: u32,
     output_tokens: u32,
     ttft_ratio: Option<f64>,
@@ -161,7 +162,7 @@ impl Row {
             arrival: SimTime::from_nanos(self.arrival_ms),
             app,
             dataset,
-            item: self.item,
+            item: ItemId::parse(&self.item).ok()?,
             prompt_tokens: self.prompt_tokens,
             output_tokens: self.output_tokens,
             slo,
@@ -240,7 +241,7 @@ mod tests {
                 arrival: SimTime::from_nanos(1_000_001),
                 app: AppId(id.min(1) as u16),
                 dataset: DatasetId(id.min(1) as u16),
-                item: 7,
+                item: 7.into(),
                 prompt_tokens: 90,
                 output_tokens: 3,
                 slo,

@@ -230,7 +230,7 @@ mod tests {
             arrival,
             app: AppId(0),
             dataset: DatasetId(0),
-            item: 0,
+            item: 0.into(),
             prompt_tokens: 1,
             output_tokens: 1,
             slo: Slo::Absolute { ttft, tpot },

@@ -25,7 +25,7 @@ fn request(id: u64, arrival_ms: u64, ttft_ms: u64) -> (Request, Bounds) {
         arrival: SimTime::ZERO + ms(arrival_ms),
         app: AppId(0),
         dataset: DatasetId(0),
-        item: 0,
+        item: 0.into(),
         prompt_tokens: 100,
         output_tokens: 3,
         slo: Slo::Absolute { ttft, tpot },

@@ -90,7 +90,7 @@ mod tests {
             arrival: SimTime::ZERO + Duration::from_micros(micros),
             app: AppId(0),
             dataset: DatasetId(0),
-            item,
+            item: item.into(),
             prompt_tokens,
             output_tokens: 16,
             slo: Slo::Absolute { ttft: Duration::ZERO, tpot: Duration::ZERO },

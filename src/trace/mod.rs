@@ -12,6 +12,7 @@ mod synth;
 use sha2::{Digest as _, Sha256};
 
 use crate::digest;
+use crate::item::ItemId;
 use crate::request::{AppId, DatasetId, Request};
 
 pub(crate) use native::quoted;
@@ -69,7 +70,7 @@ impl Trace {
 
     /// The dataset's name and the item that each request asks for, in order of the requests' ids.
     #[must_use]
-    pub fn asked(&self) -> Vec<(&str, u32)> {
+    pub fn asked(&self) -> Vec<(&str, ItemId)> {
         let mut requests: Vec<&Request> = self.requests.iter().collect();
         requests.sort_unstable_by_key(|request| request.id);
         requests.into_iter().map(|request| (self.dataset(request.dataset), request.item)).collect()

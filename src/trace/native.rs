@@ -21,6 +21,7 @@ use super::objective::{self, BadCell, FORMS, stated};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::input::{Input, Rows};
+use crate::item::ItemId;
 use crate::limits::{REQUESTS, TIME_MS, TOKENS};
 use crate::request::{Request, Slo};
 use crate::units::{SimTime, decimal_millis, nanos_of_decimal_millis};
@@ -93,7 +94,8 @@ impl Trace {
         table.write_field(decimal_millis(request.arrival.as_nanos()))?;
         table.write_field(self.app(request.app))?;
         table.write_field(self.dataset(request.dataset))?;
-        for number in [request.item, request.prompt_tokens, request.output_tokens] {
+        table.write_field(request.item.to_string())?;
+        for number in [request.prompt_tokens, request.output_tokens] {
             table.write_field(number.to_string())?;
         }
         let (own, cells) = stated(request.slo);
@@ -264,7 +266,7 @@ impl Row<'_> {
             arrival: SimTime::ZERO + self.time(cell(1))?,
             app: trace.app_id(app).ok_or_else(|| self.wrong(cell(2), names))?,
             dataset: trace.dataset_id(dataset).ok_or_else(|| self.wrong(cell(3), names))?,
-            item: self.number(cell(4), 0)?,
+            item: self.item(cell(4))?,
             prompt_tokens: self.tokens(cell(5))?,
             output_tokens: self.tokens(cell(6))?,
             slo: self.slo(header)?,
@@ -290,6 +292,10 @@ impl Row<'_> {
         let cells: Vec<&str> = columns.iter().map(|&at| self.cell(at)).collect();
         objective::of_form(form, &cells)
             .map_err(|BadCell { nth, allowed }| self.wrong((FORMS[form][nth], cells[nth]), allowed))
+    }
+
+    fn item(&self, cell: (&str, &str)) -> Result<ItemId> {
+        ItemId::parse(cell.1).map_err(|_| self.wrong(cell, "1 to 256 printed bytes"))
     }
 
     fn name<'c>(&self, cell: (&str, &'c str)) -> Result<&'c str> {

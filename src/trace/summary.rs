@@ -136,7 +136,7 @@ mod tests {
         let arrival = SimTime::ZERO + Duration::from_millis(arrival_ms);
         let prompt_tokens = 100 + id as u32;
         let (app, dataset) = (AppId(app), DatasetId(0));
-        Request { id, arrival, app, dataset, item: 0, prompt_tokens, output_tokens: 16, slo }
+        Request { id, arrival, app, dataset, item: 0.into(), prompt_tokens, output_tokens: 16, slo }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::Trace;
 use super::apps::{App, Apps, LevelOrder, Objective, StandIn};
 use super::arrivals::Arrivals;
 use crate::error::{Error, Result};
+use crate::item::ItemId;
 use crate::limits::{REQUESTS, TOKENS};
 use crate::request::{Request, Slo};
 use crate::rng::stream;
@@ -65,7 +66,7 @@ pub struct ItemPool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PooledItem {
     /// Number of the item within its dataset.
-    pub item: u32,
+    pub item: ItemId,
     /// Length of the full prompt in tokens.
     pub prompt_tokens: u32,
 }
@@ -205,7 +206,10 @@ mod tests {
             .map(|(dataset, hundred)| ItemPool {
                 dataset: dataset.to_owned(),
                 items: (0..50)
-                    .map(|item| PooledItem { item, prompt_tokens: 100 * hundred + item })
+                    .map(|item| PooledItem {
+                        item: item.into(),
+                        prompt_tokens: 100 * hundred + item,
+                    })
                     .collect(),
             })
             .collect()
@@ -264,7 +268,7 @@ mod tests {
             let mut pools = pools();
             pools.extend(more.iter().map(|&dataset| ItemPool {
                 dataset: dataset.to_owned(),
-                items: vec![PooledItem { item: 1, prompt_tokens: 500 }],
+                items: vec![PooledItem { item: 1.into(), prompt_tokens: 500 }],
             }));
             let trace = synthesize(&SynthSpec::default(), &pools).unwrap();
             let of = |name: &str| -> BTreeSet<String> {

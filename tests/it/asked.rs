@@ -45,7 +45,7 @@ impl Bench {
     /// of further ones.
     fn take_out_later_items(&self) {
         let is_later = |dataset: &str, item: &str| {
-            let item = item.parse().unwrap();
+            let item: u32 = item.parse().unwrap();
             item >= FIRST_ASKED && Split::of(dataset, item) == Split::Replay
         };
         let text = fs::read_to_string(self.path("structured.csv")).unwrap();
@@ -85,7 +85,7 @@ impl Bench {
         assert_eq!((&*lacking[0].table, &*lacking[0].base_model), ("width", "tiny"));
         let (mut asked, mut cells) = (String::new(), 0);
         for ((dataset, item), plans) in &lacking[0].plans {
-            assert!(*item >= FIRST_ASKED, "others are whole");
+            assert!(item.number() >= Some(FIRST_ASKED), "others are whole");
             for (level, ratio) in plans {
                 let (level, ratio) = (level.as_percent(), ratio.as_percent());
                 let key = format!("{dataset},{item},{level},{ratio}");
@@ -122,7 +122,7 @@ fn the_answers_that_methods_ask_for_show_what_whole_rows_show() {
     assert!(bench.run(&asked, "asked").unwrap() == whole);
     let later = bench.truth.keys().filter(|key| {
         let fields: Vec<&str> = key.split(',').collect();
-        let item = fields[1].parse().unwrap();
+        let item: u32 = fields[1].parse().unwrap();
         item >= FIRST_ASKED && Split::of(fields[0], item) == Split::Replay
     });
     let all = later.count();

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use crate::support::{pliant, python, skipped};
 
 /// What is done about a command that starts like this; the longest start counts.
-const RULES: [(&str, How); 25] = [
+const RULES: [(&str, How); 26] = [
     ("make ", How::Target),
     ("cargo build", How::Leave("builds what the test runs")),
     ("cp ", How::Shell),
     ("cargo run --release --example", How::Leave("is run by tests of its own")),
     ("pliant run experiments/", How::Run),
+    ("pliant run own.toml", How::Leave("is run by a test of its own")),
     ("pliant run experiments/own-policy.toml", How::Python),
     ("pliant sweep experiments/", How::Run),
     ("pliant peak experiments/", How::Run),
@@ -222,4 +223,40 @@ fn commands_are_found_in_shell_blocks_only_and_joined() {
     let page = "a `pliant x`\n```sh\npliant run \\\n  a.toml   # note\n\n# alone\nmake test\n```\n\
                 ```toml\npliant = 1\n```\n";
     assert_eq!(commands(page), ["pliant run a.toml", "make test"]);
+}
+
+/// The files of a page: blocks whose first line names one after the language.
+fn files_of(page: &str) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let Some((_, name)) = line.strip_prefix("```").and_then(|info| info.split_once(' ')) else {
+            continue;
+        };
+        let text = lines.by_ref().take_while(|line| *line != "```");
+        files.insert(name.to_owned(), text.map(|line| format!("{line}\n")).collect());
+    }
+    files
+}
+
+#[test]
+fn a_model_measured_elsewhere_is_compared_as_its_page_says() {
+    let page = fs::read_to_string(root().join("docs/own-measurements.md")).unwrap();
+    let (folder, files) = (tempfile::tempdir().unwrap(), files_of(&page));
+    assert_eq!(files.len(), 4, "{:?}", files.keys());
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    for command in commands(&page) {
+        let arguments = command.split_whitespace().skip(1);
+        pliant(folder.path()).args(arguments).assert().success();
+    }
+    let mut rows = csv::Reader::from_path(folder.path().join("results/metrics.csv")).unwrap();
+    let rows = rows.deserialize::<BTreeMap<String, String>>().map(Result::unwrap);
+    let shown: Vec<String> = rows
+        .map(|row| ["method", "accuracy", "attainment"].map(|column| &*row[column]).join(" "))
+        .collect();
+    assert_eq!(shown, ["elastic-profile 0.5625 1.0", "full 0.875 0.5"]);
 }

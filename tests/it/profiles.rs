@@ -7,6 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pliant::item::ItemId;
 use pliant::profile::{
     AnswerFiles, AnswersOf, Decisions, DeviceProfile, PromptLengths, Provenance, QualityLog,
     QualityManifest, QualityTable, Split, read_latency_samples,
@@ -154,9 +155,9 @@ fn every_committed_decision_is_for_a_replayed_item_that_no_head_learnt_from() {
             for dataset in table.datasets() {
                 let learnt = decisions.manifest.trained_on.get(dataset);
                 let learnt = learnt.cloned().unwrap_or_default();
-                let side = |item: &u32| Split::of(dataset, *item);
+                let side = |item: &ItemId| Split::of(dataset, *item);
                 assert!(learnt.iter().all(|item| side(item) == Split::Estimate), "{name}");
-                let decided: BTreeSet<u32> = decisions.items(dataset).collect();
+                let decided: BTreeSet<ItemId> = decisions.items(dataset).collect();
                 assert!(decided.iter().all(|item| side(item) == Split::Replay), "{name}");
                 assert!(learnt.is_disjoint(&decided), "{name}, {dataset}");
             }

@@ -45,7 +45,7 @@ fn request(id: u64, arrival: SimTime) -> Request {
         arrival,
         app: AppId(0),
         dataset: DatasetId(0),
-        item: 0,
+        item: 0.into(),
         prompt_tokens: 1,
         output_tokens: 1,
         slo: Slo::Absolute { ttft: bound, tpot: bound },

@@ -151,7 +151,7 @@ fn pools() -> Vec<ItemPool> {
         .map(|dataset| ItemPool {
             dataset: dataset.to_owned(),
             items: (0..100)
-                .map(|item| PooledItem { item, prompt_tokens: 12 * (item + 1) })
+                .map(|item| PooledItem { item: item.into(), prompt_tokens: 12 * (item + 1) })
                 .collect(),
         })
         .into()

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::item::ItemId;
 use crate::model::decision::Decider;
 use crate::model::tlm::graph::Precision;
 use crate::profile::{
@@ -64,14 +65,14 @@ pub fn decide(
         ],
     });
     let further = PromptLengths::of_table(&plan.folder, &info.compressor, LengthsOf::Further)?;
-    let items: BTreeMap<&str, BTreeSet<u32>> =
+    let items: BTreeMap<&str, BTreeSet<ItemId>> =
         table.datasets().map(|name| (name, replayed(&table, &further, name))).collect();
     let planned: usize = items.values().map(BTreeSet::len).sum();
     let mut done = 0;
     for (dataset, items) in items {
         let texts = plan.data.load(dataset)?;
-        let text = |item: &Item| (item.id, info.input.text(&texts, item));
-        let texts: BTreeMap<u32, String> = texts.items.iter().map(text).collect();
+        let text = |item: &Item| (ItemId::from(item.id), info.input.text(&texts, item));
+        let texts: BTreeMap<ItemId, String> = texts.items.iter().map(text).collect();
         for item in items {
             let text = texts.get(&item).ok_or_else(|| {
                 Error::new(format!("dataset {dataset}"), "lacks an item of the table")
@@ -86,7 +87,7 @@ pub fn decide(
     Ok(decisions)
 }
 
-fn replayed(table: &QualityTable, further: &PromptLengths, dataset: &str) -> BTreeSet<u32> {
+fn replayed(table: &QualityTable, further: &PromptLengths, dataset: &str) -> BTreeSet<ItemId> {
     let further = further.iter().filter(|&(name, ..)| name == dataset).map(|(_, item, _)| item);
     let items = table.items(dataset).map(|(item, _)| item).chain(further);
     items.filter(|&item| Split::of(dataset, item) == Split::Replay).collect()

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest;
 use crate::error::{Error, Result};
+use crate::item::ItemId;
 use crate::model::decision::{Grid, LEVELS, Objective, Place, RATIOS, places};
 use crate::profile::{
     Compressing, DeviceProfile, FamilyLatency, ItemLengths, LevelLatency, PromptLengths,
@@ -26,7 +27,7 @@ pub struct Sample {
     /// Dataset.
     pub dataset: String,
     /// Number in the dataset.
-    pub item: u32,
+    pub item: ItemId,
     /// Whether each plan answers rightly.
     pub right: Grid<bool>,
     /// Probability of the right option under each plan.
@@ -78,8 +79,10 @@ pub fn samples(table: &QualityTable, lengths: &PromptLengths, side: Split) -> Re
 
 /// The ids of `samples` by dataset.
 #[must_use]
-pub fn ids<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> BTreeMap<String, BTreeSet<u32>> {
-    let mut ids = BTreeMap::<String, BTreeSet<u32>>::new();
+pub fn ids<'a>(
+    samples: impl IntoIterator<Item = &'a Sample>,
+) -> BTreeMap<String, BTreeSet<ItemId>> {
+    let mut ids = BTreeMap::<String, BTreeSet<ItemId>>::new();
     for sample in samples {
         ids.entry(sample.dataset.clone()).or_default().insert(sample.item);
     }
@@ -303,9 +306,9 @@ mod tests {
 
     #[test]
     fn folds_share_the_items_out_and_depend_on_names_alone() {
-        let sample = |item| Sample {
+        let sample = |item: u32| Sample {
             dataset: "sciq".into(),
-            item,
+            item: item.into(),
             right: Grid::default(),
             gold: Grid::default(),
             kept: [1; 10],

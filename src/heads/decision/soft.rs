@@ -236,7 +236,13 @@ mod tests {
         for (level, ratio) in places() {
             grid[level][ratio] = right((level, ratio));
         }
-        Sample { dataset: dataset.into(), item, right: grid, gold: Grid::default(), kept: [1; 10] }
+        Sample {
+            dataset: dataset.into(),
+            item: item.into(),
+            right: grid,
+            gold: Grid::default(),
+            kept: [1; 10],
+        }
     }
 
     const FREE: Penalties = Penalties { dataset: 0.01, item: None, falling: 0.0 };

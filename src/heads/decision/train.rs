@@ -9,6 +9,7 @@ use super::trial::{Case, baselines, select};
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::heads::trainer::{Round, Saved};
+use crate::item::ItemId;
 use crate::model::decision::file::{HeadFile, HeadInfo, Numbers, plan_axes};
 use crate::model::decision::hard::HardHead;
 use crate::model::decision::reading::{Input, Reader};
@@ -118,11 +119,11 @@ struct Prompts(Vec<String>);
 
 impl Prompts {
     fn load(plan: &TrainPlan, samples: &[Sample]) -> Result<Self> {
-        let mut texts = BTreeMap::<String, BTreeMap<u32, String>>::new();
+        let mut texts = BTreeMap::<String, BTreeMap<ItemId, String>>::new();
         for name in ids(samples).into_keys() {
             let dataset = plan.data.load(&name)?;
             let items = dataset.items.iter();
-            let items = items.map(|item| (item.id, plan.input.text(&dataset, item)));
+            let items = items.map(|item| (ItemId::from(item.id), plan.input.text(&dataset, item)));
             texts.insert(name, items.collect());
         }
         let text = |sample: &Sample| {

@@ -171,7 +171,7 @@ mod tests {
         }
         Sample {
             dataset: "sciq".into(),
-            item: 1,
+            item: 1.into(),
             right: grid,
             gold: Grid::default(),
             kept: [1; 10],

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::super::{Method, MethodSpec};
+use crate::item::ItemId;
 use crate::profile::{
     Answer, Cell, Decision, DecisionKind, Decisions, DecisionsManifest, DecodeCurve, DeviceProfile,
     FamilyLatency, Hardware, LevelLatency, Power, PrefillCurve, PromptLengths, Provenance,
@@ -126,11 +127,12 @@ pub(crate) fn request(id: u64, ttft: Duration, tpot: Duration) -> Request {
 }
 
 /// The first four items of a side.
-pub(crate) fn items(side: Split) -> Vec<u32> {
-    (0..).filter(|&item| Split::of(DATASET, item) == side).take(4).collect()
+pub(crate) fn items(side: Split) -> Vec<ItemId> {
+    let all = (0..u32::MAX).map(ItemId::from);
+    all.filter(|&item| Split::of(DATASET, item) == side).take(4).collect()
 }
 
-pub(crate) fn all_items() -> Vec<u32> {
+pub(crate) fn all_items() -> Vec<ItemId> {
     items(Split::Estimate).into_iter().chain(items(Split::Replay)).collect()
 }
 

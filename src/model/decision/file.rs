@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reading::Input;
 use crate::error::{Error, Result};
+use crate::item::ItemId;
 use crate::model::tensor_file::{self, TensorFile};
 use crate::profile::DecisionKind;
 
@@ -41,9 +42,9 @@ pub struct HeadInfo {
     /// Datasets in the order of the tensors' rows.
     pub datasets: Vec<String>,
     /// The items it learnt from, by dataset.
-    pub trained_on: BTreeMap<String, BTreeSet<u32>>,
+    pub trained_on: BTreeMap<String, BTreeSet<ItemId>>,
     /// The items it was validated on, by dataset: none that it learnt from.
-    pub validated_on: BTreeMap<String, BTreeSet<u32>>,
+    pub validated_on: BTreeMap<String, BTreeSet<ItemId>>,
     /// The levels and ratios it chooses from, in percent.
     pub levels: Vec<u16>,
     /// See `levels`.
@@ -183,7 +184,7 @@ mod tests {
                 shared_layers: 2,
                 input: Input::Template,
                 datasets: vec!["sciq".into()],
-                trained_on: BTreeMap::from([("sciq".into(), BTreeSet::from([1]))]),
+                trained_on: BTreeMap::from([("sciq".into(), BTreeSet::from([1.into()]))]),
                 validated_on: BTreeMap::new(),
                 levels,
                 ratios,

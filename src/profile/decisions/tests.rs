@@ -4,7 +4,7 @@ use crate::method::testing::decisions_manifest;
 fn manifest(kind: DecisionKind) -> DecisionsManifest {
     DecisionsManifest {
         trunk_layers: 2,
-        trained_on: BTreeMap::from([("sciq".into(), BTreeSet::from([1, 2]))]),
+        trained_on: BTreeMap::from([("sciq".into(), BTreeSet::from([1, 2].map(ItemId::from)))]),
         date: "2026-01-01".into(),
         measures: BTreeMap::from([("loss".into(), 0.5)]),
         ..decisions_manifest(kind)
@@ -77,7 +77,7 @@ fn decisions_for_training_items_are_never_written_nor_read() {
     );
     let mut decisions = soft();
     decisions.save(folder.path(), "head").unwrap();
-    decisions.manifest.trained_on.insert("sciq".into(), BTreeSet::from([3]));
+    decisions.manifest.trained_on.insert("sciq".into(), BTreeSet::from([ItemId::from(3)]));
     let file =
         ManifestFile { schema: SCHEMA, decisions: [("head".into(), decisions.manifest)].into() };
     let json = serde_json::to_string(&file).unwrap();

@@ -72,6 +72,7 @@ fn check_side(path: &Path, sheet: &Sheet) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::item::ItemId;
     use crate::profile::{Cell, QualityLog};
     use crate::units::Grade;
 
@@ -109,12 +110,12 @@ mod tests {
         asked.append("sciq", 1, half(), &cells(&[9], true)).unwrap();
         asked.append("sciq", 1, half(), &cells(&[2, 9], false)).unwrap();
         asked.finish().unwrap();
-        let known = Items::from([("sciq".to_owned(), [6].into())]);
+        let known = Items::from([("sciq".to_owned(), [6.into()].into())]);
         let levels = [Level::percent(20)];
         let table = QualityTable::load_asked(dir, "width", &levels, &known).unwrap();
         assert_eq!(table.levels(), [Level::percent(20), half(), Level::FULL]);
-        let items: Vec<u32> = table.items("sciq").map(|(item, _)| item).collect();
-        assert_eq!(items, [0, 1, 2, 6]);
+        let items: Vec<ItemId> = table.items("sciq").map(|(item, _)| item).collect();
+        assert_eq!(items, [0, 1, 2, 6].map(ItemId::from));
         let row = |item| table.row("sciq", item).unwrap();
         assert_eq!([0, 1, 2, 6].map(|item| table.is_whole(row(item))), [true, false, false, false]);
         assert_eq!(
@@ -174,7 +175,7 @@ mod tests {
         };
         assert_eq!(load("new", &Items::new()).rows(), 1);
         assert!(QualityTable::load_if_there(folder.path(), "new").unwrap().is_none());
-        let known = Items::from([("sciq".to_owned(), [1, 2].into())]);
+        let known = Items::from([("sciq".to_owned(), [1, 2].map(ItemId::from).into())]);
         assert_eq!(load("new", &known).coverage(), (1, 20));
         assert_eq!(load("other", &known).coverage(), (0, 20));
     }

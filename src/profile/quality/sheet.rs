@@ -18,6 +18,7 @@ use flate2::write::GzEncoder;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::item::ItemId;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 /// What is known of an answer.
@@ -56,7 +57,7 @@ pub(crate) struct Key {
     pub(crate) family: String,
     pub(crate) asked: bool,
     pub(crate) dataset: String,
-    pub(crate) item: u32,
+    pub(crate) item: ItemId,
     pub(crate) ratio: Ratio,
 }
 
@@ -210,7 +211,7 @@ impl Columns {
             "" => Err(refuse(column, "empty", "a name")),
             name => Ok(name.to_owned()),
         };
-        let item = row[self.item].parse();
+        let item = ItemId::parse(&row[self.item]);
         let ratio = ratio(&row[self.ratio]);
         let asked = match self.asked.map(|column| (column, &row[column])) {
             None | Some((_, "")) => false,
@@ -221,7 +222,8 @@ impl Columns {
             family: text(self.family)?,
             asked,
             dataset: text(self.dataset)?,
-            item: item.map_err(|_| refuse(self.item, "not a number", "a whole number"))?,
+            item: item
+                .map_err(|_| refuse(self.item, "no name of an item", "1 to 256 printed bytes"))?,
             ratio: ratio.ok_or_else(|| refuse(self.ratio, "not a prompt ratio", RATIOS))?,
         })
     }

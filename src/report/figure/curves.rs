@@ -14,6 +14,7 @@ use super::lines::{Group, Line, Lines, Panel, Point};
 use super::sheet::{Press, Sheet};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::item::ItemId;
 use crate::metrics::bootstrap_mean_95;
 use crate::profile::{QualityTable, RowId};
 use crate::results::SeriesSpec;
@@ -243,8 +244,8 @@ impl Curves {
 }
 
 /// The items of `dataset` that every table which has the dataset at all has.
-pub(super) fn common_items(tables: &[&QualityTable], dataset: &str) -> BTreeSet<u32> {
-    let items = |table: &&QualityTable| -> BTreeSet<u32> {
+pub(super) fn common_items(tables: &[&QualityTable], dataset: &str) -> BTreeSet<ItemId> {
+    let items = |table: &&QualityTable| -> BTreeSet<ItemId> {
         table.items(dataset).map(|(item, _)| item).collect()
     };
     let sets = tables.iter().map(items).filter(|items| !items.is_empty());
@@ -252,7 +253,7 @@ pub(super) fn common_items(tables: &[&QualityTable], dataset: &str) -> BTreeSet<
 }
 
 /// The points of one table on one dataset, where anything was measured.
-fn line(table: &QualityTable, dataset: &str, items: &BTreeSet<u32>, over: Over) -> Vec<Point> {
+fn line(table: &QualityTable, dataset: &str, items: &BTreeSet<ItemId>, over: Over) -> Vec<Point> {
     let rows: Vec<RowId> = items.iter().filter_map(|&item| table.row(dataset, item)).collect();
     let point = |Cell { x, level, ratio }: Cell| {
         let grades = rows.iter().filter_map(|&row| table.grade(row, level, ratio));
@@ -266,13 +267,13 @@ fn difference_line(
     table: &QualityTable,
     other: &QualityTable,
     dataset: &str,
-    items: &BTreeSet<u32>,
+    items: &BTreeSet<ItemId>,
     over: Over,
 ) -> Vec<Point> {
     let others = cells(other, over);
     let point = |cell: Cell| {
         let against = others.iter().find(|other| other.x == cell.x)?;
-        let difference = |&item: &u32| {
+        let difference = |&item: &ItemId| {
             let grade = |table: &QualityTable, cell: &Cell| {
                 table.grade(table.row(dataset, item)?, cell.level, cell.ratio).map(f64::from)
             };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::item::ItemId;
 use crate::outcome::Outcome;
 use crate::report::goodput::slo_name;
 use crate::report::metrics_table::groups;
@@ -37,7 +38,7 @@ pub(super) struct Scene {
     app: Column,
     slo: Column,
     dataset: Column,
-    item: Column,
+    item: Column<ItemId>,
     prompt_tokens: Column,
     output_tokens: Column,
     /// Bounds, 0 where the objective has none of the kind.
@@ -72,14 +73,14 @@ struct MethodRun {
 /// A value for each request, or one that all share.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-enum Column {
-    Same(u64),
-    Each(Vec<u64>),
+enum Column<T = u64> {
+    Same(T),
+    Each(Vec<T>),
 }
 
-impl Column {
-    fn of(outcomes: &[&Outcome], value: impl Fn(&Outcome) -> u64) -> Self {
-        let values: Vec<u64> = outcomes.iter().map(|outcome| value(outcome)).collect();
+impl<T: Copy + PartialEq> Column<T> {
+    fn of(outcomes: &[&Outcome], value: impl Fn(&Outcome) -> T) -> Self {
+        let values: Vec<T> = outcomes.iter().map(|outcome| value(outcome)).collect();
         match values.first() {
             Some(first) if values.iter().all(|value| value == first) => Self::Same(*first),
             _ => Self::Each(values),
@@ -135,7 +136,7 @@ impl Scene {
             app: column(|outcome| outcome.request.app.0.into()),
             slo: Column::of(&outcomes, slo),
             dataset: column(|outcome| outcome.request.dataset.0.into()),
-            item: column(|outcome| outcome.request.item.into()),
+            item: Column::of(&outcomes, |outcome| outcome.request.item),
             prompt_tokens: column(|outcome| outcome.request.prompt_tokens.into()),
             output_tokens: column(|outcome| outcome.request.output_tokens.into()),
             ttft_bound_us: column(|outcome| bounds(outcome)[0]),

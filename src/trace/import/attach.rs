@@ -248,7 +248,7 @@ mod tests {
     fn near_items_are_those_at_the_smallest_distance() {
         let items: Vec<_> = (0..)
             .zip([100, 110, 110, 130, 200])
-            .map(|(item, prompt_tokens)| (0, PooledItem { item, prompt_tokens }))
+            .map(|(item, prompt_tokens)| (0, PooledItem { item: u32::into(item), prompt_tokens }))
             .collect();
         let near = |tokens, count| -> Vec<_> {
             near(&items, tokens, count).iter().map(|(_, item)| item.item).collect()
@@ -303,7 +303,7 @@ mod tests {
         let mut pools = pools();
         let agents = [("api-calling", 1), ("api-calling-live", 5000), ("ui-automation", 4000)];
         for (dataset, prompt_tokens) in agents {
-            let items = vec![PooledItem { item: 7, prompt_tokens }];
+            let items = vec![PooledItem { item: 7.into(), prompt_tokens }];
             pools.push(ItemPool { dataset: dataset.to_owned(), items });
         }
         let spec = spec(0.0);

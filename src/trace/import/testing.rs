@@ -26,7 +26,7 @@ pub fn pools() -> Vec<ItemPool> {
         .map(|(dataset, shortest)| ItemPool {
             dataset: dataset.to_owned(),
             items: (0..10)
-                .map(|item| PooledItem { item, prompt_tokens: shortest + item })
+                .map(|item| PooledItem { item: item.into(), prompt_tokens: shortest + item })
                 .collect(),
         })
         .into()

@@ -158,7 +158,7 @@ proptest! {
             let dataset = trace.dataset_id(&name).unwrap();
             let tokens = number.clamp(1, TOKENS.max as u32);
             trace.requests.push(Request {
-                id, arrival, app, dataset, item: number, prompt_tokens: tokens, output_tokens: tokens, slo,
+                id, arrival, app, dataset, item: number.into(), prompt_tokens: tokens, output_tokens: tokens, slo,
             });
         }
         prop_assert_eq!(read(&trace.to_csv()).unwrap(), trace);
