@@ -35,12 +35,12 @@ fn a_folder_is_redrawn_and_its_table_printed() {
     pliant(folder.path()).args(["report", "results"]).assert().success().stdout_eq(str![[r#"
 phone: latencies of large, answers of small (latency modelled, answers measured; 20 replications a row, below each mean its 95 % interval)
 
-───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
- α      method   accuracy %   accuracy@SLO %   attainment %   TTFT p50   TTFT p95   TTFT p99   TPOT p50   switches 
-═══════════════════════════════════════════════════════════════════════════════════════════════════════════════════
- 0.25   full           61.0             25.0           40.0     31.0 s     76.0 s                321 ms        0.0 
-                                 23.0 – 27.0                                                                       
-───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+────────────────────────────────────────────────────────────────────────────────────────────────────────
+ α      method   accuracy %   accuracy@SLO %   attainment %   TTFT p50   TTFT p95   TPOT p50   switches 
+════════════════════════════════════════════════════════════════════════════════════════════════════════
+ 0.25   full           61.0             25.0           40.0     31.0 s     76.0 s     321 ms        0.0 
+                                 23.0 – 27.0                                                            
+────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 results (cost-model): 1 method, 1 device, 1 skew; 20 seeds, 12000 requests a row
 on phone at α 0.25; accuracy@SLO, in brackets its 95 % interval over seeds

@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::figure::colours;
 use super::goodput::{GoodputRow, goodput};
 use crate::error::{Error, Result};
+use crate::escape;
 use crate::metrics::{Measure, MetricsRow, PairedRow, Unit};
 use crate::results::{Failure, Manifest, ResultsFolder};
 
@@ -71,7 +72,7 @@ pub fn report_html(folder: &ResultsFolder) -> Result<String> {
     let data = serde_json::to_string(&data).expect("results are plain values");
     let figures = figures(&folder.path)?;
     Ok(fill(PAGE, |place| match place {
-        "title" => escaped(&folder.manifest.experiment),
+        "title" => escape::html(&folder.manifest.experiment),
         "style" => STYLE.to_owned(),
         "script" => SCRIPT.to_owned(),
         "figures" => figures.clone(),
@@ -107,13 +108,14 @@ fn figure(path: &Path) -> Result<String> {
     let svg =
         std::fs::read_to_string(path).map_err(|error| Error::io(path, "cannot read", error))?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let title = title_of(&svg).map_or_else(|| escaped(&name), |text| text.replace('"', "&quot;"));
+    let title =
+        title_of(&svg).map_or_else(|| escape::html(&name), |text| text.replace('"', "&quot;"));
     Ok(format!(
         "<details class=\"figure\"><summary>{title}</summary><figure><img loading=\"lazy\" \
          alt=\"{title}\" src=\"data:image/svg+xml,{}\"><figcaption>{}.svg</figcaption></figure>\
          </details>\n",
         in_data_url(&svg),
-        escaped(&name),
+        escape::html(&name),
     ))
 }
 
@@ -154,11 +156,6 @@ fn fill(page: &str, mut put: impl FnMut(&str) -> String) -> String {
     text
 }
 
-/// `text` as HTML, in an element or between double quotes.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 /// JSON inside a script element: no `<` in it can end the element or open a comment.
 fn in_script(json: &str) -> String {
     json.replace('<', "\\u003c")
@@ -175,9 +172,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_the_data_can_end_its_element_and_no_name_is_markup() {
+    fn nothing_in_the_data_can_end_its_element() {
         assert_eq!(in_script("[\"</script><!--\"]"), "[\"\\u003c/script>\\u003c!--\"]");
-        assert_eq!(escaped("<b class=\"x\"> & c"), "&lt;b class=&quot;x&quot;&gt; &amp; c");
     }
 
     #[test]
