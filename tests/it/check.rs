@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use pliant::check::RunResults;
 use pliant::metrics::{
     AskedItems, Measure, MetricsRow, RunMeasures, SeedRow, read_metrics_csv, read_seeds_csv,
     write_metrics_csv, write_seeds_csv,
@@ -287,6 +288,49 @@ fn a_fall_is_explained_by_app_and_dataset_where_outcomes_are_kept() {
     let output = pliant(folder.path()).args(CHECK).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(", by app: ") && text.contains("; by dataset: "), "{text}");
+}
+
+/// Takes the columns `gone` out of a CSV file.
+fn without_columns(path: &Path, gone: impl Fn(&str) -> bool) {
+    let mut reader = csv::Reader::from_path(path).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let kept: Vec<usize> = (0..header.len()).filter(|&at| !gone(&header[at])).collect();
+    assert!(kept.len() < header.len(), "{} has none of the columns", path.display());
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(kept.iter().map(|&at| &header[at])).unwrap();
+    for record in reader.records() {
+        let record = record.unwrap();
+        writer.write_record(kept.iter().map(|&at| &record[at])).unwrap();
+    }
+    fs::write(path, writer.into_inner().unwrap()).unwrap();
+}
+
+/// Seeds of an older program have no fallbacks, which its means have, and neither has a p99.
+#[test]
+fn a_baseline_from_before_measures_were_added_is_compared_in_the_others() {
+    let folder = baseline();
+    run(folder.path(), "fresh");
+    let older = folder.path().join("results/experiment");
+    without_columns(&older.join("seeds.csv"), |name| name == "fallbacks" || name.ends_with("p99"));
+    without_columns(&older.join("metrics.csv"), |name| name.contains("p99"));
+    let gate = "[points]\naccuracy = 1\n[percent]\nttft_ms_p99 = 5\n";
+    fs::write(folder.path().join("gate.toml"), gate).unwrap();
+    let check = pliant(folder.path()).args(CHECK).args(["--tolerances", "gate.toml"]);
+    let text = String::from_utf8(check.assert().code(0).get_output().stdout.clone()).unwrap();
+    assert!(text.contains("0 worse, 0 better, 6 within tolerance"), "{text}");
+    assert!(text.contains("on one side alone, not compared: ttft_ms_p99\n"), "{text}");
+}
+
+#[test]
+fn every_committed_folder_can_be_a_baseline() {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    for entry in fs::read_dir(results).unwrap() {
+        let metrics = entry.unwrap().path().join("metrics.csv");
+        let lines = fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+        if lines > 1 {
+            RunResults::load(&metrics).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
 }
 
 #[test]
