@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pliant::check::{Claims, findings_text};
-use pliant::report::with_results;
+use pliant::check::{Claims, findings_text, with_results};
 use pliant::{Error, Result, files};
 
 use super::output::print_line;

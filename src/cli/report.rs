@@ -10,7 +10,7 @@ use pliant::metrics::read_metrics_csv;
 use pliant::report::{
     Class, Form, GoodputRow, differences_markdown, differences_table, goodput, goodput_csv,
     pairs_against, pairs_csv, redraw, redraw_sweep, report_html, report_junit, report_latex,
-    report_markdown, summary, summary_markdown, trace_events, with_results,
+    report_markdown, summary, trace_events,
 };
 use pliant::results::{ResultsFolder, StoredRun};
 use pliant::{Error, Result};
@@ -28,14 +28,11 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = By::Cell)]
     by: By,
     /// Every other method against this one, instead of what the run compared: tables or rows
-    #[arg(long, value_name = "METHOD", conflicts_with_all = ["by", "readme"])]
+    #[arg(long, value_name = "METHOD", conflicts_with = "by")]
     against: Option<String>,
     /// The same as --format json
-    #[arg(long, conflicts_with_all = ["format", "readme"])]
+    #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Put a summary, in Markdown, between the marks of this file too
-    #[arg(long, value_name = "FILE", conflicts_with = "format")]
-    readme: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,7 +82,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let text = match format {
-        Format::Text => redrawn(&args.dir, args.readme.as_deref())?,
+        Format::Text => redrawn(&args.dir)?,
         Format::Svg => figures(&args.dir, Form::Svg)?,
         Format::Pdf => figures(&args.dir, Form::Pdf)?,
         Format::Png => figures(&args.dir, Form::Png)?,
@@ -126,18 +123,12 @@ fn against(dir: &Path, method: &str, format: Format) -> Result<String> {
     })
 }
 
-fn redrawn(dir: &Path, readme: Option<&Path>) -> Result<String> {
-    if readme.is_none() && dir.join("sweep.csv").is_file() {
+fn redrawn(dir: &Path) -> Result<String> {
+    if dir.join("sweep.csv").is_file() {
         return redraw_sweep(dir, Form::Svg);
     }
     let table = redraw(dir, Form::Svg)?;
     let last = summary(&ResultsFolder::load(dir)?);
-    if let Some(readme) = readme {
-        let rows = read_metrics_csv(&dir.join("metrics.csv"))?;
-        let name = readme.display().to_string();
-        let document = with_results(&name, &read(readme)?, &summary_markdown(&rows))?;
-        write_whole(readme, document.as_bytes())?;
-    }
     Ok(format!("{}\n\n{last}", table.trim_end()))
 }
 

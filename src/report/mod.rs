@@ -15,7 +15,6 @@ mod markdown;
 mod metrics_table;
 mod peak_table;
 mod perfetto;
-mod readme;
 mod summary;
 
 pub use against::{pairs_against, pairs_csv};
@@ -32,7 +31,6 @@ pub(crate) use metrics_table::show;
 pub use metrics_table::{differences_markdown, differences_table, metrics_table, summary_markdown};
 pub use peak_table::peak_table;
 pub use perfetto::trace_events;
-pub use readme::with_results;
 pub use summary::{COLUMNS, LINES, screen, summary};
 
 #[cfg(test)]

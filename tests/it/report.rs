@@ -60,19 +60,6 @@ all measures with their intervals: pliant report results
 }
 
 #[test]
-fn a_summary_goes_between_the_marks_of_a_document() {
-    let folder = TempDir::new().unwrap();
-    results(folder.path(), &format!("{HEADER}\n{ROW}\n"));
-    let readme = folder.path().join("README.md");
-    fs::write(&readme, "a\n<!-- results:begin -->\n<!-- results:end -->\nb\n").unwrap();
-    let arguments = ["report", "results", "--readme", "README.md"];
-    pliant(folder.path()).args(arguments).assert().success();
-    let text = fs::read_to_string(&readme).unwrap();
-    assert!(text.contains("| 0.25 | full   | 25.0 (23.0 – 27.0) |"), "{text}");
-    assert!(text.starts_with("a\n") && text.ends_with("\nb\n"), "{text}");
-}
-
-#[test]
 fn a_cell_out_of_range_is_named() {
     let folder = TempDir::new().unwrap();
     results(folder.path(), &format!("{HEADER}\n{}\n", ROW.replace("0.61", "61")));

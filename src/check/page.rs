@@ -30,15 +30,15 @@ mod tests {
     fn only_what_stands_between_the_marks_is_replaced() {
         let document = "a\n<!-- results:begin -->\nold\n<!-- results:end -->\nb\n";
         let expected = "a\n<!-- results:begin -->\n\nnew\n\n<!-- results:end -->\nb\n";
-        assert_eq!(with_results("README.md", document, "new\n").unwrap(), expected);
-        assert_eq!(with_results("README.md", expected, "new\n").unwrap(), expected);
+        assert_eq!(with_results("page.md", document, "new\n").unwrap(), expected);
+        assert_eq!(with_results("page.md", expected, "new\n").unwrap(), expected);
         let empty = "a\n<!-- results:begin -->\n<!-- results:end -->\nb\n";
-        assert_eq!(with_results("README.md", document, "").unwrap(), empty);
+        assert_eq!(with_results("page.md", document, "").unwrap(), empty);
     }
 
     #[test]
     fn a_document_without_marks_is_refused() {
-        let message = with_results("README.md", "text", "new").unwrap_err().to_string();
-        assert_eq!(message, "README.md: mark missing; allowed: <!-- results:begin -->");
+        let message = with_results("page.md", "text", "new").unwrap_err().to_string();
+        assert_eq!(message, "page.md: mark missing; allowed: <!-- results:begin -->");
     }
 }
