@@ -1,8 +1,8 @@
 //! Files that are whole or absent: written beside their place, then renamed into it; one writer each.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 use tempfile::NamedTempFile;
 
@@ -62,7 +62,10 @@ fn write_then(
 }
 
 /// Brings the names in `folder` to the disk, where a system knows how.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
@@ -73,68 +76,6 @@ fn create_folder_of(path: &Path) -> Result<&Path> {
     };
     fs::create_dir_all(folder).map_err(|error| Error::io(folder, "cannot create", error))?;
     Ok(folder)
-}
-
-/// A text file that grows row by row under the name `PATH.partial` until it is finished.
-///
-/// Rows reach the disk as they come, so that an interrupted run leaves what it had; the name says
-/// that it is not all.
-#[derive(Debug)]
-pub struct GrowingFile {
-    path: PathBuf,
-    partial: PathBuf,
-    writer: BufWriter<File>,
-    rows_per_flush: u32,
-    unflushed: u32,
-}
-
-impl GrowingFile {
-    /// Starts the file `path`, replacing a partial one; flushes after every `rows_per_flush` rows.
-    ///
-    /// # Errors
-    /// If the folder cannot be created or written.
-    pub fn create(path: &Path, rows_per_flush: u32) -> Result<Self> {
-        create_folder_of(path)?;
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file =
-            File::create(&partial).map_err(|error| Error::io(&partial, "cannot create", error))?;
-        let writer = BufWriter::new(file);
-        Ok(Self { path: path.to_owned(), partial, writer, rows_per_flush, unflushed: 0 })
-    }
-
-    /// Appends `row`, which ends in a newline.
-    ///
-    /// # Errors
-    /// If it cannot be written: the disk is full, say.
-    pub fn append(&mut self, row: &str) -> Result<()> {
-        self.unflushed += 1;
-        let flush = self.unflushed >= self.rows_per_flush;
-        let written = self.writer.write_all(row.as_bytes());
-        written.and_then(|()| if flush { self.flush() } else { Ok(()) }).map_err(|e| self.wrong(e))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.unflushed = 0;
-        self.writer.flush()
-    }
-
-    /// Gives the file its name.
-    ///
-    /// # Errors
-    /// If the last rows cannot be written or the file cannot be renamed.
-    pub fn finish(mut self) -> Result<()> {
-        let on_disk = self.flush().and_then(|()| self.writer.get_ref().sync_all());
-        on_disk.map_err(|error| self.wrong(error))?;
-        fs::rename(&self.partial, &self.path)
-            .and_then(|()| sync_folder(create_folder_of(&self.path).map_err(io::Error::other)?))
-            .map_err(|error| Error::io(&self.path, "cannot create", error))
-    }
-
-    fn wrong(&self, error: io::Error) -> Error {
-        Error::io(&self.partial, "cannot write", error)
-    }
 }
 
 #[cfg(test)]
@@ -175,32 +116,6 @@ mod tests {
     fn a_full_device_is_an_error() {
         let message = write_whole(Path::new("/dev/full"), b"new").unwrap_err().to_string();
         assert_eq!(message, "/dev/full: cannot write: No space left on device (os error 28)");
-    }
-
-    #[test]
-    fn a_growing_file_has_its_name_only_when_finished() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rows.csv");
-        let mut file = GrowingFile::create(&path, 1).unwrap();
-        file.append("a\n").unwrap();
-        assert!(!path.exists());
-        assert_eq!(fs::read(folder.path().join("rows.csv.partial")).unwrap(), b"a\n");
-        file.finish().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"a\n");
-        assert!(!folder.path().join("rows.csv.partial").exists());
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_full_disk_is_an_error_and_leaves_no_file_that_looks_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rows.csv");
-        std::os::unix::fs::symlink("/dev/full", folder.path().join("rows.csv.partial")).unwrap();
-        let mut file = GrowingFile::create(&path, 1).unwrap();
-        let message = file.append("a\n").unwrap_err().to_string();
-        assert!(message.contains("rows.csv.partial: cannot write"), "{message}");
-        assert!(message.contains("No space left on device"), "{message}");
-        assert!(!path.exists());
     }
 
     #[test]

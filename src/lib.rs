@@ -106,6 +106,7 @@ pub mod files;
 pub mod input;
 pub mod item;
 pub mod limits;
+pub mod names;
 pub mod origin;
 pub mod rng;
 pub mod units;

@@ -6,7 +6,7 @@ use pliant::Result;
 use pliant::experiment::Experiment;
 use pliant::report::peak_table;
 use pliant::results::failed_in_words;
-use pliant::search::{PeakSpec, SearchOptions, peak};
+use pliant::search::{PeakSpec, peak};
 
 use super::bar::Bar;
 use super::output::{print_json, print_line, say};
@@ -40,8 +40,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let cache = search.run_cache()?;
     let bar = Bar::new("peaks");
     let spec = PeakSpec { methods, attainment, from, to, precision };
-    let options =
-        SearchOptions { out: &out, threads: search.threads, progress: &bar, cache: &cache };
+    let options = search.options(&out, &bar, &cache);
     let found = peak(&experiment, &spec, &options)?;
     bar.clear();
     if search.json {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use pliant::engine::{EngineOptions, WeightLayout};
 use pliant::model::ElasticModel;
+use pliant::names;
 use pliant::origin;
 use pliant::profile::{Memory, Profiles};
 use pliant::profiler::adapters::{self, AdapterPlan};
@@ -161,6 +162,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn latency(args: &LatencyArgs) -> Result<()> {
+    names::check(&args.device, || Error::new("--device", "cannot be part of a file name"))?;
     let default = || Profiles::default().device(&args.device);
     let open = |family: &str, options| args.engine.open(family, options);
     let first = args.families.first().ok_or_else(|| {

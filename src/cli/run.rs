@@ -13,7 +13,7 @@ use pliant::experiment::Measured;
 use pliant::experiment::{Backend, Experiment, Results, RunOptions, run as run_experiment};
 #[cfg(feature = "engine")]
 use pliant::prompt::DataPaths;
-use pliant::report::{Form, redraw, screen, summary};
+use pliant::report::{screen, summary};
 use pliant::results::{
     AnswerCount, PredictionErrors, RatioSummary, ResultsFolder, failed_in_words,
 };
@@ -35,6 +35,9 @@ pub struct Args {
     /// Results folder [default: results/<name of the experiment file>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Replace results of another experiment or executor, too
+    #[arg(long)]
+    force: bool,
     /// Threads of a simulated run; 0 is one per core
     #[arg(long, default_value_t = 0, value_parser = super::threads)]
     threads: usize,
@@ -68,7 +71,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     experiment.spec.service.ideal_isolation |= args.ideal_isolation;
     let out = args.out.unwrap_or_else(|| Path::new("results").join(&experiment.name));
     let bar = Bar::new("requests");
-    let options = RunOptions { out: &out, threads: args.threads, progress: &bar };
+    let (force, draw, threads) = (args.force, !args.json, args.threads);
+    let options = RunOptions { out: &out, force, draw, threads, progress: &bar };
     let results = match args.executor {
         ExecutorKind::CostModel => run_experiment(&experiment, Backend::CostModel, &options)?,
         #[cfg(feature = "engine")]
@@ -77,7 +81,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         ExecutorKind::Engine => return Err(no_engine()),
     };
     bar.clear();
-    print_results(&results, &out, args.json)?;
+    print_results(&results, &out)?;
     for failure in failed_in_words(&results.failures) {
         say(format!("pliant: {failure}"));
     }
@@ -106,17 +110,26 @@ fn no_engine() -> Error {
         .allowed("cost-model, or a build with `--features engine`")
 }
 
-fn print_results(results: &Results, out: &Path, json: bool) -> Result<()> {
-    if json {
+fn print_results(results: &Results, out: &Path) -> Result<()> {
+    let Some(text) = &results.text else {
         return print_json(&results.rows);
-    }
-    let tables = redraw(out, Form::Svg)?;
-    let summary = summary(&ResultsFolder::load(out)?);
-    print_line(if summary.is_empty() { screen(&tables, out) } else { summary })?;
+    };
+    let summary = summary(&ResultsFolder::load(&results.place)?);
+    let summary = if summary.is_empty() { screen(text, &results.place) } else { summary };
+    print_line(summary.trim_end())?;
     if let Some(predictions) = &results.predictions {
         print_line(describe_predictions(predictions).trim_end())?;
     }
-    print_line(format!("written to {}", out.display()))
+    if results.resumed > 0 {
+        let runs = results.resumed;
+        print_line(format!("{runs} runs were measured before, by an attempt that ended early"))?;
+    }
+    let place = results.place.display();
+    print_line(if results.place == out {
+        format!("written to {place}")
+    } else {
+        format!("{} holds whole results and is as it was: written to {place}", out.display())
+    })
 }
 
 /// How far the cost model was off; the requests themselves are in `predictions/`.

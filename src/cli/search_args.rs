@@ -7,7 +7,9 @@ use pliant::assets::Store;
 use pliant::digest::sha256_file;
 use pliant::experiment::Experiment;
 use pliant::method::PolicySpec;
-use pliant::search::RunCache;
+use pliant::search::{RunCache, SearchOptions};
+
+use super::bar::Bar;
 
 #[derive(Debug, clap::Args)]
 pub struct SearchArgs {
@@ -16,6 +18,9 @@ pub struct SearchArgs {
     /// Results folder [default: results/<name of the experiment file>-<name of the command>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Replace other results, too
+    #[arg(long)]
+    pub force: bool,
     /// Threads; 0 is one per core
     #[arg(long, default_value_t = 0, value_parser = super::threads)]
     pub threads: usize,
@@ -35,6 +40,17 @@ impl SearchArgs {
     pub fn out(&self, experiment: &Experiment, command: &str) -> PathBuf {
         let default = || Path::new("results").join(format!("{}-{command}", experiment.name));
         self.out.clone().unwrap_or_else(default)
+    }
+
+    /// How to search, with results in `out`.
+    pub fn options<'a>(
+        &self,
+        out: &'a Path,
+        progress: &'a Bar,
+        cache: &'a RunCache,
+    ) -> SearchOptions<'a> {
+        let (force, threads, draw) = (self.force, self.threads, !self.json);
+        SearchOptions { out, force, draw, threads, progress, cache }
     }
 
     /// Finished runs of this very build.

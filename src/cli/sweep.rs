@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use pliant::Result;
 use pliant::experiment::Experiment;
 use pliant::metrics::SweepRow;
-use pliant::report::{Form, redraw_sweep};
 use pliant::results::{Failure, failed_in_words};
-use pliant::search::{Combine, SearchOptions, SweepSpec, Swept, sweep};
+use pliant::search::{Combine, SweepSpec, Swept, sweep};
 
 use super::bar::Bar;
 use super::output::{print_json, print_line, say};
@@ -34,15 +33,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let bar = Bar::new("runs");
     let combine = if args.list { Combine::List } else { Combine::Grid };
     let spec = SweepSpec { combine, set: args.set };
-    let options =
-        SearchOptions { out: &out, threads: args.search.threads, progress: &bar, cache: &cache };
+    let options = args.search.options(&out, &bar, &cache);
     let found = sweep(&experiment, &spec, &options)?;
     bar.clear();
     if args.search.json {
         let rows: Vec<_> = found.rows.iter().map(|row| json(&spec, row)).collect();
         print_json(&rows)?;
     } else {
-        print_line(redraw_sweep(&out, Form::Svg)?.trim_end())?;
+        print_line(found.text.as_deref().unwrap_or_default().trim_end())?;
         let counts = describe_counts(&cache, &experiment)?;
         print_line(format!("\nwritten to {}: {counts}", out.display()))?;
     }

@@ -94,6 +94,7 @@ impl Grid {
                 cells.extend(of_device.iter().map(|stage| stage.cell(device, skew, alpha)));
             }
         }
+        check_files(&cells)?;
         Ok(Self { cells, seeds, notes, source: spec.trace.clone(), pools, traces })
     }
 
@@ -167,6 +168,21 @@ impl Stage<'_> {
     }
 }
 
+/// Refuses two cells whose runs would have one file: names may hold the underscore that joins them.
+fn check_files(cells: &[Cell]) -> Result<()> {
+    let mut files = BTreeMap::new();
+    for cell in cells {
+        if let Some(other) = files.insert(cell.label.run_file(0), &cell.label) {
+            let CellLabel { latency_of, base_model, .. } = other;
+            return Err(Error::new("experiment", "two runs would have one file")
+                .at(cell.label.name())
+                .found(format!("{}, {latency_of}, {base_model}", other.name()))
+                .allowed("names that differ other than by where an underscore stands"));
+        }
+    }
+    Ok(())
+}
+
 /// The share of its prompts that requests come with.
 fn whole_prompt(spec: &ExperimentSpec) -> Ratio {
     spec.methods.first().and_then(|method| method.whole_prompt).unwrap_or(Ratio::ONE)
@@ -185,7 +201,6 @@ fn stages<'a>(spec: &'a ExperimentSpec, at_hand: &[ItemPool]) -> Result<Vec<Stag
     let mut pairs = Vec::new();
     for device in &spec.devices {
         let profile = DeviceProfile::load(&device.dir)?;
-        check_name(device, &profile)?;
         pairs.extend(spec.methods.iter().map(|method| (device, profile.clone(), method)));
     }
     let stage = |(device, profile, method): &(&DeviceSpec, DeviceProfile, &MethodSpec)| {
@@ -201,18 +216,6 @@ fn stages<'a>(spec: &'a ExperimentSpec, at_hand: &[ItemPool]) -> Result<Vec<Stag
             Ok(Stage { spec, device: profile.name, method: method? })
         })
         .collect()
-}
-
-/// A device's name is part of file names, in which underscores separate.
-fn check_name(device: &DeviceSpec, profile: &DeviceProfile) -> Result<()> {
-    if !profile.name.contains(['/', '\\', '_']) {
-        return Ok(());
-    }
-    let path = device.dir.join("device.toml");
-    Err(Error::file(&path, "name cannot be part of a file name")
-        .at("key \"name\"")
-        .found(format!("\"{}\"", profile.name))
-        .allowed("anything without / \\ _"))
 }
 
 /// Leaves out the datasets of the agent apps that a table has no answers to, and says so: the apps

@@ -11,8 +11,8 @@ use crate::origin::Commit;
 use crate::profile::{AnswerFiles, AnswersOf, Counted, QualityTable, REFERENCE_FAMILY, Split};
 use crate::results::{FigureInputs, FigureSpec, LatencyInput, Manifest, QualityInput};
 
-/// The manifest of `experiment` run on `executor`, which states `runtime` about itself, with
-/// traces drawn from as many `items`, of which `notes` tell more.
+/// The manifest of `experiment` run on `executor`, which states `runtime` about itself, but for
+/// what its traces draw from.
 ///
 /// # Errors
 /// If an input file cannot be read.
@@ -20,8 +20,6 @@ pub(crate) fn manifest(
     experiment: &Experiment,
     executor: &str,
     runtime: BTreeMap<String, String>,
-    items: BTreeMap<String, usize>,
-    notes: Vec<String>,
 ) -> Result<Manifest> {
     let commit = Commit::current();
     let mut inputs = BTreeMap::new();
@@ -39,14 +37,11 @@ pub(crate) fn manifest(
         seeds: experiment.spec.seeds,
         split: Split::RULE.to_owned(),
         answers: experiment.spec.answers,
-        notes,
         service: experiment.spec.service,
         runtime,
-        items,
         inputs,
         figures: Some(figures(experiment)),
-        sweep: None,
-        peak: None,
+        ..Manifest::default()
     })
 }
 

@@ -1,12 +1,11 @@
 //! Runs the grid: each run streams its outcomes, all of them become rows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::grid::{Cell, Grid};
 use super::manifest::manifest;
@@ -15,6 +14,7 @@ use super::standalone::ask_alone;
 use super::tolerance::{RunResult, Tolerance};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
+use crate::files::{read_toml, write_whole};
 use crate::method::Method;
 use crate::metrics::{
     AskedItems, MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv,
@@ -22,9 +22,11 @@ use crate::metrics::{
 };
 use crate::outcome::Outcome;
 use crate::policy::{LiveHead, Policy};
+use crate::report::{Form, redraw};
 use crate::request::{Request, Slo};
 use crate::results::{
-    Compared, Failure, FigureSpec, OutcomeCsv, PredictionErrors, SIMULATED, write_failures_csv,
+    Compared, Draft, Failure, FigureInputs, FigureSpec, Manifest, OutcomeCsv, PredictionErrors,
+    SIMULATED, write_failures_csv,
 };
 use crate::sim::{self, OutcomeSink, ServiceOptions};
 use crate::trace::Trace;
@@ -66,6 +68,10 @@ pub struct Measured<'a> {
 pub struct RunOptions<'a> {
     /// The results folder.
     pub out: &'a Path,
+    /// Whether results of another experiment or executor may be replaced there.
+    pub force: bool,
+    /// Whether figures are drawn.
+    pub draw: bool,
     /// Threads of a simulated run; 0 is one per core.
     pub threads: usize,
     /// Who is told how far it is.
@@ -100,48 +106,79 @@ pub struct Results {
     pub predictions: Option<PredictionErrors>,
     /// Runs that an external policy ended; their methods have no rows.
     pub failures: Vec<Failure>,
+    /// The tables of the results, if figures were drawn.
+    pub text: Option<String>,
+    /// How many runs of a real engine were at hand from an attempt that ended early.
+    pub resumed: usize,
+    /// Where the results are: the folder that was asked for, or one beside it if they have failures
+    /// and are not to replace whole ones.
+    pub place: PathBuf,
 }
 
-/// Runs `experiment` and writes its results folder.
+/// Runs `experiment` and puts its results folder in place, figures included, once it is whole.
+///
+/// What was there stays as it was until then. Of a real engine's runs those that came to their end
+/// are kept beside the folder, and the same experiment goes on from there.
 ///
 /// # Errors
-/// If an input is missing or wrong, the folder cannot be written, or a run fails that no external
-/// policy ended, or if none is left. The folder then has no manifest, and files that were being
-/// written keep a name that ends in `.partial`.
+/// If an input is missing or wrong, the folder cannot be written or is not to be replaced, or a run
+/// fails that no external policy ended, or if none is left.
 pub fn run(
     experiment: &Experiment,
     backend: Backend<'_>,
     options: &RunOptions<'_>,
 ) -> Result<Results> {
     let threads = pool(options.threads)?;
+    let (name, runtime, make) = match backend {
+        Backend::CostModel => (SIMULATED, BTreeMap::new(), None),
+        Backend::Measured(Measured { name, runtime, make }) => (name, runtime, Some(make)),
+    };
+    let mut manifest = manifest(experiment, name, runtime)?;
+    check_figures_inputs(&manifest)?;
+    let draft = Draft::start(options.out, &manifest, options.force)?;
     let mut grid = threads.install(|| Grid::of(experiment))?;
-    prepare_folder(options.out)?;
     options.progress.start(grid.requests());
     let tolerance = Tolerance::default();
-    let runner = Runner { grid: &grid, spec: &experiment.spec, options, tolerance: &tolerance };
-    let (name, runtime, runs, predictions) = match backend {
-        Backend::CostModel => (SIMULATED, BTreeMap::new(), runner.simulate(&threads)?, None),
-        Backend::Measured(Measured { name, runtime, make }) => {
-            let (measures, predictions) = runner.measure(make)?;
-            (name, runtime, measures, Some(predictions))
+    let spec = &experiment.spec;
+    let runner = Runner { grid: &grid, spec, options, draft: &draft, tolerance: &tolerance };
+    let (runs, measured) = match make {
+        None => (runner.simulate(&threads)?, None),
+        Some(make) => {
+            let MeasuredRuns { runs, errors, resumed } = runner.measure(make)?;
+            (runs, Some((errors, resumed)))
         }
     };
     let (measures, failures) = without_failed(&mut grid, runs)?;
     let methods = experiment.spec.methods.len() - failed_methods(&failures).len();
     let (rows, differences) = compare(&grid, &measures, methods);
-    write_metrics_csv(&options.out.join("metrics.csv"), &rows)?;
-    write_seeds_csv(&options.out.join("seeds.csv"), &by_seed(&grid, &measures))?;
-    write_paired_csv(&options.out.join("paired.csv"), &differences)?;
+    let folder = draft.folder();
+    if !experiment.is_figures_alone() {
+        write_metrics_csv(&folder.join("metrics.csv"), &rows)?;
+        write_seeds_csv(&folder.join("seeds.csv"), &by_seed(&grid, &measures))?;
+        write_paired_csv(&folder.join("paired.csv"), &differences)?;
+    }
     for figure in &experiment.spec.figures {
         if let FigureSpec::Standalone(spec) = figure {
-            ask_alone(spec, options.out)?;
+            ask_alone(spec, folder)?;
         }
     }
     if !failures.is_empty() {
-        write_failures_csv(&options.out.join("failures.csv"), &failures)?;
+        write_failures_csv(&folder.join("failures.csv"), &failures)?;
     }
-    manifest(experiment, name, runtime, grid.item_counts(), grid.notes)?.save(options.out)?;
-    Ok(Results { rows, differences, predictions, failures })
+    (manifest.items, manifest.notes) = (grid.item_counts(), grid.notes);
+    manifest.save(folder)?;
+    let text = options.draw.then(|| redraw(folder, Form::Svg)).transpose()?;
+    let place = draft.finish()?.unwrap_or_else(|| options.out.to_owned());
+    let (predictions, resumed) = measured.unzip();
+    Ok(Results {
+        rows,
+        differences,
+        predictions,
+        failures,
+        text,
+        resumed: resumed.unwrap_or(0),
+        place,
+    })
 }
 
 /// The `threads` that runs share; 0 is one per core.
@@ -152,26 +189,12 @@ pub(crate) fn pool(threads: usize) -> Result<ThreadPool> {
         .map_err(|error| Error::new("threads", "cannot be started").caused_by(error))
 }
 
-/// Makes the folder and takes away what an earlier, complete experiment left in it.
-fn prepare_folder(out: &Path) -> Result<()> {
-    fs::create_dir_all(out).map_err(|error| Error::io(out, "cannot create", error))?;
-    let remove = |path: &Path, removed: std::io::Result<()>| match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::io(path, "cannot remove", error))
-        }
-        _ => Ok(()),
-    };
-    let manifest = out.join("manifest.toml");
-    if manifest.exists() {
-        for folder in ["outcomes", "predictions"].map(|name| out.join(name)) {
-            remove(&folder, fs::remove_dir_all(&folder))?;
-        }
+/// A figure's input that is not there is found before anything runs.
+fn check_figures_inputs(manifest: &Manifest) -> Result<()> {
+    match manifest.figures.as_ref().and_then(FigureInputs::missing) {
+        Some(file) => Err(Error::file(&file, "is not there, and a figure is drawn from it")),
+        None => Ok(()),
     }
-    let files = ["metrics.csv", "seeds.csv", "paired.csv", "failures.csv", "manifest.toml"];
-    for file in files.map(|name| out.join(name)) {
-        remove(&file, fs::remove_file(&file))?;
-    }
-    Ok(())
 }
 
 /// Takes the methods of failed runs out of `grid`; returns what the others show, cell by cell.
@@ -204,7 +227,25 @@ struct Runner<'a> {
     grid: &'a Grid,
     spec: &'a ExperimentSpec,
     options: &'a RunOptions<'a>,
+    draft: &'a Draft,
     tolerance: &'a Tolerance,
+}
+
+/// What the runs of a real engine showed.
+#[derive(Default)]
+struct MeasuredRuns {
+    runs: Vec<RunResult>,
+    errors: PredictionErrors,
+    /// Those of an attempt that ended early.
+    resumed: usize,
+}
+
+/// A run of a real engine, for the case that the next one is not reached.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptRun {
+    measures: RunMeasures,
+    predictions: PredictionErrors,
 }
 
 impl Runner<'_> {
@@ -226,27 +267,57 @@ impl Runner<'_> {
         threads.install(|| self.runs().into_par_iter().map(simulate).collect())
     }
 
-    fn measure(&self, make: &mut MakeRun<'_>) -> Result<(Vec<RunResult>, PredictionErrors)> {
-        let (mut runs, mut errors) = (Vec::new(), PredictionErrors::default());
+    fn measure(&self, make: &mut MakeRun<'_>) -> Result<MeasuredRuns> {
+        let mut measured = MeasuredRuns::default();
         for (cell, nth) in self.runs() {
             if let Some(failure) = self.tolerance.given_up(cell, self.grid.seeds[nth]) {
-                runs.push(Err(failure));
+                measured.runs.push(Err(failure));
                 continue;
             }
-            let trace = self.grid.trace(cell, nth);
-            refuse_energy(trace)?;
-            let RealRun { executor: mut measured, head } = make(&cell.method, trace)?;
-            let mut predicted = cell.method.cost_model(trace)?;
-            let path = self.options.out.join("predictions").join(self.grid.file_name(cell, nth));
-            let mut both = Compared::create(measured.as_mut(), &mut predicted, &path)?;
-            let run = self.replay(cell, nth, &mut both, head, 1);
-            let run = self.tolerance.tolerate(cell, self.grid.seeds[nth], run)?;
-            if run.is_ok() {
-                errors.extend(both.finish()?);
-            }
-            runs.push(run);
+            let path = self.draft.kept(&self.grid.file_name(cell, nth));
+            let run = if path.exists() {
+                measured.resumed += 1;
+                self.grid
+                    .trace(cell, nth)
+                    .requests
+                    .iter()
+                    .for_each(|_| self.options.progress.advance());
+                Ok(read_toml(&path)?)
+            } else {
+                self.measure_one(cell, nth, make, &path)?
+            };
+            measured.runs.push(run.map(|KeptRun { measures, predictions }| {
+                measured.errors.extend(predictions);
+                measures
+            }));
         }
-        Ok((runs, errors))
+        Ok(measured)
+    }
+
+    /// Measures one run and keeps what it showed in the file `kept`.
+    fn measure_one(
+        &self,
+        cell: &Cell,
+        nth: usize,
+        make: &mut MakeRun<'_>,
+        kept: &Path,
+    ) -> Result<Result<KeptRun, Failure>> {
+        let trace = self.grid.trace(cell, nth);
+        refuse_energy(trace)?;
+        let RealRun { executor: mut measured, head } = make(&cell.method, trace)?;
+        let mut predicted = cell.method.cost_model(trace)?;
+        let path = self.draft.folder().join("predictions").join(self.grid.file_name(cell, nth));
+        let mut both = Compared::create(measured.as_mut(), &mut predicted, &path)?;
+        let run = self.replay(cell, nth, &mut both, head, 1);
+        let measures = match self.tolerance.tolerate(cell, self.grid.seeds[nth], run)? {
+            Ok(measures) => measures,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let run = KeptRun { measures, predictions: both.finish()? };
+        let text = toml::to_string(&run)
+            .map_err(|cause| Error::file(kept, "cannot be written as TOML").caused_by(cause))?;
+        write_whole(kept, text.as_bytes())?;
+        Ok(Ok(run))
     }
 
     /// One run.
@@ -269,8 +340,10 @@ impl Runner<'_> {
             KeptOutcomes::FirstSeed => nth == 0,
             KeptOutcomes::None => false,
         };
-        let path = self.options.out.join("outcomes").join(self.grid.file_name(cell, nth));
-        let file = kept.then(|| OutcomeCsv::create(&path, trace, rows_per_flush)).transpose()?;
+        let path = self.draft.folder().join("outcomes").join(self.grid.file_name(cell, nth));
+        let of = (&cell.label, seed);
+        let file =
+            kept.then(|| OutcomeCsv::create(&path, of, trace, rows_per_flush)).transpose()?;
         let recorder = Recorder { tally: Tally::default(), file, progress: self.options.progress };
         served(&cell.method, trace, policy, executor, self.spec.service, recorder)
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::input::Input;
 use crate::method::MethodSpec;
+use crate::names;
 use crate::profile::Counted;
 use crate::results::{AnsweredItems, FigureSpec, FigureStyle, check_figures};
 use crate::sim::ServiceOptions;
@@ -282,7 +283,8 @@ impl Experiment {
         }
         self.check_names("trace", alphas.iter().map(|alpha| (alpha + 0.0).to_string()))?;
         self.check_names("methods", spec.methods.iter().map(|method| method.name.clone()))?;
-        self.check_names("devices", spec.devices.iter().map(DeviceSpec::to_string))
+        self.check_names("devices", spec.devices.iter().map(DeviceSpec::to_string))?;
+        self.check_file_names()
     }
 
     /// Whether nothing is replayed.
@@ -293,7 +295,7 @@ impl Experiment {
         !figures.is_empty() && !runs
     }
 
-    /// Checks that there are names, that none appears twice, and that each may name a file.
+    /// Checks that there are names, and that none appears twice.
     fn check_names(&self, key: &str, names: impl Iterator<Item = String>) -> Result<()> {
         let mut seen = Vec::new();
         for name in names {
@@ -305,26 +307,25 @@ impl Experiment {
         if seen.is_empty() {
             return Err(self.wrong(key, "none given").allowed("one or more"));
         }
-        if key == "methods" {
-            let safe = |name: &str| !name.is_empty() && name.chars().all(is_file_character);
-            if let Some(name) = seen.iter().find(|name| !safe(name)) {
-                return Err(self
-                    .wrong(key, "name cannot be part of a file name")
-                    .found(format!("\"{name}\""))
-                    .allowed("letters, digits and -+."));
-            }
-        }
         Ok(())
+    }
+
+    /// Checks that every name that becomes part of a file name can.
+    fn check_file_names(&self) -> Result<()> {
+        let methods = self.spec.methods.iter().map(|method| ("methods", &method.name));
+        let models = |device: &'_ DeviceSpec| {
+            [("latency_of", device.latency_of.clone()), ("base_model", device.base_model.clone())]
+        };
+        let models: Vec<_> = self.spec.devices.iter().flat_map(models).collect();
+        let models = models.iter().map(|(key, name)| (*key, name));
+        methods.chain(models).try_for_each(|(key, name)| {
+            names::check(name, || self.wrong(key, "name cannot be part of a file name"))
+        })
     }
 
     fn wrong(&self, key: &str, problem: &str) -> Error {
         Error::file(&self.path, problem).at(format!("key \"{key}\""))
     }
-}
-
-/// Underscores are left out: they separate the parts of outcome file names.
-fn is_file_character(character: char) -> bool {
-    character.is_ascii_alphanumeric() || "-+.".contains(character)
 }
 
 impl std::fmt::Display for DeviceSpec {

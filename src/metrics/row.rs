@@ -30,6 +30,12 @@ pub struct CellLabel {
 }
 
 impl CellLabel {
+    /// The cell in a few words.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{} at α {} on {}", self.method, self.alpha, self.device)
+    }
+
     /// Where, within a folder for such files, the file of this cell's run under `seed` is.
     #[must_use]
     pub fn run_file(&self, seed: u64) -> PathBuf {

@@ -11,6 +11,7 @@ use super::tlm_latency::TlmLatency;
 use crate::error::{Error, Result};
 use crate::family::FamilyName;
 use crate::files;
+use crate::names;
 use crate::units::{Level, Milliwatts, duration_from_millis};
 
 /// The family whose level 100 % *is* the base model's latency: relative objectives are resolved
@@ -247,6 +248,9 @@ impl DeviceProfile {
                 .found(self.schema)
                 .allowed(SCHEMA));
         }
+        names::check(&self.name, || {
+            Error::file(path, "name cannot be part of a file name").at("key \"name\"")
+        })?;
         self.power.iter().try_for_each(|power| power.check(path))?;
         for (index, family) in self.families.iter().enumerate() {
             if self.families[..index].iter().any(|other| other.key() == family.key()) {

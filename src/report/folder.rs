@@ -1,41 +1,60 @@
 //! A results folder's table and figures, from its files alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::figure::{Form, Press, draw_accuracy, draw_latency_maps, draw_quality_maps};
 use super::{differences_table, metrics_table};
 use crate::error::Result;
-use crate::results::ResultsFolder;
+use crate::results::{QualityInput, ResultsFolder, add_figures};
 
 /// Draws the figures of the results folder `folder` into it, in `form`, and returns its tables.
 ///
-/// Reads `metrics.csv`, `paired.csv` where there is one, the CSV files that figures are asked for
-/// and, for those of profiles, the inputs that `manifest.toml` names; nothing is replayed.
+/// Reads the folder and, for the figures of profiles, the inputs that its manifest names, wherever
+/// they are found from it or from the current folder. A figure whose input is not there any more is
+/// said not to be drawn; nothing is replayed.
 ///
 /// # Errors
-/// If one of these files is missing or bad, or a figure cannot be written.
+/// If a file is bad, one of the folder is missing, or a figure cannot be written.
 pub fn redraw(folder: &Path, form: Form) -> Result<String> {
     let results = ResultsFolder::load(folder)?;
-    let ResultsFolder { rows, pairs, manifest, .. } = results;
+    add_figures(folder, &results.manifest, |out| draw(&results, out, form))
+}
+
+fn draw(results: &ResultsFolder, out: &Path, form: Form) -> Result<String> {
+    let ResultsFolder { path, rows, pairs, manifest, .. } = results;
     let about = match manifest.description.as_str() {
         "" => manifest.experiment.clone(),
         description => format!("{}: {description}", manifest.experiment),
     };
-    let figures = manifest.figures.unwrap_or_default();
-    let press = Press { folder, form, style: figures.style, about };
-    draw_accuracy(&rows, &pairs, &press)?;
+    let mut figures = manifest.figures.clone().unwrap_or_default().seen_from(path);
+    let mut absent = Vec::new();
+    let mut is_there = |file: PathBuf| {
+        file.exists() || {
+            absent.push(file);
+            false
+        }
+    };
+    figures.latency.retain(|input| is_there(input.device.join("device.toml")));
+    figures.quality.retain(|input| is_there(QualityInput::file(input)));
+    figures.asked.retain(|figure| figure.needed().into_iter().all(&mut is_there));
+    let press = Press { results: path, folder: out, form, style: figures.style, about };
+    draw_accuracy(rows, pairs, &press)?;
     draw_latency_maps(&figures.latency, &press)?;
     draw_quality_maps(&figures.quality, &press)?;
     let mut text = if rows.is_empty() {
         String::new()
     } else {
-        format!("{}\n{}", metrics_table(&rows), differences_table(&pairs))
+        format!("{}\n{}", metrics_table(rows), differences_table(pairs))
     };
     for figure in &figures.asked {
-        text = format!("{text}\n{}", figure.draw(&rows, &press)?);
+        text = format!("{text}\n{}", figure.draw(rows, &press)?);
     }
-    for note in manifest.notes {
+    for note in &manifest.notes {
         text = format!("{text}note: {note}\n");
+    }
+    for file in absent {
+        let file = file.display();
+        text = format!("{text}absent: {file} is not there, its figure is not drawn\n");
     }
     Ok(text)
 }
@@ -82,14 +101,15 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_with_a_stray_key_or_a_missing_profile_is_an_error() {
+    fn a_manifest_with_a_stray_key_is_an_error_and_an_absent_profile_is_named() {
         let stray = results_folder("[figures]\nlatencies = []\n");
         let message = redraw(stray.path(), Form::Svg).unwrap_err().to_string();
         assert!(message.contains("manifest.toml") && message.contains("`latencies`"), "{message}");
         let missing = results_folder(
             "[[figures.latency]]\ndevice = \"no-such\"\nbase_model = \"a\"\nfamily = \"b\"\n",
         );
-        let message = redraw(missing.path(), Form::Svg).unwrap_err().to_string();
-        assert!(message.contains("no-such/device.toml"), "{message}");
+        let text = redraw(missing.path(), Form::Svg).unwrap();
+        let last = "absent: no-such/device.toml is not there, its figure is not drawn\n";
+        assert!(text.contains("full") && text.ends_with(last), "{text}");
     }
 }

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::metrics::CellLabel;
-use crate::trace::quoted;
 
 /// What the error of a run starts with that was not worth its time.
 pub(crate) const NOT_RUN: &str = "not run";
@@ -67,12 +66,9 @@ pub fn failed_in_words(failures: &[Failure]) -> Vec<String> {
 
 /// Writes the file `path`: one row per failure.
 pub(crate) fn write_failures_csv(path: &Path, failures: &[Failure]) -> Result<()> {
-    let mut text = "method,alpha,device,seed,error\n".to_owned();
-    for Failure { method, alpha, device, seed, error } in failures {
-        let cells =
-            [quoted(method), alpha.to_string(), quoted(device), seed.to_string(), quoted(error)];
-        text += &cells.join(",");
-        text.push('\n');
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for failure in failures {
+        writer.serialize(failure).expect("memory takes every row");
     }
-    files::write_whole(path, text.as_bytes())
+    files::write_whole(path, &writer.into_inner().expect("memory is flushed"))
 }

@@ -208,7 +208,72 @@ fn grades(folder: &Path, table: &str) -> PathBuf {
     AnswerFiles(folder).grades(&AnswersOf::named(folder, table).compressor)
 }
 
+impl FigureInputs {
+    /// The same with paths that hold from here; see [`found_from`].
+    #[must_use]
+    pub fn seen_from(mut self, folder: &Path) -> Self {
+        let seen = |path: &mut PathBuf| *path = found_from(folder, path);
+        self.latency.iter_mut().for_each(|input| seen(&mut input.device));
+        self.quality.iter_mut().for_each(|input| seen(&mut input.folder));
+        self.asked.iter_mut().flat_map(FigureSpec::paths).for_each(seen);
+        self
+    }
+
+    /// The first file without which a figure cannot be drawn that is not there.
+    #[must_use]
+    pub fn missing(&self) -> Option<PathBuf> {
+        let devices = self.latency.iter().map(|input| input.device.join("device.toml"));
+        let tables = self.quality.iter().map(QualityInput::file);
+        let asked = self.asked.iter().flat_map(FigureSpec::needed);
+        devices.chain(tables).chain(asked).find(|file| !file.exists())
+    }
+}
+
+/// Where the input `path` of the results folder `folder` is: paths are from where the run was
+/// started, most often a folder above it, perhaps the current one. `path` itself if it is nowhere.
+#[must_use]
+pub fn found_from(folder: &Path, path: &Path) -> PathBuf {
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let mut above = whole.ancestors().skip(1).map(|root| root.join(path));
+    if path.exists() {
+        return path.to_owned();
+    }
+    above.find(|there| there.exists()).unwrap_or_else(|| path.to_owned())
+}
+
+impl QualityInput {
+    /// The table's file.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        grades(&self.folder, &self.table)
+    }
+}
+
 impl FigureSpec {
+    /// The files without which it cannot be drawn; others are named as absent in it.
+    #[must_use]
+    pub fn needed(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Memory { .. } | Self::Switching { .. } => self.inputs(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::SubModels { folder, .. }
+            | Self::Compressors { folder, .. }
+            | Self::Recovery { folder, .. } => vec![folder],
+            Self::LayerImportance { manifest } => vec![manifest],
+            Self::OfflineCost { tables } => tables.iter_mut().collect(),
+            Self::Standalone(spec) => vec![&mut spec.device, &mut spec.quality],
+            Self::Memory { of } | Self::Switching { of } => {
+                of.iter_mut().map(|entry| &mut entry.device).collect()
+            }
+            Self::OracleShare {} => Vec::new(),
+        }
+    }
+
     /// The files that the figure is drawn from, there or not.
     #[must_use]
     pub fn inputs(&self) -> Vec<PathBuf> {

@@ -1,7 +1,10 @@
 //! What a results folder holds: its rows, what it was made from, and the outcomes that were kept.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
+use super::draft::{FIGURES_UNDER_WAY, lock_place};
 use super::failures::Failure;
 use super::manifest::Manifest;
 use super::stored_run::StoredRun;
@@ -26,19 +29,34 @@ pub struct ResultsFolder {
 impl ResultsFolder {
     /// Reads the folder `path`, but for its outcomes.
     ///
+    /// A folder of figures alone has no `metrics.csv`.
+    ///
     /// # Errors
-    /// If `metrics.csv` or `manifest.toml` is missing, or a file is bad.
+    /// If a file is missing or bad.
     pub fn load(path: &Path) -> Result<Self> {
-        let rows = read_metrics_csv(&path.join("metrics.csv"))?;
-        let manifest = Manifest::load(path)?;
-        let (pairs, failures) = (path.join("paired.csv"), path.join("failures.csv"));
-        Ok(Self {
-            path: path.to_owned(),
-            manifest,
-            rows,
-            pairs: if pairs.exists() { read_paired_csv(&pairs)? } else { Vec::new() },
-            failures: if failures.exists() { read_rows(&failures)? } else { Vec::new() },
-        })
+        let mut manifest = Manifest::load(path)?;
+        loop {
+            let found = Self::read(path, manifest)?;
+            // Another run may have put its own folder here meanwhile.
+            manifest = Manifest::load(path)?;
+            if manifest == found.manifest {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn read(path: &Path, manifest: Manifest) -> Result<Self> {
+        let file = |name: &str| path.join(name);
+        let if_there = |name: &str| Some(file(name)).filter(|file| file.exists());
+        let is_figures_alone =
+            manifest.figures.as_ref().is_some_and(|figures| !figures.asked.is_empty());
+        let rows = match if_there("metrics.csv") {
+            None if is_figures_alone => Vec::new(),
+            _ => read_metrics_csv(&file("metrics.csv"))?,
+        };
+        let pairs = if_there("paired.csv").map_or(Ok(Vec::new()), |file| read_paired_csv(&file))?;
+        let failures = if_there("failures.csv").map_or(Ok(Vec::new()), |file| read_rows(&file))?;
+        Ok(Self { path: path.to_owned(), manifest, rows, pairs, failures })
     }
 
     /// The text of its `manifest.toml`.
@@ -47,7 +65,7 @@ impl ResultsFolder {
     /// If it cannot be read.
     pub fn manifest_text(&self) -> Result<String> {
         let path = Manifest::path(&self.path);
-        std::fs::read_to_string(&path).map_err(|error| Error::io(&path, "cannot read", error))
+        fs::read_to_string(&path).map_err(|error| Error::io(&path, "cannot read", error))
     }
 
     /// The runs whose outcomes were kept, in the order of the rows, then of seeds.
@@ -60,4 +78,53 @@ impl ResultsFolder {
         let runs: Vec<Vec<StoredRun>> = self.rows.iter().map(of_row).collect::<Result<_>>()?;
         Ok(runs.into_iter().flatten().collect())
     }
+}
+
+/// Lets `draw` draw into an empty folder, then puts what it drew into the results folder `folder`
+/// and notes the names in its manifest, which has to be `manifest` still.
+///
+/// # Errors
+/// Those of `draw`, if a file cannot be written, or if other results have taken the folder's place.
+pub fn add_figures<T>(
+    folder: &Path,
+    manifest: &Manifest,
+    draw: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    let wrong = |error| Error::io(folder, "cannot write", error);
+    let scratch = tempfile::Builder::new().prefix(FIGURES_UNDER_WAY).tempdir_in(folder);
+    let scratch = scratch.map_err(wrong)?;
+    let shown = draw(scratch.path())?;
+    let _lock = lock_place(folder)?;
+    if Manifest::load(folder)? != *manifest {
+        let error = Error::file(folder, "other results were put here meanwhile");
+        return Err(error.allowed("the same command once more"));
+    }
+    let mut drawn: BTreeSet<String> = match &manifest.drawn {
+        Some(drawn) => drawn.iter().cloned().collect(),
+        None => figures_in(folder).map_err(wrong)?,
+    };
+    for entry in fs::read_dir(scratch.path()).map_err(wrong)? {
+        let entry = entry.map_err(wrong)?;
+        fs::rename(entry.path(), folder.join(entry.file_name())).map_err(wrong)?;
+        drawn.insert(entry.file_name().to_string_lossy().into_owned());
+    }
+    let drawn = Some(drawn.into_iter().collect());
+    if drawn != manifest.drawn {
+        Manifest { drawn, ..manifest.clone() }.save(folder)?;
+    }
+    Ok(shown)
+}
+
+/// What looks like a figure in a folder whose manifest does not say which were drawn.
+fn figures_in(folder: &Path) -> io::Result<BTreeSet<String>> {
+    let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
+    let names: Vec<_> = names.collect::<io::Result<_>>()?;
+    let names = names.iter().map(|name| name.to_string_lossy());
+    Ok(names.filter(|name| is_figure(folder, name)).map(|name| name.into_owned()).collect())
+}
+
+/// Whether `name` is that of a picture, or of a table beside a picture of the same name.
+pub(super) fn is_figure(folder: &Path, name: &str) -> bool {
+    let is = |ending: &str| name.ends_with(ending);
+    is(".svg") || is(".png") || is(".csv") && folder.join(name).with_extension("svg").exists()
 }

@@ -50,6 +50,9 @@ pub struct Manifest {
     /// What a reader should know of the traces, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Files that figures were drawn into, by name; an older manifest does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<Vec<String>>,
     /// How the service treated the requests.
     #[serde(default)]
     pub service: ServiceOptions,
@@ -135,6 +138,18 @@ impl Manifest {
     #[must_use]
     pub fn is_measured(&self) -> bool {
         self.executor != SIMULATED
+    }
+
+    /// What a folder with this manifest holds, in a few words: results of one kind replace those of
+    /// the same kind.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        let what = match (&self.sweep, &self.peak) {
+            (Some(_), _) => "a sweep",
+            (_, Some(_)) => "peaks",
+            _ => "results",
+        };
+        format!("{what} of {}, executor {}", self.experiment, self.executor)
     }
 
     /// Every input with its hash in the run and what became of it since.

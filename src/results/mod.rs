@@ -8,24 +8,31 @@
 //! DIR/outcomes/         one file per run, one row per request, streamed
 //! DIR/predictions/      the same for measured runs: predicted beside measured
 //! DIR/failures.csv      runs that an external policy ended, if any; their methods have no rows
-//! DIR/manifest.toml     what it was made from; written last, so its presence means completeness
+//! DIR/manifest.toml     what it was made from
+//! DIR/*.svg, *.csv      figures and their numbers
 //! ```
+//!
+//! A folder is written as a [`Draft`] beside its place and put there whole, so that what is read
+//! from it is always of one run.
 
+mod draft;
 mod failures;
 mod figures;
 mod folder;
 mod manifest;
 mod outcomes;
 mod predictions;
+mod rows;
 mod stored_run;
 
+pub use draft::Draft;
 pub use failures::{Failure, failed_in_words};
 pub(crate) use failures::{NOT_RUN, write_failures_csv};
 pub use figures::{
     FamiliesSpec, FigureInputs, FigureSpec, FigureStyle, LatencyInput, QualityInput, SeriesSpec,
     StandaloneSpec, Whiskers, check_figures,
 };
-pub use folder::ResultsFolder;
+pub use folder::{ResultsFolder, add_figures};
 pub use manifest::{AnsweredItems, InputNow, Manifest, SIMULATED};
 pub use outcomes::OutcomeCsv;
 pub use predictions::{AnswerCount, Compared, PredictionErrors, RatioSummary};

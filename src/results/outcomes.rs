@@ -1,42 +1,95 @@
 //! Outcomes as CSV: one row per request, written as it is served.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::rows::{Decimal, RowFile, plain, plain_or_nothing};
 use crate::error::Result;
-use crate::files::GrowingFile;
+use crate::metrics::CellLabel;
 use crate::outcome::Outcome;
 use crate::request::{Bounds, Limit, Slo};
 use crate::sim::OutcomeSink;
-use crate::trace::{Trace, quoted};
-use crate::units::{Energy, decimal_millis};
+use crate::trace::Trace;
+use crate::units::Grade;
 
-/// Columns: the request, its objective as stated (if in shares) and resolved, the plan, the start,
-/// the phases, and what follows from them.
-const COLUMNS: &str = "id,arrival_ms,app,dataset,item,prompt_tokens,output_tokens,ttft_ratio,\
-    tpot_ratio,e2e_ratio,energy_ratio,ttft_bound_ms,tpot_bound_ms,e2e_bound_ms,energy_bound_mj,level_percent,prompt_ratio,\
-    start_ms,decide_ms,compress_ms,switch_ms,prefill_ms,decode_ms,kept_tokens,power_mw,correct,ttft_ms,\
-    tpot_ms,e2e_ms,energy_mj,slo_met\n";
+/// A line: its run, the request, its objective as stated (if in shares) and resolved, the plan, the
+/// start, the phases, and what follows from them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Row<'a> {
+    /// Older files have only their names for these four.
+    pub method: Option<Cow<'a, str>>,
+    pub device: Option<Cow<'a, str>>,
+    #[serde(serialize_with = "plain_or_nothing")]
+    pub alpha: Option<f64>,
+    pub seed: Option<u64>,
+    pub id: u64,
+    pub arrival_ms: Decimal,
+    pub app: Cow<'a, str>,
+    pub dataset: Cow<'a, str>,
+    pub item: Cow<'a, str>,
+    pub prompt_tokens: u32,
+    pub output_tokens: u32,
+    #[serde(serialize_with = "plain_or_nothing")]
+    pub ttft_ratio: Option<f64>,
+    #[serde(serialize_with = "plain_or_nothing")]
+    pub tpot_ratio: Option<f64>,
+    #[serde(serialize_with = "plain_or_nothing")]
+    pub e2e_ratio: Option<f64>,
+    #[serde(serialize_with = "plain_or_nothing")]
+    pub energy_ratio: Option<f64>,
+    pub ttft_bound_ms: Option<Decimal>,
+    pub tpot_bound_ms: Option<Decimal>,
+    pub e2e_bound_ms: Option<Decimal>,
+    pub energy_bound_mj: Option<Decimal>,
+    pub level_percent: u16,
+    #[serde(serialize_with = "plain")]
+    pub prompt_ratio: f64,
+    pub start_ms: Decimal,
+    pub decide_ms: Decimal,
+    pub compress_ms: Decimal,
+    pub switch_ms: Decimal,
+    pub prefill_ms: Decimal,
+    pub decode_ms: Decimal,
+    pub kept_tokens: u32,
+    pub power_mw: Option<u32>,
+    pub correct: Option<Grade>,
+    /// This one and the next three follow from others and are not read.
+    #[serde(skip_deserializing)]
+    pub ttft_ms: Option<Decimal>,
+    #[serde(skip_deserializing)]
+    pub tpot_ms: Option<Decimal>,
+    #[serde(skip_deserializing)]
+    pub e2e_ms: Option<Decimal>,
+    #[serde(skip_deserializing)]
+    pub energy_mj: Option<Decimal>,
+    pub slo_met: u8,
+}
 
 /// A sink that streams rows to a file, which has its name only once it is whole.
 #[derive(Debug)]
 pub struct OutcomeCsv<'a> {
+    label: &'a CellLabel,
+    seed: u64,
     trace: &'a Trace,
-    file: GrowingFile,
-    row: String,
+    file: RowFile,
 }
 
 impl<'a> OutcomeCsv<'a> {
-    /// Starts the file `path` for outcomes of `trace`; rows reach the disk `rows_per_flush` at a
-    /// time.
+    /// Starts the file `path` for outcomes of `trace` in the cell `label` under `seed`; rows reach
+    /// the disk `rows_per_flush` at a time.
     ///
     /// # Errors
     /// If the file cannot be created or written.
-    pub fn create(path: &Path, trace: &'a Trace, rows_per_flush: u32) -> Result<Self> {
-        let mut file = GrowingFile::create(path, rows_per_flush)?;
-        file.append(COLUMNS)?;
-        Ok(Self { trace, file, row: String::new() })
+    pub fn create(
+        path: &Path,
+        (label, seed): (&'a CellLabel, u64),
+        trace: &'a Trace,
+        rows_per_flush: u32,
+    ) -> Result<Self> {
+        Ok(Self { label, seed, trace, file: RowFile::create(path, rows_per_flush)? })
     }
 
     /// Gives the file its name.
@@ -46,84 +99,76 @@ impl<'a> OutcomeCsv<'a> {
     pub fn finish(self) -> Result<()> {
         self.file.finish()
     }
+
+    fn row(&self, outcome: &Outcome) -> Row<'a> {
+        let Outcome { request, bounds, plan, execution, .. } = outcome;
+        let [ttft_ratio, tpot_ratio, e2e_ratio, energy_ratio] = shares(request.slo);
+        let [ttft_bound_ms, tpot_bound_ms, e2e_bound_ms, energy_bound_mj] = resolved(*bounds);
+        Row {
+            method: Some(Cow::Borrowed(&self.label.method)),
+            device: Some(Cow::Borrowed(&self.label.device)),
+            alpha: Some(self.label.alpha),
+            seed: Some(self.seed),
+            id: request.id,
+            arrival_ms: Decimal(request.arrival.as_nanos()),
+            app: Cow::Borrowed(self.trace.app(request.app)),
+            dataset: Cow::Borrowed(self.trace.dataset(request.dataset)),
+            item: Cow::Owned(request.item.to_string()),
+            prompt_tokens: request.prompt_tokens,
+            output_tokens: request.output_tokens,
+            ttft_ratio,
+            tpot_ratio,
+            e2e_ratio,
+            energy_ratio,
+            ttft_bound_ms,
+            tpot_bound_ms,
+            e2e_bound_ms,
+            energy_bound_mj,
+            level_percent: plan.level.as_percent(),
+            prompt_ratio: plan.prompt_ratio.as_f64(),
+            start_ms: Decimal(outcome.start.as_nanos()),
+            decide_ms: execution.decide.into(),
+            compress_ms: execution.compress.into(),
+            switch_ms: execution.switch.into(),
+            prefill_ms: execution.prefill.into(),
+            decode_ms: execution.decode.into(),
+            kept_tokens: execution.kept_tokens,
+            power_mw: execution.power.map(|power| power.as_milliwatts()),
+            correct: execution.correct,
+            ttft_ms: Some(outcome.ttft().into()),
+            tpot_ms: outcome.tpot().map(Decimal::from),
+            e2e_ms: Some(outcome.end_to_end().into()),
+            energy_mj: execution.energy().map(|energy| Decimal(energy.as_nanojoules())),
+            slo_met: u8::from(outcome.slo_met()),
+        }
+    }
 }
 
 impl OutcomeSink for OutcomeCsv<'_> {
     fn record(&mut self, outcome: &Outcome) -> Result<()> {
-        self.row.clear();
-        write_row(&mut self.row, self.trace, outcome).expect("a string can always grow");
-        self.file.append(&self.row)
+        let row = self.row(outcome);
+        self.file.append(&row)
     }
 }
 
-fn write_row(row: &mut String, trace: &Trace, outcome: &Outcome) -> std::fmt::Result {
-    let Outcome { request, bounds, plan, execution, .. } = outcome;
-    write!(
-        row,
-        "{},{},{},{},{},{},{},{},{},{},{},{},",
-        request.id,
-        decimal_millis(request.arrival.as_nanos()),
-        quoted(trace.app(request.app)),
-        quoted(trace.dataset(request.dataset)),
-        request.item,
-        request.prompt_tokens,
-        request.output_tokens,
-        shares(request.slo),
-        resolved(*bounds),
-        plan.level.as_percent(),
-        plan.prompt_ratio.as_f64(),
-        decimal_millis(outcome.start.as_nanos()),
-    )?;
-    let phases = [
-        execution.decide,
-        execution.compress,
-        execution.switch,
-        execution.prefill,
-        execution.decode,
-    ];
-    for phase in phases {
-        write!(row, "{},", exact_ms(phase))?;
-    }
-    writeln!(
-        row,
-        "{},{},{},{},{},{},{},{}",
-        execution.kept_tokens,
-        execution.power.map_or(String::new(), |power| power.as_milliwatts().to_string()),
-        execution.correct.map_or(String::new(), |grade| grade.to_string()),
-        exact_ms(outcome.ttft()),
-        outcome.tpot().map_or(String::new(), exact_ms),
-        exact_ms(outcome.end_to_end()),
-        execution.energy().map_or(String::new(), exact_mj),
-        u8::from(outcome.slo_met()),
-    )
-}
-
-/// The cells of the four shares, empty but for those of an objective in shares.
-fn shares(slo: Slo) -> String {
+/// The four shares, absent but for those of an objective in shares.
+fn shares(slo: Slo) -> [Option<f64>; 4] {
     match slo {
-        Slo::Relative { ttft, tpot } => format!("{},{},,", ttft.as_f64(), tpot.as_f64()),
-        Slo::EndToEnd(Limit::Share(share)) => format!(",,{},", share.as_f64()),
-        Slo::Energy(Limit::Share(share)) => format!(",,,{}", share.as_f64()),
-        Slo::Absolute { .. } | Slo::EndToEnd(_) | Slo::Energy(_) => ",,,".to_owned(),
+        Slo::Relative { ttft, tpot } => [Some(ttft.as_f64()), Some(tpot.as_f64()), None, None],
+        Slo::EndToEnd(Limit::Share(share)) => [None, None, Some(share.as_f64()), None],
+        Slo::Energy(Limit::Share(share)) => [None, None, None, Some(share.as_f64())],
+        Slo::Absolute { .. } | Slo::EndToEnd(_) | Slo::Energy(_) => [None; 4],
     }
 }
 
-/// The cells of the four bounds, empty but for those of the objective.
-fn resolved(bounds: Bounds) -> String {
+/// The four bounds, absent but for those of the objective.
+fn resolved(bounds: Bounds) -> [Option<Decimal>; 4] {
+    let time = |length: Duration| Some(Decimal::from(length));
     match bounds {
-        Bounds::Latency { ttft, tpot } => format!("{},{},,", exact_ms(ttft), exact_ms(tpot)),
-        Bounds::EndToEnd(bound) => format!(",,{},", exact_ms(bound)),
-        Bounds::Energy(bound) => format!(",,,{}", exact_mj(bound)),
+        Bounds::Latency { ttft, tpot } => [time(ttft), time(tpot), None, None],
+        Bounds::EndToEnd(bound) => [None, None, time(bound), None],
+        Bounds::Energy(bound) => [None, None, None, Some(Decimal(bound.as_nanojoules()))],
     }
-}
-
-fn exact_mj(energy: Energy) -> String {
-    decimal_millis(energy.as_nanojoules())
-}
-
-/// Lengths of a replay fit 584 years, as its instants do.
-pub(super) fn exact_ms(length: Duration) -> String {
-    decimal_millis(length.as_nanos() as u64)
 }
 
 #[cfg(test)]
@@ -169,16 +214,24 @@ mod tests {
                 power: Some(Milliwatts::new(2000)),
             },
         };
+        let label = CellLabel {
+            method: "elastilm".to_owned(),
+            alpha: -0.5,
+            device: "phone".to_owned(),
+            latency_of: "large".to_owned(),
+            base_model: "small".to_owned(),
+            provenance: String::new(),
+        };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("outcomes.csv");
-        let mut sink = OutcomeCsv::create(&path, &trace, 1).unwrap();
+        let mut sink = OutcomeCsv::create(&path, (&label, 5), &trace, 1).unwrap();
         sink.record(&outcome).unwrap();
         sink.finish().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let (header, row) = text.split_once('\n').unwrap();
         assert_eq!(
             row,
-            "7,10,XiaoAi,sciq,42,100,3,0.2,0.5,,,12,5,,,30,0.4,12.5,1,2,3,4,9,40,2000,,12.5,4.5,\
+            "elastilm,phone,-0.5,5,7,10,XiaoAi,sciq,42,100,3,0.2,0.5,,,12,5,,,30,0.4,12.5,1,2,3,4,9,40,2000,,12.5,4.5,\
              21.5,38,0\n"
         );
         assert_eq!(header.split(',').count(), row.split(',').count());

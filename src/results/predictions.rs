@@ -1,24 +1,36 @@
 //! Predicted beside measured: what the cost model says of every request that is really answered.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::outcomes::exact_ms;
+use super::rows::{Decimal, RowFile, plain};
 use crate::error::Result;
 use crate::executor::Executor;
-use crate::files::GrowingFile;
 use crate::metrics::quantile;
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::request::Request;
+use crate::units::Grade;
 
-/// TTFT here is unqueued: decide, compress, switch and prefill.
-const COLUMNS: &str = "id,level_percent,prompt_ratio,prompt_tokens,kept_tokens_predicted,\
-    kept_tokens_measured,ttft_ms_predicted,ttft_ms_measured,tpot_ms_predicted,tpot_ms_measured,\
-    correct_predicted,correct_measured\n";
+/// A line. TTFT here is unqueued: decide, compress, switch and prefill.
+#[derive(Debug, Serialize)]
+struct Row {
+    id: u64,
+    level_percent: u16,
+    #[serde(serialize_with = "plain")]
+    prompt_ratio: f64,
+    prompt_tokens: u32,
+    kept_tokens_predicted: u32,
+    kept_tokens_measured: u32,
+    ttft_ms_predicted: Decimal,
+    ttft_ms_measured: Decimal,
+    tpot_ms_predicted: Option<Decimal>,
+    tpot_ms_measured: Option<Decimal>,
+    correct_predicted: Option<Grade>,
+    correct_measured: Option<Grade>,
+}
 
 /// An executor that measures, and notes what another predicts for the same plan.
 ///
@@ -27,13 +39,14 @@ const COLUMNS: &str = "id,level_percent,prompt_ratio,prompt_tokens,kept_tokens_p
 pub struct Compared<'a> {
     measured: &'a mut dyn Executor,
     predicted: &'a mut dyn Executor,
-    file: GrowingFile,
+    file: RowFile,
     errors: PredictionErrors,
 }
 
 /// Measured / predicted times of every request, where 1 is a perfect prediction, and how many answers
 /// were those foretold.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PredictionErrors {
     ttft: Vec<f64>,
     tpot: Vec<f64>,
@@ -41,7 +54,8 @@ pub struct PredictionErrors {
 }
 
 /// Answers that were both foretold and given.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AnswerCount {
     /// Requests compared.
     pub requests: usize,
@@ -73,8 +87,7 @@ impl<'a> Compared<'a> {
         predicted: &'a mut dyn Executor,
         path: &Path,
     ) -> Result<Self> {
-        let mut file = GrowingFile::create(path, 1)?;
-        file.append(COLUMNS)?;
+        let file = RowFile::create(path, 1)?;
         Ok(Self { measured, predicted, file, errors: PredictionErrors::default() })
     }
 
@@ -92,8 +105,7 @@ impl Executor for Compared<'_> {
     fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution> {
         let predicted = self.predicted.execute(request, plan)?;
         let measured = self.measured.execute(request, plan)?;
-        let row = row(request, *plan, &predicted, &measured).expect("a string can always grow");
-        self.file.append(&row)?;
+        self.file.append(&Row::of(request, *plan, &predicted, &measured))?;
         self.errors.note(request.output_tokens, &predicted, &measured);
         Ok(measured)
     }
@@ -150,33 +162,26 @@ fn summary(ratios: &[f64]) -> Option<RatioSummary> {
     Some(RatioSummary { requests: ratios.len(), p5: p5?, p50: p50?, p95: p95? })
 }
 
-fn row(
-    request: &Request,
-    plan: Plan,
-    predicted: &Execution,
-    measured: &Execution,
-) -> Result<String, std::fmt::Error> {
-    let pair = [predicted, measured];
-    let mut row = String::new();
-    let level = plan.level.as_percent();
-    let ratio = plan.prompt_ratio.as_f64();
-    write!(row, "{},{level},{ratio},{}", request.id, request.prompt_tokens)?;
-    for execution in pair {
-        write!(row, ",{}", execution.kept_tokens)?;
-    }
-    for execution in pair {
-        write!(row, ",{}", exact_ms(execution.until_first_token()))?;
-    }
-    for execution in pair {
+impl Row {
+    fn of(request: &Request, plan: Plan, predicted: &Execution, measured: &Execution) -> Self {
         let gaps = request.output_tokens.saturating_sub(1);
-        let tpot = execution.decode.checked_div(gaps);
-        write!(row, ",{}", tpot.map_or(String::new(), exact_ms))?;
+        let ttft = |of: &Execution| Decimal::from(of.until_first_token());
+        let tpot = |of: &Execution| of.decode.checked_div(gaps).map(Decimal::from);
+        Self {
+            id: request.id,
+            level_percent: plan.level.as_percent(),
+            prompt_ratio: plan.prompt_ratio.as_f64(),
+            prompt_tokens: request.prompt_tokens,
+            kept_tokens_predicted: predicted.kept_tokens,
+            kept_tokens_measured: measured.kept_tokens,
+            ttft_ms_predicted: ttft(predicted),
+            ttft_ms_measured: ttft(measured),
+            tpot_ms_predicted: tpot(predicted),
+            tpot_ms_measured: tpot(measured),
+            correct_predicted: predicted.correct,
+            correct_measured: measured.correct,
+        }
     }
-    for execution in pair {
-        write!(row, ",{}", execution.correct.map_or(String::new(), |grade| grade.to_string()))?;
-    }
-    row.push('\n');
-    Ok(row)
 }
 
 #[cfg(test)]
@@ -184,7 +189,7 @@ mod tests {
     use super::*;
     use crate::executor::scripted::Scripted;
     use crate::request::{AppId, DatasetId, Slo};
-    use crate::units::{Grade, SimTime};
+    use crate::units::SimTime;
 
     fn execution(prefill_ms: u64, decode_ms: u64, correct: Option<bool>) -> Execution {
         Execution {

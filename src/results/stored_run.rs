@@ -1,10 +1,10 @@
 //! Reads back the outcomes of a run, request by request.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
-
+use super::outcomes::Row;
 use crate::error::{Error, Result};
 use crate::item::ItemId;
 use crate::metrics::{CellLabel, read_lines};
@@ -12,7 +12,7 @@ use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
 use crate::request::{AppId, Bounds, DatasetId, Limit, Request, Slo};
 use crate::trace::index_of;
-use crate::units::{Energy, Grade, Level, Milliwatts, Ratio, SimTime, nanos_of_decimal_millis};
+use crate::units::{Energy, Level, Milliwatts, Ratio, SimTime};
 
 /// What [`OutcomeCsv`](super::OutcomeCsv) wrote of one run.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,8 +61,12 @@ impl StoredRun {
     pub fn load(path: &Path, label: CellLabel, seed: u64) -> Result<Self> {
         let mut run =
             Self { label, seed, apps: Vec::new(), datasets: Vec::new(), outcomes: Vec::new() };
-        for (line, row) in read_lines::<Row>(path)? {
+        for (line, row) in read_lines::<Row<'_>>(path)? {
             let wrong = |problem: &str| Error::file(path, problem).at(format!("line {line}"));
+            run.check_own(&row).map_err(|found| {
+                let own = format!("{}, seed {seed}", run.label.name());
+                wrong("row of another run").found(found).allowed(own)
+            })?;
             let app = index_of(&mut run.apps, &row.app).map(AppId);
             let dataset = index_of(&mut run.datasets, &row.dataset).map(DatasetId);
             let names = app.zip(dataset).ok_or_else(|| wrong("too many names"))?;
@@ -80,55 +84,33 @@ impl StoredRun {
         }
         Ok(run)
     }
+
+    /// The run that `row` names, if it is another one.
+    fn check_own(&self, row: &Row<'_>) -> Result<(), String> {
+        let Self { label, seed, .. } = self;
+        let is_own = row.method.as_ref().is_none_or(|method| *method == label.method)
+            && row.device.as_ref().is_none_or(|device| *device == label.device)
+            && row.alpha.is_none_or(|alpha| (alpha + 0.0).total_cmp(&(label.alpha + 0.0)).is_eq())
+            && row.seed.is_none_or(|of_row| of_row == *seed);
+        if is_own {
+            return Ok(());
+        }
+        let text = |name: &Option<Cow<'_, str>>| name.as_deref().unwrap_or("?").to_owned();
+        let of_row = CellLabel {
+            method: text(&row.method),
+            device: text(&row.device),
+            alpha: row.alpha.unwrap_or(f64::NAN),
+            ..label.clone()
+        };
+        let seed = row.seed.map_or("?".to_owned(), |seed| seed.to_string());
+        Err(format!("{}, seed {seed}", of_row.name()))
+    }
 }
 
-/// A line. Columns that follow from these are not read, apart from the last.
-#[derive(Debug, Deserialize)]
-struct Row {
-    id: u64,
-    #[serde(deserialize_with = "nanos")]
-    arrival_ms: u64,
-    app: String,
-    dataset: String,
-    item: String,
-    prompt_tokens: u32,
-    output_tokens: u32,
-    ttft_ratio: Option<f64>,
-    tpot_ratio: Option<f64>,
-    e2e_ratio: Option<f64>,
-    energy_ratio: Option<f64>,
-    #[serde(deserialize_with = "nanos_or_nothing")]
-    ttft_bound_ms: Option<u64>,
-    #[serde(deserialize_with = "nanos_or_nothing")]
-    tpot_bound_ms: Option<u64>,
-    #[serde(deserialize_with = "nanos_or_nothing")]
-    e2e_bound_ms: Option<u64>,
-    #[serde(deserialize_with = "nanos_or_nothing")]
-    energy_bound_mj: Option<u64>,
-    level_percent: u16,
-    prompt_ratio: f64,
-    #[serde(deserialize_with = "nanos")]
-    start_ms: u64,
-    #[serde(deserialize_with = "length")]
-    decide_ms: Duration,
-    #[serde(deserialize_with = "length")]
-    compress_ms: Duration,
-    #[serde(deserialize_with = "length")]
-    switch_ms: Duration,
-    #[serde(deserialize_with = "length")]
-    prefill_ms: Duration,
-    #[serde(deserialize_with = "length")]
-    decode_ms: Duration,
-    kept_tokens: u32,
-    power_mw: Option<u32>,
-    correct: Option<Grade>,
-    slo_met: u8,
-}
-
-impl Row {
+impl Row<'_> {
     /// The objective as stated and resolved.
     fn objective(&self) -> Option<(Slo, Bounds)> {
-        let time = Duration::from_nanos;
+        let time = Duration::from;
         let bounds = (self.ttft_bound_ms, self.tpot_bound_ms, self.e2e_bound_ms);
         Some(match (bounds, self.energy_bound_mj) {
             ((Some(ttft), Some(tpot), None), None) => {
@@ -146,7 +128,7 @@ impl Row {
                 (Slo::EndToEnd(limit(self.e2e_ratio, bound)?), Bounds::EndToEnd(bound))
             }
             ((None, None, None), Some(bound)) => {
-                let bound = Energy::from_nanojoules(bound);
+                let bound = Energy::from_nanojoules(bound.0);
                 (Slo::Energy(limit(self.energy_ratio, bound)?), Bounds::Energy(bound))
             }
             _ => return None,
@@ -159,7 +141,7 @@ impl Row {
         let (slo, bounds) = self.objective()?;
         let request = Request {
             id: self.id,
-            arrival: SimTime::from_nanos(self.arrival_ms),
+            arrival: SimTime::from_nanos(self.arrival_ms.0),
             app,
             dataset,
             item: ItemId::parse(&self.item).ok()?,
@@ -168,18 +150,18 @@ impl Row {
             slo,
         };
         let execution = Execution {
-            decide: self.decide_ms,
-            compress: self.compress_ms,
-            switch: self.switch_ms,
-            prefill: self.prefill_ms,
-            decode: self.decode_ms,
+            decide: self.decide_ms.into(),
+            compress: self.compress_ms.into(),
+            switch: self.switch_ms.into(),
+            prefill: self.prefill_ms.into(),
+            decode: self.decode_ms.into(),
             kept_tokens: self.kept_tokens,
             correct: self.correct,
             power: self.power_mw.map(Milliwatts::new),
         };
         let level = (self.level_percent <= 100).then(|| Level::percent(self.level_percent))?;
         let plan = Plan { level, prompt_ratio: Ratio::exact(self.prompt_ratio)? };
-        let start = SimTime::from_nanos(self.start_ms);
+        let start = SimTime::from_nanos(self.start_ms.0);
         (start >= request.arrival).then_some(Outcome { request, bounds, plan, start, execution })
     }
 }
@@ -191,30 +173,13 @@ fn limit<T>(share: Option<f64>, bound: T) -> Option<Limit<T>> {
     })
 }
 
-/// Nanoseconds of a cell in ms, nanojoules of one in mJ.
-fn nanos_or_nothing<'de, D: Deserializer<'de>>(cell: D) -> Result<Option<u64>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(cell)? else { return Ok(None) };
-    nanos_of_decimal_millis(&text)
-        .map(Some)
-        .ok_or_else(|| serde::de::Error::custom("not a decimal number of ms or mJ"))
-}
-
-fn nanos<'de, D: Deserializer<'de>>(cell: D) -> Result<u64, D::Error> {
-    let text = String::deserialize(cell)?;
-    nanos_of_decimal_millis(&text)
-        .ok_or_else(|| serde::de::Error::custom("not a decimal number of milliseconds"))
-}
-
-fn length<'de, D: Deserializer<'de>>(cell: D) -> Result<Duration, D::Error> {
-    nanos(cell).map(Duration::from_nanos)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::results::OutcomeCsv;
     use crate::sim::OutcomeSink as _;
     use crate::trace::Trace;
+    use crate::units::Grade;
 
     fn label() -> CellLabel {
         CellLabel {
@@ -274,12 +239,20 @@ mod tests {
             outcome(4, energy, Bounds::Energy(drawn), None),
             outcome(5, Slo::Energy(Limit::Absolute(drawn)), Bounds::Energy(drawn), None),
         ];
-        let mut file = OutcomeCsv::create(&folder.join(label().run_file(seed)), &trace, 1).unwrap();
+        let path = folder.join(label().run_file(seed));
+        let label = label();
+        let mut file = OutcomeCsv::create(&path, (&label, seed), &trace, 1).unwrap();
         for outcome in &outcomes {
             file.record(outcome).unwrap();
         }
         file.finish().unwrap();
-        StoredRun { label: label(), seed, apps: trace.apps, datasets: trace.datasets, outcomes }
+        StoredRun {
+            label: label.clone(),
+            seed,
+            apps: trace.apps,
+            datasets: trace.datasets,
+            outcomes,
+        }
     }
 
     #[test]
@@ -306,11 +279,19 @@ mod tests {
         };
         let message = refused(",1\n", ",0\n");
         assert!(message.ends_with("found slo_met 0; allowed: 1"), "{message}");
+        let message = refused("full,phone,-0.25,0,", "full,phone,-0.25,1,");
+        assert!(
+            message.ends_with(
+                "line 2: row of another run; found full at α -0.25 on phone, seed 1; allowed: full \
+                 at α -0.25 on phone, seed 0"
+            ),
+            "{message}"
+        );
         let message = refused(",1.000002,", ",1,");
         assert!(message.contains("line 2: no outcome; allowed: shares"), "{message}");
         let message = refused("decode_ms", "decoding_ms");
         assert!(message.ends_with("missing field `decode_ms`"), "{message}");
         let message = refused(",0.00001,", ",1e-5,");
-        assert!(message.contains("not a decimal number of milliseconds"), "{message}");
+        assert!(message.contains("not a decimal number of ms or mJ"), "{message}");
     }
 }

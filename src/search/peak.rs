@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::crossing::{self, Bracket};
 use super::runs::{Runs, SearchOptions};
-use super::sweep::{check_replays, forget, manifest_of, stated};
+use super::sweep::{check_replays, manifest_of, stated};
 use crate::error::{Error, Result};
 use crate::experiment::{Cell, Experiment, Grid};
 use crate::metrics::{Measure, PeakRow, write_peak_csv};
-use crate::results::{Failure, Manifest};
+use crate::results::{Draft, Failure, Manifest};
 
 /// What is searched.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,7 +44,7 @@ pub struct Peaks {
 }
 
 /// Finds the peak of every cell of `experiment` whose method is asked for, on the cost model, and
-/// writes `peak.csv` and `manifest.toml` into the results folder.
+/// puts the results folder in its place: `peak.csv` and `manifest.toml`.
 ///
 /// The rate replaces the trace's own: a synthesised trace is drawn anew from the same random
 /// streams, so that the same requests come in the same order at every rate and to every method; a
@@ -63,7 +63,8 @@ pub fn peak(
     let threads = options.pool()?;
     let grid = threads.install(|| Grid::of(experiment))?;
     let runs = Runs::new(experiment, &grid, options.cache)?;
-    forget(options, &["peak.csv", "manifest.toml"])?;
+    let mut manifest = Manifest { peak: stated(spec), ..manifest_of(experiment)? };
+    let draft = Draft::start(options.out, &manifest, options.force)?;
     let asked = |cell: &&Cell| spec.methods.is_empty() || spec.methods.contains(&cell.label.method);
     let cells: Vec<&Cell> = grid.cells.iter().filter(asked).collect();
     options.progress.start(cells.len() as u64);
@@ -85,9 +86,10 @@ pub fn peak(
             Err(failure) => failures.push(failure),
         }
     }
-    write_peak_csv(&options.out.join("peak.csv"), &rows)?;
-    let manifest = manifest_of(experiment, &grid)?;
-    Manifest { peak: stated(spec), ..manifest }.save(options.out)?;
+    write_peak_csv(&draft.folder().join("peak.csv"), &rows)?;
+    (manifest.items, manifest.notes) = (grid.item_counts(), grid.notes.clone());
+    manifest.save(draft.folder())?;
+    draft.finish()?;
     Ok(Peaks { rows, failures })
 }
 

@@ -23,6 +23,10 @@ use crate::trace::Trace;
 pub struct SearchOptions<'a> {
     /// The results folder.
     pub out: &'a Path,
+    /// Whether other results may be replaced there.
+    pub force: bool,
+    /// Whether figures are drawn.
+    pub draw: bool,
     /// How many threads; 0 is one per core.
     pub threads: usize,
     /// Who is told how far it is.

@@ -1,7 +1,6 @@
 //! Sweeps: an experiment run at every point of a grid or list of settings.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -12,7 +11,8 @@ use super::settings::{Combine, Swept, points};
 use crate::error::{Error, Result};
 use crate::experiment::{Cell, Experiment, Grid, RunResult, manifest, without_failed};
 use crate::metrics::{AskedItems, MetricsRow, SweepRow, write_sweep_csv};
-use crate::results::{Failure, Manifest, SIMULATED};
+use crate::report::{Form, redraw_sweep};
+use crate::results::{Draft, Failure, Manifest, SIMULATED};
 
 /// What a sweep goes over.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,16 +31,18 @@ pub struct Sweeps {
     /// Runs that an external policy ended, with the settings of their point; that method has no
     /// rows at that point.
     pub failures: Vec<(String, Failure)>,
+    /// The tables, if a figure was drawn.
+    pub text: Option<String>,
 }
 
-/// Runs `experiment` at every point of `spec` on the cost model and writes `sweep.csv` and
-/// `manifest.toml` into the results folder.
+/// Runs `experiment` at every point of `spec` on the cost model and puts the results folder in its
+/// place: `sweep.csv`, `manifest.toml` and, if one key was swept, a figure.
 ///
 /// Settings are checked before anything runs. Finished runs are kept as they come.
 ///
 /// # Errors
 /// If a key, a value or an input is wrong, the folder cannot be written, or no method runs to its
-/// end at some point. There is no manifest then.
+/// end at some point. The folder is as it was then.
 ///
 /// # Panics
 /// Never: a sweep has a point.
@@ -57,7 +59,8 @@ pub fn sweep(
     };
     let experiments: Vec<Experiment> = settings.iter().map(set).collect::<Result<_>>()?;
     let threads = options.pool()?;
-    forget(options, &["sweep.csv", "manifest.toml"])?;
+    let mut manifest = Manifest { sweep: stated(spec), ..manifest_of(experiment)? };
+    let draft = Draft::start(options.out, &manifest, options.force)?;
     options.progress.start(experiments.iter().map(runs_of).sum());
     let (mut rows, mut failures, mut grid) = (Vec::new(), Vec::new(), None);
     for (values, experiment) in settings.iter().zip(&experiments) {
@@ -69,11 +72,13 @@ pub fn sweep(
         let named = named.collect::<Vec<_>>().join(", ");
         failures.extend(shown.failures.into_iter().map(|failure| (named.clone(), failure)));
     }
-    write_sweep_csv(&options.out.join("sweep.csv"), &keys, &rows)?;
+    write_sweep_csv(&draft.folder().join("sweep.csv"), &keys, &rows)?;
     let grid = grid.expect("a sweep has a point");
-    let manifest = manifest_of(experiment, &grid)?;
-    Manifest { sweep: stated(spec), ..manifest }.save(options.out)?;
-    Ok(Sweeps { rows, failures })
+    (manifest.items, manifest.notes) = (grid.item_counts(), grid.notes);
+    manifest.save(draft.folder())?;
+    let text = options.draw.then(|| redraw_sweep(draft.folder(), Form::Svg)).transpose()?;
+    draft.finish()?;
+    Ok(Sweeps { rows, failures, text })
 }
 
 /// What one point shows.
@@ -120,25 +125,9 @@ pub(super) fn check_replays(experiment: &Experiment) -> Result<()> {
     Ok(())
 }
 
-/// Takes `names` out of the results folder, so that what is there later is of this search.
-pub(super) fn forget(options: &SearchOptions<'_>, names: &[&str]) -> Result<()> {
-    for path in names.iter().map(|name| options.out.join(name)) {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io(&path, "cannot remove", error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The experiment's own manifest, with what the traces of `grid` draw from; a search draws none of
-/// its figures.
-pub(super) fn manifest_of(experiment: &Experiment, grid: &Grid) -> Result<Manifest> {
-    let (runtime, items, notes) = (BTreeMap::new(), grid.item_counts(), grid.notes.clone());
-    let manifest = manifest(experiment, SIMULATED, runtime, items, notes)?;
-    Ok(Manifest { figures: None, ..manifest })
+/// The manifest of a search over `experiment`, which draws none of its figures.
+pub(super) fn manifest_of(experiment: &Experiment) -> Result<Manifest> {
+    Ok(Manifest { figures: None, ..manifest(experiment, SIMULATED, BTreeMap::new())? })
 }
 
 /// What was searched, as the manifest states it.

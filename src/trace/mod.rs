@@ -15,7 +15,6 @@ use crate::digest;
 use crate::item::ItemId;
 use crate::request::{AppId, DatasetId, Request};
 
-pub(crate) use native::quoted;
 pub use native::write_text;
 
 pub use apps::{App, Apps, LevelOrder, Objective, StandIn};

@@ -129,15 +129,6 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     }
 }
 
-/// `name` as a CSV cell.
-pub(crate) fn quoted(name: &str) -> String {
-    if name.contains(['"', ',', '\n', '\r', '#']) {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    } else {
-        name.to_owned()
-    }
-}
-
 /// A file on its way to a [`Trace`].
 struct Reader<'a> {
     path: &'a Path,

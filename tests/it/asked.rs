@@ -105,7 +105,8 @@ impl Bench {
 
     fn run(&self, experiment: &Experiment, out: &str) -> pliant::Result<String> {
         let out = self.folder.path().join(out);
-        let options = RunOptions { out: &out, threads: 2, progress: &Silent };
+        let options =
+            RunOptions { out: &out, force: false, draw: false, threads: 2, progress: &Silent };
         run(experiment, Backend::CostModel, &options)?;
         let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
         Ok(["metrics.csv", "seeds.csv", "paired.csv"].map(read).concat())

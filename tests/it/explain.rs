@@ -28,7 +28,8 @@ fn stored(folder: &Path, method: &str, alpha: &str, seed: u64, id: u64) -> Vec<(
     let text = fs::read_to_string(folder.join(file)).unwrap();
     let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
     let header = lines.next().unwrap();
-    let row = lines.find(|row| row[0] == id.to_string()).unwrap();
+    let place = header.iter().position(|name| name == "id").unwrap();
+    let row = lines.find(|row| row[place] == id.to_string()).unwrap();
     header.into_iter().zip(row).collect()
 }
 

@@ -23,6 +23,7 @@ mod profiles;
 mod prompt;
 mod queueing;
 mod report;
+mod results_folder;
 mod search;
 mod shell;
 mod support;

@@ -73,7 +73,7 @@ pliant: results/metrics.csv, line 2, column "accuracy": out of range; found 61; 
 fn a_folder_without_results_is_named() {
     let folder = TempDir::new().unwrap();
     pliant(folder.path()).args(["report", "results"]).assert().code(2).stderr_eq(str![[r"
-pliant: results/metrics.csv: cannot read: No such file or directory (os error 2)
+pliant: results/manifest.toml: cannot read: No such file or directory (os error 2)
 
 "]]);
 }

@@ -30,7 +30,14 @@ fn over_rates() -> SweepSpec {
 
 fn sweep_into(folder: &Path, out: &str, cache: &RunCache, threads: usize, progress: &dyn Progress) {
     let experiment = bench_experiment(folder);
-    let options = SearchOptions { out: &folder.join(out), threads, progress, cache };
+    let options = SearchOptions {
+        out: &folder.join(out),
+        force: false,
+        draw: false,
+        threads,
+        progress,
+        cache,
+    };
     sweep(&experiment, &over_rates(), &options).unwrap();
 }
 
@@ -254,6 +261,9 @@ fn a_peak_is_between_rates_that_keep_the_share_and_rates_that_do_not() {
     let cache = cache(folder.path());
     let options = SearchOptions {
         out: &folder.path().join("out"),
+        // A sweep takes the place of peaks.
+        force: true,
+        draw: false,
         threads: 0,
         progress: &Silent,
         cache: &cache,
@@ -292,6 +302,8 @@ fn an_experiment_of_figures_alone_has_nothing_to_search() {
     let experiment = Experiment::load(&folder.path().join("figures.toml")).unwrap();
     let options = SearchOptions {
         out: &folder.path().join("out"),
+        force: false,
+        draw: false,
         threads: 1,
         progress: &Silent,
         cache: &RunCache::none(),

@@ -1,5 +1,7 @@
 //! What several areas need: the binary in a folder of its own, and files made by hand.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -58,4 +60,22 @@ pub fn bench_experiment(folder: &Path) -> Experiment {
     let TraceSource::Synth(source) = &mut spec.trace else { panic!("a synthesised trace") };
     source.items = folder.join(&source.items);
     experiment
+}
+
+/// Every file below `folder` with its bytes.
+pub fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                found.insert(name, fs::read(path).unwrap());
+            }
+        }
+    }
+    found
 }

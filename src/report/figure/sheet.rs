@@ -90,6 +90,9 @@ impl Sizes {
 /// Where figures go, and how they look.
 #[derive(Debug)]
 pub(in crate::report) struct Press<'a> {
+    /// The results folder.
+    pub results: &'a Path,
+    /// Where figures go.
     pub folder: &'a Path,
     pub form: Form,
     pub style: FigureStyle,

@@ -65,7 +65,7 @@ pub struct StandaloneRow {
 /// # Errors
 /// If the file is missing or bad, or the picture cannot be written.
 pub(super) fn draw_standalone(spec: &StandaloneSpec, press: &Press<'_>) -> Result<String> {
-    let rows: Vec<StandaloneRow> = read_rows(&press.folder.join("standalone.csv"))?;
+    let rows: Vec<StandaloneRow> = read_rows(&press.results.join("standalone.csv"))?;
     let (x_title, _) = slo_names(&spec.slos);
     let numbers = Numbers::of(&rows);
     let lines = Lines {

@@ -13,7 +13,7 @@ use super::sheet::{Form, Press, Sheet};
 use crate::error::Result;
 use crate::metrics::{CellLabel, Measure, MetricsRow, SweepRow, SweepTable, read_sweep_csv};
 use crate::report::metrics_table::{groups, terminal_table, with_interval};
-use crate::results::{FigureStyle, Whiskers};
+use crate::results::{FigureStyle, Manifest, Whiskers, add_figures};
 
 /// Most ticks of an axis.
 const TICKS: usize = 8;
@@ -21,17 +21,20 @@ const TICKS: usize = 8;
 const LOGARITHMIC: f64 = 30.0;
 
 /// Draws `sweep` of the results folder `folder` into it, if one key was swept, and returns its
-/// table. Reads `sweep.csv` alone.
+/// table. Reads `sweep.csv` and, to note what is drawn, `manifest.toml`.
 ///
 /// # Errors
 /// If the file is missing or bad, or the figure cannot be written.
 pub fn redraw_sweep(folder: &Path, form: Form) -> Result<String> {
     let sweep = read_sweep_csv(&folder.join("sweep.csv"))?;
-    if sweep.keys.len() == 1 && !sweep.rows.is_empty() {
-        let style = FigureStyle::default();
-        draw(&sweep, &Press { folder, form, style, about: String::new() })?;
-    }
-    Ok(table(&sweep))
+    add_figures(folder, &Manifest::load(folder)?, |out| {
+        if sweep.keys.len() == 1 && !sweep.rows.is_empty() {
+            let style = FigureStyle::default();
+            let about = String::new();
+            draw(&sweep, &Press { results: folder, folder: out, form, style, about })?;
+        }
+        Ok(table(&sweep))
+    })
 }
 
 /// What a panel, and a table, is about.
@@ -208,6 +211,7 @@ mod tests {
         ];
         let path = folder.path().join("sweep.csv");
         write_sweep_csv(&path, &["trace.arrivals_per_hour"], &rows).unwrap();
+        Manifest::default().save(folder.path()).unwrap();
         insta::assert_snapshot!(redraw_sweep(folder.path(), Form::Svg).unwrap());
         let svg = std::fs::read_to_string(folder.path().join("sweep.svg")).unwrap();
         assert!(svg.contains("trace.arrivals_per_hour") && svg.contains("latency modelled"));

@@ -7,7 +7,7 @@ use crate::results::FigureStyle;
 
 /// A press that writes SVG into `folder`.
 pub fn press(folder: &Path, style: FigureStyle) -> Press<'_> {
-    Press { folder, form: Form::Svg, style, about: "what it shows".to_owned() }
+    Press { results: folder, folder, form: Form::Svg, style, about: "what it shows".to_owned() }
 }
 
 /// Adds `rows` of the family `table` to the answers to whole shots: dataset, item, level, ratio,
