@@ -35,9 +35,11 @@ impl ItemId {
     /// The item that `text` names.
     ///
     /// # Errors
-    /// If it is empty, has characters that do not print, or is longer than 256 bytes.
+    /// If it is empty, has characters that do not print or a space at either end, or is longer than 256
+    /// bytes.
     pub fn parse(text: &str) -> Result<Self> {
-        if text.is_empty() || text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
+        let printed = text.trim() == text && !text.chars().any(char::is_control);
+        if text.is_empty() || text.len() > NAME_BYTES_MAX || !printed {
             return Err(Error::new("item", "no name of an item")
                 .found(format!("{text:?}"))
                 .allowed(format!("1 to {NAME_BYTES_MAX} bytes of printed characters")));
@@ -164,7 +166,7 @@ mod tests {
         let json = serde_json::to_string(&items).unwrap();
         assert_eq!(json, r#"[3,"faq-1"]"#);
         assert_eq!(serde_json::from_str::<Vec<ItemId>>(&json).unwrap(), items);
-        for text in ["", "a\nb", "\u{1b}[31m", &"x".repeat(257)] {
+        for text in ["", " a", "a\nb", "\u{1b}[31m", &"x".repeat(257)] {
             let message = ItemId::parse(text).unwrap_err().to_string();
             assert!(message.starts_with("item: no name of an item; found"), "{message}");
         }

@@ -298,7 +298,7 @@ mod tests {
         let refusals = [
             rows("width,sciq,1,100,100,2\n"),
             rows("width,sciq,1,0,100,1\n"),
-            rows("width,sciq,x,100,100,1\n"),
+            rows("width,sciq,,100,100,1\n"),
             rows("width,sciq,1,100,105,1\n"),
             rows("width,sciq,1,100\n"),
             rows("width,sciq,1,100,100,1\nwidth,sciq,1,100,100,1\n"),
