@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// `text` as a terminal may be given it: characters that move the cursor, change colours or turn the
-/// direction of writing stand as `\u001b`; new lines and tabs remain.
+/// `text` as a terminal may be given it: characters that move the cursor, change colours or turn
+/// the direction of writing stand as `\u001b`; new lines and tabs remain.
 ///
 /// Text without such characters is returned as it is. JSON stays JSON of the same value.
 #[must_use]

@@ -1,7 +1,7 @@
 //! Families of sub-models: the ways in which one model becomes a ladder of levels.
 //!
-//! A [`Family`] is one that the engine runs. A [`FamilyName`] may be one of a device profile's owner
-//! as well, which is a name and nothing more.
+//! A [`Family`] is one that the engine runs. A [`FamilyName`] may be one of a device profile's
+//! owner as well, which is a name and nothing more.
 
 use std::fmt;
 use std::ops::Deref;

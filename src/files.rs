@@ -1,4 +1,5 @@
-//! Files that are whole or absent: written beside their place, then renamed into it; one writer each.
+//! Files that are whole or absent: written beside their place, then renamed into it; one writer
+//! each.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -27,7 +28,8 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> Result<()> {
     write_then(path, contents, place)
 }
 
-/// The same without waiting for the disk: for what can be made again, and is checked when it is read.
+/// The same without waiting for the disk: for what can be made again, and is checked when it is
+/// read.
 ///
 /// # Errors
 /// As [`write_whole`].

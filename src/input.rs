@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -98,8 +99,8 @@ impl Input {
             let Some(span) = cause.span() else { return error };
             let line = line_after(&text.as_bytes()[..span.start]);
             // Inside a table whose kind a key states, serde knows the place of the table alone.
-            let is_wide = text[span].contains(['\n', '[', '{']);
-            match is_wide.then(|| key_at_fault::<T>(text)).flatten() {
+            let is_wide = text[span.clone()].contains(['\n', '[', '{']);
+            match is_wide.then(|| key_at_fault::<T>(text, &span)).flatten() {
                 Some((line, key)) => error.at(format!("line {line}, key \"{key}\"")),
                 None => error.at(format!("line {line}")),
             }
@@ -108,8 +109,8 @@ impl Input {
 }
 
 /// The key of `text` that keeps it from being a `T`, and its line: the one without which something
-/// else is wrong, or nothing.
-fn key_at_fault<T: DeserializeOwned>(text: &str) -> Option<(usize, String)> {
+/// else is wrong, or nothing. Keys within `span`, where serde saw it, come first.
+fn key_at_fault<T: DeserializeOwned>(text: &str, span: &Range<usize>) -> Option<(usize, String)> {
     let whole: Table = toml::from_str(text).ok()?;
     let problem =
         |table: Table| table.try_into::<T>().err().map(|error| error.message().to_owned());
@@ -125,9 +126,11 @@ fn key_at_fault<T: DeserializeOwned>(text: &str) -> Option<(usize, String)> {
     let mut keys = Vec::new();
     leaves(&Value::Table(whole.clone()), &mut Vec::new(), &mut keys);
     // Without its kind a table is nothing at all, whatever else is wrong with it.
-    keys.sort_by_key(|key| key.last().is_some_and(|name| name == "kind"));
+    let is_outside = |key: &[String]| !start_of(text, key).is_some_and(|at| span.contains(&at));
+    keys.sort_by_key(|key| (is_outside(key), key.last().is_some_and(|name| name == "kind")));
     let key = keys.into_iter().take(KEYS_TRIED).find(is_at_fault)?;
-    Some((line_of(text, &key)?, key.join(".")))
+    let start = start_of(text, &key)?;
+    Some((line_after(&text.as_bytes()[..start]), key.join(".")))
 }
 
 /// Files of ours have fewer keys where a person writes them.
@@ -158,8 +161,8 @@ fn leaves(value: &Value, above: &mut Vec<String>, keys: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The line on which the value of `key` starts.
-fn line_of(text: &str, key: &[String]) -> Option<usize> {
+/// Where the value of `key` starts, in bytes.
+fn start_of(text: &str, key: &[String]) -> Option<usize> {
     let root = DeTable::parse(text).ok()?;
     let (first, below) = key.split_first()?;
     let start = root.get_ref().get(first.as_str())?;
@@ -168,7 +171,7 @@ fn line_of(text: &str, key: &[String]) -> Option<usize> {
         DeValue::Array(list) => list.get(step.parse::<usize>().ok()?),
         _ => None,
     })?;
-    Some(line_after(&text.as_bytes()[..found.span().start]))
+    Some(found.span().start)
 }
 
 /// The value that the TOML file `path` states.
@@ -194,6 +197,12 @@ fn as_read() -> MutexGuard<'static, BTreeMap<PathBuf, String>> {
 pub fn sha256_as_read(path: &Path) -> Result<String> {
     let known = as_read().get(path).cloned();
     known.map_or_else(|| digest::sha256_file(path), Ok)
+}
+
+/// Whether [`Input::read`] has read `path`, which may be a pipe that is empty by now.
+#[must_use]
+pub fn was_read(path: &Path) -> bool {
+    as_read().contains_key(path)
 }
 
 /// Standard input, once.
@@ -264,8 +273,8 @@ pub fn are_one_file(a: &Path, b: &Path) -> bool {
 
 /// The rows of a CSV text, one after the other, each with its line.
 ///
-/// Rows may be of different lengths. Why not the reader's own records? They number a row's line from
-/// the blank ones before it, and keep the room of the longest row so far.
+/// Rows may be of different lengths. Why not the reader's own records? They number a row's line
+/// from the blank ones before it, and keep the room of the longest row so far.
 #[derive(Debug)]
 pub struct Rows<'a> {
     path: &'a Path,

@@ -25,9 +25,9 @@ struct Names {
 
 /// An item of a dataset, by number or by name, as its files write it.
 ///
-/// As small as a number, so that a request is copied freely: a number stands for itself, a name for its
-/// place in a table of the process. Numbers come first and in their order, then names in theirs;
-/// `007` is a name, since a number is written without it.
+/// As small as a number, so that a request is copied freely: a number stands for itself, a name for
+/// its place in a table of the process. Numbers come first and in their order, then names in
+/// theirs; `007` is a name, since a number is written without it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ItemId(u32);
 
@@ -35,8 +35,8 @@ impl ItemId {
     /// The item that `text` names.
     ///
     /// # Errors
-    /// If it is empty, has characters that do not print or a space at either end, or is longer than 256
-    /// bytes.
+    /// If it is empty, has characters that do not print or a space at either end, or is longer than
+    /// 256 bytes.
     pub fn parse(text: &str) -> Result<Self> {
         let printed = text.trim() == text && !text.chars().any(char::is_control);
         if text.is_empty() || text.len() > NAME_BYTES_MAX || !printed {

@@ -1,7 +1,7 @@
 //! The bounds of what an input may ask for, each declared once, so that all messages agree.
 //!
-//! They keep a mistake, or a hostile file, from taking all memory and all time; work of the size that
-//! the tool is made for stays far below them.
+//! They keep a mistake, or a hostile file, from taking all memory and all time; work of the size
+//! that the tool is made for stays far below them.
 
 use std::fmt;
 

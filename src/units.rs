@@ -156,8 +156,9 @@ impl Ratio {
         Self::new(share).filter(|near| (near.as_f64() - share).abs() < 1e-9)
     }
 
-    /// The largest ratio that is at most `share`: 1 for any share above. A share that is a millionth
-    /// short of a thousandth is that thousandth: bounds of shares are rounded to nanoseconds.
+    /// The largest ratio that is at most `share`: 1 for any share above. A share that is a
+    /// millionth short of a thousandth is that thousandth: bounds of shares are rounded to
+    /// nanoseconds.
     #[must_use]
     pub fn at_most(share: f64) -> Self {
         Self((share.clamp(0.0, 1.0) * 1000.0 + 1e-3).floor() as u16)

@@ -14,8 +14,8 @@ use crate::metrics::{
 
 /// One measure at one point, now and in the baseline.
 ///
-/// A change is a difference for a share and a relative difference for others: 0.02 is two points, or
-/// 2 %.
+/// A change is a difference for a share and a relative difference for others: 0.02 is two points,
+/// or 2 %.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
     /// Where.

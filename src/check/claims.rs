@@ -1,9 +1,10 @@
 //! Claims: what a study states, what a results folder shows of it, and whether it holds.
 //!
-//! A claim names a CSV file of a results folder, the rows that count, a column, and a bound. Its value is
-//! worked out in four steps: the rows are grouped by the columns `by` (one group if there are none); each group
-//! is one value (`within`: their mean or their smallest); where `minus` names other rows of the same file,
-//! their value in the same group is subtracted; the groups become one number (`reduce`).
+//! A claim names a CSV file of a results folder, the rows that count, a column, and a bound. Its
+//! value is worked out in four steps: the rows are grouped by the columns `by` (one group if there
+//! are none); each group is one value (`within`: their mean or their smallest); where `minus` names
+//! other rows of the same file, their value in the same group is subtracted; the groups become one
+//! number (`reduce`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -132,7 +133,8 @@ impl Claims {
         names
     }
 
-    /// Looks each claim up in the results folders below `results`, and again in those below `committed`.
+    /// Looks each claim up in the results folders below `results`, and again in those below
+    /// `committed`.
     ///
     /// # Errors
     /// If a file is missing or not CSV, lacks a column, or has no row that counts.

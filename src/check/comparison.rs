@@ -29,7 +29,8 @@ pub struct Comparison {
     pub removed_points: Vec<Point>,
     /// Measures that tolerances name and one side lacks at every point.
     pub not_compared: Vec<Measure>,
-    /// Commands that run the comparison again, and that accept its result; empty where nobody knows.
+    /// Commands that run the comparison again, and that accept its result; empty where nobody
+    /// knows.
     pub steps: Vec<(&'static str, String)>,
     /// Every measure at every point of both, in the order of the run's `metrics.csv`.
     pub changes: Vec<Change>,

@@ -3,9 +3,9 @@
 //! Two results folders of one experiment are compared point by point, a point being a cell of the
 //! experiment: a method at a skew on a device. Where both ran a seed, its two values are
 //! subtracted, so that what the seed brings to both cancels; without common seeds the runs are
-//! compared as independent samples. A point is **worse** if a one-sided t test finds that it fell by
-//! more than its tolerance, with p-values adjusted by Holm's method over all points and measures:
-//! one false alarm or more in a whole comparison has a chance of at most `significance`.
+//! compared as independent samples. A point is **worse** if a one-sided t test finds that it fell
+//! by more than its tolerance, with p-values adjusted by Holm's method over all points and
+//! measures: one false alarm or more in a whole comparison has a chance of at most `significance`.
 //! `docs/statistics.md` gives the formulas.
 //!
 //! One file per output: text, Markdown, JUnit, GitHub annotations.

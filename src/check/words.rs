@@ -130,8 +130,8 @@ fn points(points: &[Point]) -> String {
     names.join(", ")
 }
 
-/// What else a reader should know: what was not compared, changed inputs, and how small a fall would
-/// have been found.
+/// What else a reader should know: what was not compared, changed inputs, and how small a fall
+/// would have been found.
 pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
     let mut notes = Vec::new();
     let sides = [("new", &comparison.new_points), ("removed", &comparison.removed_points)];

@@ -100,8 +100,8 @@ pub fn main() -> ExitCode {
     if output::was_heard() { code } else { ExitCode::from(2) }
 }
 
-/// Help and version go to standard output and are fine; what is wrong with the arguments is not, and
-/// repeats them.
+/// Help and version go to standard output and are fine; what is wrong with the arguments is not,
+/// and repeats them.
 fn said_by_clap(said: &clap::Error) -> Result<ExitCode> {
     if said.use_stderr() {
         output::say(said.render().to_string().trim_end());

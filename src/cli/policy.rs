@@ -34,7 +34,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show what a policy saw of one request, what it chose, what came of it, and what else there was
+    /// Show what a policy saw of one request, what it chose, what came of it, and what else there
+    /// was
     Explain(super::explain::Args),
 }
 

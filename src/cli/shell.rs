@@ -21,7 +21,8 @@ pub struct CompletionsArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ManArgs {
-    /// Write a page for every command into this folder, instead of the first page to standard output
+    /// Write a page for every command into this folder, instead of the first page to standard
+    /// output
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

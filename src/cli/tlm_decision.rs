@@ -73,7 +73,8 @@ pub struct TrainArgs {
     /// Power of a busy core, to estimate energy from processor time
     #[arg(long, default_value_t = 5.0, value_name = "W")]
     watts_per_core: f64,
-    /// Head to write; default: device-profiles/elastic/BASE_MODEL/tlm/NAME.decision-head.safetensors
+    /// Head to write; default:
+    /// device-profiles/elastic/BASE_MODEL/tlm/NAME.decision-head.safetensors
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -103,8 +104,8 @@ pub struct DecideArgs {
 pub struct ProfileArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// Name of the decision-head: NAME.decision-head.safetensors; default: one of the same size that
-    /// was not trained, which takes as long
+    /// Name of the decision-head: NAME.decision-head.safetensors; default: one of the same size
+    /// that was not trained, which takes as long
     #[arg(long)]
     name: Option<String>,
     /// The device's name: a folder of device-profiles/

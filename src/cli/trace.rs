@@ -74,8 +74,8 @@ impl MixArgs {
 struct SynthArgs {
     #[command(flatten)]
     mix: MixArgs,
-    /// What the apps bound: what each states (latency), or end-to-end time or energy, to the mean of its
-    /// shares of TTFT and TPOT
+    /// What the apps bound: what each states (latency), or end-to-end time or energy, to the mean
+    /// of its shares of TTFT and TPOT
     #[arg(
         long,
         default_value = "latency",

@@ -1,8 +1,8 @@
 //! AdamW over lists of values, and over candle's variables.
 //!
 //! References: Kingma and Ba, *Adam: a method for stochastic optimization*, 2015; Loshchilov and
-//! Hutter, *Decoupled weight decay regularization*, 2019. Written out because candle's own keeps its
-//! moments to itself, and a checkpoint needs them.
+//! Hutter, *Decoupled weight decay regularization*, 2019. Written out because candle's own keeps
+//! its moments to itself, and a checkpoint needs them.
 
 use candle_core::{Tensor, Var};
 

@@ -1,8 +1,8 @@
 //! The ladder of family `attn-drop`: attention sub-layers go first, by rising influence, then MLPs.
 //!
 //! Attention counts a third of a layer and an MLP two thirds, as in the study: a level may keep at
-//! most `level · 3 · layers` thirds, and drops the fewest sub-layers that get it there. With a third
-//! of all thirds in attention, every level below 67 % has lost attention altogether.
+//! most `level · 3 · layers` thirds, and drops the fewest sub-layers that get it there. With a
+//! third of all thirds in attention, every level below 67 % has lost attention altogether.
 
 use super::influence::Influence;
 use crate::engine::model::{LayerShape, ModelConfig, SubModel};

@@ -1,10 +1,10 @@
 //! Trains what picks an MLP's neurons for each token (family `contextual`), and makes its ladder.
 //!
-//! A neuron matters to a token as much as it adds to the residual stream: |activation · ‖its column of
-//! down‖|. A low-rank map from the MLP's input to the square roots of these importances is fitted by
-//! least squares on a corpus: roots, because a few neurons are so large that they would be all that a
-//! fit sees, and they are picked anyway. What the picked neurons make up of the sum over all is
-//! measured on text that was not fitted.
+//! A neuron matters to a token as much as it adds to the residual stream: |activation · ‖its column
+//! of down‖|. A low-rank map from the MLP's input to the square roots of these importances is
+//! fitted by least squares on a corpus: roots, because a few neurons are so large that they would
+//! be all that a fit sees, and they are picked anyway. What the picked neurons make up of the sum
+//! over all is measured on text that was not fitted.
 
 use candle_core::Tensor;
 
@@ -35,8 +35,8 @@ pub struct Trained {
     pub base_loss: f64,
 }
 
-/// The ladder of a model of dimensions `config`: attention whole, the nearest whole number of neurons
-/// in every layer.
+/// The ladder of a model of dimensions `config`: attention whole, the nearest whole number of
+/// neurons in every layer.
 #[must_use]
 pub fn ladder(config: &ModelConfig, levels: &[Level]) -> Vec<SubModel> {
     let layer = |level: Level| {
@@ -125,8 +125,8 @@ fn run(
     })
 }
 
-/// Takes `streams` through `layer`; returns what its MLP reads, `[tokens, hidden]`, and its neurons'
-/// importances, `[tokens, neurons]`.
+/// Takes `streams` through `layer`; returns what its MLP reads, `[tokens, hidden]`, and its
+/// neurons' importances, `[tokens, neurons]`.
 fn advance(
     network: &Network,
     layer: usize,

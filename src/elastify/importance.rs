@@ -35,7 +35,8 @@ pub struct LayerImportance {
 pub struct UnitImportance {
     /// By [`ImportanceRule::TokenTaylor`](crate::model::recorded::ImportanceRule::TokenTaylor).
     pub token_taylor: Vec<f32>,
-    /// By [`ImportanceRule::SequenceTaylor`](crate::model::recorded::ImportanceRule::SequenceTaylor).
+    /// By
+    /// [`ImportanceRule::SequenceTaylor`](crate::model::recorded::ImportanceRule::SequenceTaylor).
     pub sequence_taylor: Vec<f32>,
 }
 

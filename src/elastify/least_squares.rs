@@ -1,8 +1,8 @@
 //! Least squares under a bound on the rank: the matrix `A·B` of rank r that maps inputs to targets
 //! with the least squared error.
 //!
-//! With centred inputs X and targets Y, `G = XᵀX + λ` and `C = XᵀY`, the best matrix of full rank is
-//! G⁻¹C, and of rank r it is G⁻¹C·V·Vᵀ, where V spans the r leading eigenvectors of CᵀG⁻¹C
+//! With centred inputs X and targets Y, `G = XᵀX + λ` and `C = XᵀY`, the best matrix of full rank
+//! is G⁻¹C, and of rank r it is G⁻¹C·V·Vᵀ, where V spans the r leading eigenvectors of CᵀG⁻¹C
 //! (reduced-rank regression: Izenman, 1975). V comes from orthogonal iteration.
 
 use candle_core::{DType, Device, Tensor};
@@ -81,8 +81,8 @@ fn inverse(gram: &Tensor) -> candle_core::Result<Tensor> {
     lower.t()?.contiguous()?.matmul(&lower)
 }
 
-/// Makes the rows of `matrix`, `columns` values each, orthonormal (modified Gram-Schmidt). A row that
-/// depends on those before it becomes zero.
+/// Makes the rows of `matrix`, `columns` values each, orthonormal (modified Gram-Schmidt). A row
+/// that depends on those before it becomes zero.
 fn orthonormal(mut matrix: Vec<f64>, columns: usize) -> Vec<f64> {
     for start in (0..matrix.len()).step_by(columns) {
         let (before, rest) = matrix.split_at_mut(start);
@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn the_inverse_of_two_by_two_is_the_one_by_hand() {
-        // [[4, 2], [2, 3]] has determinant 8 and inverse [[3, −2], [−2, 4]] / 8; the ridge is small.
+        // [[4, 2], [2, 3]] has determinant 8 and inverse [[3, −2], [−2, 4]] / 8; the ridge is
+        // small.
         let gram = Tensor::new(&[[4.0_f64, 2.0], [2.0, 3.0]], &Device::Cpu).unwrap();
         let found: Vec<Vec<f64>> = inverse(&gram).unwrap().to_vec2().unwrap();
         for (found, expected) in found.concat().iter().zip([0.375, -0.25, -0.25, 0.5]) {

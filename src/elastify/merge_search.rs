@@ -2,10 +2,10 @@
 //! states stay like the base model's.
 //!
 //! The similarity of a candidate is the cosine of its final states with the base model's, mean over
-//! the tokens of a few texts. A pass goes from the top layers to the bottom and accepts every merger
-//! whose similarity is above the threshold; when a pass is through, the threshold falls by a step.
-//! Reference: LaCo (Yang et al., 2024), Algorithm 1, which has one threshold per target size; a
-//! falling one gives all sizes in one search.
+//! the tokens of a few texts. A pass goes from the top layers to the bottom and accepts every
+//! merger whose similarity is above the threshold; when a pass is through, the threshold falls by a
+//! step. Reference: LaCo (Yang et al., 2024), Algorithm 1, which has one threshold per target size;
+//! a falling one gives all sizes in one search.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

@@ -12,7 +12,7 @@
 //!           ├─ lora, recover ─▶ adapters, manifest of family width-lora (files)
 //! text ─────┘
 //!
-//! corpus, GGUF ── network ─ contextual, least_squares ─▶ predictor, manifest of family contextual (files)
+//! corpus, GGUF ── network ─ contextual, least_squares ─▶ predictor, ladder of contextual (files)
 //! GGUFs ───────── zoo ─▶ manifest of family zoo (file)
 //! ```
 

@@ -66,7 +66,8 @@ pub(super) fn finish_layers(
     Ok(f64::from(network.loss_sum(&x, tokens)?.to_scalar::<f32>()?))
 }
 
-/// The loss of the sub-model that keeps prefixes of `order`, summed over the predictions of `tokens`.
+/// The loss of the sub-model that keeps prefixes of `order`, summed over the predictions of
+/// `tokens`.
 ///
 /// # Errors
 /// If candle fails.

@@ -1,4 +1,5 @@
-//! The differentiable forward pass against the plain reference, and scores against their definition.
+//! The differentiable forward pass against the plain reference, and scores against their
+//! definition.
 
 use super::importance::score_sequence;
 use super::network::Network;

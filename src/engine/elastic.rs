@@ -166,9 +166,9 @@ impl Engine {
         })
     }
 
-    /// An engine whose sub-models keep everything in memory and, of each MLP, run as many neurons for
-    /// a token as `ladder` says: those that `predictor` picks for it. Prompts are read by the full
-    /// model.
+    /// An engine whose sub-models keep everything in memory and, of each MLP, run as many neurons
+    /// for a token as `ladder` says: those that `predictor` picks for it. Prompts are read by the
+    /// full model.
     ///
     /// # Errors
     /// As [`new`](Self::new), and if the predictor is of another model, or `ladder` lacks the full
@@ -277,8 +277,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives sub-model `level` the adapter of the file `path`, which is read when the level is first
-    /// opened.
+    /// Gives sub-model `level` the adapter of the file `path`, which is read when the level is
+    /// first opened.
     pub fn set_adapter_file(&mut self, level: Level, path: PathBuf) {
         self.adapters.set_file(level, path);
     }
@@ -302,13 +302,13 @@ impl Engine {
         graph::build(index, sub_model, &self.layout, attention, context, rank, predictor)
     }
 
-    /// Makes `level` ready to run, and the full model where that reads its prompts: opens its session
-    /// for `attention` unless it is open, and attaches its adapter, if it has one, in place of another
-    /// level's.
+    /// Makes `level` ready to run, and the full model where that reads its prompts: opens its
+    /// session for `attention` unless it is open, and attaches its adapter, if it has one, in place
+    /// of another level's.
     ///
     /// # Errors
-    /// If the ladder has no such level, ONNX Runtime refuses the graph, or the adapter's file cannot
-    /// be read or is of another sub-model.
+    /// If the ladder has no such level, ONNX Runtime refuses the graph, or the adapter's file
+    /// cannot be read or is of another sub-model.
     pub fn open(&mut self, level: Level, attention: Attention) -> Result<()> {
         self.make_resident(level)?;
         if let Some(path) = self.adapters.unread(level) {
@@ -343,9 +343,9 @@ impl Engine {
     }
 
     /// Makes `level` ready to serve and says what that is billed: the whole of it where sub-models
-    /// share their weights and sessions stay open, and where they are separate models; where weights
-    /// move within one model, moving them. The session that must then be opened anew is ONNX
-    /// Runtime's own doing and not billed.
+    /// share their weights and sessions stay open, and where they are separate models; where
+    /// weights move within one model, moving them. The session that must then be opened anew is
+    /// ONNX Runtime's own doing and not billed.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -368,7 +368,8 @@ impl Engine {
         !self.resident.is_shared()
     }
 
-    /// Gives memory of a level's own back, so that the next switch fills it anew, to whatever level.
+    /// Gives memory of a level's own back, so that the next switch fills it anew, to whatever
+    /// level.
     pub fn release(&mut self) {
         if self.resident.is_shared() {
             return;

@@ -449,7 +449,8 @@ impl Tensors<'_> {
     }
 }
 
-/// `rows`, each `width` wide, with every head's rows brought from interleaved into half-split order.
+/// `rows`, each `width` wide, with every head's rows brought from interleaved into half-split
+/// order.
 fn half_split_rows(rows: &[f32], head_dim: usize, width: usize) -> Vec<f32> {
     let mut split = Vec::with_capacity(rows.len());
     for head in rows.chunks_exact(head_dim * width) {

@@ -107,8 +107,8 @@ pub struct Graph {
 
 /// Builds the graph of `sub_model` over weights laid out as `index` says. The KV cache holds
 /// `context` tokens. With a `rank`, the graph adds adapters of that rank. With the rank of a
-/// `predictor`, it picks what an MLP that is not whole keeps, and a [`Attention::Causal`] graph takes
-/// one token.
+/// `predictor`, it picks what an MLP that is not whole keeps, and a [`Attention::Causal`] graph
+/// takes one token.
 #[must_use]
 pub fn build(
     index: &WeightIndex,

@@ -250,7 +250,8 @@ impl SubModel {
         Self { level: Level::FULL, layers: vec![whole; config.layers] }
     }
 
-    /// Real share of the parameters in the layers' units (attention and MLP) that this sub-model keeps.
+    /// Real share of the parameters in the layers' units (attention and MLP) that this sub-model
+    /// keeps.
     #[must_use]
     pub fn unit_parameter_share(&self, config: &ModelConfig) -> f64 {
         self.unit_parameters(config) as f64 / Self::full(config).unit_parameters(config) as f64

@@ -82,8 +82,8 @@ impl Predictor {
     /// Writes the file `path`, in f16.
     ///
     /// # Errors
-    /// If the predictor is of another model than `config`, a value is not finite in f16, or the file
-    /// cannot be written.
+    /// If the predictor is of another model than `config`, a value is not finite in f16, or the
+    /// file cannot be written.
     #[expect(clippy::missing_panics_doc, reason = "shapes are checked first")]
     pub fn save(&self, path: &Path, config: &ModelConfig) -> Result<()> {
         self.check(&path.display().to_string(), config)?;

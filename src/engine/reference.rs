@@ -60,7 +60,8 @@ pub(crate) fn random_model_of(config: &ModelConfig, tied: bool, seed: u64) -> De
     }
 }
 
-/// Writes `model` as a GGUF file of architecture `qwen2`, with a tokenizer of tokens made from `word`.
+/// Writes `model` as a GGUF file of architecture `qwen2`, with a tokenizer of tokens made from
+/// `word`.
 pub(crate) fn write_gguf(path: &Path, model: &DenseModel, word: &str) {
     let config = &model.config;
     let size = |n: usize| Value::U32(n as u32);

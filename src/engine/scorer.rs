@@ -2,9 +2,10 @@
 //!
 //! Tasks whose contexts start alike share that start: it is read once, and what follows it (the
 //! rest of each context, and each option after it) is read side by side in one pass under a mask
-//! that lets a token see its own context and option only. Where the full model reads prompts for every
-//! level, contexts are read by it first, once for all levels, and each level then runs the options.
-//! Nothing is padded, and an option's last token is never read, since nothing is predicted from it.
+//! that lets a token see its own context and option only. Where the full model reads prompts for
+//! every level, contexts are read by it first, once for all levels, and each level then runs the
+//! options. Nothing is padded, and an option's last token is never read, since nothing is predicted
+//! from it.
 
 use std::ops::Range;
 
@@ -63,7 +64,8 @@ impl OptionScores {
         }
     }
 
-    /// Probability of option `gold` if one option is chosen in proportion to exp(mean log-likelihood).
+    /// Probability of option `gold` if one option is chosen in proportion to exp(mean
+    /// log-likelihood).
     #[must_use]
     pub fn probability(&self, gold: usize) -> f64 {
         softmax(&self.per_token(), gold)
@@ -222,7 +224,8 @@ impl Group {
     }
 }
 
-/// Cuts `order`, sorted by context, where reading a start anew is cheaper than sharing a shorter one.
+/// Cuts `order`, sorted by context, where reading a start anew is cheaper than sharing a shorter
+/// one.
 fn groups(tasks: &[&Task], order: &[usize]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for &task in order {

@@ -83,8 +83,8 @@ fn start(library: &Path, threads: usize) -> Result<Runtime, String> {
 fn share_arena(environment: &Environment) -> ort::Result<()> {
     let arena =
         MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Arena, MemoryType::Default)?;
-    let pointer = environment.ptr().cast_mut();
-    ortsys![@ort: unsafe CreateAndRegisterAllocator(pointer, arena.ptr(), std::ptr::null()) as Result]
+    let (pointer, none) = (environment.ptr().cast_mut(), std::ptr::null());
+    ortsys![@ort: unsafe CreateAndRegisterAllocator(pointer, arena.ptr(), none) as Result]
 }
 
 /// Whether sessions repack weights into the order their kernels like.
@@ -192,8 +192,8 @@ impl LevelSession {
         Ok(Self { session, caches: graph.caches.clone(), inputs, outputs, _weights: kept })
     }
 
-    /// Runs the sub-model with the inputs of its `adapter`, extends `cache`, and writes `[logit_rows, vocab]` values each to
-    /// `logits` and `log_probs`.
+    /// Runs the sub-model with the inputs of its `adapter`, extends `cache`, and writes
+    /// `[logit_rows, vocab]` values each to `logits` and `log_probs`.
     ///
     /// # Panics
     /// If the cache has no room or a buffer has another length than the feed calls for.

@@ -289,8 +289,8 @@ fn an_adapter_of_another_sub_model_is_refused_and_the_old_one_stays() {
     let refused = engine.set_adapter(Level::percent(30), Some(&adapter)).unwrap_err().to_string();
     assert_eq!(refused, "engine: no such level; found 30 %; allowed: 50 %, 100 %");
     assert_eq!(last_logits(&mut engine, half.level), before);
-    // Layer 2 keeps nothing. A of q, k and v; B of their 64 rows a group in 3 · 4 columns; A, B of o;
-    // A of gate and up; B of each in 2 · 4 columns; A, B of down.
+    // Layer 2 keeps nothing. A of q, k and v; B of their 64 rows a group in 3 · 4 columns; A, B of
+    // o; A of gate and up; B of each in 2 · 4 columns; A, B of down.
     let layer_0 = 4 * (3 * 32 + 3 * 192 + 96 + 32 + 2 * 32 + 2 * 2 * 48 + 48 + 32);
     let layer_1 = 4 * (3 * 32 + 3 * 64 + 32 + 32 + 2 * 32 + 2 * 2 * 16 + 16 + 32);
     assert_eq!(engine.adapter_bytes(half.level), 4 * (layer_0 + layer_1));

@@ -69,8 +69,8 @@ impl Tokenizer {
         Ok(Self { inner, end_of_text })
     }
 
-    /// SHA-256 of what makes the tokenizer of `gguf` the one it is: two files with the same split all
-    /// text into the same tokens.
+    /// SHA-256 of what makes the tokenizer of `gguf` the one it is: two files with the same split
+    /// all text into the same tokens.
     ///
     /// # Errors
     /// If a part of it is missing.

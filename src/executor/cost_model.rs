@@ -38,9 +38,9 @@ impl Truth {
 
 /// Bills every phase by the function that forecasts it, and looks the answer up.
 ///
-/// It refuses a plan whose answer was not measured where answers are measured as they are asked for:
-/// an answer that is missing there would bias what is shown. It remembers which level is resident;
-/// before the first request none is, and loading the first level is not billed.
+/// It refuses a plan whose answer was not measured where answers are measured as they are asked
+/// for: an answer that is missing there would bias what is shown. It remembers which level is
+/// resident; before the first request none is, and loading the first level is not billed.
 #[derive(Debug)]
 pub struct CostModel {
     costs: Arc<Costs>,
@@ -61,8 +61,8 @@ impl CostModel {
         Self { costs, truth, facts, datasets: datasets.to_vec(), resident: None }
     }
 
-    /// What answering `request` as `plan` says takes when `resident` is in memory, and how right the
-    /// answer is; `None` where that was not measured. It is not answered: the same level stays
+    /// What answering `request` as `plan` says takes when `resident` is in memory, and how right
+    /// the answer is; `None` where that was not measured. It is not answered: the same level stays
     /// resident.
     ///
     /// # Errors

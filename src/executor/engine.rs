@@ -45,7 +45,8 @@ pub struct EngineExecutor {
 impl EngineExecutor {
     /// An executor for `trace`, whose datasets are in `datasets` by name. Without a `compressor`
     /// plans must keep the whole prompt; `decider` is the head that the policy asks, if it asks
-    /// one; `counted` says which API calls are right. Every session is opened before anything is timed.
+    /// one; `counted` says which API calls are right. Every session is opened before anything is
+    /// timed.
     ///
     /// # Errors
     /// If a dataset of the trace is missing, or a session cannot be opened.

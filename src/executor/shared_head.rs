@@ -33,8 +33,8 @@ struct Inner {
 }
 
 impl SharedHead {
-    /// Opens the head in the file `path`, in int8, for the requests of `trace`; `stored` is the SHA-256
-    /// of the one whose stored decisions predictions rest on.
+    /// Opens the head in the file `path`, in int8, for the requests of `trace`; `stored` is the
+    /// SHA-256 of the one whose stored decisions predictions rest on.
     ///
     /// # Errors
     /// If the file is no decision-head or not that one, or an

@@ -28,8 +28,8 @@ pub struct Alternative {
     pub e2e_ms: f64,
     /// Predicted, where the device's power is known.
     pub energy_mj: Option<f64>,
-    /// Whether the prediction meets the objective as the method's policy sees it: less its margin, and
-    /// less the wait if it counts that.
+    /// Whether the prediction meets the objective as the method's policy sees it: less its margin,
+    /// and less the wait if it counts that.
     pub feasible: bool,
     /// Share of the dataset's estimate items that it answers rightly.
     pub expected_accuracy: Option<f64>,
@@ -133,8 +133,8 @@ mod tests {
     use crate::method::testing::{Bench, hard, plan, soft};
     use crate::request::Slo;
 
-    // The bench (see `testing`): ⟨100, 100⟩ takes 100 ms and 10 ms, ⟨50, 100⟩ 50 and 5, ⟨100, 50⟩ 50
-    // and 10, ⟨50, 50⟩ 25 and 5; a switch takes 4 ms; the item is answered rightly on the full
+    // The bench (see `testing`): ⟨100, 100⟩ takes 100 ms and 10 ms, ⟨50, 100⟩ 50 and 5, ⟨100, 50⟩
+    // 50 and 10, ⟨50, 50⟩ 25 and 5; a switch takes 4 ms; the item is answered rightly on the full
     // prompt only.
 
     fn alternatives(bench: &Bench, ttft_ms: u64, waited_ms: u64) -> Alternatives {

@@ -1,9 +1,9 @@
 //! The answers that an experiment's methods ask for and that no quality table has yet.
 //!
-//! No policy looks at an answer before it has chosen, so all that a run asks for is known from a replay
-//! that leaves missing answers open. A plan depends on the level that is resident, hence on the
-//! requests before: each item is also asked after every level that the method chooses for any, so
-//! that other seeds, skews and rates over the same items ask for nothing else.
+//! No policy looks at an answer before it has chosen, so all that a run asks for is known from a
+//! replay that leaves missing answers open. A plan depends on the level that is resident, hence on
+//! the requests before: each item is also asked after every level that the method chooses for any,
+//! so that other seeds, skews and rates over the same items ask for nothing else.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,7 +114,8 @@ fn is_named_after(table: &str, method: &MethodSpec) -> bool {
     })
 }
 
-/// Refuses a method whose prompts are cut otherwise than those of its table, unless they were not cut yet.
+/// Refuses a method whose prompts are cut otherwise than those of its table, unless they were not
+/// cut yet.
 fn settle_compressor(cell: &Cell, table: &mut Unanswered) -> Result<()> {
     let method = cell.method.spec();
     let Some(own) = &method.compressor else { return Ok(()) };
@@ -137,8 +138,8 @@ fn replayed(method: &Method, trace: &Trace, seed: u64, service: ServiceOptions) 
     Ok(open.plans)
 }
 
-/// What the requests of `trace` ask for in vain, each by itself and after every level that any of them
-/// is answered with.
+/// What the requests of `trace` ask for in vain, each by itself and after every level that any of
+/// them is answered with.
 fn after_any_level(method: &Method, trace: &Trace) -> Result<Plans> {
     let mut open = Open::new(method, trace)?;
     let (bounds, mut policy) = (method.bounds(trace)?, method.policy(trace, 0)?);
@@ -157,8 +158,8 @@ fn after_any_level(method: &Method, trace: &Trace) -> Result<Plans> {
     Ok(open.plans)
 }
 
-/// A trace of every different request of `traces`, and of those that apps would make of the other items
-/// of `pools`.
+/// A trace of every different request of `traces`, and of those that apps would make of the other
+/// items of `pools`.
 fn each_once(traces: &[&Trace], pools: &[ItemPool]) -> Trace {
     let mut once = BTreeMap::new();
     let mut like = BTreeMap::new();

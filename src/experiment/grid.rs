@@ -265,8 +265,8 @@ fn answered(mut pools: Vec<ItemPool>, stages: &[Stage<'_>]) -> Result<Vec<ItemPo
     Ok(pools)
 }
 
-/// Refuses items that the decision-head of a method was not asked about: what is not measured may be
-/// measured when it is asked for, but nobody knows yet what that is.
+/// Refuses items that the decision-head of a method was not asked about: what is not measured may
+/// be measured when it is asked for, but nobody knows yet what that is.
 fn decided(pools: Vec<ItemPool>, stages: &[Stage<'_>]) -> Result<Vec<ItemPool>> {
     for ItemPool { dataset, items } in &pools {
         for stage in stages {

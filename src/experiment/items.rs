@@ -18,8 +18,9 @@ pub fn item_pools(path: &Path) -> Result<Vec<ItemPool>> {
     pools(path, Ratio::ONE, AnsweredItems::Whole, None)
 }
 
-/// The same, with the lengths of prompts that come shortened to `whole`; if `answers` says so, followed
-/// by items of which only what was asked for is measured; of each dataset the first `most` items.
+/// The same, with the lengths of prompts that come shortened to `whole`; if `answers` says so,
+/// followed by items of which only what was asked for is measured; of each dataset the first `most`
+/// items.
 ///
 /// # Errors
 /// As [`item_pools`].

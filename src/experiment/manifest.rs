@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::spec::{DeviceSpec, Experiment, ExperimentSpec, TraceSource};
 use crate::error::Result;
-use crate::input::sha256_as_read;
+use crate::input::{sha256_as_read, was_read};
 use crate::method::{MethodSpec, PolicySpec};
 use crate::origin::Commit;
 use crate::profile::{AnswerFiles, AnswersOf, Counted, QualityTable, REFERENCE_FAMILY, Split};
@@ -63,7 +63,7 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
     }
     // A quality table's twins and manifest and a figure's inputs are optional, and arguments of a
     // program need not be files; whatever else was missing is an error by now.
-    files.retain(|path| path.is_file());
+    files.retain(|path| was_read(path) || path.is_file());
     files
 }
 

@@ -60,7 +60,8 @@ pub struct ExperimentSpec {
     /// Where they are answered.
     #[serde(default)]
     pub devices: Vec<DeviceSpec>,
-    /// Whether the figures of the device profiles and quality tables behind the runs are drawn, too.
+    /// Whether the figures of the device profiles and quality tables behind the runs are drawn,
+    /// too.
     #[serde(default)]
     pub draw_profiles: bool,
     /// How figures look.
@@ -112,7 +113,8 @@ impl Default for TraceSource {
 pub struct SynthSource {
     /// Prompt lengths of the items to draw from.
     pub items: PathBuf,
-    /// Of each dataset, the most items of the replay half to draw from, the file's first; absent: all.
+    /// Of each dataset, the most items of the replay half to draw from, the file's first; absent:
+    /// all.
     #[serde(default)]
     pub items_per_dataset: Option<NonZeroU32>,
     /// Skews α of the SLO levels.

@@ -19,9 +19,10 @@ const NAME_PAUSE: Duration = Duration::from_millis(5);
 /// The right to write a file or a folder, held until it is dropped or the process ends, however it
 /// ends.
 ///
-/// `DIR/NAME` is locked by the file `DIR/.NAME.lock`. The system holds the lock and gives it up with
-/// the process, so that a lock file whose owner was killed hinders nobody: the next owner takes it
-/// over. What is in it, process and command line, is for the message of whoever is refused.
+/// `DIR/NAME` is locked by the file `DIR/.NAME.lock`. The system holds the lock and gives it up
+/// with the process, so that a lock file whose owner was killed hinders nobody: the next owner
+/// takes it over. What is in it, process and command line, is for the message of whoever is
+/// refused.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -80,8 +81,8 @@ impl Lock {
         }
     }
 
-    /// Writes this process's name into the locked `file`. `None`: its last owner has meanwhile taken
-    /// it away, and what is locked is no file that others see.
+    /// Writes this process's name into the locked `file`. `None`: its last owner has meanwhile
+    /// taken it away, and what is locked is no file that others see.
     fn own(lock: &Path, file: File) -> Result<Option<Self>> {
         if !is_at(&file, lock) {
             return Ok(None);
@@ -104,8 +105,9 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Removed while it is still held: whoever waits for it finds that it is gone and starts anew.
-        // Where two files cannot be told to be one, it stays, and the next owner takes it over.
+        // Removed while it is still held: whoever waits for it finds that it is gone and starts
+        // anew. Where two files cannot be told to be one, it stays, and the next owner takes it
+        // over.
         if cfg!(unix) {
             let _ = fs::remove_file(&self.path);
         }

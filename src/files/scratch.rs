@@ -18,8 +18,8 @@ const SUFFIX: &str = ".tmp";
 /// The folders that this process has swept.
 static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// A new empty file beside `path`, to be filled and [put in its place](place); it is gone when it is
-/// dropped before that. The folder is made, and what killed processes left in it is removed.
+/// A new empty file beside `path`, to be filled and [put in its place](place); it is gone when it
+/// is dropped before that. The folder is made, and what killed processes left in it is removed.
 ///
 /// # Errors
 /// If the folder cannot be created or written.
@@ -66,8 +66,8 @@ fn named(folder: &Path) -> std::io::Result<NamedTempFile> {
     builder.prefix(PREFIX).suffix(SUFFIX).tempfile_in(folder)
 }
 
-/// Removes from `folder` what processes left that no longer live, the first time that this one writes
-/// there. What cannot be removed does no harm.
+/// Removes from `folder` what processes left that no longer live, the first time that this one
+/// writes there. What cannot be removed does no harm.
 fn sweep(folder: &Path) {
     let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
     if !swept.insert(folder.to_owned()) {

@@ -1,5 +1,5 @@
-//! What trains every head: steps against batches, a validation every so many, the weights of the best
-//! one kept, a checkpoint after each.
+//! What trains every head: steps against batches, a validation every so many, the weights of the
+//! best one kept, a checkpoint after each.
 //!
 //! A run that was broken off goes on from its checkpoint to the same weights as one that was not.
 
@@ -106,8 +106,8 @@ impl Saved<'_> {
     }
 }
 
-/// Moves `variables` down `problem` and leaves them as they were at the best validation; returns all
-/// of them. `report` is told of each.
+/// Moves `variables` down `problem` and leaves them as they were at the best validation; returns
+/// all of them. `report` is told of each.
 ///
 /// # Errors
 /// If a loss is not finite, the checkpoint is of another run, or a file cannot be written.

@@ -56,9 +56,10 @@ impl Method {
     /// that may be `replayed` have rows, lengths and decisions.
     ///
     /// # Errors
-    /// If the method contradicts itself or looks at answers that may be missing, the device lacks the
-    /// family or the reference family of `latency_of`, a file is missing or wrong, the table is of
-    /// another model or compressor than asked for, or latencies and answers share no level 100 %.
+    /// If the method contradicts itself or looks at answers that may be missing, the device lacks
+    /// the family or the reference family of `latency_of`, a file is missing or wrong, the table is
+    /// of another model or compressor than asked for, or latencies and answers share no level 100
+    /// %.
     pub fn new(
         device: &DeviceProfile,
         base_model: &str,
@@ -178,14 +179,16 @@ impl Method {
         &self.0.truth.table
     }
 
-    /// SHA-256 of the decision-head whose stored answers the method's policy takes, if it takes any.
+    /// SHA-256 of the decision-head whose stored answers the method's policy takes, if it takes
+    /// any.
     #[must_use]
     pub fn head_sha256(&self) -> Option<&str> {
         self.0.head_sha256.as_deref()
     }
 
-    /// Whether the item may be replayed: it has all answers that its dataset's items have, or is one of
-    /// [those that need not](Replayed::Asked), and it has a decision where the method needs one.
+    /// Whether the item may be replayed: it has all answers that its dataset's items have, or is
+    /// one of [those that need not](Replayed::Asked), and it has a decision where the method needs
+    /// one.
     #[must_use]
     pub fn knows(&self, dataset: &str, item: impl Into<ItemId>) -> bool {
         let row = self.answers().row(dataset, item);
@@ -256,8 +259,8 @@ impl Method {
     /// The method's policy for one replay of `trace`.
     ///
     /// # Errors
-    /// As [`menu`](Self::menu), if a policy that needs expected accuracies finds no estimate item of
-    /// a dataset, or an external one cannot be started.
+    /// As [`menu`](Self::menu), if a policy that needs expected accuracies finds no estimate item
+    /// of a dataset, or an external one cannot be started.
     pub fn policy(&self, trace: &Trace, seed: u64) -> Result<Box<dyn Policy>> {
         self.any_policy(trace, seed, None)
     }
@@ -401,7 +404,8 @@ fn answered_levels(
     answered.map(with_base).collect()
 }
 
-/// Plans with at least one measured answer, or all where answers are measured as they are asked for.
+/// Plans with at least one measured answer, or all where answers are measured as they are asked
+/// for.
 fn candidates(costs: &Costs, truth: &Truth) -> Arc<[Candidate]> {
     let rows = || truth.table.datasets().flat_map(|dataset| truth.table.items(dataset));
     let measured = |one: &Candidate| rows().any(|(_, row)| truth.correct(one, row).is_some());

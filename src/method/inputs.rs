@@ -21,9 +21,9 @@ pub(super) struct Answers {
 pub enum Replayed<'a> {
     /// Those with answers to every plan.
     Whole,
-    /// These, answered or not, also by what was measured as methods asked for it. Candidates are then
-    /// all plans that family and compressor allow; a plan without an answer is an error once it is
-    /// chosen, and a policy that looks at every plan's answer is refused.
+    /// These, answered or not, also by what was measured as methods asked for it. Candidates are
+    /// then all plans that family and compressor allow; a plan without an answer is an error once
+    /// it is chosen, and a policy that looks at every plan's answer is refused.
     Asked(&'a Items),
 }
 

@@ -26,8 +26,8 @@ pub struct MethodSpec {
     /// absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<Ratio>,
-    /// Whether the time that a request has waited is taken off its bounds before a plan is chosen, for
-    /// services under load.
+    /// Whether the time that a request has waited is taken off its bounds before a plan is chosen,
+    /// for services under load.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counts_wait: bool,
     /// Prompts come already shortened: what the quality table's compressor keeps at this ratio is
@@ -92,8 +92,8 @@ impl MethodSpec {
     ///
     /// # Errors
     /// If the policy never cuts a prompt but a compressor is named, prompts are shortened to no
-    /// ratio of the study's ten or for a decision-head that read them whole, it counts layers without
-    /// knowing how many there are, or a program is none.
+    /// ratio of the study's ten or for a decision-head that read them whole, it counts layers
+    /// without knowing how many there are, or a program is none.
     pub fn check(&self) -> Result<()> {
         if let PolicySpec::External(external) = &self.policy {
             external.check(&self.name)?;

@@ -1,14 +1,14 @@
-//! The methods that have a name: the study's, what its own is without each of its parts, and fairer forms
-//! of its baselines.
+//! The methods that have a name: the study's, what its own is without each of its parts, and fairer
+//! forms of its baselines.
 
 use super::{MethodSpec, PolicySpec};
 use crate::family::Family;
 use crate::policy::{Reading, SizeSpec};
 use crate::profile::{LINGUA, SCORE_HEAD};
 
-/// The methods of the study's comparison, in the order of its tables, and fairer forms of its baselines:
-/// with the elastic method's own compressor (`+prompt`), and with its recovered sub-models (`+lora`), which
-/// share weights, so that nothing is left to re-lay out.
+/// The methods of the study's comparison, in the order of its tables, and fairer forms of its
+/// baselines: with the elastic method's own compressor (`+prompt`), and with its recovered
+/// sub-models (`+lora`), which share weights, so that nothing is left to re-lay out.
 #[must_use]
 pub fn standard_methods() -> Vec<MethodSpec> {
     let method =

@@ -220,8 +220,8 @@ fn tables_that_do_not_fit_the_device_are_refused() {
     insta::assert_snapshot!(refusals.join("\n"));
 }
 
-/// What is right stands in quality tables, which executors hold: no file of `policy` names them, the
-/// executor, or a policy's neighbour beside those that all share.
+/// What is right stands in quality tables, which executors hold: no file of `policy` names them,
+/// the executor, or a policy's neighbour beside those that all share.
 #[test]
 fn no_policy_can_name_the_answers_or_another_policy() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/policy");

@@ -85,10 +85,10 @@ pub fn bca_mean_95(values: &[f64]) -> Option<Interval> {
 /// values (Efron, *Better bootstrap confidence intervals*, 1987).
 ///
 /// The ends are quantiles of the resampled statistics, moved from α and 1 − α to
-/// Φ(z₀ + (z₀ + z) / (1 − a·(z₀ + z))), z being Φ⁻¹ of α and 1 − α. The bias correction z₀ is Φ⁻¹ of the
-/// share of resampled statistics below the one seen, ties counted by half; the acceleration a
-/// is a sixth of the skewness of the jackknife. Its coverage is off by O(1/n) where the percentile
-/// interval's is off by O(1/√n).
+/// Φ(z₀ + (z₀ + z) / (1 − a·(z₀ + z))), z being Φ⁻¹ of α and 1 − α. The bias correction z₀ is Φ⁻¹
+/// of the share of resampled statistics below the one seen, ties counted by half; the acceleration
+/// a is a sixth of the skewness of the jackknife. Its coverage is off by O(1/n) where the
+/// percentile interval's is off by O(1/√n).
 fn bca(values: &[f64], statistic: impl Fn(&[f64]) -> f64, level: f64) -> Option<Interval> {
     if values.len() < 2 {
         return None;
@@ -226,9 +226,9 @@ mod tests {
         sum(&|x, y| x * y) / (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt()
     }
 
-    /// The book's Section 14.3 and Table 14.2: θ̂ = 171.5, â = 0.061, ẑ₀ = 0.146 and a 90 % interval
-    /// of (115.8, 259.6) from 2000 resamples, while the percentile interval is (100.8, 233.9). Ends
-    /// from as many resamples wander by some 3 units.
+    /// The book's Section 14.3 and Table 14.2: θ̂ = 171.5, â = 0.061, ẑ₀ = 0.146 and a 90 %
+    /// interval of (115.8, 259.6) from 2000 resamples, while the percentile interval is (100.8,
+    /// 233.9). Ends from as many resamples wander by some 3 units.
     #[test]
     fn the_spatial_test_data_have_the_published_bca_interval() {
         assert!((variance(&SPATIAL_TEST) - 171.5).abs() < 0.05);
@@ -254,7 +254,8 @@ mod tests {
         assert!((lo - 0.425).abs() < 0.025 && (hi - 0.926).abs() < 0.01, "{lo} to {hi}");
     }
 
-    /// Kept or not, the same places are drawn, and every way to take a mean gives the same interval.
+    /// Kept or not, the same places are drawn, and every way to take a mean gives the same
+    /// interval.
     #[test]
     fn an_interval_does_not_depend_on_what_is_kept() {
         let values: Vec<f64> = (0..KEPT_VALUES + 1).map(|n| (n as f64 * 0.37).sin()).collect();

@@ -55,9 +55,9 @@ impl Estimate {
 /// The 95 % score interval of a `share` of `whole` independent draws (Wilson, 1927); `None` of
 /// nothing.
 ///
-/// With p the share and n the draws: (p + z²/2n ± z·√(p(1 − p)/n + z²/4n²)) / (1 + z²/n). Unlike the
-/// normal approximation it stays within [0, 1] and has a width at 0 and 1. Of a mean of grades in
-/// [0, 1], which vary no more than p(1 − p), it is wide enough.
+/// With p the share and n the draws: (p + z²/2n ± z·√(p(1 − p)/n + z²/4n²)) / (1 + z²/n). Unlike
+/// the normal approximation it stays within [0, 1] and has a width at 0 and 1. Of a mean of grades
+/// in [0, 1], which vary no more than p(1 − p), it is wide enough.
 ///
 /// # Panics
 /// If the share is not in [0, 1].

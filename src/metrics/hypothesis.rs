@@ -4,8 +4,8 @@ use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, StudentsT};
 
 use super::statistics::{Interval, deviation, mean};
 
-/// Standard errors and distances below this are rounding, not measurements: shares lie in [0, 1] and
-/// logarithms of times within ±50.
+/// Standard errors and distances below this are rounding, not measurements: shares lie in [0, 1]
+/// and logarithms of times within ±50.
 const ROUNDING: f64 = 1e-12;
 
 /// A mean, or a difference of two, with what a t test needs to know of it.
@@ -206,9 +206,9 @@ mod tests {
         Discordance { requests, only_first, only_second, graded: false }.mcnemar_p().unwrap()
     }
 
-    /// Approval of a president's performance in two surveys, 150 and 86 of 1600 having changed their
-    /// minds (Agresti, *Categorical Data Analysis*, 1990, p. 350): `mcnemar.exact` of R's package
-    /// exact2x2 gives p = 3.716e−05.
+    /// Approval of a president's performance in two surveys, 150 and 86 of 1600 having changed
+    /// their minds (Agresti, *Categorical Data Analysis*, 1990, p. 350): `mcnemar.exact` of R's
+    /// package exact2x2 gives p = 3.716e−05.
     #[test]
     fn approval_ratings_have_the_published_exact_p_value() {
         assert_near(p(86, 150), 3.716e-5);

@@ -75,8 +75,8 @@ pub struct MetricsRow {
 }
 
 impl MetricsRow {
-    /// The row of the cell `label` whose replications were `runs`, of requests for what was `asked`,
-    /// if that is known.
+    /// The row of the cell `label` whose replications were `runs`, of requests for what was
+    /// `asked`, if that is known.
     #[must_use]
     pub fn of(label: &CellLabel, runs: &[RunMeasures], asked: &AskedItems) -> Self {
         let one_trace = asked.is_one_trace(runs.len());
@@ -342,7 +342,8 @@ mod tests {
         assert_eq!((own.items, own.over_items), (Some(3), rows[0].over_items));
     }
 
-    /// Three seeds that replay one trace: 3 of 4 requests against 0, once, whatever the policy drew.
+    /// Three seeds that replay one trace: 3 of 4 requests against 0, once, whatever the policy
+    /// drew.
     #[test]
     fn seeds_of_one_trace_are_one_replication() {
         let elastic = [0.625, 0.75, 0.875].map(|accuracy| answered(accuracy, 1.0));

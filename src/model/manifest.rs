@@ -1,6 +1,6 @@
-//! The manifest of an elastic model: what was measured, in which order the units go, what each level
-//! keeps, and what the family has of its own. The engine builds its sessions from this file and the
-//! GGUF it names.
+//! The manifest of an elastic model: what was measured, in which order the units go, what each
+//! level keeps, and what the family has of its own. The engine builds its sessions from this file
+//! and the GGUF it names.
 
 use std::path::Path;
 
@@ -107,8 +107,8 @@ pub struct ElasticManifest {
     pub base_loss: f64,
     /// How important each layer is: how much that loss grows when it is removed (alone, or greedily
     /// after those less important), or, in the families by influence, how far it turns the stream;
-    /// in `layer-merge`, in what share of the models on the way down its place still has a layer; in
-    /// `contextual`, how much its neurons add to the stream.
+    /// in `layer-merge`, in what share of the models on the way down its place still has a layer;
+    /// in `contextual`, how much its neurons add to the stream.
     pub layer_importance: Vec<f64>,
     /// The layers that dominate by `layer_importance`, ascending.
     pub anchors: Vec<usize>,

@@ -1,6 +1,6 @@
-//! The one form of files of trained numbers that are heads or checkpoints: safetensors in f32, and what
-//! else has to be known as the JSON of one metadata key. A file is written whole, so that a kill
-//! leaves the one before.
+//! The one form of files of trained numbers that are heads or checkpoints: safetensors in f32, and
+//! what else has to be known as the JSON of one metadata key. A file is written whole, so that a
+//! kill leaves the one before.
 
 use std::path::Path;
 

@@ -1,10 +1,10 @@
 //! Any policy, told what is left of a request's bounds: method key `counts_wait`.
 //!
-//! Knows what the policy inside knows, and how long the request has waited. The study's policies ask
-//! whether a plan would be in time if service began on arrival; under load it begins later, and a plan
-//! that fills its bound is late. With the wait taken off, the policy inside chooses a plan that is still
-//! in time or, where none is, one that misses by the smallest share; once the wait has used the bound
-//! up, that is the quickest plan, and those behind wait less.
+//! Knows what the policy inside knows, and how long the request has waited. The study's policies
+//! ask whether a plan would be in time if service began on arrival; under load it begins later, and
+//! a plan that fills its bound is late. With the wait taken off, the policy inside chooses a plan
+//! that is still in time or, where none is, one that misses by the smallest share; once the wait
+//! has used the bound up, that is the quickest plan, and those behind wait less.
 
 use std::time::Duration;
 

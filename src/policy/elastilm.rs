@@ -7,8 +7,8 @@
 //! decision is checked against the objective before it is followed (the study's run-time check):
 //! one that would miss it gives way to a plan drawn evenly from those that do not, from a random
 //! stream of its own, and is counted. If none is feasible: the plan that misses by the smallest
-//! share. As published, a plan that would miss keeps its prompt ratio and gets the largest level that
-//! meets the objective with it.
+//! share. As published, a plan that would miss keeps its prompt ratio and gets the largest level
+//! that meets the objective with it.
 //!
 //! In a real run the head itself is asked as requests come, in place of its stored answers
 //! ([`LiveHead`]).
@@ -42,8 +42,9 @@ pub enum Reading {
 
 /// A decision-head that reads prompts as requests come.
 pub trait LiveHead: Debug + Send {
-    /// Its answer to the prompt of the request `id`, for an objective of `ttft` and `tpot` as shares
-    /// of the base model's times. A head that names plans need not answer for other objectives.
+    /// Its answer to the prompt of the request `id`, for an objective of `ttft` and `tpot` as
+    /// shares of the base model's times. A head that names plans need not answer for other
+    /// objectives.
     ///
     /// # Errors
     /// If inference fails.
@@ -209,7 +210,8 @@ mod tests {
         let hasty = hard(&[(60, 100, plan(100, 100)), (90, 50, plan(100, 50))]);
         let bench = Bench::decided_as(hasty, Reading::Published);
         let mut policy = bench.own_policy();
-        // 61 and 10 ms: ⟨100, 100⟩ takes 101, and of the plans with the whole prompt only ⟨50, 100⟩ is in time.
+        // 61 and 10 ms: ⟨100, 100⟩ takes 101, and of the plans with the whole prompt only ⟨50, 100⟩
+        // is in time.
         assert_eq!(bench.ask(&mut *policy, &bench.request(61, 10), None), plan(50, 100));
         // 95 and 5 ms forbid level 100 %.
         assert_eq!(bench.ask(&mut *policy, &bench.request(95, 5), None), plan(50, 50));

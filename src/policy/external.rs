@@ -51,8 +51,8 @@ pub struct ExternalSpec {
     /// thread that decides in microseconds. Linux only; elsewhere nothing is held.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub share_core: bool,
-    /// Files and folders that the program reads; absent: the sources in its folder. Finished runs are
-    /// kept under what is in them.
+    /// Files and folders that the program reads; absent: the sources in its folder. Finished runs
+    /// are kept under what is in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Vec<PathBuf>>,
 }

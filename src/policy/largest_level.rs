@@ -1,12 +1,14 @@
-//! The largest sub-model that fits: what PFS, LPruner, layer removal, LaCo, ShortGPT and AttnDrop do.
+//! The largest sub-model that fits: what PFS, LPruner, layer removal, LaCo, ShortGPT and AttnDrop
+//! do.
 //!
 //! Knows the latency profile, the lengths of the request at hand and the resident level. Among
-//! candidates whose unqueued forecast meets both bounds it takes the largest level, then the largest
-//! prompt ratio; if none is feasible: the one that misses by the smallest share. The study's methods
-//! have no compressor, so the prompt is full; given one, they are fairer opponents (`+prompt`). They are
-//! this one rule over different families: separately trained models, width-pruned weights that are
-//! re-laid out at each switch, whole layers skipped or merged, attention skipped first. By nominal
-//! size ([`size_rule`](super::size_rule)) it looks at no latency and cuts no prompt.
+//! candidates whose unqueued forecast meets both bounds it takes the largest level, then the
+//! largest prompt ratio; if none is feasible: the one that misses by the smallest share. The
+//! study's methods have no compressor, so the prompt is full; given one, they are fairer opponents
+//! (`+prompt`). They are this one rule over different families: separately trained models,
+//! width-pruned weights that are re-laid out at each switch, whole layers skipped or merged,
+//! attention skipped first. By nominal size ([`size_rule`](super::size_rule)) it looks at no
+//! latency and cuts no prompt.
 
 use super::costs::Candidate;
 use super::menu::Menu;

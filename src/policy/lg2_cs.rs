@@ -1,11 +1,12 @@
 //! A cut prompt and contextual sparsity: `lg2-cs`.
 //!
-//! Knows the latency profile, the lengths of the request at hand and the resident level. The prompt is
-//! cut for TTFT and neurons are given up for TPOT: the family reads prompts whole, so a smaller level
-//! does nothing for TTFT. Among candidates whose unqueued forecast meets both bounds it takes the
-//! largest prompt ratio, then the largest level; if none is feasible: the one that misses by the
-//! smallest share. By nominal size, as it is published, the ratio is the largest at most the objective's
-//! share of TTFT and the level the largest at most its share of TPOT; below the smallest, the smallest.
+//! Knows the latency profile, the lengths of the request at hand and the resident level. The prompt
+//! is cut for TTFT and neurons are given up for TPOT: the family reads prompts whole, so a smaller
+//! level does nothing for TTFT. Among candidates whose unqueued forecast meets both bounds it takes
+//! the largest prompt ratio, then the largest level; if none is feasible: the one that misses by
+//! the smallest share. By nominal size, as it is published, the ratio is the largest at most the
+//! objective's share of TTFT and the level the largest at most its share of TPOT; below the
+//! smallest, the smallest.
 
 use super::menu::{Choices, Menu};
 use super::size_rule::SizeSpec;

@@ -70,8 +70,8 @@ impl Menu {
         self.expected.len()
     }
 
-    /// Share of the dataset's whole estimate items that `candidate` answers rightly; `None` if there
-    /// is none, or the plan was not measured.
+    /// Share of the dataset's whole estimate items that `candidate` answers rightly; `None` if
+    /// there is none, or the plan was not measured.
     #[must_use]
     pub fn expected_accuracy(&self, candidate: &Candidate, dataset: DatasetId) -> Option<f64> {
         let place = candidate.level * PROMPT_RATIOS.len() + candidate.ratio;
@@ -123,7 +123,8 @@ impl<'a> Choices<'a> {
         self.facts.output_tokens
     }
 
-    /// Predicted latencies of `candidate`, unqueued: the sums of what the cost model bills, exactly.
+    /// Predicted latencies of `candidate`, unqueued: the sums of what the cost model bills,
+    /// exactly.
     #[must_use]
     pub fn forecast(&self, candidate: &Candidate) -> Forecast {
         self.menu.costs.forecast(candidate, self.facts, self.resident)
@@ -158,8 +159,8 @@ impl<'a> Choices<'a> {
             .filter(move |(_, forecast)| forecast.meets(bounds))
     }
 
-    /// The plan that misses the request's bounds least, where no candidate can serve it in time: the
-    /// smallest [`Forecast::load`]; ties: the lighter plan.
+    /// The plan that misses the request's bounds least, where no candidate can serve it in time:
+    /// the smallest [`Forecast::load`]; ties: the lighter plan.
     ///
     /// # Panics
     /// If there are no `candidates`.

@@ -5,12 +5,13 @@
 //! of Pliant's own, which experiment files can name:
 //! 1. write `src/policy/NAME.rs` with the sections of its neighbours, in their order: what it
 //!    knows and its rule, the type, `new`, `impl Policy`, tests;
-//! 2. give it a variant of [`PolicySpec`](crate::method::PolicySpec), with its parameters as fields,
-//!    and say what files call it and whether it cuts prompts;
+//! 2. give it a variant of [`PolicySpec`](crate::method::PolicySpec), with its parameters as
+//!    fields, and say what files call it and whether it cuts prompts;
 //! 3. describe it in `PolicySpec::description`: its rule and what it may see;
 //! 4. build it in `Method::policy`, from the menu and a random stream of its own;
 //! 5. if it belongs to the study, add its method to
-//!    [`standard_methods`](crate::method::standard_methods) and a colour in `src/report/colours.rs`;
+//!    [`standard_methods`](crate::method::standard_methods) and a colour in
+//!    `src/report/colours.rs`;
 //! 6. test it: its rule on the hand-made tables of `method::testing`, numbers worked out in a
 //!    comment, and the [`contract`](crate::method::contract) that every policy keeps.
 //!
@@ -82,8 +83,8 @@ pub trait Policy: Debug + Send {
     /// Asked after every `plan`: the time that choosing really took, if it is to be billed in place
     /// of the profile's.
     ///
-    /// Why here? Policies that compute cannot fail, and most need not measure; one that asks another
-    /// program does both, and `plan` stays a function of what it sees.
+    /// Why here? Policies that compute cannot fail, and most need not measure; one that asks
+    /// another program does both, and `plan` stays a function of what it sees.
     ///
     /// # Errors
     /// If there was no decision: the plan is void and the replay stops.

@@ -1,10 +1,10 @@
 //! `oracle`: what perfect knowledge of the answers would reach.
 //!
-//! Knows the latency profile and, for every item of its trace, how right each candidate's answer is: it is
-//! told when it is made. Among candidates that meet both bounds it takes those of the best grade, of these
-//! the lightest; if none is right at all it asks another policy over the same menu (of the built-in
-//! methods: `elastic-profile`). So no other policy over the same candidates and with the same resident
-//! level meets an objective with a better answer.
+//! Knows the latency profile and, for every item of its trace, how right each candidate's answer
+//! is: it is told when it is made. Among candidates that meet both bounds it takes those of the
+//! best grade, of these the lightest; if none is right at all it asks another policy over the same
+//! menu (of the built-in methods: `elastic-profile`). So no other policy over the same candidates
+//! and with the same resident level meets an objective with a better answer.
 
 use std::cmp::Reverse;
 

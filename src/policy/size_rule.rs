@@ -1,9 +1,9 @@
 //! How a baseline picks the size of its sub-model: the parameters of `largest-level` and `lg2-cs`.
 //!
 //! The study states one rule for all of its baselines, its formula 1: the largest size with size /
-//! full ≤ min(ζ of TTFT, ζ of TPOT). [`SizeRule::Profile`] asks the measured latencies instead, which
-//! is kinder to a method whose time does not shrink with its size. The other rules are what the
-//! study's published code does where it differs from the study's text.
+//! full ≤ min(ζ of TTFT, ζ of TPOT). [`SizeRule::Profile`] asks the measured latencies instead,
+//! which is kinder to a method whose time does not shrink with its size. The other rules are what
+//! the study's published code does where it differs from the study's text.
 
 use serde::de::{Deserializer, Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -20,13 +20,13 @@ pub enum SizeRule {
     Profile,
     /// Formula 1: the level's nominal share, against the smaller of the objective's two.
     Nominal,
-    /// Formula 1, but never the full model, as PFS is published: the branch for it is overwritten by
-    /// the next one.
+    /// Formula 1, but never the full model, as PFS is published: the branch for it is overwritten
+    /// by the next one.
     NeverFull,
     /// Formula 1, but the objective for TPOT is not looked at, as LPruner is published.
     TtftOnly,
-    /// Formula 1, but one layer fewer than ζ·L is kept, as layer removal and ShortGPT are published:
-    /// `int(1 − ζ·L)` is used as a negative slice.
+    /// Formula 1, but one layer fewer than ζ·L is kept, as layer removal and ShortGPT are
+    /// published: `int(1 − ζ·L)` is used as a negative slice.
     OneLayerLost,
 }
 
@@ -89,8 +89,8 @@ impl SizeSpec {
         }
     }
 
-    /// The largest of `ladder` (largest first) for an objective of `(ttft, tpot)` shares, by nominal
-    /// size; if none is small enough, the smallest.
+    /// The largest of `ladder` (largest first) for an objective of `(ttft, tpot)` shares, by
+    /// nominal size; if none is small enough, the smallest.
     ///
     /// # Panics
     /// If `ladder` is empty.

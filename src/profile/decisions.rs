@@ -1,5 +1,5 @@
-//! What decision-heads answered for each item: `<dir>/decisions.soft.csv.gz` and `decisions.hard.csv.gz`,
-//! with a manifest of every head in `decisions.json`.
+//! What decision-heads answered for each item: `<dir>/decisions.soft.csv.gz` and
+//! `decisions.hard.csv.gz`, with a manifest of every head in `decisions.json`.
 //!
 //! The tiny language model (TLM) reads a request's own prompt, which a replay does not have; so it
 //! is asked beforehand, once per item, and its answers are stored. There are two kinds:
@@ -131,8 +131,8 @@ impl Decisions {
     /// The decisions called `name` in the folder `dir`, with their manifest.
     ///
     /// # Errors
-    /// If there are none, a file cannot be read, has other columns, an item twice, a cell that is no
-    /// probability or plan, or decides for an item that the head was trained on.
+    /// If there are none, a file cannot be read, has other columns, an item twice, a cell that is
+    /// no probability or plan, or decides for an item that the head was trained on.
     pub fn load(dir: &Path, name: &str) -> Result<Self> {
         let path = AnswerFiles(dir).decisions_manifest();
         let mut file = ManifestFile::read(&path)?;
@@ -163,8 +163,8 @@ impl Decisions {
     /// Writes them into the files of the folder `dir`, in place of older ones of the same name.
     ///
     /// # Errors
-    /// If an item is decided for that the head was trained on, a file is broken, or the folder is not
-    /// writable.
+    /// If an item is decided for that the head was trained on, a file is broken, or the folder is
+    /// not writable.
     pub fn save(&self, dir: &Path, name: &str) -> Result<()> {
         let path = AnswerFiles(dir).decisions_manifest();
         let mut file = ManifestFile::read(&path)?;

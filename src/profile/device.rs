@@ -182,8 +182,8 @@ impl DeviceProfile {
     ///
     /// # Errors
     /// If the file cannot be read, has unknown or missing keys, or contradicts itself: another
-    /// schema, a power that is none, a family twice, levels out of order or without 100 %, a share outside (0, 1], a
-    /// coefficient that is negative or gives no time.
+    /// schema, a power that is none, a family twice, levels out of order or without 100 %, a share
+    /// outside (0, 1], a coefficient that is negative or gives no time.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         let profile: Self = files::read_toml(&path)?;

@@ -92,8 +92,8 @@ impl PromptLengths {
         Self::of_file(&AnswerFiles(dir).lengths(compressor))
     }
 
-    /// The lengths in the file `path`, whatever it is called: of items that were measured whole, and
-    /// of further ones.
+    /// The lengths in the file `path`, whatever it is called: of items that were measured whole,
+    /// and of further ones.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -132,8 +132,8 @@ impl PromptLengths {
         Ok(lengths)
     }
 
-    /// Writes the lengths of items that were measured whole to `<dir>/<compressor>.tokens.csv`, in place of
-    /// those that it has, in one step; they are none of the further ones any more.
+    /// Writes the lengths of items that were measured whole to `<dir>/<compressor>.tokens.csv`, in
+    /// place of those that it has, in one step; they are none of the further ones any more.
     ///
     /// # Errors
     /// If the file is broken or the folder not writable.

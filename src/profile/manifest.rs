@@ -43,7 +43,8 @@ impl ManifestFile {
     }
 }
 
-/// Everything needed to judge or repeat the answers of one family to prompts that one compressor cut.
+/// Everything needed to judge or repeat the answers of one family to prompts that one compressor
+/// cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QualityManifest {
@@ -81,8 +82,8 @@ pub struct QualityManifest {
     /// Runs before that one which left rows in the table, first to last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_runs: Vec<MeasuringRun>,
-    /// Whether every planned row is there; a partial table is usable and reports say so. Of answers that
-    /// were asked for: whether the last run finished.
+    /// Whether every planned row is there; a partial table is usable and reports say so. Of answers
+    /// that were asked for: whether the last run finished.
     pub complete: bool,
     /// Items per dataset.
     pub datasets: BTreeMap<String, DatasetCount>,
@@ -114,8 +115,8 @@ pub struct DatasetCount {
 }
 
 impl QualityManifest {
-    /// What is known of the rows of `of` in the folder `dir` that were measured whole, or `asked` for; `None`
-    /// if nothing is.
+    /// What is known of the rows of `of` in the folder `dir` that were measured whole, or `asked`
+    /// for; `None` if nothing is.
     ///
     /// # Errors
     /// If the file cannot be read or is not a manifest of schema 2.
@@ -157,8 +158,8 @@ impl QualityManifest {
         Ok(())
     }
 
-    /// Refuses to stand beside the rows of `earlier`, the manifest in the file `path`, unless both were
-    /// measured alike.
+    /// Refuses to stand beside the rows of `earlier`, the manifest in the file `path`, unless both
+    /// were measured alike.
     ///
     /// # Errors
     /// If the rows are of other weights, another ladder, or prompts cut or scored otherwise.
@@ -183,8 +184,8 @@ impl QualityManifest {
         Ok(())
     }
 
-    /// Writes it into the manifest beside its rows in the folder `dir`, in place of what was known of
-    /// them, in one step.
+    /// Writes it into the manifest beside its rows in the folder `dir`, in place of what was known
+    /// of them, in one step.
     ///
     /// # Errors
     /// If the file is broken or the folder not writable.

@@ -47,8 +47,8 @@ pub struct Cell {
     pub sum_correct: bool,
     /// Probability of the right option among the options, under the headline score.
     pub gold_probability: f32,
-    /// Whether the right option is among the first [`TOP`] under the headline score, where the study
-    /// counts that.
+    /// Whether the right option is among the first [`TOP`] under the headline score, where the
+    /// study counts that.
     pub top_correct: Option<bool>,
 }
 
@@ -94,8 +94,8 @@ impl AnswersOf {
     /// The compressor of answers that are named after their family alone.
     pub const COMPRESSOR: &str = "structured";
 
-    /// The answers called `name` in the folder `dir`: of the compressors that have a file there the one
-    /// with the longest name that `name` ends in.
+    /// The answers called `name` in the folder `dir`: of the compressors that have a file there the
+    /// one with the longest name that `name` ends in.
     #[must_use]
     pub fn named(dir: &Path, name: &str) -> Self {
         let known = AnswerFiles(dir).compressors();
@@ -166,12 +166,12 @@ impl Axes {
 }
 
 impl QualityTable {
-    /// The grades of the answers called `name` in the folder `dir` ([`AnswersOf::named`]), of items that
-    /// were measured whole, with their manifest if there is one.
+    /// The grades of the answers called `name` in the folder `dir` ([`AnswersOf::named`]), of items
+    /// that were measured whole, with their manifest if there is one.
     ///
     /// # Errors
-    /// If the file is not there or has no such rows, has other columns, a cell twice, or one that is
-    /// neither empty nor from 0 to 1.
+    /// If the file is not there or has no such rows, has other columns, a cell twice, or one that
+    /// is neither empty nor from 0 to 1.
     pub fn load(dir: &Path, name: &str) -> Result<Self> {
         let of = AnswersOf::named(dir, name);
         let path = AnswerFiles(dir).grades(&of.compressor);
@@ -205,7 +205,8 @@ impl QualityTable {
     /// The same with what the scorer saw beside the grades.
     ///
     /// # Errors
-    /// As [`load`](Self::load), and if the file of scores is broken or has rows that the table lacks.
+    /// As [`load`](Self::load), and if the file of scores is broken or has rows that the table
+    /// lacks.
     pub fn load_scored(dir: &Path, name: &str) -> Result<Self> {
         let mut table = Self::load(dir, name)?;
         table.read_scores()?;
@@ -237,8 +238,9 @@ impl QualityTable {
         table
     }
 
-    /// The table of `sheet`, with rows and levels for all of `axes`, too; `asked` says whether rows count
-    /// that were asked for. Of an item that was measured whole, too, the cell measured then counts.
+    /// The table of `sheet`, with rows and levels for all of `axes`, too; `asked` says whether rows
+    /// count that were asked for. Of an item that was measured whole, too, the cell measured then
+    /// counts.
     fn build(path: &Path, sheet: &Sheet, asked: bool, axes: &Axes) -> Result<Self> {
         let counts = |row: &&Row| asked || !row.key.asked;
         let rows = || sheet.rows.iter().filter(counts);
@@ -456,8 +458,8 @@ impl QualityTable {
         self.scores.get(self.cell(row, level, ratio)).copied().unwrap_or_default()
     }
 
-    /// How right the answer is under the sum of log-likelihoods; `None` if that was not measured, or
-    /// [not read](Self::load_scored).
+    /// How right the answer is under the sum of log-likelihoods; `None` if that was not measured,
+    /// or [not read](Self::load_scored).
     #[must_use]
     pub fn sum_grade(&self, row: RowId, level: usize, ratio: usize) -> Option<f32> {
         self.scores(row, level, ratio).sum
@@ -494,8 +496,8 @@ impl QualityTable {
         self.mean_grade(rows, level, ratio)
     }
 
-    /// Mean grade of the answers over the whole estimate rows of `dataset`, the same for every plan;
-    /// `None` if there is none or the plan was not measured.
+    /// Mean grade of the answers over the whole estimate rows of `dataset`, the same for every
+    /// plan; `None` if there is none or the plan was not measured.
     #[must_use]
     pub fn expected_accuracy(&self, dataset: &str, level: usize, ratio: usize) -> Option<f64> {
         let rows = self.items(dataset).map(|(_, row)| row);

@@ -27,11 +27,11 @@ const HEADER: [&str; 10] = [
 /// How many of the columns say what a row is about.
 const KEYS: usize = 6;
 
-/// Appends answers to `<compressor>.<family>.log.csv` as they come, and knows which are there; when the
-/// measurement ends, they move into the table.
+/// Appends answers to `<compressor>.<family>.log.csv` as they come, and knows which are there; when
+/// the measurement ends, they move into the table.
 ///
-/// A kill costs the answer that was being written. The next [`open`](Self::open) moves what the log has
-/// into the table, and nothing is measured twice.
+/// A kill costs the answer that was being written. The next [`open`](Self::open) moves what the log
+/// has into the table, and nothing is measured twice.
 #[derive(Debug)]
 pub struct QualityLog {
     dir: PathBuf,
@@ -43,7 +43,8 @@ pub struct QualityLog {
 }
 
 impl QualityLog {
-    /// Goes on with the measurement of `of` in the folder `dir`: of whole items, or of what is `asked` for.
+    /// Goes on with the measurement of `of` in the folder `dir`: of whole items, or of what is
+    /// `asked` for.
     ///
     /// # Errors
     /// If a file cannot be read or written, or is not one of answers.
@@ -92,8 +93,8 @@ impl QualityLog {
         rows.len()
     }
 
-    /// Appends answers that are not there yet; `cells` are in the order of [`PROMPT_RATIOS`], `None` = not
-    /// measured.
+    /// Appends answers that are not there yet; `cells` are in the order of [`PROMPT_RATIOS`],
+    /// `None` = not measured.
     ///
     /// # Errors
     /// If the log cannot be written.
@@ -146,7 +147,8 @@ fn merge(dir: &Path, of: &AnswersOf) -> Result<()> {
     for path in [&grades, &scores, &log] {
         cells.add_file(path)?;
     }
-    // Scores first: a kill in between leaves scores without grades, and the log, which is merged again.
+    // Scores first: a kill in between leaves scores without grades, and the log, which is merged
+    // again.
     cells.write(&scores, &Measure::SCORES)?;
     cells.write(&grades, &[Measure::Grade])?;
     std::fs::remove_file(&log).map_err(|cause| Error::io(&log, "cannot remove", cause))

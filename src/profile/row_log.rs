@@ -13,8 +13,8 @@ use crate::files::{self, Lock};
 
 /// A CSV file that grows by whole rows, written by one process at a time.
 ///
-/// Each row is handed to the system in one write. Opening the file heals what killed writers left: a
-/// part of a row at the end is dropped, and so is a row that is there twice.
+/// Each row is handed to the system in one write. Opening the file heals what killed writers left:
+/// a part of a row at the end is dropped, and so is a row that is there twice.
 #[derive(Debug)]
 pub(crate) struct RowLog {
     path: PathBuf,
@@ -26,8 +26,8 @@ pub(crate) struct RowLog {
 pub(crate) type Row = (u64, StringRecord);
 
 impl RowLog {
-    /// Opens `path` for appending, creating it with `header`, and returns the whole rows it has. The
-    /// first `keys` columns say what a row is about.
+    /// Opens `path` for appending, creating it with `header`, and returns the whole rows it has.
+    /// The first `keys` columns say what a row is about.
     ///
     /// # Errors
     /// If another process writes the file; if it cannot be read or written, has other columns, or

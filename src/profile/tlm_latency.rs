@@ -17,8 +17,8 @@ pub struct TlmLatency {
     pub base_model: String,
     /// The decision-head, over the tokens that the TLM reads for it: the request's own prompt.
     pub decide_ms: PrefillCurve,
-    /// The score-head, over the full prompt's tokens, counted in the base model's; absent where none
-    /// was timed.
+    /// The score-head, over the full prompt's tokens, counted in the base model's; absent where
+    /// none was timed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compress_ms: Option<PrefillCurve>,
     /// Compressor `lingua`, over the same tokens.

@@ -1,5 +1,5 @@
-//! What adapters cost at run time: the same sub-model with and without one, in turns, so that a slow
-//! minute of the machine falls on both.
+//! What adapters cost at run time: the same sub-model with and without one, in turns, so that a
+//! slow minute of the machine falls on both.
 //!
 //! The adapters are zero, which takes as long as any other: no kernel looks at values.
 

@@ -1,7 +1,8 @@
 //! Answers to the plans that methods ask for: rows with a mark in `asked`.
 //!
 //! First the lengths of the prompts of further items, from the text alone; then, of each item, the
-//! answers that an experiment's methods would look up in vain ([`unanswered`](crate::experiment::unanswered)).
+//! answers that an experiment's methods would look up in vain
+//! ([`unanswered`](crate::experiment::unanswered)).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,8 +20,8 @@ use crate::units::{Level, PROMPT_RATIOS, Ratio};
 const SEED: u64 = 1;
 
 /// Measures how long the prompts of the replay half of the first `items` items of each dataset are
-/// under `compressor`, and adds those that `<compressor>.tokens.csv` lacks to it, marked as asked for;
-/// returns how many those are.
+/// under `compressor`, and adds those that `<compressor>.tokens.csv` lacks to it, marked as asked
+/// for; returns how many those are.
 ///
 /// # Errors
 /// If a dataset has too few items, or a file cannot be read or written.
@@ -66,11 +67,12 @@ struct Wanted<'a> {
 }
 
 /// Answers the plans of `unanswered`, appends them to the log of their table in `folder`
-/// batch by batch, and returns how many rows that were; a run that was broken off goes on if asked again.
+/// batch by batch, and returns how many rows that were; a run that was broken off goes on if asked
+/// again.
 ///
 /// # Errors
-/// If a dataset or one of its items is not among `datasets`, the compressor is unknown, a file cannot be
-/// written, or inference fails.
+/// If a dataset or one of its items is not among `datasets`, the compressor is unknown, a file
+/// cannot be written, or inference fails.
 pub fn measure(
     model: &mut ElasticModel,
     datasets: &[Dataset],

@@ -26,11 +26,12 @@ pub struct AskedRun {
     pub command: String,
 }
 
-/// Answers the plans of `unanswered` into rows of their table that are marked as asked for; returns how
-/// many that were. With no plans left it finishes the manifest of a run that was broken off.
+/// Answers the plans of `unanswered` into rows of their table that are marked as asked for; returns
+/// how many that were. With no plans left it finishes the manifest of a run that was broken off.
 ///
 /// # Errors
-/// As [`quality_run::measure`](super::quality_run::measure), and if the whole rows of the family were measured otherwise.
+/// As [`quality_run::measure`](super::quality_run::measure), and if the whole rows of the family
+/// were measured otherwise.
 pub fn measure(
     model: &mut ElasticModel,
     run: &AskedRun,

@@ -67,7 +67,8 @@ impl DevicePlan {
 /// family's sessions leave behind in this one would count for the next.
 ///
 /// # Errors
-/// If a model cannot be opened, a file cannot be written, or inference fails; and those of `memory`.
+/// If a model cannot be opened, a file cannot be written, or inference fails; and those of
+/// `memory`.
 pub fn measure(
     plan: &DevicePlan,
     open: impl Fn(&str, EngineOptions) -> Result<ElasticModel>,

@@ -1,4 +1,5 @@
-//! Latency samples of an elastic model: prefill over prompt lengths, decode over contexts, switches.
+//! Latency samples of an elastic model: prefill over prompt lengths, decode over contexts,
+//! switches.
 //!
 //! Repetitions are the outer loop, so that a slow minute of the machine is spread over all levels
 //! and lengths instead of bending one of them.

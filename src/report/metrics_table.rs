@@ -93,8 +93,8 @@ fn differences(
     Some(table)
 }
 
-/// `+3.4 (+2.1 – +4.7)`, and `apart` from it `116 items (-1.0 – +7.8)`, and from that `20/20 seeds, p
-/// 0.012`.
+/// `+3.4 (+2.1 – +4.7)`, and `apart` from it `116 items (-1.0 – +7.8)`, and from that `20/20 seeds,
+/// p 0.012`.
 fn gain(row: &PairedRow, apart: &str) -> String {
     let Some(gain) = row.gain.mean else { return String::new() };
     let interval = |interval: Interval| {

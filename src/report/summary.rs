@@ -138,8 +138,8 @@ impl<'a> View<'a> {
         view
     }
 
-    /// The first method, which others are compared with, and the best of the others, in the order of
-    /// the rows.
+    /// The first method, which others are compared with, and the best of the others, in the order
+    /// of the rows.
     fn chosen_methods(&self) -> Vec<&'a str> {
         let methods: Vec<&str> = groups(self.rows, |row| &row.label.method)
             .iter()

@@ -28,8 +28,9 @@ pub fn label(method: &str) -> CellLabel {
 /// Four requests, 100 ms apart but the second, which comes 30 ms after the first and waits for it.
 ///
 /// Each takes 1 ms to decide, 2 to compress, 3 to switch, 34 until the first token and 10 for two
-/// more: 50 ms in all, TTFT 40 ms. The second starts at 50 ms, 20 ms after its arrival: TTFT 60 ms. TTFT
-/// bounds are 50 ms, so that it alone is late. Power is 2 W: 100 mJ each. Mail asks the first two, Keys the others.
+/// more: 50 ms in all, TTFT 40 ms. The second starts at 50 ms, 20 ms after its arrival: TTFT 60 ms.
+/// TTFT bounds are 50 ms, so that it alone is late. Power is 2 W: 100 mJ each. Mail asks the first
+/// two, Keys the others.
 pub fn run(method: &str, seed: u64) -> StoredRun {
     let ms = Duration::from_millis;
     let outcome = |id: u64, arrival_ms, start_ms, correct: Option<bool>| {

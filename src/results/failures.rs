@@ -48,7 +48,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// `failures` in words, a line per method: the first cause, and how many more of its runs there are.
+/// `failures` in words, a line per method: the first cause, and how many more of its runs there
+/// are.
 #[must_use]
 pub fn failed_in_words(failures: &[Failure]) -> Vec<String> {
     let methods: BTreeSet<&str> = failures.iter().map(|failure| failure.method.as_str()).collect();

@@ -43,8 +43,8 @@ pub struct Compared<'a> {
     errors: PredictionErrors,
 }
 
-/// Measured / predicted times of every request, where 1 is a perfect prediction, and how many answers
-/// were those foretold.
+/// Measured / predicted times of every request, where 1 is a perfect prediction, and how many
+/// answers were those foretold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PredictionErrors {
@@ -59,8 +59,8 @@ pub struct PredictionErrors {
 pub struct AnswerCount {
     /// Requests compared.
     pub requests: usize,
-    /// Those right where the quality table says right, wrong where it says wrong, and after a prompt
-    /// of the length that it had there.
+    /// Those right where the quality table says right, wrong where it says wrong, and after a
+    /// prompt of the length that it had there.
     pub alike: usize,
 }
 

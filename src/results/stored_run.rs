@@ -30,8 +30,8 @@ pub struct StoredRun {
 }
 
 impl StoredRun {
-    /// Reads every whole file of the cell `label` below the folder `outcomes`, by seed. A folder that
-    /// is not there holds none.
+    /// Reads every whole file of the cell `label` below the folder `outcomes`, by seed. A folder
+    /// that is not there holds none.
     ///
     /// # Errors
     /// If a file cannot be read, lacks a column, or contradicts itself.

@@ -1,7 +1,7 @@
 //! Apps that call the service, their objectives and where their requests come from.
 //!
-//! A set of apps is data: `[[trace.apps]]` of an experiment, or a file with `[[apps]]`. The six of the
-//! study (its Table 3) are the default.
+//! A set of apps is data: `[[trace.apps]]` of an experiment, or a file with `[[apps]]`. The six of
+//! the study (its Table 3) are the default.
 
 use std::fmt;
 use std::path::Path;
@@ -126,7 +126,8 @@ impl Apps {
     /// Reads a file of `[[apps]]`.
     ///
     /// # Errors
-    /// If it cannot be read, is not TOML, has an unknown or missing key, no app, or two of one name.
+    /// If it cannot be read, is not TOML, has an unknown or missing key, no app, or two of one
+    /// name.
     pub fn load(path: &Path) -> Result<Self> {
         read_toml::<AppsFile>(path).map(|file| file.apps)
     }
@@ -168,8 +169,8 @@ impl Apps {
 
     /// How many of `requests` each app makes under skew `alpha`.
     ///
-    /// Shares ∝ weight · e^(α·level) are rounded by largest remainder (equal remainders: the earlier
-    /// app first), so that the counts add up to `requests`.
+    /// Shares ∝ weight · e^(α·level) are rounded by largest remainder (equal remainders: the
+    /// earlier app first), so that the counts add up to `requests`.
     ///
     /// # Panics
     /// If `alpha` is not finite.

@@ -1,5 +1,5 @@
-//! An objective as files state it: one of six forms, each with its columns in a trace, or its keys in
-//! an app's `slo`.
+//! An objective as files state it: one of six forms, each with its columns in a trace, or its keys
+//! in an app's `slo`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -41,8 +41,8 @@ impl Bench {
         self.folder.path().join("quality/tiny").join(name)
     }
 
-    /// Takes the rows of later items of the replay half out of the table, and marks their lengths as those
-    /// of further ones.
+    /// Takes the rows of later items of the replay half out of the table, and marks their lengths
+    /// as those of further ones.
     fn take_out_later_items(&self) {
         let is_later = |dataset: &str, item: &str| {
             let item: u32 = item.parse().unwrap();

@@ -8,10 +8,15 @@ use std::path::{Path, PathBuf};
 use crate::support::{pliant, python, skipped};
 
 /// What is done about a command that starts like this; the longest start counts.
-const RULES: [(&str, How); 26] = [
+const RULES: [(&str, How); 31] = [
     ("make ", How::Target),
     ("cargo build", How::Leave("builds what the test runs")),
+    ("cargo install", How::Leave("installs what the test runs")),
     ("cp ", How::Shell),
+    ("pliant run --demo", How::Run),
+    ("pliant run experiments/real-e2e.toml", How::Parse("runs the real model on an idle machine")),
+    ("pliant check target/mine", How::Run),
+    ("pliant check target/curves --baseline git:", How::Parse("needs a commit to compare with")),
     ("cargo run --release --example", How::Leave("is run by tests of its own")),
     ("pliant run experiments/", How::Run),
     ("pliant run own.toml", How::Leave("is run by a test of its own")),
@@ -96,8 +101,8 @@ fn rule(command: &str) -> Option<How> {
     fits.max_by_key(|(start, _)| start.len()).map(|(_, how)| *how)
 }
 
-/// What commands of the pages take for granted: the repository's inputs, experiments made small, one
-/// results folder, and files of the reader.
+/// What commands of the pages take for granted: the repository's inputs, experiments made small,
+/// one results folder, and files of the reader.
 fn workplace() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);
@@ -138,7 +143,7 @@ fn copy(from: &Path, to: &Path) {
 /// What is wrong with `command`, if anything.
 fn attempt(command: &str, folder: &Path) -> Option<String> {
     let words = command.split_whitespace().skip(1);
-    let arguments: Vec<&str> = words.take_while(|word| *word != ">").collect();
+    let arguments: Vec<&str> = words.take_while(|word| ![">", "<"].contains(word)).collect();
     let report = |output: std::process::Output| {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (!output.status.success()).then_some(said)

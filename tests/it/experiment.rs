@@ -218,8 +218,8 @@ fn values_out_of_range_and_double_names_are_named() {
         "name = \"full\"",
         "name = \"../full\"",
         "experiment.toml, key \"methods\": name cannot be part of a file name; found \"../full\"; \
-         allowed: 1 to 50 characters that can name a file: no / \\ : * ? \" < > |, and no dot or space \
-         at an end",
+         allowed: 1 to 50 characters that can name a file: no slash, backslash or any of : * ? \" < > \
+         |, no dot or space at an end",
     );
     assert_refused(
         "alphas = [0.0, 0.25]",

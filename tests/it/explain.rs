@@ -82,9 +82,9 @@ fn an_experiment_file_is_explained_without_having_been_run() {
     bench_files::write(folder.path());
     let command = pliant(folder.path());
     // Item 19 of sciq is answered rightly at level 20 % from 80 % of its prompt: see `bench_files`,
-    // (19 · 37 + 3 · 11) mod 100 = 36 < 0.4 · 20 + 4 · 8. Times are 20 ms · level a prompt token and
-    // 50 ms · level an output token, 1 ms to decide, 0.01 ms a token to cut, 0.5 ms to switch: of 390
-    // tokens 312 take 1 + 3.9 + 0.5 + 1248 = 1253.4 ms.
+    // (19 · 37 + 3 · 11) mod 100 = 36 < 0.4 · 20 + 4 · 8. Times are 20 ms · level a prompt token
+    // and 50 ms · level an output token, 1 ms to decide, 0.01 ms a token to cut, 0.5 ms to switch:
+    // of 390 tokens 312 take 1 + 3.9 + 0.5 + 1248 = 1253.4 ms.
     let arguments = ["policy", "explain", "experiment.toml", "--request", "1"];
     command.args(arguments).assert().success().stderr_eq("").stdout_eq(str![[r"
 experiment: elastic-profile (elastic-profile) on bench, alpha 0, seed 0

@@ -1,6 +1,6 @@
-//! `kill -9` at random moments: what is left is what was there or what was to come, never a mixture;
-//! nothing that was finished is lost, nothing is there twice, and the next run ends as if none had been
-//! killed.
+//! `kill -9` at random moments: what is left is what was there or what was to come, never a
+//! mixture; nothing that was finished is lost, nothing is there twice, and the next run ends as if
+//! none had been killed.
 //!
 //! `PLIANT_KILLS` says how often each command is killed, 3 by default; `make soak` has 200 in all.
 
@@ -79,8 +79,8 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// Kills `arguments` with the one and the other of `endings` in turn, all into the folder `out`, where
-/// one of the two results is all that may ever be.
+/// Kills `arguments` with the one and the other of `endings` in turn, all into the folder `out`,
+/// where one of the two results is all that may ever be.
 fn killed_between_two_results(name: &str, arguments: &[&str], endings: [&[&str]; 2]) {
     let folder = tempfile::tempdir().unwrap();
     bench_files::write(folder.path());
@@ -195,9 +195,9 @@ fn keys(path: &Path, columns: usize) -> Vec<String> {
     whole.lines().skip(1).map(key).collect()
 }
 
-/// Kills the command that `line` says of a folder again and again, and lets `look` count, by key, what is finished so
-/// far: nothing of it may go or be there twice. Ends as if it had never been killed, as far as the
-/// files called `compared` go.
+/// Kills the command that `line` says of a folder again and again, and lets `look` count, by key,
+/// what is finished so far: nothing of it may go or be there twice. Ends as if it had never been
+/// killed, as far as the files called `compared` go.
 #[cfg(feature = "engine")]
 fn killed_while_measuring(
     name: &str,

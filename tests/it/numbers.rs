@@ -1,7 +1,7 @@
 //! Numbers in the prose of README.md and docs/ are those of the committed results.
 //!
-//! A number stands between two comments that no reader sees: `<!--{QUERY}-->NUMBER<!--/-->`, where the
-//! query says where it comes from (CONTRIBUTING.md lists what a query may ask for).
+//! A number stands between two comments that no reader sees: `<!--{QUERY}-->NUMBER<!--/-->`, where
+//! the query says where it comes from (CONTRIBUTING.md lists what a query may ask for).
 //! `NUMBERS=overwrite` puts the results' numbers into the pages, in place of what stands there.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use pliant::metrics;
 use pliant::profile::{AnswersOf, DatasetCount, QualityManifest};
 
-/// The study's baselines; `best` is the one with the largest share, of these and their fairer forms.
+/// The study's baselines; `best` is the one with the largest share, of these and their fairer
+/// forms.
 const BASELINES: [&str; 7] =
     ["pfs", "lpruner", "layer-removal", "lg2-cs", "laco", "shortgpt", "attndrop"];
 
@@ -226,8 +227,9 @@ fn cells(run: &str, method: &str) -> BTreeMap<(String, String), f64> {
 
 /// The `mean` or `max` time of a family's switches on the measured machine.
 fn switch_ms(family: &str, column: &str) -> String {
-    let rows = rows("switching", "switching-epyc-zen5-2core.csv");
-    let row = rows.iter().find(|row| row["family"] == family).expect("a family");
+    let rows = rows("switching", "switching.csv");
+    let own = |row: &&Row| row["family"] == family && row["device"] == DEVICES[0].1;
+    let row = rows.iter().find(own).expect("a family");
     format!("{:.0}", share(row, &format!("switch_{column}_ms")))
 }
 
@@ -287,7 +289,7 @@ struct Mark {
 fn marks(text: &str) -> Result<Vec<Mark>, String> {
     let (mut marks, mut at) = (Vec::new(), 0);
     while let Some(open) = text[at..].find(OPEN).map(|from| at + from) {
-        let line = text[..open].lines().count();
+        let line = 1 + text[..open].matches('\n').count();
         let query_at = open + OPEN.len();
         let opened = text[query_at..].find(OPENED).ok_or(format!("line {line}: no `{OPENED}`"))?;
         let start = query_at + opened + OPENED.len();
@@ -329,7 +331,7 @@ fn checked(text: &str) -> Result<(String, Vec<String>), String> {
     for Mark { query, range } in &marks {
         let value = Query::parse(query).value();
         let found = one_line(&text[range.clone()]);
-        let line = text[..range.start].lines().count();
+        let line = 1 + text[..range.start].matches('\n').count();
         if found != value {
             wrong.push(format!("line {line}: {found}, in the results {value}"));
         }
@@ -340,7 +342,7 @@ fn checked(text: &str) -> Result<(String, Vec<String>), String> {
     fresh += &text[at..];
     let vouched = |at: usize| marks.iter().any(|mark| mark.range.contains(&at));
     for (at, _) in text.match_indices("(over items ").filter(|&(at, _)| !vouched(at)) {
-        let line = text[..=at].lines().count();
+        let line = 1 + text[..at].matches('\n').count();
         wrong.push(format!("line {line}: an interval over items without a mark"));
     }
     Ok((fresh, wrong))

@@ -113,8 +113,8 @@ pliant: argument METHOD: no such method; found best; allowed: elastic-profile, f
 "]]);
 }
 
-/// A named method answers from a committed table, or from one of what was asked for. Those that still
-/// want measuring are known by name.
+/// A named method answers from a committed table, or from one of what was asked for. Those that
+/// still want measuring are known by name.
 #[test]
 fn named_methods_have_measured_tables() {
     let folder =

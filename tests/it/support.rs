@@ -73,7 +73,8 @@ pub fn files_below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
                 folders.push(path);
             } else {
                 let name = path.strip_prefix(folder).unwrap().to_owned();
-                found.insert(name, fs::read(path).unwrap());
+                // A link that leads nowhere is there and holds nothing.
+                found.insert(name, fs::read(path).unwrap_or_default());
             }
         }
     }

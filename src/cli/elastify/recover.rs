@@ -1,4 +1,5 @@
-//! `pliant elastify recover`: adapters for the levels of a ladder, and the manifest that names them.
+//! `pliant elastify recover`: adapters for the levels of a ladder, and the manifest that names
+//! them.
 
 use std::path::{Path, PathBuf};
 
@@ -31,8 +32,8 @@ pub struct Args {
     /// Ladder of family width; default: the project's
     #[arg(long, value_name = "FILE")]
     elastic: Option<PathBuf>,
-    /// Manifest to write; adapters go into the folder `adapters` beside it; default: width-lora.json
-    /// beside the ladder
+    /// Manifest to write; adapters go into the folder `adapters` beside it; default:
+    /// width-lora.json beside the ladder
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Levels in percent; default: all. 100 is the control: the base model, equally tuned
@@ -244,7 +245,8 @@ impl Stage {
         bar.set_message(format!("level {}", sub_model.level));
         let mut first_step = None;
         train_level(&run, &self.files(sub_model), &mut |progress| {
-            // A resumed run's earlier steps took no time now: they count for nothing in the estimate.
+            // A resumed run's earlier steps took no time now: they count for nothing in the
+            // estimate.
             if *first_step.get_or_insert(progress.step) == progress.step && progress.step > 1 {
                 bar.set_position(start + cost * (progress.step as u64 - 1));
                 bar.reset_eta();
@@ -272,7 +274,8 @@ impl Stage {
         Ok(bar("", "%", cost))
     }
 
-    /// Writes the manifest if every level below 100 % has its adapter, and the control's if 100 % has.
+    /// Writes the manifest if every level below 100 % has its adapter, and the control's if 100 %
+    /// has.
     fn write_manifests(&self) -> Result<()> {
         let (mut records, mut missing) = (Vec::new(), Vec::new());
         for sub_model in &self.ladder.levels {

@@ -90,6 +90,7 @@ mod tests {
         for step in 1..=3 {
             curve.append(&point(step)).unwrap();
         }
+        drop(curve);
         let header = "step,tokens,learning_rate,train_loss,held_out_loss,wall_s\n";
         let row = |step: usize| format!("{step},{},2.000e-3,2.5000,,1.2\n", 512 * step);
         LossCurve::open(&path, Some(2)).unwrap();

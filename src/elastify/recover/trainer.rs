@@ -79,7 +79,8 @@ pub struct LevelRun<'a> {
     pub identity: RunIdentity,
     /// What to train on.
     pub text: &'a RecoveryText,
-    /// Where sequences are computed, side by side; the result is the same with any number of threads.
+    /// Where sequences are computed, side by side; the result is the same with any number of
+    /// threads.
     pub threads: &'a ThreadPool,
     /// Steps between checkpoints.
     pub checkpoint_steps: usize,

@@ -2,9 +2,9 @@
 //!
 //! At batch 1 a kernel costs microseconds whatever it computes, so matrices that read the same `x`
 //! share their first product: Q, K and V have one `x·A` of `3·rank` columns, gate and up one of
-//! `2·rank`, and the second matrices are zero where another's columns stand. The second product goes
-//! into the large one through its `C`. What units write to the residual stream is put side by side
-//! first, and multiplied once for all groups or chunks.
+//! `2·rank`, and the second matrices are zero where another's columns stand. The second product
+//! goes into the large one through its `C`. What units write to the residual stream is put side by
+//! side first, and multiplied once for all groups or chunks.
 
 use super::{TRANSPOSED, Writer};
 use crate::engine::onnx::{Attribute, Dim, ElementType, STANDARD};

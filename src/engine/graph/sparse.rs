@@ -1,10 +1,10 @@
 //! The MLP of which a predictor picks the neurons, token by token.
 //!
 //! In serving one token comes at a time: its neurons' rows of gate, up and down are gathered into
-//! small matrices. A gathered row is read, written and read again, so that with more than a third of
-//! the neurons it is faster to run all of them and put the activations of those not picked to zero,
-//! which is the same function. In scoring, tokens of many answers come side by side, each with neurons
-//! of its own, and all neurons run. Prompts are never read by such a graph.
+//! small matrices. A gathered row is read, written and read again, so that with more than a third
+//! of the neurons it is faster to run all of them and put the activations of those not picked to
+//! zero, which is the same function. In scoring, tokens of many answers come side by side, each
+//! with neurons of its own, and all neurons run. Prompts are never read by such a graph.
 
 use super::{Attention, TRANSPOSED, Writer};
 use crate::engine::onnx::{Attribute, CONTRIB, STANDARD};

@@ -15,8 +15,8 @@ use crate::units::Level;
 
 const PROMPT: [i64; 4] = [3, 14, 15, 9];
 const ANSWER: [i64; 4] = [26, 5, 35, 8];
-/// Of 96: nearly a third, which are gathered; all, so that nothing is picked; and so many that the others
-/// are masked.
+/// Of 96: nearly a third, which are gathered; all, so that nothing is picked; and so many that the
+/// others are masked.
 const KEPT: [usize; 3] = [29, 96, 60];
 
 fn random(config: &ModelConfig, rank: usize, seed: u64) -> Predictor {
@@ -78,7 +78,8 @@ fn dense_engine(folder: &Path, model: &DenseModel) -> Engine {
     Engine::new(Runtime::loaded().unwrap(), weights, &[full], options).unwrap()
 }
 
-/// Logits of the reference after every token of `tokens`, of which the first `prompt` are read whole.
+/// Logits of the reference after every token of `tokens`, of which the first `prompt` are read
+/// whole.
 fn expected(
     model: &DenseModel,
     predictor: &Predictor,

@@ -111,7 +111,8 @@ impl Weights {
     #[must_use]
     pub fn has_layers(folder: &Path) -> bool {
         let length = std::fs::metadata(folder.join(WEIGHTS_FILE)).map(|data| data.len());
-        matches!((read_index(folder), length), (Ok(index), Ok(length)) if length == index.bytes as u64)
+        let index = read_index(folder);
+        matches!((index, length), (Ok(index), Ok(length)) if length == index.bytes as u64)
     }
 
     /// Bytes of memory that are this sub-model's alone; 0 where the base's file is mapped.

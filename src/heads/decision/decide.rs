@@ -27,8 +27,8 @@ pub struct DecidePlan {
     pub precision: Precision,
 }
 
-/// Decides for the replay half of the table that the head learnt from, and for items of which only what
-/// was asked for is measured, and writes the decisions.
+/// Decides for the replay half of the table that the head learnt from, and for items of which only
+/// what was asked for is measured, and writes the decisions.
 ///
 /// # Errors
 /// If a file is missing or wrong, the head learnt from one of those items, or inference fails.

@@ -1,5 +1,6 @@
-//! Trains the hard head: its own layer, its read-outs and the rows of the SLO tokens, by cross-entropy
-//! to self-induced labels; training stops where the accuracy on held-out items was best.
+//! Trains the hard head: its own layer, its read-outs and the rows of the SLO tokens, by
+//! cross-entropy to self-induced labels; training stops where the accuracy on held-out items was
+//! best.
 
 use std::collections::BTreeMap;
 
@@ -80,9 +81,9 @@ impl HardHead {
         case.feasible.iter().map(label).collect()
     }
 
-    /// Learns from `train`, from the checkpoint of `saved` on if it is there; `report` is told of every
-    /// validation on `held_out`, whose mark is minus the accuracy: right answers, infeasible plans at
-    /// the worth of a random feasible one.
+    /// Learns from `train`, from the checkpoint of `saved` on if it is there; `report` is told of
+    /// every validation on `held_out`, whose mark is minus the accuracy: right answers, infeasible
+    /// plans at the worth of a random feasible one.
     ///
     /// # Errors
     /// If no plan meets any objective, the loss is not a number, or candle refuses.

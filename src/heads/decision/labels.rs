@@ -197,10 +197,10 @@ pub enum LabelRule {
     Last,
 }
 
-/// The label of the study's published code, which goes through levels and, within each, through ratios
-/// from the whole prompt down, and keeps the last right plan: of the feasible ones the largest level, and there the
-/// shortest prompt. If none is right: the full model on a tenth of the prompt, feasible or not. `None` if
-/// nothing is feasible.
+/// The label of the study's published code, which goes through levels and, within each, through
+/// ratios from the whole prompt down, and keeps the last right plan: of the feasible ones the
+/// largest level, and there the shortest prompt. If none is right: the full model on a tenth of the
+/// prompt, feasible or not. `None` if nothing is feasible.
 #[must_use]
 pub fn last_label(right: &Grid<bool>, feasible: &[Place]) -> Option<Place> {
     let last = feasible.iter().copied().filter(|&(level, ratio)| right[level][ratio]);

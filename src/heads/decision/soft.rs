@@ -2,8 +2,8 @@
 //! cells is not mistaken for skill, and datasets are drawn towards the mean one.
 //!
 //! Its `b` and `C` are kept small by penalties, and a dataset's surface is discouraged from falling
-//! with a larger level or ratio. The penalties are chosen by cross-validation, no item part among the
-//! choices.
+//! with a larger level or ratio. The penalties are chosen by cross-validation, no item part among
+//! the choices.
 
 use candle_core::{D, DType, Device, Tensor, Var};
 

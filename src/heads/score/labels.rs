@@ -3,8 +3,8 @@
 //!
 //! Suffering is ln p(gold | whole passage) − ln p(gold | passage without the span), where p is the
 //! softmax of the options' mean log-likelihoods, as accuracy has it. Spans are nested: every
-//! sentence, every phrase of a passage, every word of the sentence that hurt most. The prompt has no
-//! shots: these go first in any case, and without them a label costs a sixth.
+//! sentence, every phrase of a passage, every word of the sentence that hurt most. The prompt has
+//! no shots: these go first in any case, and without them a label costs a sixth.
 //!
 //! A label file is a line of JSON per item, appended as it is measured; after a kill, whole lines
 //! stay.
@@ -135,8 +135,8 @@ impl LabelFile {
     }
 }
 
-/// Measures the labels of `item` of `dataset` with the full model, down to spans of `depth`; without
-/// a depth the model is not asked and the item merely listed. `None` if it has no passage.
+/// Measures the labels of `item` of `dataset` with the full model, down to spans of `depth`;
+/// without a depth the model is not asked and the item merely listed. `None` if it has no passage.
 ///
 /// # Errors
 /// If inference fails.

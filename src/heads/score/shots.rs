@@ -1,8 +1,8 @@
 //! In which order the parts of a dataset's shots are best dropped: backward elimination over
 //! questions of the train part.
 //!
-//! At each step the part goes whose absence costs least, in ln p(gold), per token that it frees. Per
-//! step and part all questions are scored behind the same shots, which are read once.
+//! At each step the part goes whose absence costs least, in ln p(gold), per token that it frees.
+//! Per step and part all questions are scored behind the same shots, which are read once.
 
 use super::labels::{gold, task};
 use crate::engine::Engine;
@@ -22,8 +22,9 @@ pub struct Step {
     pub tokens: usize,
 }
 
-/// The order for `dataset`, learned from `items`; `report` is called after each part that was tried.
-/// The first entry of the result stands for the full prompt and has no meaning but its numbers.
+/// The order for `dataset`, learned from `items`; `report` is called after each part that was
+/// tried. The first entry of the result stands for the full prompt and has no meaning but its
+/// numbers.
 ///
 /// # Errors
 /// If inference fails.
@@ -81,8 +82,8 @@ impl Shortening {
     }
 }
 
-/// What can be dropped after `steps`: of each shot that is left its passage, if it has one still, and
-/// the whole.
+/// What can be dropped after `steps`: of each shot that is left its passage, if it has one still,
+/// and the whole.
 fn possible(dataset: &Dataset, steps: &[ShotPart]) -> Vec<ShotPart> {
     let gone = |shot, part| steps.contains(&ShotPart { shot, part });
     let mut possible = Vec::new();

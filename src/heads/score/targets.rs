@@ -47,8 +47,8 @@ impl Labeling {
         }
     }
 
-    /// For each piece, given by its bytes of the passage, the probability in [0, 1] that it is worth
-    /// keeping.
+    /// For each piece, given by its bytes of the passage, the probability in [0, 1] that it is
+    /// worth keeping.
     ///
     /// # Panics
     /// If `item` has no passage, or `labels` is of another one.
@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn answer_overlap_prefers_the_answer_to_the_questions_words() {
-        // The first sentence shares the answer (3) and two words (2): the most, so half its worth is
-        // 0.5; "Heat" adds 0.5, "melts" a third of it, "fast" nothing.
+        // The first sentence shares the answer (3) and two words (2): the most, so half its worth
+        // is 0.5; "Heat" adds 0.5, "melts" a third of it, "fast" nothing.
         let targets =
             Labeling::AnswerOverlap.targets(&item(), &labels(), &[0..4, 5..10, 16..20, 22..27]);
         for (target, expected) in targets.iter().zip([1.0, 0.5 + 1.0 / 6.0, 0.5, 0.0]) {

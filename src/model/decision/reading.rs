@@ -28,8 +28,8 @@ pub enum Input {
     /// Its own prompt.
     #[default]
     Prompt,
-    /// The template of its dataset, as the study's published code does: one decision per dataset and
-    /// objective.
+    /// The template of its dataset, as the study's published code does: one decision per dataset
+    /// and objective.
     Template,
 }
 

@@ -4,9 +4,9 @@
 //! logit p = φ(level, ratio) · (a + b_d + C (h − μ_d))
 //! ```
 //!
-//! φ is a small polynomial of level and ratio ([`basis`]); `a + b_d` is what all prompts of a dataset
-//! share (their demonstrations tell datasets apart); `C` reads the TLM's features `h` of the very
-//! prompt, centred by the dataset's mean `μ_d`.
+//! φ is a small polynomial of level and ratio ([`basis`]); `a + b_d` is what all prompts of a
+//! dataset share (their demonstrations tell datasets apart); `C` reads the TLM's features `h` of
+//! the very prompt, centred by the dataset's mean `μ_d`.
 
 use std::collections::BTreeMap;
 

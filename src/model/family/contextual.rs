@@ -39,7 +39,8 @@ pub struct Captured {
 }
 
 impl PredictorFile {
-    /// The predictor, as the manifest of the file `path` names it for a model of dimensions `config`.
+    /// The predictor, as the manifest of the file `path` names it for a model of dimensions
+    /// `config`.
     pub(in crate::model) fn open(&self, path: &Path, config: &ModelConfig) -> Result<Predictor> {
         let file = path.parent().unwrap_or(Path::new("")).join(&self.file);
         check_sha256(&file, &self.sha256, "not the predictor that the manifest names", path)?;

@@ -116,8 +116,8 @@ impl Adapters {
         }
     }
 
-    /// Where the adapters of `manifest`, of the file `path`, are. Each is read once to see that it is
-    /// what the manifest says; the engine reads it again when it needs it.
+    /// Where the adapters of `manifest`, of the file `path`, are. Each is read once to see that it
+    /// is what the manifest says; the engine reads it again when it needs it.
     pub(in crate::model) fn checked(
         &self,
         path: &Path,

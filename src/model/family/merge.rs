@@ -1,10 +1,10 @@
 //! Family `layer-merge`: layers merged into others.
 //!
 //! Adjacent layers `l, l+1, …, l+m` become one whose weights are `θ_l + Σ (θ_{l+k} − θ_l)`: the
-//! first layer plus what each of the others differs from it by. Reference: LaCo (Yang et al., 2024),
-//! "reserving differences while seeking common". Merged layers merge again, so that every layer of
-//! a sub-model is a sum of the base model's with whole-number weights. The norm before a projection is
-//! folded into it first: what is added is what the layers compute.
+//! first layer plus what each of the others differs from it by. Reference: LaCo (Yang et al.,
+//! 2024), "reserving differences while seeking common". Merged layers merge again, so that every
+//! layer of a sub-model is a sum of the base model's with whole-number weights. The norm before a
+//! projection is folded into it first: what is added is what the layers compute.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Family `zoo`: separately trained models, largest 100 %, each a level of the ladder by its share of
-//! the largest one's parameters.
+//! Family `zoo`: separately trained models, largest 100 %, each a level of the ladder by its share
+//! of the largest one's parameters.
 //!
 //! Members share nothing but the tokenizer: prompts are cut, counted and scored in its tokens, so a
 //! file with another one is refused.

@@ -18,9 +18,9 @@ impl Quantised {
 
 /// Whether this processor multiplies unsigned bytes with signed ones exactly.
 ///
-/// ONNX Runtime's fastest kernel for them on x86-64 without VNNI instructions adds pairs of products in 16
-/// bits, which two large ones overflow, so that a prompt would be cut otherwise there than elsewhere.
-/// Weights without a sign take another kernel, exact and slower.
+/// ONNX Runtime's fastest kernel for them on x86-64 without VNNI instructions adds pairs of
+/// products in 16 bits, which two large ones overflow, so that a prompt would be cut otherwise
+/// there than elsewhere. Weights without a sign take another kernel, exact and slower.
 pub fn signed_is_exact() -> bool {
     #[cfg(target_arch = "x86_64")]
     {

@@ -188,7 +188,8 @@ impl Trunk {
         &self.layers
     }
 
-    /// What the first layer reads, `[sequences, tokens, hidden]`; sequences are as long as each other.
+    /// What the first layer reads, `[sequences, tokens, hidden]`; sequences are as long as each
+    /// other.
     ///
     /// Ids from the vocabulary's size on are rows of `extra` (`[rows, hidden]`), through which
     /// gradients flow; all else is constant.

@@ -1,8 +1,8 @@
 //! One core for a program and the thread that asks it.
 //!
-//! Of a question and its answer only one side runs at a time. On two cores each hands over by waking
-//! the other core from its sleep, which takes longer than most answers; on one core it is a switch
-//! between two processes.
+//! Of a question and its answer only one side runs at a time. On two cores each hands over by
+//! waking the other core from its sleep, which takes longer than most answers; on one core it is a
+//! switch between two processes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,8 +26,8 @@ struct Held {
     programs: usize,
 }
 
-/// The calling thread, and every process that it starts, held to one core until all that it took are
-/// dropped, on that same thread.
+/// The calling thread, and every process that it starts, held to one core until all that it took
+/// are dropped, on that same thread.
 #[derive(Debug)]
 pub(super) struct SharedCore;
 

@@ -45,7 +45,8 @@ impl Errors {
         Self { held, end }
     }
 
-    /// What it said last, in one line; a traceback is shown in full the first time that it comes up.
+    /// What it said last, in one line; a traceback is shown in full the first time that it comes
+    /// up.
     pub fn last_words(&self) -> Option<String> {
         let said = self.take();
         let words = summary(&said)?;

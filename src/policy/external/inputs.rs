@@ -13,9 +13,9 @@ const FILES_MAX: usize = 1000;
 const FOREIGN: [&str; 4] = ["__pycache__", "node_modules", "site-packages", "target"];
 
 impl ExternalSpec {
-    /// The arguments that are files, and what else the program reads: `inputs`, and what is in those
-    /// of them that are folders; where none are stated, the sources beside and below each argument,
-    /// by its ending. Sorted.
+    /// The arguments that are files, and what else the program reads: `inputs`, and what is in
+    /// those of them that are folders; where none are stated, the sources beside and below each
+    /// argument, by its ending. Sorted.
     ///
     /// # Errors
     /// If one of `inputs` does not exist, or there are too many files.

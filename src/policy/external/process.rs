@@ -1,9 +1,9 @@
 //! A child process that is asked in lines, each answered within a time-out.
 //!
-//! Its standard input and output are socket pairs, because sockets have time-outs: a child that does
-//! not read cannot block the writer, one that does not answer cannot block the reader, and one line
-//! of it is never longer than [`LINE_BYTES_MAX`] in memory. Where sockets cannot be a program's input
-//! and output nothing can be started.
+//! Its standard input and output are socket pairs, because sockets have time-outs: a child that
+//! does not read cannot block the writer, one that does not answer cannot block the reader, and one
+//! line of it is never longer than [`LINE_BYTES_MAX`] in memory. Where sockets cannot be a
+//! program's input and output nothing can be started.
 
 use std::fmt;
 use std::io;

@@ -166,9 +166,9 @@ impl Drop for Process {
 
 /// A process group that ends with this process, however it ends.
 ///
-/// Its leader is a shell that waits for the end of a pipe whose other end this process holds, and then
-/// kills the group. Why not a parent-death signal? It reaches the child alone and not what the child
-/// started, comes when a mere thread ends, and is of one system.
+/// Its leader is a shell that waits for the end of a pipe whose other end this process holds, and
+/// then kills the group. Why not a parent-death signal? It reaches the child alone and not what the
+/// child started, comes when a mere thread ends, and is of one system.
 #[derive(Debug)]
 struct Group {
     leader: Child,

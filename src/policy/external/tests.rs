@@ -77,8 +77,8 @@ fn example(bench: &Bench, name: &str) -> External {
     start_command(bench, ["python3", "-B", &path], 10_000).unwrap()
 }
 
-/// The bench's table: of plans within 50 ms, ⟨50 %, 100 %⟩ and ⟨100 %, 50 %⟩ are right at 0.5, and the
-/// former is lighter, as `elastic-profile` has it.
+/// The bench's table: of plans within 50 ms, ⟨50 %, 100 %⟩ and ⟨100 %, 50 %⟩ are right at 0.5, and
+/// the former is lighter, as `elastic-profile` has it.
 #[test]
 fn the_python_examples_choose_as_their_rules_say() {
     if !python() {
@@ -119,8 +119,8 @@ fn the_python_examples_choose_as_their_rules_say() {
 }
 
 /// Taken up after 4 ms of waiting, of 54 ms 50 are left: ⟨50 %, 100 %⟩ and ⟨100 %, 50 %⟩, right at
-/// 0.5, take that long, and the former comes first. After 5 ms ⟨50 %, 50 %⟩ is left, after 40 nothing:
-/// it is the quickest too.
+/// 0.5, take that long, and the former comes first. After 5 ms ⟨50 %, 50 %⟩ is left, after 40
+/// nothing: it is the quickest too.
 #[test]
 fn the_wait_aware_example_counts_the_wait() {
     if !python() {
@@ -167,8 +167,8 @@ fn a_policy_that_answers_in_order_never_fails() {
     }
 }
 
-/// Each is met with one error that names the request (7), within its time and without a 1 GB line in
-/// memory.
+/// Each is met with one error that names the request (7), within its time and without a 1 GB line
+/// in memory.
 #[test]
 fn hostile_policies_end_their_run_with_an_error_that_names_the_request() {
     if !python() {

@@ -1,9 +1,9 @@
 //! Answers to the plans that methods asked for, of items that were not measured whole.
 //!
-//! A whole row answers every plan and costs as much as ninety answers; a method asks for one. So most
-//! items of a comparison need a few cells: rows with a mark in `asked`. Only a comparison that says so
-//! reads them. Accuracies are expected from whole rows alone, so which plans a method chooses does not
-//! depend on what was asked before.
+//! A whole row answers every plan and costs as much as ninety answers; a method asks for one. So
+//! most items of a comparison need a few cells: rows with a mark in `asked`. Only a comparison that
+//! says so reads them. Accuracies are expected from whole rows alone, so which plans a method
+//! chooses does not depend on what was asked before.
 
 use std::path::Path;
 
@@ -15,12 +15,13 @@ use crate::profile::{QualityManifest, Split};
 use crate::units::Level;
 
 impl QualityTable {
-    /// The answers called `name` in the folder `dir`, also those that were asked for; there may be none
-    /// yet. The table has `levels` and rows for `items`, answered or not; only items that were measured
-    /// whole are [whole](Self::is_whole).
+    /// The answers called `name` in the folder `dir`, also those that were asked for; there may be
+    /// none yet. The table has `levels` and rows for `items`, answered or not; only items that were
+    /// measured whole are [whole](Self::is_whole).
     ///
     /// # Errors
-    /// As [`load`](Self::load), and if a row was asked for of an item that accuracies are estimated on.
+    /// As [`load`](Self::load), and if a row was asked for of an item that accuracies are estimated
+    /// on.
     pub fn load_asked(dir: &Path, name: &str, levels: &[Level], items: &Items) -> Result<Self> {
         let of = AnswersOf::named(dir, name);
         let path = AnswerFiles(dir).grades(&of.compressor);
@@ -56,8 +57,8 @@ impl QualityTable {
     }
 }
 
-/// Refuses rows of items that accuracies are estimated on: an answer to a plan that was not measured
-/// on the others would be its accuracy.
+/// Refuses rows of items that accuracies are estimated on: an answer to a plan that was not
+/// measured on the others would be its accuracy.
 fn check_side(path: &Path, sheet: &Sheet) -> Result<()> {
     let mut asked = sheet.rows.iter().filter(|row| row.key.asked);
     match asked.find(|row| Split::of(&row.key.dataset, row.key.item) == Split::Estimate) {
@@ -101,7 +102,8 @@ mod tests {
     fn what_was_asked_for_is_there_beside_whole_rows_and_estimates_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path();
-        // sciq 0 is an estimate item, 1, 2 and 6 are replayed; 2 is whole in what was asked for only.
+        // sciq 0 is an estimate item, 1, 2 and 6 are replayed; 2 is whole in what was asked for
+        // only.
         let mut whole = log(dir, "width", false);
         whole.append("sciq", 0, Level::FULL, &cells(&ALL, true)).unwrap();
         whole.finish().unwrap();

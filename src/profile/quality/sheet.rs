@@ -1,9 +1,10 @@
-//! Files of answers: one grammar for what users write, what a measurement appends and what is committed.
+//! Files of answers: one grammar for what users write, what a measurement appends and what is
+//! committed.
 //!
-//! A row has `family,dataset,item,ratio` and values: `grade`, and maybe `gold_probability`, `sum_grade`,
-//! `top5_grade`. With a column `level` the values are of that level; without it a row has several
-//! levels, and columns are called `grade_20`, …, `grade_100`. A row with a mark in `asked` is of an
-//! item that was not measured whole. Levels and ratios are in percent.
+//! A row has `family,dataset,item,ratio` and values: `grade`, and maybe `gold_probability`,
+//! `sum_grade`, `top5_grade`. With a column `level` the values are of that level; without it a row
+//! has several levels, and columns are called `grade_20`, …, `grade_100`. A row with a mark in
+//! `asked` is of an item that was not measured whole. Levels and ratios are in percent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -50,8 +51,8 @@ impl Measure {
     }
 }
 
-/// What a row is of. The order is that of committed files: what was asked for stands behind a family's
-/// whole rows.
+/// What a row is of. The order is that of committed files: what was asked for stands behind a
+/// family's whole rows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) family: String,
@@ -276,8 +277,8 @@ impl Cells {
         Ok(())
     }
 
-    /// Writes the rows that have any of `measures` to the file `path`, packed if it ends in `.gz`; a
-    /// file that would have none is taken away.
+    /// Writes the rows that have any of `measures` to the file `path`, packed if it ends in `.gz`;
+    /// a file that would have none is taken away.
     pub(crate) fn write(&self, path: &Path, measures: &[Measure]) -> Result<()> {
         let all = self.0.values().flat_map(BTreeMap::keys);
         let columns: BTreeSet<(Measure, Level)> =

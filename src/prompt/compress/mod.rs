@@ -98,11 +98,12 @@ impl CompressedPrompt {
 /// with `tokenizer.encode(&dataset.render(item))`; only [`Compressor::SelfInformation`] reads it.
 /// `seed` matters to [`Compressor::Random`] alone, which draws anew for each item.
 ///
-/// Compressors that a trained head scores for have a function of their own, [`score_head::compress`].
+/// Compressors that a trained head scores for have a function of their own,
+/// [`score_head::compress`].
 ///
 /// # Panics
-/// If the compressor needs `information` and it is absent or of another length, or is one that a head
-/// scores for.
+/// If the compressor needs `information` and it is absent or of another length, or is one that a
+/// head scores for.
 #[must_use]
 pub fn compress(
     compressor: Compressor,

@@ -4,8 +4,8 @@
 //! *Shots do not depend on the item.* They are an app's template, the same in every request, and
 //! what a shot is worth differs little from question to question. So the order in which their parts
 //! go is settled once per dataset, offline, over many questions ([`ShotPart`]). At a given length
-//! every request then starts with the same tokens, which can be read once and kept, in serving as in
-//! profiling; and no shot has to be read by the score-head when a request comes.
+//! every request then starts with the same tokens, which can be read once and kept, in serving as
+//! in profiling; and no shot has to be read by the score-head when a request comes.
 //!
 //! *The passage depends on the question*, so its pieces are scored for the very request. A span is
 //! worth the mean probability of its pieces. `Question:` and `Answer:` lines stay whole: a broken
@@ -106,8 +106,8 @@ fn candidates<'a>(
     fewer_shots.chain(fewer_words)
 }
 
-/// `order`, then the shots it leaves, front first. A shot that goes whole loses its passage one step
-/// earlier, so that less of a budget stays unused between the two.
+/// `order`, then the shots it leaves, front first. A shot that goes whole loses its passage one
+/// step earlier, so that less of a budget stays unused between the two.
 fn steps(shots: &[String], order: &[ShotPart]) -> Vec<ShotPart> {
     let known = order.iter().filter(|step| step.shot < shots.len()).copied();
     let mut wanted: Vec<ShotPart> = known.collect();

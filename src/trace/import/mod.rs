@@ -148,8 +148,8 @@ pub struct Imported {
 /// Imports the file `input`, with items drawn from `pools`.
 ///
 /// # Errors
-/// If the file is not of the format (the error names line, column, found and allowed), `spec` is out
-/// of range, an app or dataset has no items, or nothing is left to import.
+/// If the file is not of the format (the error names line, column, found and allowed), `spec` is
+/// out of range, an app or dataset has no items, or nothing is left to import.
 pub fn import(input: &Input, spec: &ImportSpec, pools: &[ItemPool]) -> Result<Imported> {
     scale::check(spec)?;
     let columns = &spec.columns;

@@ -121,8 +121,8 @@ mod tests {
         );
     }
 
-    /// Each of ten is drawn with a probability of 0.3: in 2000 samples 600 times, standard deviation
-    /// √(2000 · 0.3 · 0.7) = 20.5.
+    /// Each of ten is drawn with a probability of 0.3: in 2000 samples 600 times, standard
+    /// deviation √(2000 · 0.3 · 0.7) = 20.5.
     #[test]
     fn a_sample_has_its_size_keeps_the_order_and_favours_none() {
         let mut counts = [0; 10];

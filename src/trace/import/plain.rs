@@ -1,8 +1,8 @@
 //! Vidur's processed traces, and any CSV that states a time and two lengths a row.
 //!
-//! Vidur's columns are `arrived_at,num_prefill_tokens,num_decode_tokens`, the first in seconds. Source:
-//! `data/processed_traces/` of <https://github.com/microsoft/vidur>. Those of other files are named by
-//! [`Columns`]; a time may be a date there.
+//! Vidur's columns are `arrived_at,num_prefill_tokens,num_decode_tokens`, the first in seconds.
+//! Source: `data/processed_traces/` of <https://github.com/microsoft/vidur>. Those of other files
+//! are named by [`Columns`]; a time may be a date there.
 
 use super::azure::date;
 use super::table::{Row, Table};
@@ -13,8 +13,8 @@ use crate::input::Input;
 
 const VIDUR: [&str; 3] = ["arrived_at", "num_prefill_tokens", "num_decode_tokens"];
 
-/// Above so many seconds a time is in milliseconds: as seconds it is in the year 5138, as milliseconds
-/// in 1973.
+/// Above so many seconds a time is in milliseconds: as seconds it is in the year 5138, as
+/// milliseconds in 1973.
 const SECONDS_MAX: f64 = 1e11;
 
 pub(super) fn vidur(input: &Input, columns: &Columns) -> Result<Source> {

@@ -20,8 +20,8 @@ fn zoo<const N: usize>(paths: [PathBuf; N]) -> Result<ZooManifest> {
     ZooManifest::new(Some("tiny"), &paths.map(Some), "pliant elastify zoo".into())
 }
 
-/// Of 32 values a row: embedding 50, final norm 1; per layer two norms, 96 rows of Q and O each, 48 of
-/// K and V each, 3 · 96 of the MLP: 578. 51 + 3 · 578 = 1785, 51 + 2 · 578 = 1207: 68 %.
+/// Of 32 values a row: embedding 50, final norm 1; per layer two norms, 96 rows of Q and O each, 48
+/// of K and V each, 3 · 96 of the MLP: 578. 51 + 3 · 578 = 1785, 51 + 2 · 578 = 1207: 68 %.
 #[test]
 fn levels_are_shares_of_the_largest_members_parameters() {
     let folder = tempfile::tempdir().unwrap();
