@@ -100,7 +100,9 @@ fn killed_between_two_results(name: &str, arguments: &[&str], endings: [&[&str];
         whole,
         |nth| command(endings[nth % 2]),
         || {
-            let left = tree(&out);
+            let mut left = tree(&out);
+            // What marks a draft goes last, after the draft has changed places.
+            left.retain(|name, _| !name.starts_with("unfinished"));
             let names: Vec<_> = left.keys().collect();
             assert!(results.iter().any(|(_, whole)| *whole == left), "neither of both: {names:?}");
         },
