@@ -22,6 +22,7 @@ use super::bar::Bar;
 use super::output::{print_json, print_line, say};
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Args {
     /// The experiment file
     #[arg(required_unless_present = "demo")]

@@ -96,7 +96,7 @@ pub(crate) fn answer_files(
 fn figures(experiment: &Experiment) -> FigureInputs {
     let spec = &experiment.spec;
     let (asked, style) = (spec.figures.clone(), spec.figure);
-    let mut figures = FigureInputs { asked, style, ..FigureInputs::default() };
+    let mut figures = FigureInputs { style, asked, ..FigureInputs::default() };
     if !spec.draw_profiles {
         return figures;
     }

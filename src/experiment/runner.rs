@@ -141,7 +141,7 @@ pub fn run(
     let tolerance = Tolerance::default();
     let spec = &experiment.spec;
     let runner = Runner { grid: &grid, spec, options, draft: &draft, tolerance: &tolerance };
-    let (runs, measured) = match make {
+    let (runs, of_engine) = match make {
         None => (runner.simulate(&threads)?, None),
         Some(make) => {
             let MeasuredRuns { runs, errors, resumed } = runner.measure(make)?;
@@ -169,7 +169,7 @@ pub fn run(
     manifest.save(folder)?;
     let text = options.draw.then(|| redraw(folder, Form::Svg)).transpose()?;
     let place = draft.finish()?.unwrap_or_else(|| options.out.to_owned());
-    let (predictions, resumed) = measured.unzip();
+    let (predictions, resumed) = of_engine.unzip();
     Ok(Results {
         rows,
         differences,
@@ -304,10 +304,10 @@ impl Runner<'_> {
     ) -> Result<Result<KeptRun, Failure>> {
         let trace = self.grid.trace(cell, nth);
         refuse_energy(trace)?;
-        let RealRun { executor: mut measured, head } = make(&cell.method, trace)?;
+        let RealRun { executor: mut engine, head } = make(&cell.method, trace)?;
         let mut predicted = cell.method.cost_model(trace)?;
         let path = self.draft.folder().join("predictions").join(self.grid.file_name(cell, nth));
-        let mut both = Compared::create(measured.as_mut(), &mut predicted, &path)?;
+        let mut both = Compared::create(engine.as_mut(), &mut predicted, &path)?;
         let run = self.replay(cell, nth, &mut both, head, 1);
         let measures = match self.tolerance.tolerate(cell, self.grid.seeds[nth], run)? {
             Ok(measures) => measures,

@@ -143,7 +143,8 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if !self.is_finished && !(self.is_precious && self.has_kept_runs()) {
+        let is_kept = self.is_finished || self.is_precious && self.has_kept_runs();
+        if !is_kept {
             // A failure here must not hide the one that led here; the next run cleans up.
             let _ = remove_ours(&self.folder);
         }

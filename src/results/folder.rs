@@ -1,5 +1,6 @@
 //! What a results folder holds: its rows, what it was made from, and the outcomes that were kept.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -120,7 +121,7 @@ fn figures_in(folder: &Path) -> io::Result<BTreeSet<String>> {
     let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
     let names: Vec<_> = names.collect::<io::Result<_>>()?;
     let names = names.iter().map(|name| name.to_string_lossy());
-    Ok(names.filter(|name| is_figure(folder, name)).map(|name| name.into_owned()).collect())
+    Ok(names.filter(|name| is_figure(folder, name)).map(Cow::into_owned).collect())
 }
 
 /// Whether `name` is that of a picture, or of a table beside a picture of the same name.

@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 use crate::request::{Bounds, Limit, Slo};
 use crate::sim::OutcomeSink;
 use crate::trace::Trace;
-use crate::units::Grade;
+use crate::units::{Grade, Milliwatts};
 
 /// A line: its run, the request, its objective as stated (if in shares) and resolved, the plan, the
 /// start, the phases, and what follows from them.
@@ -133,7 +133,7 @@ impl<'a> OutcomeCsv<'a> {
             prefill_ms: execution.prefill.into(),
             decode_ms: execution.decode.into(),
             kept_tokens: execution.kept_tokens,
-            power_mw: execution.power.map(|power| power.as_milliwatts()),
+            power_mw: execution.power.map(Milliwatts::as_milliwatts),
             correct: execution.correct,
             ttft_ms: Some(outcome.ttft().into()),
             tpot_ms: outcome.tpot().map(Decimal::from),
@@ -177,7 +177,7 @@ mod tests {
     use crate::outcome::Execution;
     use crate::plan::Plan;
     use crate::request::{AppId, DatasetId, Request};
-    use crate::units::{Level, Milliwatts, Ratio, SimTime};
+    use crate::units::{Level, Ratio, SimTime};
 
     /// Arrival 10 ms, start 12.5 ms, until the first token 1 + 2 + 3 + 4 = 10 ms: TTFT 12.5 ms.
     /// Decode 9 ms over two gaps: TPOT 4.5 ms, 21.5 ms end to end. 19 ms at 2 W: 38 mJ.

@@ -63,7 +63,7 @@ pub fn peak(
     let threads = options.pool()?;
     let grid = threads.install(|| Grid::of(experiment))?;
     let runs = Runs::new(experiment, &grid, options.cache)?;
-    let mut manifest = Manifest { peak: stated(spec), ..manifest_of(experiment)? };
+    let mut manifest = Manifest { peak: Some(stated(spec)), ..manifest_of(experiment)? };
     let draft = Draft::start(options.out, &manifest, options.force)?;
     let asked = |cell: &&Cell| spec.methods.is_empty() || spec.methods.contains(&cell.label.method);
     let cells: Vec<&Cell> = grid.cells.iter().filter(asked).collect();

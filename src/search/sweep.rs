@@ -59,7 +59,7 @@ pub fn sweep(
     };
     let experiments: Vec<Experiment> = settings.iter().map(set).collect::<Result<_>>()?;
     let threads = options.pool()?;
-    let mut manifest = Manifest { sweep: stated(spec), ..manifest_of(experiment)? };
+    let mut manifest = Manifest { sweep: Some(stated(spec)), ..manifest_of(experiment)? };
     let draft = Draft::start(options.out, &manifest, options.force)?;
     options.progress.start(experiments.iter().map(runs_of).sum());
     let (mut rows, mut failures, mut grid) = (Vec::new(), Vec::new(), None);
@@ -131,6 +131,6 @@ pub(super) fn manifest_of(experiment: &Experiment) -> Result<Manifest> {
 }
 
 /// What was searched, as the manifest states it.
-pub(super) fn stated(searched: &impl Serialize) -> Option<toml::Table> {
-    Some(toml::Table::try_from(searched).expect("a search is plain data"))
+pub(super) fn stated(searched: &impl Serialize) -> toml::Table {
+    toml::Table::try_from(searched).expect("a search is plain data")
 }
