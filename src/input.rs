@@ -217,7 +217,7 @@ fn standard_input() -> Result<io::Stdin> {
 
 /// The line on which the byte after `text` stands.
 fn line_after(text: &[u8]) -> usize {
-    text.iter().filter(|&&byte| byte == b'\n').count() + 1
+    1 + text.split(|&byte| byte == b'\n').skip(1).count()
 }
 
 /// All bytes of `reader`, if they are not too many.

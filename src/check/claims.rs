@@ -7,6 +7,7 @@
 //! number (`reduce`).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -164,8 +165,9 @@ impl Claims {
         );
         for (claim, finding) in self.claims.iter().zip(findings) {
             let name = &claim.experiment;
-            text += &format!(
-                "| {} | {} | {} | {} | {} | {} | [{name}](../experiments/{name}.toml) | {} | {} |\n",
+            writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {} | [{name}](../experiments/{name}.toml) | {} | {} |",
                 claim.figure,
                 claim.study,
                 claim.here,
@@ -174,7 +176,8 @@ impl Claims {
                 if finding.holds { "yes" } else { "**no**" },
                 claim.minutes,
                 claim.tolerance,
-            );
+            )
+            .expect("a string can always grow");
         }
         text
     }
@@ -193,7 +196,8 @@ pub fn findings_text(findings: &[Finding]) -> String {
         let value = shown(finding.value, finding.unit);
         let committed = finding.committed.map(|old| format!(", committed {}", shown(old, "")));
         let committed = committed.unwrap_or_default();
-        text += &format!("{verdict:13} {value}{committed}: {}\n", finding.here);
+        writeln!(text, "{verdict:13} {value}{committed}: {}", finding.here)
+            .expect("a string can always grow");
     }
     let count = |of: fn(&Finding) -> bool| findings.iter().filter(|finding| of(finding)).count();
     let (all, held, again) = (findings.len(), count(|f| f.holds), count(|f| f.reproduced));

@@ -33,7 +33,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let claims = Claims::load(&args.file)?;
     if args.experiments {
-        print_line(&claims.experiments().join("\n"))?;
+        print_line(claims.experiments().join("\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let findings = claims.look_up(&args.results, args.committed.as_deref())?;
@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let text = with_results(&name, &text, &claims.markdown(&findings))?;
         files::write_whole(page, text.as_bytes())?;
     } else if args.json {
-        print_line(&serde_json::to_string_pretty(&findings).expect("findings are plain values"))?;
+        print_line(serde_json::to_string_pretty(&findings).expect("findings are plain values"))?;
     } else {
         print_line(findings_text(&findings).trim_end())?;
     }

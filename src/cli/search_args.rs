@@ -1,5 +1,6 @@
 //! What `pliant sweep` and `pliant peak` share.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use pliant::Result;
@@ -77,7 +78,9 @@ pub fn describe_counts(cache: &RunCache, experiment: &Experiment) -> Result<Stri
             && cache.keeps(method)
         {
             let covered = program.covered()?;
-            text += &format!("\nruns of {} are kept as long as these stay: {covered}", method.name);
+            let name = &method.name;
+            write!(text, "\nruns of {name} are kept as long as these stay: {covered}")
+                .expect("a string can always grow");
         }
     }
     Ok(text)

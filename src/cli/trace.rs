@@ -133,8 +133,8 @@ struct ImportArgs {
     /// Multiply prompt and output lengths
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     length_scale: f64,
-    /// What the file calls its columns: NAME=COLUMN,…, NAME being arrival, prompt_tokens or
-    /// output_tokens
+    /// What the file calls its columns: NAME=COLUMN,…, NAME being `arrival`, `prompt_tokens` or
+    /// `output_tokens`
     #[arg(long, value_name = "NAME=COLUMN")]
     columns: Option<Columns>,
     /// What its times are in, where they are numbers [default: as its format has it]
@@ -285,7 +285,9 @@ fn wrote(out: &Path, trace: &Trace, warnings: &[Warning], json: bool) -> Result<
     if !is_standard_output(out) {
         print_line(format!("{}: {requests} requests", out.display()))?;
     }
-    warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
+    for warning in warnings {
+        say(format!("warning: {warning}"));
+    }
     Ok(())
 }
 

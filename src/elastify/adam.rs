@@ -71,7 +71,7 @@ impl Moments {
 #[derive(Debug)]
 pub struct Variables {
     /// In the order of the moments.
-    variables: Vec<(String, Var)>,
+    named: Vec<(String, Var)>,
     /// Of the optimiser.
     pub moments: Moments,
     /// Steps taken.
@@ -85,12 +85,12 @@ impl Variables {
     pub fn new(variables: Vec<(String, Var)>, square_decay: f64) -> Self {
         let zeros = |(_, variable): &(String, Var)| vec![0.0; variable.elem_count()];
         let moments = Moments::zero(&variables.iter().map(zeros).collect::<Vec<_>>());
-        Self { variables, moments, steps: 0, square_decay }
+        Self { named: variables, moments, steps: 0, square_decay }
     }
 
     /// Names and shapes.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.variables.iter().map(|(name, variable)| (name.as_str(), variable.dims()))
+        self.named.iter().map(|(name, variable)| (name.as_str(), variable.dims()))
     }
 
     /// What the variables are now.
@@ -98,7 +98,7 @@ impl Variables {
     /// # Errors
     /// If candle refuses.
     pub fn values(&self) -> candle_core::Result<Vec<Vec<f32>>> {
-        self.variables.iter().map(|(_, variable)| list(variable.as_tensor())).collect()
+        self.named.iter().map(|(_, variable)| list(variable.as_tensor())).collect()
     }
 
     /// Makes them `values`.
@@ -106,7 +106,7 @@ impl Variables {
     /// # Errors
     /// If they are of other shapes.
     pub fn set(&self, values: &[Vec<f32>]) -> candle_core::Result<()> {
-        for ((_, variable), values) in self.variables.iter().zip(values) {
+        for ((_, variable), values) in self.named.iter().zip(values) {
             variable.set(&Tensor::from_slice(values, variable.shape(), variable.device())?)?;
         }
         Ok(())
@@ -119,7 +119,7 @@ impl Variables {
     /// If candle refuses.
     pub fn descend(&mut self, loss: &Tensor, rate: f64) -> candle_core::Result<()> {
         let gradients = loss.backward()?;
-        for (index, (_, variable)) in self.variables.iter().enumerate() {
+        for (index, (_, variable)) in self.named.iter().enumerate() {
             let Some(gradient) = gradients.get(variable.as_tensor()) else { continue };
             let mut values = list(variable.as_tensor())?;
             let rule = Update {

@@ -258,7 +258,7 @@ mod tests {
     /// interval.
     #[test]
     fn an_interval_does_not_depend_on_what_is_kept() {
-        let values: Vec<f64> = (0..KEPT_VALUES + 1).map(|n| (n as f64 * 0.37).sin()).collect();
+        let values: Vec<f64> = (0..=KEPT_VALUES).map(|n| (n as f64 * 0.37).sin()).collect();
         for count in [2, 3, 20, KEPT_VALUES, KEPT_VALUES + 1] {
             let values = &values[..count];
             let expected = bootstrap_95(values, average);

@@ -6,7 +6,7 @@ use super::measure::PerMeasure;
 use super::statistics::interpolated;
 use crate::outcome::{Miss, Outcome};
 use crate::request::Bounds;
-use crate::units::Level;
+use crate::units::{Energy, Level};
 
 /// What one replication shows.
 ///
@@ -49,8 +49,8 @@ mod letters {
         for answer in answers {
             match answer {
                 None => text.push('-'),
-                Some(grade) if *grade == 0.0 => text.push('0'),
-                Some(grade) if *grade == 1.0 => text.push('1'),
+                Some(0.0) => text.push('0'),
+                Some(1.0) => text.push('1'),
                 Some(grade) => write!(text, "({grade})").expect("a string can always grow"),
             }
         }
@@ -114,7 +114,7 @@ impl Tally {
         self.answers.push((outcome.request.id, in_time_grade));
         self.ttft_ns.push(outcome.ttft().as_nanos() as u64);
         self.tpot_ns.extend(outcome.tpot().map(|time| time.as_nanos() as u64));
-        self.energy_nj.extend(outcome.execution.energy().map(|drawn| drawn.as_nanojoules()));
+        self.energy_nj.extend(outcome.execution.energy().map(Energy::as_nanojoules));
         let level = outcome.plan.level;
         self.switches += usize::from(self.resident.is_some_and(|resident| resident != level));
         self.resident = Some(level);

@@ -631,7 +631,7 @@ mod tests {
         assert_eq!(read_text(&older).unwrap(), [expected]);
         let turned = |line: &str| line.rsplit(',').collect::<Vec<_>>().join(",");
         let plain = row_without_commas();
-        let text = String::from_utf8(csv_of(&[plain.clone()])).unwrap();
+        let text = String::from_utf8(csv_of(std::slice::from_ref(&plain))).unwrap();
         let turned = text.lines().map(turned).collect::<Vec<_>>().join("\n");
         assert_eq!(read_text(&turned).unwrap(), [plain]);
     }

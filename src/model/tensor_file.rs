@@ -99,13 +99,16 @@ impl<'a> TensorFile<'a> {
     /// # Errors
     /// If it is no such file.
     pub fn names(&self) -> Result<Vec<String>> {
-        Ok(self.tensors()?.names().into_iter().map(|name| name.to_string()).collect())
+        Ok(self.tensors()?.names().into_iter().map(ToString::to_string).collect())
     }
 
     /// The dimensions and values of tensor `name`.
     ///
     /// # Errors
     /// If there is none, or it is of another type.
+    ///
+    /// # Panics
+    /// Never: chunks of four bytes have four bytes.
     pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
         let file = self.tensors()?;
         let wrong =

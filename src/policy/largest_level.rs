@@ -96,7 +96,7 @@ mod tests {
         let spec = SizeSpec::of(SizeRule::Nominal);
         let mut nominal = bench.policy_of(PolicySpec::LargestLevel(spec));
         let ms = std::time::Duration::from_millis;
-        let slo = Slo::Absolute { ttft: ms(100) - ms(10) / 1000, tpot: ms(10) };
+        let slo = Slo::Absolute { ttft: std::time::Duration::from_micros(99_990), tpot: ms(10) };
         let request = Request { slo, ..bench.request(1, 1) };
         assert_eq!(bench.ask(&mut *nominal, &request, None), plan(50, 100));
     }

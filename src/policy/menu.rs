@@ -179,6 +179,9 @@ impl<'a> Choices<'a> {
     /// The objective as shares of the base model's unqueued TTFT and TPOT on the full prompt: as
     /// stated, or what a stated bound comes to. A bound on the whole answer is the same share of
     /// both.
+    ///
+    /// # Panics
+    /// Never: bounds on energy come with a known power.
     #[must_use]
     pub fn objective_shares(&self) -> (f64, f64) {
         if let Slo::Relative { ttft, tpot } = self.request.slo() {

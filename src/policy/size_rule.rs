@@ -31,6 +31,10 @@ pub enum SizeRule {
 }
 
 /// The parameters of a baseline.
+#[expect(
+    clippy::manual_non_exhaustive,
+    reason = "the empty field is a key that files may not have"
+)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SizeSpec {

@@ -54,7 +54,7 @@ pub struct Cell {
 
 impl Cell {
     /// What files say of the cell at `level`, probabilities to four decimals.
-    pub(super) fn values(&self, level: Level) -> Vec<(Measure, Level, f32)> {
+    pub(super) fn values(self, level: Level) -> Vec<(Measure, Level, f32)> {
         let flag = |right: bool| f32::from(u8::from(right));
         let probability = (self.gold_probability * 1e4).round() / 1e4;
         let mut values = vec![

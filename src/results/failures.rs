@@ -50,6 +50,9 @@ impl fmt::Display for Failure {
 
 /// `failures` in words, a line per method: the first cause, and how many more of its runs there
 /// are.
+///
+/// # Panics
+/// Never: a method is named by a failure of its own.
 #[must_use]
 pub fn failed_in_words(failures: &[Failure]) -> Vec<String> {
     let methods: BTreeSet<&str> = failures.iter().map(|failure| failure.method.as_str()).collect();

@@ -299,6 +299,9 @@ impl Objective {
     ///
     /// # Errors
     /// If it is not the app's own and the app states no pair of shares to take the mean of.
+    ///
+    /// # Panics
+    /// Never: a mean of two shares is one.
     pub fn of(self, app: &App) -> Result<Slo> {
         if self == Self::Latency {
             return Ok(app.slo);

@@ -93,13 +93,13 @@ smallest change for the worse of accuracy_at_slo found 80 times in 100: 0.50 poi
 ...
 "]]);
     let annotations = pliant(folder.path()).args(CHECK).args(["--format", "github"]);
-    annotations.assert().code(1).stdout_eq(str![[r#"
+    annotations.assert().code(1).stdout_eq(str![[r"
 ::error title=pliant check::experiment against results/experiment/metrics.csv: 1 worse[..]
 ::error file=results/experiment/metrics.csv,line=5,title=accuracy_at_slo worse::elastic-profile at α 0.25 on bench (large, tiny): accuracy_at_slo [..], -2.0 points [..]
 to reproduce: pliant run experiment.toml --out fresh && pliant check fresh --baseline results/experiment/metrics.csv
 to accept: pliant run experiment.toml --out results/experiment && git add results/experiment && git commit
 
-"#]]);
+"]]);
     let output = pliant(folder.path()).args(CHECK).arg("--json").output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let worse = json["changes"].as_array().unwrap().iter().filter(|c| c["verdict"] == "worse");

@@ -168,7 +168,7 @@ fn attempt(command: &str, folder: &Path) -> Option<String> {
             None
         }
         Some(How::Parse(why) | How::Engine(why)) => {
-            println!("parsed, not run: `{command}` {why}");
+            said(&format!("parsed, not run: `{command}` {why}"));
             parse()
         }
         Some(How::Target) => {
@@ -178,10 +178,15 @@ fn attempt(command: &str, folder: &Path) -> Option<String> {
             unknown.map(|target| format!("the Makefile has no target {target}"))
         }
         Some(How::Leave(why)) => {
-            println!("not tried: `{command}` {why}");
+            said(&format!("not tried: `{command}` {why}"));
             None
         }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "what a failed test shows of what it left out")]
+fn said(line: &str) {
+    println!("{line}");
 }
 
 /// The first argument that names a file of the repository which is not there.
@@ -239,7 +244,7 @@ fn files_of(page: &str) -> BTreeMap<String, String> {
             continue;
         };
         let text = lines.by_ref().take_while(|line| *line != "```");
-        files.insert(name.to_owned(), text.map(|line| format!("{line}\n")).collect());
+        files.insert(name.to_owned(), text.flat_map(|line| [line, "\n"]).collect());
     }
     files
 }

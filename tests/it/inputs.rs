@@ -105,9 +105,9 @@ fn walk(folder: &Path) -> Vec<String> {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            texts.extend(walk(&path))
+            texts.extend(walk(&path));
         } else {
-            texts.push(fs::read_to_string(path).unwrap())
+            texts.push(fs::read_to_string(path).unwrap());
         }
     }
     texts

@@ -360,7 +360,9 @@ fn the_prose_has_the_numbers_of_the_committed_results() {
         if overwrite && fresh != text {
             fs::write(&path, fresh).unwrap();
         } else if !overwrite {
-            wrong.iter().for_each(|problem| writeln!(report, "{name}: {problem}").unwrap());
+            for problem in &wrong {
+                writeln!(report, "{name}: {problem}").unwrap();
+            }
         }
     }
     assert!(count > 100, "{count} marks were found");

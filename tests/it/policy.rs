@@ -121,7 +121,7 @@ fn named_methods_have_measured_tables() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("device-profiles/quality/smollm2-135m-instruct");
     let has_table = |method: &MethodSpec| {
         let table = method.quality_family();
-        let none = Default::default();
+        let none = std::collections::BTreeMap::default();
         QualityTable::load_asked(&folder, table, &[], &none).unwrap().rows() > 0
     };
     let lacking = standard_methods().into_iter().filter(|method| !has_table(method));

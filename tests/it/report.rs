@@ -32,7 +32,7 @@ fn results(folder: &Path, metrics: &str) {
 fn a_folder_is_redrawn_and_its_table_printed() {
     let folder = TempDir::new().unwrap();
     results(folder.path(), &format!("{HEADER}\n{ROW}\n"));
-    pliant(folder.path()).args(["report", "results"]).assert().success().stdout_eq(str![[r#"
+    pliant(folder.path()).args(["report", "results"]).assert().success().stdout_eq(str![[r"
 phone: latencies of large, answers of small (latency modelled, answers measured; 20 replications a row, below each mean its 95 % interval)
 
 ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -50,7 +50,7 @@ full    25.0 (23.0–27.0)        61.0          40.0    31.0 s    76.0 s    321 
 
 all measures with their intervals: pliant report results
 
-"#]]);
+"]]);
     assert!(folder.path().join("results/accuracy-at-slo.svg").exists());
     assert!(!folder.path().join("results/accuracy-at-slo.png").exists(), "one form is enough");
     for ending in ["pdf", "png"] {
@@ -129,10 +129,10 @@ fn any_method_is_compared_with_any_other_and_tables_are_printed_in_latex() {
     let latex = text(against("oracle", "latex").success());
     assert!(latex.contains("\\toprule") && latex.contains("full & oracle"), "{latex}");
     assert!(printed(folder.path(), "latex").contains("elastic-profile & "));
-    against("nobody", "text").code(2).stderr_eq(str![[r#"
+    against("nobody", "text").code(2).stderr_eq(str![[r"
 pliant: --against: no such method; found nobody; allowed: elastic-profile, full, oracle
 
-"#]]);
+"]]);
     against("full", "html").code(2);
 }
 

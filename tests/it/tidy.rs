@@ -249,15 +249,19 @@ fn every_source_file_is_a_module_of_its_parent() {
             format!("{folder}/main.rs"),
         ];
         let declares = |parent: &String| read(parent).contains(&format!("mod {name};"));
-        let declared = parents.iter().filter(|parent| files.contains(*parent)).any(declares);
-        assert!(declared, "{path} is compiled by nobody");
+        let is_known = parents.iter().filter(|parent| files.contains(*parent)).any(declares);
+        assert!(is_known, "{path} is compiled by nobody");
     }
+}
+
+fn has_ending(name: &str, ending: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found == ending)
 }
 
 #[test]
 fn every_page_experiment_and_example_is_named_by_a_page() {
     let Some(tracked) = tracked() else { return };
-    let pages: Vec<&String> = tracked.iter().filter(|name| name.ends_with(".md")).collect();
+    let pages: Vec<&String> = tracked.iter().filter(|name| has_ending(name, "md")).collect();
     let text_of = |without: &str| -> String {
         pages.iter().filter(|page| page.as_str() != without).map(|page| read(page)).collect()
     };
@@ -275,9 +279,7 @@ fn every_page_experiment_and_example_is_named_by_a_page() {
 fn the_repository_is_light() {
     let Some(tracked) = tracked() else { return };
     let size = |name: &String| fs::metadata(root().join(name)).unwrap().len();
-    let is_weights = |name: &str| {
-        name.starts_with(WEIGHTS) && (name.ends_with(".safetensors") || name.ends_with(".bin"))
-    };
+    let is_weights = |name: &str| name.starts_with(WEIGHTS) && has_ending(name, "safetensors");
     let light: Vec<&String> = tracked.iter().filter(|name| !is_weights(name)).collect();
     for name in &light {
         let small = size(name) <= LARGEST_FILE_BYTES

@@ -252,7 +252,7 @@ fn families_of_whole_layers_keep_as_many_as_the_level_says_and_read_back() {
         let manifest = of_family(&scores, family, &LEVELS).unwrap();
         let kept = |sub_model: &SubModel| sub_model.layers.iter().filter(|s| s.neurons > 0).count();
         assert_eq!(manifest.levels.iter().map(kept).collect::<Vec<_>>(), [1, 2, 3], "{family:?}");
-        let sums = LEVELS.map(|level| manifest.payload.merged(level).len() > 0);
+        let sums = LEVELS.map(|level| !manifest.payload.merged(level).is_empty());
         let merges = family == Family::LayerMerge;
         assert_eq!(sums, [merges, merges, false], "{family:?}");
         assert!((manifest.base_loss - scores.base_loss()).abs() < 1e-5, "{family:?}");

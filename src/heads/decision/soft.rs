@@ -79,8 +79,8 @@ fn train(
     let item = zeros(width, TERMS)?;
     let mut variables = vec![("shared", &shared), ("dataset", &dataset)];
     variables.extend(penalties.item.map(|_| ("item", &item)));
-    let named = variables.into_iter().map(|(name, var)| (name.to_owned(), var.clone()));
-    let mut variables = Variables::new(named.collect(), SQUARE_DECAY);
+    let moving = variables.into_iter().map(|(name, var)| (name.to_owned(), var.clone()));
+    let mut variables = Variables::new(moving.collect(), SQUARE_DECAY);
     for _ in 0..STEPS {
         variables.descend(&problem.loss([&shared, &dataset, &item], penalties)?, RATE)?;
     }

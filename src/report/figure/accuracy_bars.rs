@@ -83,7 +83,7 @@ impl Scene<'_> {
                 Some(bar(row, *look, told_apart(row, pairs), whiskers))
             };
             Panel {
-                heading: format!("α = {}", signed(alpha)),
+                heading: format!("α = {}", signed(&alpha)),
                 bars: self.methods.iter().zip(&looks).map(bar).collect(),
             }
         };

@@ -52,7 +52,7 @@ impl Axis {
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         let count = ((hi - lo) / step + 1e-9).floor() as u32;
         let value = |nth: u32| lo + f64::from(nth) * step;
-        let name = |value: f64| signed(format!("{:.decimals$}", value + 0.0));
+        let name = |value: f64| signed(&format!("{:.decimals$}", value + 0.0));
         (0..=count).map(|nth| (value(nth), name(value(nth)))).collect()
     }
 }
@@ -71,7 +71,7 @@ fn plain(value: f64) -> String {
 }
 
 /// With a typographic minus.
-pub(super) fn signed(number: impl ToString) -> String {
+pub(super) fn signed(number: &impl ToString) -> String {
     number.to_string().replace('-', "−")
 }
 

@@ -148,12 +148,13 @@ impl Curves {
 
     fn panel(&self, at: usize, looks: &[colours::Look]) -> Panel {
         let (name, items) = &self.panels[at];
-        let line = |((_, points), look): (&(String, Option<Vec<Vec<Point>>>), &colours::Look)| {
-            Some(Line { look: *look, points: points.as_ref()?[at].clone() })
-        };
         Panel {
             heading: format!("{name} (n = {items})"),
-            lines: self.series.iter().zip(looks).filter_map(line).collect(),
+            lines: (self.series.iter().zip(looks))
+                .filter_map(|((_, points), look)| {
+                    Some(Line { look: *look, points: points.as_ref()?[at].clone() })
+                })
+                .collect(),
         }
     }
 

@@ -91,7 +91,7 @@ fn panel(rows: &[&SweepRow], scale: &Scale, looks: &[(&str, Look)], whiskers: Wh
         Line { look: *look, points }
     };
     Panel {
-        heading: format!("{}, α = {}", rows[0].row.label.device, signed(rows[0].row.label.alpha)),
+        heading: format!("{}, α = {}", rows[0].row.label.device, signed(&rows[0].row.label.alpha)),
         lines: looks.iter().map(line).collect(),
     }
 }

@@ -65,7 +65,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn entry<'v>(self, value: &'v Value) -> Result<Entry<'v>> {
+    fn entry(self, value: &Value) -> Result<Entry<'_>> {
         let fields = value.as_array().filter(|fields| fields.len() == 6).ok_or_else(|| {
             self.wrong("request", value, "[prompt, options, answer, [TTFT, TPOT], number, dataset]")
         })?;
