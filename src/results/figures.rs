@@ -209,7 +209,7 @@ fn grades(folder: &Path, table: &str) -> PathBuf {
 }
 
 impl FigureInputs {
-    /// The same with paths that hold from here; see [`found_from`].
+    /// The same with paths that hold from here, where the results lie in `folder`.
     #[must_use]
     pub fn seen_from(mut self, folder: &Path) -> Self {
         let seen = |path: &mut PathBuf| *path = found_from(folder, path);

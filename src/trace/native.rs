@@ -100,8 +100,8 @@ impl Trace {
         }
         let (own, cells) = stated(request.slo);
         for (form, _) in forms.iter().enumerate().filter(|(_, present)| **present) {
-            for cell in cells.iter().take(FORMS[form].len()) {
-                table.write_field(if form == own { cell.as_str() } else { "" })?;
+            for (nth, _) in FORMS[form].iter().enumerate() {
+                table.write_field(if form == own { cells[nth].as_str() } else { "" })?;
             }
         }
         table.write_record(None::<&[u8]>)
