@@ -109,7 +109,7 @@ impl Input {
 }
 
 /// The key of `text` that keeps it from being a `T`, and its line: the one without which something
-/// else is wrong, or nothing. Keys within `span`, where serde saw it, come first.
+/// else is wrong, or nothing. Keys from `span` on, where serde saw it, come first.
 fn key_at_fault<T: DeserializeOwned>(text: &str, span: &Range<usize>) -> Option<(usize, String)> {
     let whole: Table = toml::from_str(text).ok()?;
     let problem =
@@ -126,8 +126,11 @@ fn key_at_fault<T: DeserializeOwned>(text: &str, span: &Range<usize>) -> Option<
     let mut keys = Vec::new();
     leaves(&Value::Table(whole.clone()), &mut Vec::new(), &mut keys);
     // Without its kind a table is nothing at all, whatever else is wrong with it.
-    let is_outside = |key: &[String]| !start_of(text, key).is_some_and(|at| span.contains(&at));
-    keys.sort_by_key(|key| (is_outside(key), key.last().is_some_and(|name| name == "kind")));
+    // A table's span is its heading: its own keys follow it.
+    keys.sort_by_key(|key| {
+        let start = start_of(text, key).unwrap_or_default();
+        (start < span.start, key.last().is_some_and(|name| name == "kind"), start)
+    });
     let key = keys.into_iter().take(KEYS_TRIED).find(is_at_fault)?;
     let start = start_of(text, &key)?;
     Some((line_after(&text.as_bytes()[..start]), key.join(".")))

@@ -22,7 +22,7 @@ const LARGER: [&str; 5] = [
 /// Weights lie here only.
 const WEIGHTS: &str = "device-profiles/elastic/";
 
-const TRACKED_FILES_MAX: usize = 450;
+const TRACKED_FILES_MAX: usize = 720;
 const TRACKED_BYTES_MAX: u64 = 15_000_000;
 
 /// What the registry takes.
@@ -223,7 +223,8 @@ fn no_line_of_code_or_prose_is_longer_than_100_columns() {
         let text = read(&path);
         let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         for (number, line) in product.lines().enumerate() {
-            let holds_text = line.contains('"') || line.trim_start().starts_with("//! |");
+            let holds_text = line.contains('"') || line.ends_with('\\');
+            let holds_text = holds_text || line.trim_start().starts_with("//! |");
             if line.chars().count() > 100 && !holds_text {
                 long.push(format!("{path}:{}", number + 1));
             }
