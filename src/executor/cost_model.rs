@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::policy::{Annotations, Candidate, Costs};
 use crate::profile::{QualityTable, RowId};
 use crate::request::Request;
-use crate::units::{Grade, Level, PROMPT_RATIOS, Ratio};
+use crate::units::{Grade, Level, Ratio};
 
 /// Ground truth: how right the answer of each candidate of a method to each item is.
 ///
@@ -24,6 +24,8 @@ pub(crate) struct Truth {
     pub(crate) name: String,
     /// By level of the method's costs: its place in the table.
     pub(crate) levels: Vec<usize>,
+    /// By prompt ratio of the method's costs likewise; `None` where the table has no answers.
+    pub(crate) ratios: Vec<Option<usize>>,
     /// Whether items that lack answers to some plans may be replayed: answers are measured as they
     /// are asked for.
     pub(crate) asked: bool,
@@ -32,7 +34,7 @@ pub(crate) struct Truth {
 impl Truth {
     /// How right the answer of `candidate` to the item is; `None` if that was not measured.
     pub(crate) fn correct(&self, candidate: &Candidate, item: RowId) -> Option<Grade> {
-        self.table.grade(item, self.levels[candidate.level], candidate.ratio)
+        self.table.grade(item, self.levels[candidate.level], self.ratios[candidate.ratio]?)
     }
 }
 
@@ -99,7 +101,7 @@ impl CostModel {
     /// If the method lacks the plan.
     pub(crate) fn table_cell(&self, plan: Plan) -> Result<(Level, Ratio)> {
         let candidate = self.costs.resolve(plan)?;
-        Ok((plan.level, PROMPT_RATIOS[candidate.ratio]))
+        Ok((plan.level, self.costs.ratios[candidate.ratio]))
     }
 }
 

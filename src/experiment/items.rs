@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::Result;
-use crate::profile::{PromptLengths, QualityTable, Split};
+use crate::profile::{PromptLengths, Split};
 use crate::results::AnsweredItems;
 use crate::trace::{ItemPool, PooledItem};
 use crate::units::Ratio;
@@ -30,8 +30,8 @@ pub(super) fn pools(
     answers: AnsweredItems,
     most: Option<usize>,
 ) -> Result<Vec<ItemPool>> {
-    let whole = QualityTable::ratio_index(whole).expect("checked with the methods");
     let [measured, further] = PromptLengths::of_file(path)?;
+    let whole = measured.place_of(whole, path.display())?;
     let further = Some(further).filter(|_| answers == AnsweredItems::Asked);
     let files = [Some(measured), further];
     let mut pools = BTreeMap::<&str, Vec<PooledItem>>::new();

@@ -20,7 +20,7 @@ use crate::profile::{
 };
 use crate::request::{Bounds, Request};
 use crate::trace::Trace;
-use crate::units::{Grade, Level, PROMPT_RATIOS, Ratio, duration_from_millis};
+use crate::units::{Grade, Level, Ratio, duration_from_millis};
 
 /// A method with the latencies of a device and the answers of a base model, read and checked once;
 /// cheap to clone, shared between seeds and threads.
@@ -88,9 +88,6 @@ impl Method {
     ///
     /// # Errors
     /// As [`new`](Self::new), files aside.
-    ///
-    /// # Panics
-    /// If [`MethodSpec::check`] refuses the method's `whole_prompt`.
     pub fn from_parts(
         device: &DeviceProfile,
         latency_of: &str,
@@ -123,7 +120,7 @@ impl Method {
             let tokens = |known: &Option<Decision>| known.as_ref().map_or(1, |d| d.tlm_tokens);
             decisions.iter().map(|known| tlm.decide(tokens(known))).collect()
         };
-        let whole = spec.whole_prompt.unwrap_or(Ratio::ONE);
+        let ratios = readable(spec, &table, lengths)?;
         let costs = Costs {
             method: spec.name.clone(),
             levels: answered_levels(family, &base, &table),
@@ -131,7 +128,7 @@ impl Method {
             decide,
             compressing: Compressing::of(device, family, spec.compressor.as_deref())?,
             power: device.power.as_ref().map(Power::active),
-            whole: QualityTable::ratio_index(whole).expect("a checked method has a known ratio"),
+            ratios,
             cuts: None,
         };
         if costs.levels.last().is_none_or(|last| last.level != Level::FULL) {
@@ -147,7 +144,8 @@ impl Method {
         };
         let place = |level: &LevelLatency| table.level_index(level.level).expect("it has answers");
         let levels = costs.levels.iter().map(place).collect();
-        let truth = Truth { name: spec.quality_family().to_owned(), levels, table, asked };
+        let ratios = costs.ratios.iter().map(|&ratio| table.ratio_index(ratio)).collect();
+        let truth = Truth { name: spec.quality_family().to_owned(), levels, ratios, table, asked };
         Ok(Self(Arc::new(Inner {
             spec: spec.clone(),
             device: device.name.clone(),
@@ -404,6 +402,33 @@ fn answered_levels(
     answered.map(with_base).collect()
 }
 
+/// The prompt ratios that plans of a method may read, rising up to its whole prompt.
+fn readable(
+    spec: &MethodSpec,
+    table: &QualityTable,
+    lengths: Option<&PromptLengths>,
+) -> Result<Vec<Ratio>> {
+    let whole = spec.whole_prompt.unwrap_or(Ratio::ONE);
+    let place = format!("method {}", spec.name);
+    let Some(lengths) = lengths else {
+        if table.ratio_index(whole).is_none() {
+            let known: Vec<_> = table.ratios().iter().map(Ratio::to_string).collect();
+            return Err(Error::new(place, "no such prompt ratio")
+                .at("key \"whole_prompt\"")
+                .found(whole)
+                .allowed(known.join(", ")));
+        }
+        return Ok(vec![whole]);
+    };
+    let ratios = &lengths.ratios()[..=lengths.place_of(whole, &place)?];
+    for ratio in table.ratios_measured().map(|place| table.ratios()[place]) {
+        if ratio <= whole {
+            lengths.place_of(ratio, format!("{place}, quality table {}", spec.quality_family()))?;
+        }
+    }
+    Ok(ratios.to_vec())
+}
+
 /// Plans with at least one measured answer, or all where answers are measured as they are asked
 /// for.
 fn candidates(costs: &Costs, truth: &Truth) -> Arc<[Candidate]> {
@@ -414,12 +439,11 @@ fn candidates(costs: &Costs, truth: &Truth) -> Arc<[Candidate]> {
 
 /// What the estimate items of each dataset let expect, `[level][ratio]`.
 fn expected(truth: &Truth) -> BTreeMap<String, Arc<[Option<f64>]>> {
-    let Truth { table, levels, .. } = truth;
+    let Truth { table, levels, ratios, .. } = truth;
     let of = |dataset: &str| {
-        let cells = levels
-            .iter()
-            .flat_map(|&level| (0..PROMPT_RATIOS.len()).map(move |ratio| (level, ratio)));
-        cells.map(|(level, ratio)| table.expected_accuracy(dataset, level, ratio)).collect()
+        let cells =
+            levels.iter().flat_map(|&level| ratios.iter().map(move |&ratio| (level, ratio)));
+        cells.map(|(level, ratio)| table.expected_accuracy(dataset, level, ratio?)).collect()
     };
     table.datasets().map(|dataset| (dataset.to_owned(), of(dataset))).collect()
 }

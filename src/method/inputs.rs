@@ -5,7 +5,7 @@ use std::path::Path;
 use super::spec::{MethodSpec, PolicySpec};
 use crate::error::{Error, Result};
 use crate::profile::{
-    AnswerFiles, AnswersOf, Decision, Decisions, DeviceProfile, FamilyLatency, ItemLengths, Items,
+    AnswerFiles, AnswersOf, Decision, Decisions, DeviceProfile, FamilyLatency, Items,
     PromptLengths, QualityTable,
 };
 use crate::units::Level;
@@ -133,11 +133,11 @@ pub(super) fn by_row(table: &QualityTable, decisions: &Decisions) -> Vec<Option<
 pub(super) fn lengths_by_row(
     table: &QualityTable,
     lengths: &PromptLengths,
-) -> Vec<Option<ItemLengths>> {
+) -> Vec<Option<Vec<u32>>> {
     let mut known = vec![None; table.rows()];
     for (dataset, item, tokens) in lengths.iter() {
         if let Some(row) = table.row(dataset, item) {
-            known[row.index()] = Some(*tokens);
+            known[row.index()] = Some(tokens.to_vec());
         }
     }
     known

@@ -84,7 +84,9 @@ impl PromptPlanner {
         for (level_index, &level) in self.table.levels().iter().enumerate() {
             let Ok(latency) = family.level(level) else { continue };
             for (ratio_index, &prompt_ratio) in PROMPT_RATIOS.iter().enumerate() {
-                let Some(accuracy) = self.mean_accuracy(level_index, ratio_index) else { continue };
+                let Some(accuracy) = self.mean_accuracy(level_index, prompt_ratio) else {
+                    continue;
+                };
                 let kept = kept_tokens[ratio_index];
                 let (ttft, tpot) = (latency.ttft(kept), latency.tpot(context(kept)));
                 let gaps = output_tokens.saturating_sub(1);
@@ -131,7 +133,8 @@ impl PromptPlanner {
         }
     }
 
-    fn mean_accuracy(&self, level: usize, ratio: usize) -> Option<f64> {
+    fn mean_accuracy(&self, level: usize, ratio: Ratio) -> Option<f64> {
+        let ratio = self.table.ratio_index(ratio)?;
         let of = |name: &str| self.table.expected_accuracy(name, level, ratio);
         let accuracies: Vec<f64> = self.table.datasets().filter_map(of).collect();
         let count = accuracies.len() as f64;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::family::FamilyName;
 use crate::policy::{ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
-use crate::units::{PROMPT_RATIOS, Ratio};
+use crate::units::Ratio;
 
 /// One method of a comparison, as an experiment file states it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,8 +91,8 @@ impl MethodSpec {
     /// Refuses a method that contradicts itself.
     ///
     /// # Errors
-    /// If the policy never cuts a prompt but a compressor is named, prompts are shortened to no
-    /// ratio of the study's ten or for a decision-head that read them whole, it counts layers
+    /// If the policy never cuts a prompt but a compressor is named, prompts are shortened for
+    /// a decision-head that read them whole, it counts layers
     /// without knowing how many there are, or a program is none.
     pub fn check(&self) -> Result<()> {
         if let PolicySpec::External(external) = &self.policy {
@@ -125,17 +125,14 @@ impl MethodSpec {
             let error = Error::new(format!("method {}", self.name), "has no bounds to count in");
             return Err(error.at("key \"counts_wait\"").found("true").allowed(NO_FORECAST));
         }
-        if let Some(whole) = self.whole_prompt {
-            let wrong = |problem, allowed| {
-                let error = Error::new(format!("method {}", self.name), problem);
-                Err(error.at("key \"whole_prompt\"").found(whole).allowed(allowed))
-            };
-            if !PROMPT_RATIOS.contains(&whole) {
-                return wrong("no such prompt ratio", "10 %, 20 %, …, 100 %");
-            }
-            if self.policy.decisions().is_some() {
-                return wrong("decisions were made for prompts as they are", "no such key");
-            }
+        if let Some(whole) = self.whole_prompt
+            && self.policy.decisions().is_some()
+        {
+            let name = format!("method {}", self.name);
+            return Err(Error::new(name, "decisions were made for prompts as they are")
+                .at("key \"whole_prompt\"")
+                .found(whole)
+                .allowed("no such key"));
         }
         match &self.compressor {
             Some(compressor) if !self.policy.cuts_prompts() => {

@@ -24,7 +24,7 @@ use crate::profile::{
 };
 use crate::request::{Request, RequestView};
 use crate::trace::Trace;
-use crate::units::{Level, Ratio, SimTime};
+use crate::units::{Level, PROMPT_RATIOS, Ratio, SimTime};
 
 /// The id of the bench's only request.
 pub(crate) const REQUEST: u64 = 7;
@@ -187,7 +187,8 @@ pub(crate) fn soft(known: &[(Plan, f32)]) -> Answer {
     let mut grid = PlanProbabilities::default();
     for &(plan, probability) in known {
         let level = Level::LADDER.iter().position(|&level| level == plan.level).unwrap();
-        grid[level][QualityTable::ratio_index(plan.prompt_ratio).unwrap()] = probability;
+        let ratio = PROMPT_RATIOS.iter().position(|&ratio| ratio == plan.prompt_ratio).unwrap();
+        grid[level][ratio] = probability;
     }
     Answer::Soft(Box::new(grid))
 }

@@ -8,9 +8,9 @@ use super::facts::Facts;
 use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
-use crate::profile::{Compressing, ItemLengths, LevelLatency, RowId};
+use crate::profile::{Compressing, LevelLatency, RowId};
 use crate::request::{Bounds, FullCost};
-use crate::units::{Energy, Level, Milliwatts, PROMPT_RATIOS, Ratio};
+use crate::units::{Energy, Level, Milliwatts, Ratio};
 
 /// A plan, resolved: its level has latencies and answers, and without a compressor it reads the
 /// full prompt.
@@ -20,7 +20,7 @@ pub struct Candidate {
     pub plan: Plan,
     /// Place of its level among those of its [`Costs`].
     pub(crate) level: usize,
-    /// Place of its ratio among [`PROMPT_RATIOS`].
+    /// Place of its ratio among those of its [`Costs`].
     pub(crate) ratio: usize,
 }
 
@@ -52,8 +52,8 @@ pub(crate) struct Costs {
     pub(crate) compressing: Compressing,
     /// Of the device while it serves, where known.
     pub(crate) power: Option<Milliwatts>,
-    /// Place among [`PROMPT_RATIOS`] of the ratio that is the whole prompt.
-    pub(crate) whole: usize,
+    /// Prompt ratios that may be read, rising; the last is the whole prompt.
+    pub(crate) ratios: Vec<Ratio>,
     /// `None` without a compressor: the full prompt is read.
     pub(crate) cuts: Option<Cuts>,
 }
@@ -62,22 +62,22 @@ pub(crate) struct Costs {
 #[derive(Debug)]
 pub(crate) struct Cuts {
     /// By item.
-    lengths: Vec<Option<ItemLengths>>,
+    lengths: Vec<Option<Vec<u32>>>,
     /// `[item][level][ratio]`: TTFT without a switch, worked out once because a policy may look at
     /// ninety of them per request; zero where the length is unknown.
     ttft: Vec<Duration>,
 }
 
 impl Costs {
-    /// The same where a compressor leaves `lengths` of each item's prompt.
-    pub(crate) fn with_cuts(mut self, lengths: Vec<Option<ItemLengths>>) -> Self {
-        let mut ttft = Vec::with_capacity(lengths.len() * self.levels.len() * PROMPT_RATIOS.len());
+    /// The same where a compressor leaves `lengths` of each item's prompt, by ratio.
+    pub(crate) fn with_cuts(mut self, lengths: Vec<Option<Vec<u32>>>) -> Self {
+        let mut ttft = Vec::with_capacity(lengths.len() * self.levels.len() * self.ratios.len());
         for (item, tokens) in lengths.iter().enumerate() {
             let decide = self.decide_in(item);
             for level in &self.levels {
-                ttft.extend((0..PROMPT_RATIOS.len()).map(|ratio| match tokens {
+                ttft.extend((0..self.ratios.len()).map(|ratio| match tokens {
                     Some(tokens) => {
-                        let compress = self.compress(ratio, tokens[self.whole]);
+                        let compress = self.compress(ratio, tokens[self.whole()]);
                         decide + compress + level.ttft(tokens[ratio])
                     }
                     None => Duration::ZERO,
@@ -101,8 +101,7 @@ impl Costs {
     /// The candidate that is `plan`, whether or not its answers were measured.
     ///
     /// # Errors
-    /// If the method lacks the level, or the ratio is not of the study's ten, or it is below 100 %
-    /// and the method has no compressor.
+    /// If the method lacks the level or the ratio, which is 100 % alone without a compressor.
     pub(crate) fn resolve(&self, plan: Plan) -> Result<Candidate> {
         let wrong = |problem| Error::new(format!("method {}", self.method), problem);
         let level = self.levels.iter().position(|latency| latency.level == plan.level);
@@ -110,13 +109,12 @@ impl Costs {
             let levels: Vec<_> = self.levels.iter().map(|l| l.level.to_string()).collect();
             wrong("no such level").found(plan.level).allowed(levels.join(", "))
         })?;
-        let ratio =
-            self.ratio_place(plan.prompt_ratio).ok_or_else(|| {
-                let cut = "10 %, 20 %, …, 100 %";
-                wrong("no such prompt ratio")
-                    .found(plan.prompt_ratio)
-                    .allowed(if self.cuts_prompts() { cut } else { "100 %" })
-            })?;
+        let ratio = self.ratio_place(plan.prompt_ratio).ok_or_else(|| {
+            let known = (0..self.ratios.len()).map(|place| self.named_ratio(place).to_string());
+            wrong("no such prompt ratio")
+                .found(plan.prompt_ratio)
+                .allowed(known.collect::<Vec<_>>().join(", "))
+        })?;
         Ok(Candidate { plan, level, ratio })
     }
 
@@ -124,8 +122,7 @@ impl Costs {
     pub(crate) fn plans(&self) -> impl Iterator<Item = Candidate> {
         let levels = self.levels.iter().enumerate();
         levels.flat_map(move |(level, latency)| {
-            let ratios = if self.cuts_prompts() { 0..=self.whole } else { self.whole..=self.whole };
-            ratios.map(move |ratio| {
+            (0..self.ratios.len()).map(move |ratio| {
                 let plan = Plan { level: latency.level, prompt_ratio: self.named_ratio(ratio) };
                 Candidate { plan, level, ratio }
             })
@@ -137,20 +134,24 @@ impl Costs {
         self.cuts.is_some()
     }
 
+    /// Place of the whole prompt among the ratios.
+    fn whole(&self) -> usize {
+        self.ratios.len() - 1
+    }
+
     /// The plan's name for the ratio at this place: the whole prompt is 100 %.
     pub(crate) fn named_ratio(&self, place: usize) -> Ratio {
-        if place == self.whole { Ratio::ONE } else { PROMPT_RATIOS[place] }
+        if place == self.whole() { Ratio::ONE } else { self.ratios[place] }
     }
 
     /// The place of a plan's ratio, if it is one that may be read.
     pub(crate) fn ratio_place(&self, named: Ratio) -> Option<usize> {
-        let readable = if self.cuts_prompts() { 0 } else { self.whole };
-        (readable..=self.whole).find(|&place| self.named_ratio(place) == named)
+        (0..self.ratios.len()).find(|&place| self.named_ratio(place) == named)
     }
 
     /// Length of the full prompt of a row, where a compressor measured it.
     pub(crate) fn full_length(&self, row: usize) -> Option<u32> {
-        Some(self.cuts.as_ref()?.lengths[row]?[self.whole])
+        Some(self.cuts.as_ref()?.lengths[row].as_ref()?[self.whole()])
     }
 
     /// The phases of answering under `candidate` when `resident` is in memory, the answer left
@@ -205,7 +206,7 @@ impl Costs {
     ) -> Duration {
         let unswitched = if let Some(cuts) = &self.cuts {
             let row = facts.row.index() * self.levels.len() + candidate.level;
-            cuts.ttft[row * PROMPT_RATIOS.len() + candidate.ratio]
+            cuts.ttft[row * self.ratios.len() + candidate.ratio]
         } else {
             let latency = &self.levels[candidate.level];
             self.decide(facts.row) + latency.ttft(facts.prompt_tokens)
@@ -217,7 +218,7 @@ impl Costs {
     fn kept_tokens(&self, candidate: &Candidate, facts: &Facts) -> u32 {
         match &self.cuts {
             Some(cuts) => {
-                let lengths = cuts.lengths[facts.row.index()];
+                let lengths = cuts.lengths[facts.row.index()].as_ref();
                 lengths.expect("annotated rows have lengths")[candidate.ratio]
             }
             None => facts.prompt_tokens,
@@ -225,7 +226,7 @@ impl Costs {
     }
 
     fn compress(&self, ratio: usize, prompt_tokens: u32) -> Duration {
-        if ratio == self.whole {
+        if ratio == self.whole() {
             return Duration::ZERO;
         }
         self.compressing.time(prompt_tokens)

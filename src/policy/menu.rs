@@ -8,7 +8,7 @@ use super::facts::{Annotations, Facts};
 use crate::plan::Plan;
 use crate::profile::{Decision, RowId};
 use crate::request::{Bounds, DatasetId, RequestView, Slo};
-use crate::units::{Level, Milliwatts, PROMPT_RATIOS, Ratio};
+use crate::units::{Level, Milliwatts, Ratio};
 
 /// The candidates of a method for the requests of one trace: what each will take, how often it is
 /// right on the estimate items of a dataset, and what a decision-head said of the very prompt.
@@ -74,7 +74,7 @@ impl Menu {
     /// there is none, or the plan was not measured.
     #[must_use]
     pub fn expected_accuracy(&self, candidate: &Candidate, dataset: DatasetId) -> Option<f64> {
-        let place = candidate.level * PROMPT_RATIOS.len() + candidate.ratio;
+        let place = candidate.level * self.costs.ratios.len() + candidate.ratio;
         *self.expected[usize::from(dataset.0)].get(place)?
     }
 

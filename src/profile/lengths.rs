@@ -1,6 +1,7 @@
 //! How many tokens each item's prompt has at each prompt ratio.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use super::curve::MAX_TOKENS;
@@ -8,31 +9,31 @@ use super::paths::AnswerFiles;
 use super::text;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::input::Input;
+use crate::input::{Input, Rows};
 use crate::item::ItemId;
-use crate::units::PROMPT_RATIOS;
+use crate::units::{PROMPT_RATIOS, Ratio};
 
-const RATIOS: usize = PROMPT_RATIOS.len();
-const HEADER: [&str; 13] = [
-    "dataset", "item", "asked", "r10", "r20", "r30", "r40", "r50", "r60", "r70", "r80", "r90",
-    "r100",
-];
 /// Columns before the lengths.
-const KEYS: usize = 3;
-
-/// Tokens that the model really reads of one item, in the order of [`PROMPT_RATIOS`].
-///
-/// A compressor may not drop the question, so small ratios may keep more than their share. The
-/// last is the full prompt.
-pub type ItemLengths = [u32; RATIOS];
+const KEYS: [&str; 3] = ["dataset", "item", "asked"];
 
 /// Prompt lengths under one compressor: `<dir>/<compressor>.tokens.csv`.
 ///
 /// A length depends on the text alone, not on the level and not on the right answer, so a service
-/// may know it before it decides.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// may know it before it decides. A compressor may not drop the question, so small ratios may keep
+/// more than their share.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptLengths {
-    datasets: BTreeMap<String, BTreeMap<ItemId, ItemLengths>>,
+    /// Rising; the last is the full prompt.
+    ratios: Vec<Ratio>,
+    /// By item, in the order of `ratios`: tokens that the model really reads.
+    datasets: BTreeMap<String, BTreeMap<ItemId, Vec<u32>>>,
+}
+
+/// None, at the ratios of the study.
+impl Default for PromptLengths {
+    fn default() -> Self {
+        Self { ratios: PROMPT_RATIOS.to_vec(), datasets: BTreeMap::new() }
+    }
 }
 
 /// Which rows of a file.
@@ -82,7 +83,7 @@ impl PromptLengths {
     pub fn load_asked(dir: &Path, compressor: &str) -> Result<Self> {
         let [mut all, further] = Self::read(dir, compressor)?;
         for (dataset, item, tokens) in further.iter() {
-            all.insert(dataset, item, *tokens);
+            all.insert(dataset, item, tokens);
         }
         Ok(all)
     }
@@ -100,14 +101,17 @@ impl PromptLengths {
     pub fn of_file(path: &Path) -> Result<[Self; 2]> {
         let input = Input::read(path)?;
         let (path, text) = (input.path(), input.text());
-        let mut lengths = [Self::default(), Self::default()];
-        for (line, row) in text::csv_rows(path, text, &HEADER)? {
+        let ratios = ratios(path, text)?;
+        let header = header(&ratios);
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
+        let none = Self { ratios, datasets: BTreeMap::new() };
+        let mut lengths = [none.clone(), none];
+        for (line, row) in text::csv_rows(path, text, &header)? {
             let item = text::item(path, line, &row[1])?;
-            let mut tokens = [0; RATIOS];
-            for (column, tokens) in tokens.iter_mut().enumerate() {
-                let (name, field) = (HEADER[KEYS + column], &row[KEYS + column]);
-                *tokens = text::number(path, line, name, field, "a whole number")?;
-            }
+            let number =
+                |(name, field)| text::number::<u32>(path, line, name, field, "a whole number");
+            let columns = header.iter().copied().zip(row.iter()).skip(KEYS.len());
+            let tokens: Vec<u32> = columns.map(number).collect::<Result<_>>()?;
             let which = match &row[2] {
                 "" => LengthsOf::Whole,
                 "1" => LengthsOf::Further,
@@ -118,7 +122,8 @@ impl PromptLengths {
                         .allowed("1 or empty"));
                 }
             };
-            let sound = tokens[0] > 0 && tokens[RATIOS - 1] <= MAX_TOKENS && tokens.is_sorted();
+            let full = tokens[tokens.len() - 1];
+            let sound = tokens[0] > 0 && full <= MAX_TOKENS && tokens.is_sorted();
             let twice = lengths.iter().any(|known| known.of(&row[0], item).is_some());
             if !sound || twice {
                 let found = row.iter().collect::<Vec<_>>().join(",");
@@ -136,7 +141,7 @@ impl PromptLengths {
     /// place of those that it has, in one step; they are none of the further ones any more.
     ///
     /// # Errors
-    /// If the file is broken or the folder not writable.
+    /// If the file is broken or of other ratios, or the folder not writable.
     pub fn save(&self, dir: &Path, compressor: &str) -> Result<()> {
         self.replace(dir, compressor, LengthsOf::Whole)
     }
@@ -151,7 +156,14 @@ impl PromptLengths {
 
     fn replace(&self, dir: &Path, compressor: &str, which: LengthsOf) -> Result<()> {
         let path = AnswerFiles(dir).lengths(compressor);
-        let mut all = if path.exists() { Self::read(dir, compressor)? } else { Default::default() };
+        let none = Self { ratios: self.ratios.clone(), datasets: BTreeMap::new() };
+        let mut all =
+            if path.exists() { Self::read(dir, compressor)? } else { [none.clone(), none] };
+        if all.iter().any(|known| known.ratios != self.ratios) {
+            return Err(Error::file(&path, "has lengths at other prompt ratios")
+                .found(header(&all[0].ratios).join(","))
+                .allowed(header(&self.ratios).join(",")));
+        }
         all[which as usize] = self.clone();
         let [whole, further] = all;
         let text = whole
@@ -162,39 +174,82 @@ impl PromptLengths {
 
     fn text(&self, further: &Self) -> csv::Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(HEADER)?;
-        let is_new = |row: &(&str, ItemId, &ItemLengths)| self.of(row.0, row.1).is_none();
+        writer.write_record(header(&self.ratios))?;
+        let is_new = |row: &(&str, ItemId, &[u32])| self.of(row.0, row.1).is_none();
         let rows = self.iter().map(|row| (LengthsOf::Whole, row));
         let further = further.iter().filter(is_new).map(|row| (LengthsOf::Further, row));
         for (which, (dataset, item, tokens)) in rows.chain(further) {
             let key = [dataset.to_owned(), item.to_string(), which.mark().to_owned()];
-            writer.write_record(key.into_iter().chain(tokens.map(|count| count.to_string())))?;
+            writer.write_record(key.into_iter().chain(tokens.iter().map(u32::to_string)))?;
         }
         Ok(writer.into_inner().expect("flushing to memory cannot fail"))
     }
 
-    /// Sets an item's lengths and returns what they were.
-    pub fn insert(
-        &mut self,
-        dataset: &str,
-        item: impl Into<ItemId>,
-        tokens: ItemLengths,
-    ) -> Option<ItemLengths> {
-        self.datasets.entry(dataset.to_owned()).or_default().insert(item.into(), tokens)
+    /// The prompt ratios, rising; the last is the full prompt.
+    #[must_use]
+    pub fn ratios(&self) -> &[Ratio] {
+        &self.ratios
     }
 
-    /// The lengths of an item.
+    /// Place of `ratio` among [`ratios`](Self::ratios).
+    ///
+    /// # Errors
+    /// If it is none of them; `source` is where they are from.
+    pub(crate) fn place_of(&self, ratio: Ratio, source: impl fmt::Display) -> Result<usize> {
+        self.ratios.binary_search(&ratio).map_err(|_| {
+            let known: Vec<_> = self.ratios.iter().map(Ratio::to_string).collect();
+            Error::new(source.to_string(), "no prompt lengths at this ratio")
+                .found(ratio)
+                .allowed(known.join(", "))
+        })
+    }
+
+    /// Sets an item's lengths at each of [`ratios`](Self::ratios).
+    ///
+    /// # Panics
+    /// If there are more or fewer.
+    pub fn insert(&mut self, dataset: &str, item: impl Into<ItemId>, tokens: impl Into<Vec<u32>>) {
+        let tokens = tokens.into();
+        assert_eq!(tokens.len(), self.ratios.len(), "a length for each ratio");
+        self.datasets.entry(dataset.to_owned()).or_default().insert(item.into(), tokens);
+    }
+
+    /// The lengths of an item at each of [`ratios`](Self::ratios).
     #[must_use]
-    pub fn of(&self, dataset: &str, item: impl Into<ItemId>) -> Option<&ItemLengths> {
-        self.datasets.get(dataset)?.get(&item.into())
+    pub fn of(&self, dataset: &str, item: impl Into<ItemId>) -> Option<&[u32]> {
+        self.datasets.get(dataset)?.get(&item.into()).map(Vec::as_slice)
     }
 
     /// Every item, by dataset, then number.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, ItemId, &ItemLengths)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, ItemId, &[u32])> {
         self.datasets.iter().flat_map(|(dataset, items)| {
-            items.iter().map(move |(&item, tokens)| (dataset.as_str(), item, tokens))
+            items.iter().map(move |(&item, tokens)| (dataset.as_str(), item, &**tokens))
         })
     }
+}
+
+/// The columns of a file with lengths at `ratios`.
+fn header(ratios: &[Ratio]) -> Vec<String> {
+    let lengths = ratios.iter().map(|ratio| format!("r{}", ratio.percents()));
+    KEYS.map(ToOwned::to_owned).into_iter().chain(lengths).collect()
+}
+
+/// The ratios that the header of a file names.
+fn ratios(path: &Path, text: &str) -> Result<Vec<Ratio>> {
+    let mut rows = Rows::new(path, text, 0);
+    let Some((line, row)) = rows.next_row()? else { return Ok(PROMPT_RATIOS.to_vec()) };
+    let ratio = |name: &str| Ratio::of_percents(name.strip_prefix('r')?);
+    let ratios: Option<Vec<Ratio>> = row.iter().skip(KEYS.len()).map(ratio).collect();
+    let sound = |ratios: &Vec<Ratio>| {
+        let above = std::iter::once(Ratio::percent(0)).chain(ratios.iter().copied());
+        ratios.last() == Some(&Ratio::ONE) && above.is_sorted_by(|low, high| low < high)
+    };
+    ratios.filter(sound).ok_or_else(|| {
+        Error::file(path, "unexpected columns")
+            .at(format!("line {line}"))
+            .found(row.iter().collect::<Vec<_>>().join(","))
+            .allowed("dataset,item,asked and rising prompt ratios in percent: r10,r12.5,…,r100")
+    })
 }
 
 #[cfg(test)]
@@ -218,6 +273,31 @@ mod tests {
         lengths.save(folder.path(), "falling").unwrap();
         let message = PromptLengths::load(folder.path(), "falling").unwrap_err().to_string();
         insta::assert_snapshot!(message.split_once("falling.tokens.csv").unwrap().1);
+    }
+
+    #[test]
+    fn a_file_says_at_which_ratios_its_lengths_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.tokens.csv");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            PromptLengths::load(folder.path(), "mine")
+        };
+        let text = "dataset,item,asked,r12.5,r66.6,r100\nfaq,a,,3,9,13\n";
+        let lengths = read(text).unwrap();
+        assert_eq!(
+            lengths.ratios(),
+            ["12.5", "66.6", "100"].map(|r| Ratio::of_percents(r).unwrap())
+        );
+        assert_eq!(lengths.of("faq", ItemId::parse("a").unwrap()), Some([3, 9, 13].as_slice()));
+        lengths.save(folder.path(), "mine").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        let refusal = PromptLengths::default().save(folder.path(), "mine").unwrap_err();
+        assert!(refusal.to_string().contains("has lengths at other prompt ratios"), "{refusal}");
+        for header in ["", ",r50", ",r50,r50,r100", ",r60,r50,r100", ",r0,r100", ",r12.55,r100"] {
+            let refusal = read(&format!("dataset,item,asked{header}\n")).unwrap_err();
+            assert!(refusal.to_string().contains("line 1: unexpected columns"), "{refusal}");
+        }
     }
 
     #[test]

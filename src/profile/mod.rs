@@ -34,7 +34,7 @@ pub use device::{
 };
 pub use fit::{fit_decode, fit_prefill, fit_switch_ms};
 pub use latency_log::{LatencyLog, LatencySample, Phase, read_latency_samples};
-pub use lengths::{ItemLengths, LengthsOf, PromptLengths};
+pub use lengths::{LengthsOf, PromptLengths};
 pub use manifest::{DatasetCount, MeasuringRun, QualityManifest};
 pub use paths::{AnswerFiles, Profiles};
 pub use provenance::Provenance;

@@ -21,8 +21,6 @@ use crate::units::{Grade, Level, PROMPT_RATIOS, Ratio};
 /// Items by dataset.
 pub type Items = BTreeMap<String, BTreeSet<ItemId>>;
 
-const RATIOS: usize = PROMPT_RATIOS.len();
-
 /// Among how many options, the most likely ones, the right one has to be for the study to count an
 /// API call as found.
 pub const TOP: usize = 5;
@@ -128,6 +126,7 @@ impl fmt::Display for AnswersOf {
 #[derive(Debug, Clone)]
 pub struct QualityTable {
     levels: Vec<Level>,
+    ratios: Vec<Ratio>,
     datasets: BTreeMap<String, Range<usize>>,
     items: Vec<ItemId>,
     sides: Vec<Split>,
@@ -219,7 +218,9 @@ impl QualityTable {
     /// If a cell is given twice.
     #[must_use]
     pub fn from_rows<'a>(
-        rows: impl IntoIterator<Item = (&'a str, impl Into<ItemId>, Level, [Option<Cell>; RATIOS])>,
+        rows: impl IntoIterator<
+            Item = (&'a str, impl Into<ItemId>, Level, [Option<Cell>; PROMPT_RATIOS.len()]),
+        >,
     ) -> Self {
         let mut sheet = Sheet::default();
         for (dataset, item, level, cells) in rows {
@@ -246,6 +247,8 @@ impl QualityTable {
         let rows = || sheet.rows.iter().filter(counts);
         let levels = rows().flat_map(|row| sheet.cells(row)).map(|cell| cell.1);
         let levels: BTreeSet<Level> = levels.chain(axes.levels.iter().copied()).collect();
+        let ratios: BTreeSet<Ratio> =
+            rows().map(|row| row.key.ratio).chain(PROMPT_RATIOS).collect();
         let known = rows().map(|row| (&*row.key.dataset, row.key.item));
         let known: BTreeSet<(&str, ItemId)> = known.chain(axes.items()).collect();
         let mut datasets = BTreeMap::<String, Range<usize>>::new();
@@ -253,8 +256,9 @@ impl QualityTable {
             datasets.entry((*dataset).to_owned()).or_insert(row..row).end = row + 1;
         }
         let mut table = Self {
-            grades: vec![None; known.len() * levels.len() * RATIOS],
+            grades: vec![None; known.len() * levels.len() * ratios.len()],
             levels: levels.into_iter().collect(),
+            ratios: ratios.into_iter().collect(),
             datasets,
             items: known.iter().map(|&(_, item)| item).collect(),
             sides: known.iter().map(|&(dataset, item)| Split::of(dataset, item)).collect(),
@@ -303,7 +307,7 @@ impl QualityTable {
     /// The cell of a row's item and ratio at `level`.
     fn cell_of(&self, row: &Row, level: Level) -> Option<usize> {
         let place = self.row(&row.key.dataset, row.key.item)?;
-        Some(self.cell(place, self.level_index(level)?, Self::ratio_index(row.key.ratio)?))
+        Some(self.cell(place, self.level_index(level)?, self.ratio_index(row.key.ratio)?))
     }
 
     /// Reads the scores of the answers, if they were not read yet and there are any.
@@ -371,7 +375,7 @@ impl QualityTable {
 
     /// By row: whether it has every cell that any row of its dataset has, and any at all.
     fn whole_rows(&self) -> Vec<bool> {
-        let cells = self.levels.len() * RATIOS;
+        let cells = self.levels.len() * self.ratios.len();
         let of_row = |row: usize| &self.grades[row * cells..(row + 1) * cells];
         let mut whole = vec![false; self.items.len()];
         for rows in self.datasets.values() {
@@ -385,8 +389,8 @@ impl QualityTable {
     }
 
     fn cell(&self, row: RowId, level: usize, ratio: usize) -> usize {
-        debug_assert!(level < self.levels.len() && ratio < RATIOS);
-        (row.index() * self.levels.len() + level) * RATIOS + ratio
+        debug_assert!(level < self.levels.len() && ratio < self.ratios.len());
+        (row.index() * self.levels.len() + level) * self.ratios.len() + ratio
     }
 
     /// Levels with at least one row, or that were asked for, rising.
@@ -401,10 +405,32 @@ impl QualityTable {
         self.levels.binary_search(&level).ok()
     }
 
-    /// Place of `ratio` among [`PROMPT_RATIOS`].
+    /// The prompt ratios that it has room for, rising: those of the study and of its rows. The last
+    /// is the whole prompt.
     #[must_use]
-    pub fn ratio_index(ratio: Ratio) -> Option<usize> {
-        PROMPT_RATIOS.iter().position(|&known| known == ratio)
+    pub fn ratios(&self) -> &[Ratio] {
+        &self.ratios
+    }
+
+    /// Place of `ratio` among [`ratios`](Self::ratios).
+    #[must_use]
+    pub fn ratio_index(&self, ratio: Ratio) -> Option<usize> {
+        self.ratios.binary_search(&ratio).ok()
+    }
+
+    /// Place of the whole prompt among [`ratios`](Self::ratios).
+    #[must_use]
+    pub fn whole_prompt(&self) -> usize {
+        self.ratios.len() - 1
+    }
+
+    /// Places among [`ratios`](Self::ratios) of those that anything was measured at.
+    pub fn ratios_measured(&self) -> impl Iterator<Item = usize> {
+        let stride = self.ratios.len();
+        let measured = move |&place: &usize| {
+            self.grades.iter().skip(place).step_by(stride).any(Option::is_some)
+        };
+        (0..stride).filter(measured)
     }
 
     /// Names of datasets, sorted.
@@ -448,7 +474,7 @@ impl QualityTable {
 
     /// How right the answer is; `None` if it was not measured.
     ///
-    /// `level` and `ratio` are indices of [`levels`](Self::levels) and [`PROMPT_RATIOS`].
+    /// `level` and `ratio` are indices of [`levels`](Self::levels) and [`ratios`](Self::ratios).
     #[must_use]
     pub fn grade(&self, row: RowId, level: usize, ratio: usize) -> Option<Grade> {
         self.grades[self.cell(row, level, ratio)]

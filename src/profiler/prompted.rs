@@ -7,7 +7,7 @@ use crate::engine::session::Runtime;
 use crate::error::Result;
 use crate::model::ElasticModel;
 use crate::model::tlm::score_head::ScoreHead;
-use crate::profile::{Cell, ItemLengths, TOP};
+use crate::profile::{Cell, TOP};
 use crate::prompt::compress::score_head;
 use crate::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
@@ -31,7 +31,7 @@ impl Prompted<'_> {
     ///
     /// # Panics
     /// If the prompt was not cut to every ratio.
-    pub(super) fn lengths(&self) -> ItemLengths {
+    pub(super) fn lengths(&self) -> [u32; PROMPT_RATIOS.len()] {
         assert_eq!(self.ratios, PROMPT_RATIOS, "cut to every ratio");
         std::array::from_fn(|ratio| self.contexts[self.context_of[ratio]].len() as u32)
     }

@@ -174,7 +174,7 @@ fn notes(dataset: &Dataset) -> Vec<String> {
 pub fn summary(run: &QualityRun, manifest: &QualityManifest) -> Result<String> {
     let name = run.plan.answers().to_string();
     let table = QualityTable::load_scored(&run.folder, &name)?;
-    let ratio = run.plan.ratios.iter().max().and_then(|&ratio| QualityTable::ratio_index(ratio));
+    let ratio = run.plan.ratios.iter().max().and_then(|&ratio| table.ratio_index(ratio));
     let ratio = ratio.unwrap_or_default();
     let mut text = format!("{name} of {}, full prompt, % right:\nlevel", run.base_model);
     for (name, count) in &manifest.datasets {

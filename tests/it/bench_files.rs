@@ -56,7 +56,7 @@ pub fn write(folder: &Path) {
     for dataset in DATASETS {
         for item in 0..ITEMS {
             let full = 200 + 10 * item;
-            let kept = std::array::from_fn(|tenth| full * (tenth as u32 + 1) / 10);
+            let kept: Vec<u32> = (1..=10).map(|tenth| full * tenth / 10).collect();
             lengths.insert(dataset, item, kept);
         }
     }

@@ -253,7 +253,7 @@ fn files_of(page: &str) -> BTreeMap<String, String> {
 fn a_model_measured_elsewhere_is_compared_as_its_page_says() {
     let page = fs::read_to_string(root().join("docs/own-measurements.md")).unwrap();
     let (folder, files) = (tempfile::tempdir().unwrap(), files_of(&page));
-    assert_eq!(files.len(), 4, "{:?}", files.keys());
+    assert_eq!(files.len(), 8, "{:?}", files.keys());
     for (name, text) in files {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -263,10 +263,19 @@ fn a_model_measured_elsewhere_is_compared_as_its_page_says() {
         let arguments = command.split_whitespace().skip(1);
         pliant(folder.path()).args(arguments).assert().success();
     }
-    let mut rows = csv::Reader::from_path(folder.path().join("results/metrics.csv")).unwrap();
-    let rows = rows.deserialize::<BTreeMap<String, String>>().map(Result::unwrap);
-    let shown: Vec<String> = rows
-        .map(|row| ["method", "accuracy", "attainment"].map(|column| &*row[column]).join(" "))
-        .collect();
-    assert_eq!(shown, ["elastic-profile 0.5625 1.0", "full 0.875 0.5"]);
+    let columns = ["method", "accuracy", "attainment"];
+    let shown = |file: &str, columns: &[&str]| -> Vec<String> {
+        let mut rows = csv::Reader::from_path(folder.path().join(file)).unwrap();
+        let rows = rows.deserialize::<BTreeMap<String, String>>().map(Result::unwrap);
+        rows.map(|row| columns.iter().map(|&column| &*row[column]).collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    let whole = ["elastic-profile 0.5625 1.0", "full 0.875 0.5"];
+    assert_eq!(shown("results/metrics.csv", &columns), whole);
+    let cut = ["elastic-profile 0.75 1.0", "full 0.8333333333333334 0.0"];
+    assert_eq!(shown("cut-results/metrics.csv", &columns), cut);
+    let plan = ["prompt_ratio", "kept_tokens"];
+    let third = ["0.333 34", "0.333 34", "0.333 67"];
+    let runs = "cut-results/outcomes/elastic-profile";
+    assert_eq!(shown(&format!("{runs}/phone_my-llm_my-llm_alpha0_seed0.csv"), &plan), third);
 }

@@ -16,10 +16,9 @@ use crate::error::{Error, Result};
 use crate::item::ItemId;
 use crate::model::decision::{Grid, LEVELS, Objective, Place, RATIOS, places};
 use crate::profile::{
-    Compressing, DeviceProfile, FamilyLatency, ItemLengths, LevelLatency, PromptLengths,
-    QualityTable, Split,
+    Compressing, DeviceProfile, FamilyLatency, LevelLatency, PromptLengths, QualityTable, Split,
 };
-use crate::units::Level;
+use crate::units::{Level, PROMPT_RATIOS};
 
 /// One measured item.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,13 +32,13 @@ pub struct Sample {
     /// Probability of the right option under each plan.
     pub gold: Grid<f32>,
     /// Prompt tokens read at each ratio.
-    pub kept: ItemLengths,
+    pub kept: [u32; RATIOS],
 }
 
 /// The items of `side` in `table` that have an answer to every plan of the whole grid.
 ///
 /// # Errors
-/// If the table lacks a level of the ladder, or an item has no known lengths.
+/// If the table lacks a level of the ladder, or an item has no known lengths at the study's ratios.
 pub fn samples(table: &QualityTable, lengths: &PromptLengths, side: Split) -> Result<Vec<Sample>> {
     let mut levels = [0; LEVELS];
     for (place, level) in levels.iter_mut().zip(Level::LADDER) {
@@ -50,26 +49,33 @@ pub fn samples(table: &QualityTable, lengths: &PromptLengths, side: Split) -> Re
                 .allowed(format!("a table with level {level}"))
         })?;
     }
+    let ratios = PROMPT_RATIOS.map(|ratio| table.ratio_index(ratio).expect("tables have room"));
+    let mut lengths_at = [0; RATIOS];
+    for (place, ratio) in lengths_at.iter_mut().zip(PROMPT_RATIOS) {
+        *place = lengths.place_of(ratio, "a decision-head's prompts")?;
+    }
     let mut samples = Vec::new();
     for dataset in table.datasets() {
         for (item, row) in table.items(dataset).filter(|&(_, row)| table.side(row) == side) {
             let (mut right, mut gold) = (Grid::default(), Grid::default());
             let mut known = true;
             for (level, &column) in levels.iter().enumerate() {
-                for ratio in 0..RATIOS {
-                    match table.grade(row, column, ratio) {
+                for (ratio, &of_table) in ratios.iter().enumerate() {
+                    match table.grade(row, column, of_table) {
                         Some(grade) => right[level][ratio] = grade.is_right(),
                         None => known = false,
                     }
                     let sure = f32::from(u8::from(right[level][ratio]));
-                    gold[level][ratio] = table.gold_probability(row, column, ratio).unwrap_or(sure);
+                    gold[level][ratio] =
+                        table.gold_probability(row, column, of_table).unwrap_or(sure);
                 }
             }
             if known {
-                let kept = *lengths.of(dataset, item).ok_or_else(|| {
+                let kept = lengths.of(dataset, item).ok_or_else(|| {
                     let place = format!("{dataset} item {item}");
                     Error::new("prompt lengths", "lack an item of the quality table").found(place)
                 })?;
+                let kept = std::array::from_fn(|ratio| kept[lengths_at[ratio]]);
                 samples.push(Sample { dataset: dataset.to_owned(), item, right, gold, kept });
             }
         }
@@ -150,7 +156,7 @@ impl<'a> Times<'a> {
 
     /// The time of each plan where a prompt has `kept` tokens.
     #[must_use]
-    pub fn of(&self, kept: &ItemLengths) -> Grid<PlanTime> {
+    pub fn of(&self, kept: &[u32; RATIOS]) -> Grid<PlanTime> {
         let mut times = Grid::default();
         let compress = self.compressing.time(kept[RATIOS - 1]);
         for (row, level) in times.iter_mut().zip(&self.levels) {
@@ -170,7 +176,7 @@ impl<'a> Times<'a> {
     pub fn feasible(
         &self,
         times: &Grid<PlanTime>,
-        kept: &ItemLengths,
+        kept: &[u32; RATIOS],
         objective: Objective,
     ) -> Vec<Place> {
         let full = kept[RATIOS - 1];

@@ -20,7 +20,7 @@ use flate2::write::GzEncoder;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::item::ItemId;
-use crate::units::{Level, PROMPT_RATIOS, Ratio};
+use crate::units::{Level, Ratio};
 
 /// What is known of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -230,7 +230,7 @@ impl Columns {
     }
 }
 
-const RATIOS: &str = "10, 20, …, 100";
+const RATIOS: &str = "above 0 and up to 100, with one decimal at most";
 
 fn value(column: usize, name: &str) -> Option<Value> {
     let measure = |name: &str| Measure::ALL.into_iter().find(|known| known.name() == name);
@@ -246,8 +246,7 @@ fn level(field: &str) -> Option<Level> {
 }
 
 fn ratio(field: &str) -> Option<Ratio> {
-    let percent: u16 = field.parse().ok()?;
-    PROMPT_RATIOS.into_iter().find(|known| known.as_percent() == percent)
+    Ratio::of_percents(field).filter(|ratio| ratio.thousandths() > 0)
 }
 
 fn fraction(field: &str) -> Option<f32> {
@@ -310,7 +309,7 @@ impl Cells {
                 writer.write_field(field)?;
             }
             writer.write_field(key.item.to_string())?;
-            writer.write_field(key.ratio.as_percent().to_string())?;
+            writer.write_field(key.ratio.percents())?;
             writer.write_field(if key.asked { "1" } else { "" })?;
             for column in columns {
                 writer.write_field(cells.get(column).map(f32::to_string).unwrap_or_default())?;

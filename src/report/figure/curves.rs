@@ -18,7 +18,7 @@ use crate::item::ItemId;
 use crate::metrics::bootstrap_mean_95;
 use crate::profile::{QualityTable, RowId};
 use crate::results::SeriesSpec;
-use crate::units::{Level, PROMPT_RATIOS, Ratio};
+use crate::units::{Level, Ratio};
 
 /// Least width of a panel, in sizes of a label.
 pub(super) const PANEL_EM: f64 = 14.0;
@@ -288,18 +288,18 @@ fn difference_line(
 /// A place on the x axis, in percent, and what of a table stands there.
 #[derive(Debug, Clone, Copy)]
 struct Cell {
-    x: u16,
+    x: f64,
     level: usize,
     ratio: usize,
 }
 
 fn cells(table: &QualityTable, over: Over) -> Vec<Cell> {
-    let full = PROMPT_RATIOS.len() - 1;
+    let full = table.whole_prompt();
     match over {
         Over::Levels => {
             let levels = table.levels().iter().enumerate();
             let cell = |(place, level): (usize, &Level)| Cell {
-                x: level.as_percent(),
+                x: level.as_percent().into(),
                 level: place,
                 ratio: full,
             };
@@ -307,19 +307,19 @@ fn cells(table: &QualityTable, over: Over) -> Vec<Cell> {
         }
         Over::Ratios { level } => {
             let Some(level) = table.level_index(Level::percent(level)) else { return Vec::new() };
-            let ratios = PROMPT_RATIOS.iter().enumerate();
+            let ratios = table.ratios().iter().enumerate();
             let cell =
-                |(ratio, share): (usize, &Ratio)| Cell { x: share.as_percent(), level, ratio };
+                |(ratio, share): (usize, &Ratio)| Cell { x: 100.0 * share.as_f64(), level, ratio };
             ratios.map(cell).collect()
         }
     }
 }
 
 /// The mean of `values` in percent with its interval; `None` without any.
-pub(crate) fn point(x: u16, values: &[f64]) -> Option<Point> {
+pub(crate) fn point(x: impl Into<f64>, values: &[f64]) -> Option<Point> {
     let y = crate::metrics::mean(values)?;
     let (lo, hi) = bootstrap_mean_95(values).map_or((y, y), |interval| (interval.lo, interval.hi));
-    Some(Point { x: f64::from(x), y: 100.0 * y, lo: 100.0 * lo, hi: 100.0 * hi })
+    Some(Point { x: x.into(), y: 100.0 * y, lo: 100.0 * lo, hi: 100.0 * hi })
 }
 
 /// The mean over `lines` where all of them have a point; intervals from their variances.

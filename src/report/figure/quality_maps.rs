@@ -10,7 +10,7 @@ use super::sheet::{Press, Sheet, part};
 use crate::error::Result;
 use crate::profile::QualityTable;
 use crate::results::QualityInput;
-use crate::units::{Level, PROMPT_RATIOS};
+use crate::units::Level;
 
 /// Least width of a map, in sizes of a label.
 const MAP_EM: f64 = 8.0;
@@ -28,7 +28,7 @@ pub(in crate::report) fn draw_quality_maps(
     };
     let tables: Vec<(String, QualityTable)> = inputs.iter().map(load).collect::<Result<_>>()?;
     let (cut, whole): (Vec<_>, Vec<_>) =
-        tables.iter().partition(|(_, table)| known_ratios(table).len() > 1);
+        tables.iter().partition(|(_, table)| table.ratios_measured().count() > 1);
     let mut maps: Vec<(String, Vec<HeatMap>)> =
         cut.iter().map(|(name, table)| (name.clone(), ratio_maps(table))).collect();
     maps.extend((!whole.is_empty()).then(|| ("full prompts".to_owned(), table_maps(&whole))));
@@ -77,34 +77,20 @@ fn strip(heading: &str, maps: &[HeatMap], range: (f64, f64)) -> Strip {
     }
 }
 
-/// The prompt ratios, by their place in [`PROMPT_RATIOS`], that anything was measured at.
-fn known_ratios(table: &QualityTable) -> Vec<usize> {
-    let datasets: Vec<&str> = table.datasets().collect();
-    let known = |&ratio: &usize| {
-        let mut cells =
-            (0..table.levels().len()).flat_map(|level| datasets.iter().map(move |d| (level, d)));
-        cells.any(|(level, dataset)| table.accuracy(dataset, None, level, ratio).is_some())
-    };
-    (0..PROMPT_RATIOS.len()).filter(known).collect()
-}
-
 fn percents(levels: &[Level]) -> Vec<String> {
     levels.iter().map(|level| level.as_percent().to_string()).collect()
 }
 
 /// A map for each dataset of a table.
 fn ratio_maps(table: &QualityTable) -> Vec<HeatMap> {
-    let ratios = known_ratios(table);
+    let ratios: Vec<usize> = table.ratios_measured().collect();
     let map = |dataset: &str| {
         let share =
             |level: usize, ratio: usize| Some(100.0 * table.accuracy(dataset, None, level, ratio)?);
         let items = table.items(dataset).count();
         HeatMap {
             heading: format!("{dataset} ({items})"),
-            columns: ratios
-                .iter()
-                .map(|&ratio| PROMPT_RATIOS[ratio].as_percent().to_string())
-                .collect(),
+            columns: ratios.iter().map(|&ratio| table.ratios()[ratio].percents()).collect(),
             rows: percents(table.levels()),
             cells: (0..table.levels().len())
                 .map(|level| ratios.iter().map(|&ratio| share(level, ratio)).collect())
@@ -124,7 +110,7 @@ fn table_maps(tables: &[&(String, QualityTable)]) -> Vec<HeatMap> {
     let map = |dataset: &&str| {
         let share = |level: Level, table: &QualityTable| {
             let level = table.level_index(level)?;
-            Some(100.0 * table.accuracy(dataset, None, level, PROMPT_RATIOS.len() - 1)?)
+            Some(100.0 * table.accuracy(dataset, None, level, table.whole_prompt())?)
         };
         let row = |&level: &Level| tables.iter().map(|(_, table)| share(level, table)).collect();
         HeatMap {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::metrics::Discordance;
 use crate::profile::QualityTable;
-use crate::units::{Level, PROMPT_RATIOS};
+use crate::units::Level;
 
 /// What the lines are called, in the colours of the sub-models.
 const UNTUNED: &str = "reordered";
@@ -84,7 +84,6 @@ fn compare(tables: &[QualityTable; 3]) -> Vec<Row> {
 
 fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
     let [untuned, tuned, control] = tables;
-    let full = PROMPT_RATIOS.len() - 1;
     let (own, base) = (untuned.level_index(level)?, untuned.level_index(Level::FULL)?);
     let (other, control_base) = (tuned.level_index(level)?, control.level_index(Level::FULL)?);
     let mut lines: [Vec<Vec<Point>>; 4] = Default::default();
@@ -95,7 +94,8 @@ fn row(tables: &[QualityTable; 3], level: Level) -> Option<Row> {
             .into_iter()
             .filter_map(|item| {
                 let right = |table: &QualityTable, level| {
-                    table.grade(table.row(dataset, item)?, level, full).map(f64::from)
+                    let row = table.row(dataset, item)?;
+                    table.grade(row, level, table.whole_prompt()).map(f64::from)
                 };
                 Some([
                     right(untuned, own)?,

@@ -63,7 +63,7 @@ struct MethodRun {
     prefill: Column,
     decode: Column,
     level_percent: Column,
-    prompt_percent: Column,
+    prompt_thousandths: Column,
     /// 0 where nobody knows.
     power_mw: Column,
     /// 1 SLO met, 2 judged, 4 right.
@@ -164,7 +164,7 @@ impl MethodRun {
             prefill: column(|outcome| micros(outcome.execution.prefill)),
             decode: column(|outcome| micros(outcome.execution.decode)),
             level_percent: column(|outcome| outcome.plan.level.as_percent().into()),
-            prompt_percent: column(|outcome| outcome.plan.prompt_ratio.as_percent().into()),
+            prompt_thousandths: column(|outcome| outcome.plan.prompt_ratio.thousandths().into()),
             power_mw: column(|outcome| {
                 outcome.execution.power.map_or(0, Milliwatts::as_milliwatts).into()
             }),
