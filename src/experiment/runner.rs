@@ -150,7 +150,7 @@ pub fn run(
     };
     let (measures, failures) = without_failed(&mut grid, runs)?;
     let methods = experiment.spec.methods.len() - failed_methods(&failures).len();
-    let (rows, differences) = compare(&grid, &measures, methods);
+    let (rows, differences) = compare(&grid, &measures, methods, spec.against.as_deref());
     let folder = draft.folder();
     if !experiment.is_figures_alone() {
         write_metrics_csv(&folder.join("metrics.csv"), &rows)?;
@@ -408,21 +408,26 @@ impl Recorder<'_> {
     }
 }
 
-/// Rows, and the first method of each (device, skew) against the `methods − 1` others.
+/// Rows, and of each (device, skew) the first method against the `methods − 1` others, or those
+/// against the one called `named`.
 fn compare(
     grid: &Grid,
     measures: &[RunMeasures],
     methods: usize,
+    named: Option<&str>,
 ) -> (Vec<MetricsRow>, Vec<PairedRow>) {
     let cells: Vec<_> = grid.cells.iter().zip(measures.chunks(grid.seeds.len())).collect();
     let (mut rows, mut differences) = (Vec::new(), Vec::new());
     for group in cells.chunks(methods.max(1)) {
-        let (first, runs) = group[0];
-        let asked = AskedItems::of(&grid.asked(first));
+        let asked = AskedItems::of(&grid.asked(group[0].0));
         rows.extend(group.iter().map(|(cell, runs)| MetricsRow::of(&cell.label, runs, &asked)));
-        for (other, other_runs) in &group[1..] {
-            let against = &other.label.method;
-            differences.push(PairedRow::of(&first.label, runs, against, other_runs, &asked));
+        let is_named = |(cell, _): &&(&Cell, _)| named == Some(cell.label.method.as_str());
+        let against = group.iter().find(is_named);
+        let centre = against.unwrap_or(&group[0]);
+        for other in group.iter().filter(|(cell, _)| cell.label.method != centre.0.label.method) {
+            let (ours, theirs) = if against.is_some() { (other, centre) } else { (centre, other) };
+            let name = &theirs.0.label.method;
+            differences.push(PairedRow::of(&ours.0.label, ours.1, name, theirs.1, &asked));
         }
     }
     PairedRow::adjust(&mut differences);

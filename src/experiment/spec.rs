@@ -67,7 +67,11 @@ pub struct ExperimentSpec {
     /// How figures look.
     #[serde(default)]
     pub figure: FigureStyle,
-    /// How. The first method is the one that the others are compared with.
+    /// The method that each other one is compared against, pair by pair; absent: the first is
+    /// compared against each other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<String>,
+    /// How.
     #[serde(default)]
     pub methods: Vec<MethodSpec>,
     /// Figures beside those of the runs. An experiment of figures alone has no trace, devices and
@@ -285,6 +289,7 @@ impl Experiment {
         }
         self.check_names("trace", alphas.iter().map(|alpha| (alpha + 0.0).to_string()))?;
         self.check_names("methods", spec.methods.iter().map(|method| method.name.clone()))?;
+        self.check_against()?;
         self.check_names("devices", spec.devices.iter().map(DeviceSpec::to_string))?;
         self.check_file_names()
     }
@@ -295,6 +300,18 @@ impl Experiment {
         let ExperimentSpec { figures, methods, devices, trace, .. } = &self.spec;
         let runs = !methods.is_empty() || !devices.is_empty() || *trace != TraceSource::default();
         !figures.is_empty() && !runs
+    }
+
+    /// Checks that there is a method of the name that others are compared against.
+    fn check_against(&self) -> Result<()> {
+        let methods: Vec<&str> = self.spec.methods.iter().map(|one| one.name.as_str()).collect();
+        match &self.spec.against {
+            Some(name) if !methods.contains(&name.as_str()) => {
+                let error = self.wrong("against", "no such method").found(format!("\"{name}\""));
+                Err(error.allowed(methods.join(", ")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks that there are names, and that none appears twice.

@@ -223,6 +223,13 @@ impl<'a> View<'a> {
         pair.gain.mean.map_or(String::new(), |gain| format!("{:+.1}{interval}", 100.0 * gain))
     }
 
+    /// What [`gain`](Self::gain) is over: the best other, or the one that all are compared against.
+    fn gain_over(&self) -> String {
+        let mut pairs = self.pairs.iter();
+        let of_other = pairs.find(|pair| pair.label.method != self.methods[0]);
+        of_other.map_or("gain over best other".into(), |pair| format!("gain over {}", pair.against))
+    }
+
     /// Head, methods, and the gain over the best other.
     fn table(&self) -> Vec<String> {
         let columns = 0..self.across.len();
@@ -234,7 +241,7 @@ impl<'a> View<'a> {
         }
         let gains: Vec<String> = columns.map(|at| self.gain(at)).collect();
         if gains.iter().any(|gain| !gain.is_empty()) {
-            table.push(std::iter::once("gain over best other".to_owned()).chain(gains).collect());
+            table.push(std::iter::once(self.gain_over()).chain(gains).collect());
         }
         aligned(&table)
     }

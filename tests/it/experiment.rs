@@ -185,7 +185,7 @@ fn an_unknown_key_is_named_with_what_is_allowed() {
         "seeds = 3",
         "seedz = 3",
         "experiment.toml, line 3: unknown field `seedz`, expected one of `description`, \
-         `first_seed`, `seeds`, `outcomes`, `quality`, `answers`, `api_calls`, `trace`, `service`, `devices`, `draw_profiles`, `figure`, `methods`, \
+         `first_seed`, `seeds`, `outcomes`, `quality`, `answers`, `api_calls`, `trace`, `service`, `devices`, `draw_profiles`, `figure`, `against`, `methods`, \
          `figures`",
     );
     assert_refused(
@@ -225,6 +225,12 @@ fn values_out_of_range_and_double_names_are_named() {
         "alphas = [0.0, 0.25]",
         "alphas = []",
         "experiment.toml, key \"trace\": none given; allowed: one or more",
+    );
+    assert_refused(
+        "seeds = 3",
+        "seeds = 3\nagainst = \"fullest\"",
+        "experiment.toml, key \"against\": no such method; found \"fullest\"; allowed: \
+         elastic-profile, full, oracle",
     );
 }
 

@@ -125,6 +125,15 @@ fn any_method_is_compared_with_any_other_and_tables_are_printed_in_latex() {
     let own = rows.iter().find(|line| line.starts_with("elastic-profile,full,0.0")).unwrap();
     let cells = |line: &str| line.split(',').take(18).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(cells(own), cells(run));
+    // An experiment that names its method compares so from the start.
+    let file = folder.path().join("experiment.toml");
+    let experiment = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("against = \"full\"\n{experiment}")).unwrap();
+    let again = ["run", "experiment.toml", "--out", "against"];
+    let said = text(pliant(folder.path()).args(again).assert().success());
+    assert!(said.contains("gain over full"), "{said}");
+    assert_eq!(fs::read_to_string(folder.path().join("against/paired.csv")).unwrap(), csv);
+
     assert!(text(against("oracle", "text").success()).contains(" items ("));
     let latex = text(against("oracle", "latex").success());
     assert!(latex.contains("\\toprule") && latex.contains("full & oracle"), "{latex}");

@@ -10,7 +10,7 @@ use crate::metrics::{CellLabel, Interval, Measure, MetricsRow, PairedRow};
 use crate::report::metrics_table::groups;
 use crate::results::Whiskers;
 
-/// Stands beside a value that items do not tell from the first method's.
+/// Stands beside a value that items do not tell from that of the method all are compared with.
 const ALIKE: &str = " ≈";
 
 /// Draws `accuracy-at-slo`: a band per device, a panel per skew α, a bar per method in the order of
@@ -121,10 +121,20 @@ pub(super) fn interval(row: &MetricsRow, whiskers: Whiskers) -> Option<Interval>
     }
 }
 
-/// Whether items tell the row's method from the first one; `None` where that is not known.
+/// The method that is in all of `pairs`.
+fn centre(pairs: &[PairedRow]) -> Option<&str> {
+    let first = pairs.first()?;
+    let is_first = pairs.iter().all(|pair| pair.label.method == first.label.method);
+    Some(if is_first { &first.label.method } else { &first.against })
+}
+
+/// Whether items tell the row's method from the one that all are compared with; `None` where that
+/// is not known.
 fn told_apart(row: &MetricsRow, pairs: &[PairedRow]) -> Option<bool> {
+    let centre = centre(pairs)?;
     let of_row = |pair: &&PairedRow| {
-        pair.against == row.label.method
+        let other = if pair.label.method == centre { &pair.against } else { &pair.label.method };
+        *other == row.label.method
             && same(pair.label.alpha, row.label.alpha)
             && pair.label.scene() == row.label.scene()
     };
@@ -163,10 +173,10 @@ pub(super) fn whisker_words(rows: &[&MetricsRow], whiskers: Whiskers) -> String 
 
 fn caption(rows: &[MetricsRow], pairs: &[PairedRow], whiskers: Whiskers) -> String {
     let all: Vec<&MetricsRow> = rows.iter().collect();
-    let alike = match pairs.first() {
-        Some(pair) if rows.iter().any(|row| told_apart(row, pairs) == Some(false)) => format!(
-            "{ALIKE}: items do not tell it from {} (their paired difference's 95 % interval holds 0).",
-            pair.label.method
+    let alike = match centre(pairs) {
+        Some(centre) if rows.iter().any(|row| told_apart(row, pairs) == Some(false)) => format!(
+            "{ALIKE}: items do not tell it from {centre} (their paired difference's 95 % interval \
+             holds 0)."
         ),
         _ => String::new(),
     };
@@ -271,6 +281,11 @@ mod tests {
             [of("elastilm"), of("full"), of("lpruner")].map(marks),
             [None, Some(true), Some(false)]
         );
+        let turned = pairs.clone().map(|mut pair| {
+            std::mem::swap(&mut pair.label.method, &mut pair.against);
+            pair
+        });
+        assert!(rows.iter().all(|row| told_apart(row, &turned) == marks(row)), "the others' rows");
         let svg = drawn(&rows, &pairs, FigureStyle::default());
         assert!(svg.contains(">36.0 ≈<") && svg.contains(">21.0<") && !svg.contains(">21.0 ≈<"));
     }
