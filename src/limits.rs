@@ -32,6 +32,8 @@ pub const INPUT_BYTES: Bounded = Bounded { name: "bytes", min: 0, max: 4 << 30 }
 pub const TIME_MS: Bounded = Bounded { name: "milliseconds", min: 0, max: 100 * 365 * 86_400_000 };
 /// The most energy of an objective, in mJ: a gigajoule.
 pub const ENERGY_MJ: Bounded = Bounded { name: "millijoules", min: 0, max: 1_000_000_000_000 };
+/// Units of a model, all layers together, that a manifest orders by a name alone.
+pub const UNITS: Bounded = Bounded { name: "units", min: 1, max: 1 << 26 };
 /// Tokens of a prompt or an answer.
 pub const TOKENS: Bounded = Bounded { name: "tokens", min: 1, max: 10_000_000 };
 

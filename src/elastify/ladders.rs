@@ -229,4 +229,4 @@ fn layers_of(search: &MergeSearch, config: &ModelConfig, level: Level) -> Result
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

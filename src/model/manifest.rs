@@ -22,6 +22,8 @@ use crate::family::Family;
 use crate::files;
 use crate::units::Level;
 
+mod order;
+
 /// What the levels of an elastic model are made from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Manifest {
@@ -136,7 +138,8 @@ struct File {
     anchors: Vec<usize>,
     levels: Vec<SubModel>,
     unit_parameter_share: Vec<f64>,
-    order: Vec<LayerOrder>,
+    /// As [`order`] spells it.
+    order: Value,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     adapters: Vec<AdapterFile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,7 +163,8 @@ struct FileLadder {
 }
 
 impl File {
-    fn of(manifest: ElasticManifest) -> Self {
+    /// `manifest` with its order spelt as `order`.
+    fn of(manifest: ElasticManifest, order: Value) -> Self {
         let LadderSpec { unit_order, importance_rule, group_rule, allocation } = manifest.ladder;
         let family = manifest.payload.family();
         let mut file = Self {
@@ -174,7 +178,7 @@ impl File {
             anchors: manifest.anchors,
             levels: manifest.levels,
             unit_parameter_share: manifest.unit_parameter_share,
-            order: manifest.order,
+            order,
             adapters: Vec::new(),
             recovery: None,
             merge: None,
@@ -235,6 +239,8 @@ impl File {
 
     fn manifest(mut self, path: &Path) -> Result<ElasticManifest> {
         let payload = self.take_payload(path)?;
+        self.model.config.check(&path.display().to_string())?;
+        let order = order::read(path, self.order, &self.model.config)?;
         let FileLadder { unit_order, importance_rule, group_rule, allocation, .. } = self.ladder;
         Ok(ElasticManifest {
             command: self.command,
@@ -247,7 +253,7 @@ impl File {
             anchors: self.anchors,
             levels: self.levels,
             unit_parameter_share: self.unit_parameter_share,
-            order: self.order,
+            order,
             payload,
         })
     }
@@ -271,11 +277,14 @@ impl ElasticManifest {
     }
 
     /// Writes the file `path`: one line per field, and one per entry of a list of lists or tables.
+    /// An order that has no name goes into a file beside it, which other manifests share.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If one cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let fields: serde_json::Map<String, Value> = serde_json::to_value(File::of(self.clone()))
+        let order = order::write(path, &self.order, &self.model.config)?;
+        let file = File::of(self.clone(), order);
+        let fields: serde_json::Map<String, Value> = serde_json::to_value(file)
             .and_then(serde_json::from_value)
             .map_err(|e| Error::file(path, "cannot be written as JSON").caused_by(e))?;
         let lines: Vec<String> =
@@ -311,7 +320,6 @@ impl ElasticManifest {
 
     fn check(&self, path: &Path) -> Result<()> {
         let config = &self.model.config;
-        config.check(&path.display().to_string())?;
         let wrong = |place: String, problem: &str| Error::file(path, problem).at(place);
         for (key, length, allowed) in [
             ("order", self.order.len(), config.layers),

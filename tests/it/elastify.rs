@@ -1,7 +1,7 @@
 //! `pliant elastify`, the committed ladders, and the real model's file.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pliant::assets::{self, Package};
 use pliant::engine::adapter::{Adapter, AdapterTarget};
@@ -115,7 +115,11 @@ fn every_committed_ladder_is_read_whole_and_grows_in_parameters() {
     let models = fs::read_dir(root).unwrap();
     for model in models.map(|entry| entry.unwrap().path()) {
         let entries = fs::read_dir(model).unwrap().map(|entry| entry.unwrap().path());
-        for path in entries.filter(|path| path.extension().is_some_and(|end| end == "json")) {
+        let is_manifest = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.ends_with(".json") && !name.starts_with("order-")
+        };
+        for path in entries.filter(is_manifest) {
             let manifest = Manifest::load(&path).unwrap();
             if let Manifest::Ladder(ladder) = &manifest {
                 assert!(ladder.unit_parameter_share.is_sorted(), "{}", path.display());

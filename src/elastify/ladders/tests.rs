@@ -52,7 +52,7 @@ fn scores() -> Scores {
     scores
 }
 
-fn manifest() -> ElasticManifest {
+pub(crate) fn manifest() -> ElasticManifest {
     from_scores(&scores(), Family::Width, SPEC, &Level::LADDER, "pliant elastify".into()).unwrap()
 }
 
@@ -86,9 +86,63 @@ fn a_manifest_reads_back_as_written_with_one_line_per_entry() {
     let path = folder.path().join("elastic.json");
     manifest.save(&path).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
-    let layers = manifest.order.len();
-    // Eight fields on a line each and three that are lists, with brackets of their own.
-    assert_eq!(text.lines().count(), 2 + 11 + manifest.levels.len() + layers + 2);
+    // Eleven fields on a line each, of which one is a list of tables with a bracket of its own.
+    assert_eq!(text.lines().count(), 2 + 11 + manifest.levels.len() + 1);
+}
+
+#[test]
+fn manifests_share_the_file_of_an_order_and_name_the_original_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let spelt = |name: &str| {
+        let text = std::fs::read_to_string(path(name)).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["order"].clone()
+    };
+    let mut original = manifest();
+    original.order = LayerOrder::original(&original.model.config);
+    original.save(&path("original.json")).unwrap();
+    assert_eq!(spelt("original.json"), json!("original"));
+    assert_eq!(ElasticManifest::load(&path("original.json")).unwrap(), original);
+    let manifest = manifest();
+    manifest.save(&path("first.json")).unwrap();
+    manifest.save(&path("second.json")).unwrap();
+    let sha256 = manifest.order_sha256();
+    let file = format!("order-{}.json", &sha256[..8]);
+    assert_eq!(spelt("second.json"), json!({"file": file.clone(), "sha256": sha256.clone()}));
+    assert_eq!(crate::digest::sha256_file(&path(&file)).unwrap(), sha256);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4, "one order, three manifests");
+    assert_eq!(ElasticManifest::load(&path("second.json")).unwrap(), manifest);
+}
+
+#[test]
+fn an_order_listed_in_the_manifest_is_read_as_ever() {
+    let manifest = manifest();
+    let listed = load_edited(&manifest, |m| m["order"] = json!(manifest.order)).unwrap();
+    assert_eq!(listed, manifest);
+}
+
+#[test]
+fn an_order_that_is_not_there_or_not_the_named_one_is_one_clear_error() {
+    let manifest = manifest();
+    let refused = |edit: &dyn Fn(&mut Value)| load_edited(&manifest, edit).unwrap_err();
+    assert_eq!(
+        refused(&|m| m["order"] = json!("random")),
+        "FILE, key \"order\": unknown order of units; found random; allowed: \"original\", a file \
+         with its hash, or the list of each layer's units"
+    );
+    let misspelt = refused(&|m| m["order"] = json!({"path": "a", "sha256": "b"}));
+    assert!(misspelt.starts_with("FILE, key \"order\": names no file with an order"), "{misspelt}");
+    let missing = refused(&|m| m["order"]["file"] = json!("none.json"));
+    assert!(missing.contains("none.json: cannot read the order of units that FILE names"));
+    let other = refused(&|m| m["order"]["sha256"] = json!("00"));
+    assert!(other.contains(": not the order of units that the manifest names; found sha256 "));
+    assert!(other.ends_with("; allowed: sha256 00, as FILE says"), "{other}");
+    let huge = refused(&|m| {
+        (m["order"], m["model"]["config"]["layers"]) = (json!("original"), json!(1 << 20));
+    });
+    let expected =
+        "FILE, key \"model.config\": out of range; found 103809024; allowed: 1 to 67108864";
+    assert_eq!(huge, expected);
 }
 
 #[test]
