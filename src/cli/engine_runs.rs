@@ -18,7 +18,7 @@ use pliant::trace::Trace;
 use pliant::{Error, Result};
 
 use super::engine_args::{BASE_MODEL, EngineArgs};
-use super::tlm_decision::head_path;
+use super::tlm_decision::trained_head;
 
 /// What the engine's runs share.
 pub struct EngineRuns {
@@ -75,7 +75,8 @@ impl EngineRuns {
         }
         let model = self.model(family)?;
         let stored = method.head_sha256();
-        let open = |name: &str| SharedHead::open(&head_path(name), stored, trace, &self.datasets);
+        let open =
+            |name: &str| SharedHead::open(&trained_head(name)?, stored, trace, &self.datasets);
         let head = spec.policy.decisions().map(open).transpose()?;
         let executor = EngineExecutor::new(
             model,

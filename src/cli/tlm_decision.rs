@@ -13,6 +13,7 @@ use pliant::heads::decision::labels::LabelRule;
 use pliant::heads::decision::{DecidePlan, Learnt, TrainPlan, decide, train};
 use pliant::model::decision::Decider;
 use pliant::model::decision::reading::Input;
+use pliant::model::shipped;
 use pliant::model::tlm::graph::Precision;
 use pliant::model::tlm::score_file::MANIFEST_FILE;
 use pliant::model::tlm::score_head::{self, ScoreHead};
@@ -85,6 +86,7 @@ pub struct DecideArgs {
     #[arg(long)]
     name: String,
     /// Trained head; default: device-profiles/elastic/BASE_MODEL/tlm/NAME.decision-head.safetensors
+    /// or, without it, the project's of that name
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
     /// Numbers of the TLM's matrices: f32, int8
@@ -129,7 +131,7 @@ pub fn run_profile(args: &ProfileArgs) -> Result<()> {
     let datasets: Vec<Dataset> =
         Dataset::names().map(|name| data.load(name)).collect::<Result<_>>()?;
     let mut decider = match &args.name {
-        Some(name) => Decider::open(runtime, &head_path(name), args.precision)?,
+        Some(name) => Decider::open(runtime, &trained_head(name)?, args.precision)?,
         None => Decider::untrained(runtime, BASE_MODEL, &datasets, SHARED_LAYERS, args.precision)?,
     };
     let mut scorers = Vec::new();
@@ -200,7 +202,7 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
 pub fn run_decide(args: DecideArgs) -> Result<()> {
     let runtime = Runtime::load(&assets::main_file(Package::OnnxRuntime)?, args.threads)?;
     let folder = args.folder.unwrap_or_else(|| Profiles::default().answers(BASE_MODEL));
-    let head = args.head.unwrap_or_else(|| head_path(&args.name));
+    let head = args.head.map_or_else(|| trained_head(&args.name), Ok)?;
     let mut decider = Decider::open(runtime, &head, args.precision)?;
     let plan = DecidePlan {
         folder,
@@ -218,7 +220,12 @@ pub fn run_decide(args: DecideArgs) -> Result<()> {
     print_line(format!("{}: decisions for {} items", plan.name, decisions.len()))
 }
 
-/// The file of the head called `name` in a checkout of the project.
-pub fn head_path(name: &str) -> PathBuf {
+/// The file of the trained head called `name`.
+pub fn trained_head(name: &str) -> Result<PathBuf> {
+    shipped::decision_head(&head_path(name), BASE_MODEL, name)
+}
+
+/// Where the head called `name` is written in a checkout of the project.
+fn head_path(name: &str) -> PathBuf {
     Profiles::default().decision_head(BASE_MODEL, name)
 }

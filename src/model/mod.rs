@@ -5,6 +5,7 @@
 //! | `manifest`, `family` | what the levels of a ladder are made from, and what a family has of its own |
 //! | `recorded` | what files record of how a ladder came about |
 //! | `open` | an elastic model ready to answer: manifest, weights, tokenizer |
+//! | `shipped` | the trained weights that the project ships, by their hash |
 //! | `tensor_file` | the form of heads and checkpoints |
 //! | `tlm` | the encoder, differentiable and as one ONNX graph, and the score-head |
 //! | `decision` | the decision-head: its file, what it reads, what it answers |
@@ -14,6 +15,7 @@ pub mod family;
 pub mod manifest;
 mod open;
 pub mod recorded;
+pub mod shipped;
 pub mod tensor_file;
 pub mod tlm;
 

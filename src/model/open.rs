@@ -94,7 +94,7 @@ fn open_ladder(source: &ElasticSource, manifest: &ElasticManifest) -> Result<(En
             with(Residence::Swapped { folders }, order)?
         }
         Payload::Contextual(file) => {
-            let predictor = file.open(&source.manifest, &manifest.model.config)?;
+            let predictor = file.open(&source.manifest, manifest)?;
             let weights = ordered_weights(&gguf, sha256, order)?;
             Engine::with_predictor(runtime, weights, predictor, levels, options)?
         }

@@ -37,10 +37,16 @@ impl Profiles {
         self.quality().join(base_model)
     }
 
-    /// The folder of a model's elastification manifests and adapters.
+    /// The folder of a model's elastification manifests.
     #[must_use]
     pub fn elastic(&self, base_model: &str) -> PathBuf {
         self.0.join("elastic").join(base_model)
+    }
+
+    /// The folder of the trained weights that the project ships, those of all models.
+    #[must_use]
+    pub fn weights(&self) -> PathBuf {
+        self.0.join("weights")
     }
 
     /// The folder of a model's heads of the tiny language model.
@@ -49,7 +55,7 @@ impl Profiles {
         self.elastic(base_model).join("tlm")
     }
 
-    /// A model's decision-head.
+    /// Where a model's decision-head is written.
     #[must_use]
     pub fn decision_head(&self, base_model: &str, name: &str) -> PathBuf {
         self.tlm(base_model).join(format!("{name}.decision-head.safetensors"))

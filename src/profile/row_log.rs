@@ -59,12 +59,7 @@ impl RowLog {
             files::write_whole(path, kept.as_bytes())?;
             rows = text::csv_rows(path, &kept, header)?;
         }
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(|cause| Error::io(path, "cannot open for appending", cause))?;
-        let mut log = Self { path: path.to_owned(), file, _lock: lock };
+        let mut log = Self { path: path.to_owned(), file: appending(path)?, _lock: lock };
         if is_new {
             log.set_length(0)?;
             log.write(&whole)?;
@@ -74,13 +69,19 @@ impl RowLog {
         Ok((log, rows))
     }
 
-    /// Keeps the first `rows` rows of the file.
+    /// Drops the rows of the file whose places, from 0, `is_kept` refuses.
     #[cfg(any(test, feature = "engine"))]
-    pub(crate) fn keep(&mut self, rows: usize) -> Result<()> {
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(usize) -> bool) -> Result<()> {
         let whole = text::read(&self.path)?;
-        let lines = rows + 1;
-        let length = whole.split_inclusive('\n').take(lines).map(str::len).sum();
-        self.set_length(length)
+        let lines = whole.split_inclusive('\n').enumerate();
+        let stays = |&(line, _): &(usize, &str)| line == 0 || is_kept(line - 1);
+        let kept: String = lines.filter(stays).map(|(_, line)| line).collect();
+        if whole.starts_with(&kept) {
+            return self.set_length(kept.len());
+        }
+        files::write_whole(&self.path, kept.as_bytes())?;
+        self.file = appending(&self.path)?;
+        Ok(())
     }
 
     /// Appends one row.
@@ -113,6 +114,14 @@ impl Drop for RowLog {
         // Whoever says next that the table is complete must not be on the disk before it.
         let _ = self.file.sync_all();
     }
+}
+
+fn appending(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|cause| Error::io(path, "cannot open for appending", cause))
 }
 
 /// The bytes of the file `path`, none if it is not there.
@@ -172,8 +181,12 @@ mod tests {
             assert_eq!(rows.len(), 1);
             log.append(["5", "6"]).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), "a,b\n1,2\n5,6\n");
-            log.keep(1).unwrap();
+            log.retain(|row| row < 1).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), "a,b\n1,2\n");
+            log.append(["7", "8"]).unwrap();
+            log.retain(|row| row > 0).unwrap();
+            log.append(["9", "0"]).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "a,b\n7,8\n9,0\n");
         }
     }
 

@@ -172,8 +172,11 @@ fn a_missing_or_foreign_adapter_is_one_clear_error() {
     std::fs::remove_file(other).unwrap();
     assert_eq!(
         refused(&right),
-        "pliant: DIR/adapters/width-lora-40.safetensors: cannot read: No such file or directory \
-         (os error 2)\n"
+        format!(
+            "pliant: DIR/adapters/width-lora-40.safetensors: no such weights; found none here, and \
+             none of this hash in device-profiles/weights; allowed: what `{}` writes\n",
+            manifest.command
+        )
     );
 }
 

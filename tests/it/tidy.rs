@@ -19,8 +19,9 @@ const LARGER: [&str; 5] = [
     "results/",
 ];
 
-/// Weights lie here only.
-const WEIGHTS: &str = "device-profiles/elastic/";
+/// Weights lie here only, with the table that names them.
+const WEIGHTS: &str = "device-profiles/weights";
+const WEIGHTS_TABLE: &str = "manifest.csv";
 
 const TRACKED_FILES_MAX: usize = 720;
 const TRACKED_BYTES_MAX: u64 = 15_000_000;
@@ -274,6 +275,28 @@ fn every_page_experiment_and_example_is_named_by_a_page() {
         let name = path.rsplit('/').next().unwrap();
         assert!(text_of(path).contains(name), "no page names {path}");
     }
+}
+
+#[test]
+fn weights_lie_in_one_folder_with_a_table_that_says_what_each_is() {
+    let Some(tracked) = tracked() else { return };
+    let folder = root().join(WEIGHTS);
+    let table = folder.join(WEIGHTS_TABLE);
+    let mut named = BTreeSet::from([WEIGHTS_TABLE.to_owned()]);
+    for row in csv::Reader::from_path(table).unwrap().records().map(Result::unwrap) {
+        let name = format!("{}.safetensors", &row[0][..16]);
+        let path = folder.join(&name);
+        assert_eq!(pliant::digest::sha256_file(&path).unwrap(), row[0], "{name}");
+        assert_eq!(fs::metadata(&path).unwrap().len().to_string(), row[1], "{name}");
+        assert!(row[6].starts_with("pliant elastify "), "{name}: {}", &row[6]);
+        assert!(named.insert(name), "two rows of one file: {row:?}");
+    }
+    let name_of = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+    let found = fs::read_dir(folder).unwrap().map(|entry| name_of(entry).into_string().unwrap());
+    assert_eq!(found.collect::<BTreeSet<_>>(), named);
+    let weights = tracked.iter().filter(|name| has_ending(name, "safetensors"));
+    let elsewhere: Vec<&String> = weights.filter(|name| !name.starts_with(WEIGHTS)).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
 }
 
 #[test]

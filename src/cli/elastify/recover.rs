@@ -10,7 +10,9 @@ use super::super::engine_args::BASE_MODEL;
 use super::super::output::print_line;
 use pliant::assets::{self, Package};
 use pliant::elastify::offline_cost::{self, OfflineCost};
-use pliant::elastify::recover::{LevelFiles, LevelRun, RecoveryText, RunIdentity, train_level};
+use pliant::elastify::recover::{
+    LevelFiles, LevelRun, RecoveryText, RunIdentity, finished_in, train_level,
+};
 use pliant::engine::gguf::Gguf;
 use pliant::engine::model::{DenseModel, SubModel};
 use pliant::engine::tokenizer::Tokenizer;
@@ -231,7 +233,27 @@ impl Stage {
         LevelFiles::new(&self.adapters, sub_model.level)
     }
 
+    /// What a level came to if it is finished: as its own record says, or the manifest in which a
+    /// checkout has all of them.
+    fn finished(&self, sub_model: &SubModel) -> Result<Option<LevelRecord>> {
+        let (files, run) = (self.files(sub_model), self.identity(sub_model));
+        if files.is_begun() {
+            return files.finished(&run);
+        }
+        let is_control = sub_model.level == Level::FULL;
+        finished_in(&if is_control { self.control() } else { self.out.clone() }, &run)
+    }
+
+    /// The manifest of the control.
+    fn control(&self) -> PathBuf {
+        let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
+        self.out.with_file_name(format!("{name}-control.json"))
+    }
+
     fn train(&self, args: &Args, sub_model: &SubModel, bar: &ProgressBar) -> Result<LevelRecord> {
+        if let Some(record) = self.finished(sub_model)? {
+            return Ok(record);
+        }
         let run = LevelRun {
             model: &self.model,
             order: &self.ladder.order,
@@ -267,7 +289,7 @@ impl Stage {
     fn bar(&self, wanted: &[&SubModel]) -> Result<ProgressBar> {
         let mut cost = 0;
         for sub_model in wanted {
-            if self.files(sub_model).finished(&self.identity(sub_model))?.is_none() {
+            if self.finished(sub_model)?.is_none() {
                 cost += self.step_cost(sub_model) * self.recipe.steps as u64;
             }
         }
@@ -279,7 +301,7 @@ impl Stage {
     fn write_manifests(&self) -> Result<()> {
         let (mut records, mut missing) = (Vec::new(), Vec::new());
         for sub_model in &self.ladder.levels {
-            match self.files(sub_model).finished(&self.identity(sub_model))? {
+            match self.finished(sub_model)? {
                 Some(record) => records.push(record),
                 None => missing.push(sub_model.level),
             }
@@ -299,8 +321,7 @@ impl Stage {
         let mut ladder = self.ladder.clone();
         ladder.levels.retain(|sub_model| sub_model.level == Level::FULL);
         ladder.unit_parameter_share = vec![1.0];
-        let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
-        self.write(&self.out.with_file_name(format!("{name}-control.json")), ladder, control)
+        self.write(&self.control(), ladder, control)
     }
 
     fn write(&self, path: &Path, ladder: ElasticManifest, records: Vec<LevelRecord>) -> Result<()> {

@@ -1,12 +1,14 @@
-//! The loss curve of a run: a CSV file that grows by a row per step and follows a checkpoint back.
+//! The loss curves of a ladder's levels: a CSV file that grows by a row per step and follows a
+//! checkpoint back.
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::profile::row_log::RowLog;
+use crate::units::Level;
 
-const HEADER: [&str; 6] =
-    ["step", "tokens", "learning_rate", "train_loss", "held_out_loss", "wall_s"];
+const HEADER: [&str; 7] =
+    ["level", "step", "tokens", "learning_rate", "train_loss", "held_out_loss", "wall_s"];
 
 /// A row: losses are nats per token, absent where not measured at that step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,30 +27,31 @@ pub struct Point {
     pub wall_s: f64,
 }
 
-/// The curve's file.
+/// The curve of one level, in the file of all.
 #[derive(Debug)]
 pub struct LossCurve {
     log: RowLog,
+    level: Level,
 }
 
 impl LossCurve {
-    /// Opens or creates the file `path`, keeping the rows of the first `steps` steps.
+    /// Opens or creates the file `path`, keeping of `level` the rows of the first `steps` steps,
+    /// and all of other levels.
     ///
     /// # Errors
-    /// If it cannot be read or written, or is no loss curve.
-    pub fn open(path: &Path, steps: Option<usize>) -> Result<Self> {
-        let (mut log, rows) = RowLog::open(path, &HEADER, 1)?;
-        let mut kept = 0;
+    /// If it cannot be read or written, or holds no loss curves.
+    pub fn open(path: &Path, level: Level, steps: Option<usize>) -> Result<Self> {
+        let (mut log, rows) = RowLog::open(path, &HEADER, 2)?;
+        let own = level.as_percent().to_string();
+        let mut is_kept = Vec::with_capacity(rows.len());
         for (line, row) in &rows {
-            let step: usize = row[0].parse().map_err(|_| {
-                Error::file(path, "not a step").at(format!("line {line}")).found(&row[0])
+            let step: usize = row[1].parse().map_err(|_| {
+                Error::file(path, "not a step").at(format!("line {line}")).found(&row[1])
             })?;
-            if steps.is_some_and(|steps| step <= steps) {
-                kept += 1;
-            }
+            is_kept.push(row[0] != own || steps.is_some_and(|steps| step <= steps));
         }
-        log.keep(kept)?;
-        Ok(Self { log })
+        log.retain(|row| is_kept[row])?;
+        Ok(Self { log, level })
     }
 
     /// Appends a row.
@@ -60,6 +63,7 @@ impl LossCurve {
             value.map(|value| format!("{value:.digits$}")).unwrap_or_default()
         };
         self.log.append([
+            self.level.as_percent().to_string(),
             point.step.to_string(),
             point.tokens.to_string(),
             point.learning_rate.map(|rate| format!("{rate:.3e}")).unwrap_or_default(),
@@ -75,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_after_the_checkpoint_are_cut_and_none_is_kept_without_one() {
+    fn rows_after_the_checkpoint_are_cut_those_of_other_levels_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("loss.csv");
         let point = |step| Point {
@@ -86,17 +90,22 @@ mod tests {
             held_out_loss: None,
             wall_s: 1.25,
         };
-        let mut curve = LossCurve::open(&path, None).unwrap();
-        for step in 1..=3 {
-            curve.append(&point(step)).unwrap();
+        let open = |level, steps| LossCurve::open(&path, Level::percent(level), steps).unwrap();
+        for (level, steps) in [(20, 3), (30, 1)] {
+            let mut curve = open(level, None);
+            (1..=steps).for_each(|step| curve.append(&point(step)).unwrap());
         }
-        drop(curve);
-        let header = "step,tokens,learning_rate,train_loss,held_out_loss,wall_s\n";
-        let row = |step: usize| format!("{step},{},2.000e-3,2.5000,,1.2\n", 512 * step);
-        LossCurve::open(&path, Some(2)).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text, format!("{header}{}{}", row(1), row(2)));
-        LossCurve::open(&path, None).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), header);
+        let header = "level,step,tokens,learning_rate,train_loss,held_out_loss,wall_s\n";
+        let row = |level: usize, step: usize| {
+            format!("{level},{step},{},2.000e-3,2.5000,,1.2\n", 512 * step)
+        };
+        let text = || std::fs::read_to_string(&path).unwrap();
+        open(20, Some(2)).append(&point(3)).unwrap();
+        let kept = [row(20, 1), row(20, 2), row(30, 1), row(20, 3)].concat();
+        assert_eq!(text(), format!("{header}{kept}"));
+        drop(open(20, None));
+        assert_eq!(text(), format!("{header}{}", row(30, 1)));
+        drop(open(30, None));
+        assert_eq!(text(), header);
     }
 }

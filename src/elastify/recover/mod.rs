@@ -20,7 +20,7 @@ mod text;
 mod trainer;
 
 pub use curve::LossCurve;
-pub use recorded::LevelFiles;
+pub use recorded::{LevelFiles, finished_in};
 pub use text::RecoveryText;
 pub use trainer::{LevelRun, Progress, RunIdentity, train_level};
 

@@ -8,6 +8,8 @@ use super::trainer::RunIdentity;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::family::lora::LevelRecord;
+use crate::model::manifest::ElasticManifest;
+use crate::model::shipped;
 use crate::units::Level;
 
 /// The files of one level.
@@ -17,7 +19,7 @@ pub struct LevelFiles {
     pub adapter: PathBuf,
     /// Its [`LevelRecord`], written last: with it the level is finished.
     pub record: PathBuf,
-    /// The loss curve.
+    /// The loss curves, this level's among them.
     pub curve: PathBuf,
     /// The checkpoint, until the level is finished.
     pub checkpoint: PathBuf,
@@ -31,7 +33,7 @@ impl LevelFiles {
         Self {
             adapter: file("safetensors"),
             record: file("json"),
-            curve: file("loss.csv"),
+            curve: folder.join("width-lora.loss.csv"),
             checkpoint: file("checkpoint.partial"),
         }
     }
@@ -49,13 +51,14 @@ impl LevelFiles {
         let Recorded { run: other, result } = serde_json::from_slice(&text)
             .map_err(|e| Error::file(&self.record, "not the record of a level").caused_by(e))?;
         run.check(&self.record, &other)?;
-        let sha256 = crate::digest::sha256_file(&self.adapter)?;
-        if sha256 != result.adapter_sha256 {
-            return Err(Error::file(&self.adapter, "not the adapter of its record")
-                .found(format!("sha256 {sha256}"))
-                .allowed(format!("sha256 {}", result.adapter_sha256)));
-        }
+        check_adapter(&self.adapter, &result.adapter_sha256)?;
         Ok(Some(result))
+    }
+
+    /// Whether something of the level is here: its record, or what a run left that was stopped.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.record.exists() || self.checkpoint.exists()
     }
 
     /// Writes the record and removes the checkpoint.
@@ -74,6 +77,53 @@ impl LevelFiles {
         }
         Ok(())
     }
+}
+
+/// The record of the level that `run` has finished, as the manifest of the file `path` has it;
+/// `None` if there is no manifest, the level is not in it, or its adapter is neither where it was
+/// written nor a shipped one.
+///
+/// # Errors
+/// If the manifest belongs to another run, or the adapter is not the one that it names.
+pub fn finished_in(path: &Path, run: &RunIdentity) -> Result<Option<LevelRecord>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let manifest = ElasticManifest::load(path)?;
+    let level = run.sub_model.level;
+    let adapters = manifest.payload.adapters();
+    let Some((adapters, recovery)) = adapters.and_then(|a| Some((a, a.recovery.as_ref()?))) else {
+        return Ok(None);
+    };
+    let record = recovery.levels.iter().find(|record| record.level == level);
+    let adapter = adapters.files.iter().find(|adapter| adapter.level == level);
+    let Some(((record, adapter), sub_model)) = record.zip(adapter).zip(manifest.level(level))
+    else {
+        return Ok(None);
+    };
+    let recorded = RunIdentity {
+        model_sha256: manifest.model.model_sha256.clone(),
+        order_sha256: manifest.order_sha256(),
+        sub_model: sub_model.clone(),
+        corpus_sha256: recovery.corpus.sha256.clone(),
+        recipe: recovery.recipe,
+    };
+    run.check(path, &recorded)?;
+    let beside = path.parent().unwrap_or(Path::new("")).join(&adapter.file);
+    let Some(file) = shipped::find(&beside, &record.adapter_sha256)? else { return Ok(None) };
+    check_adapter(&file, &record.adapter_sha256)?;
+    Ok(Some(record.clone()))
+}
+
+/// Refuses the adapter in `file` if its SHA-256 is not the recorded one.
+fn check_adapter(file: &Path, recorded: &str) -> Result<()> {
+    let found = crate::digest::sha256_file(file)?;
+    if found == recorded {
+        return Ok(());
+    }
+    Err(Error::file(file, "not the adapter of its record")
+        .found(format!("sha256 {found}"))
+        .allowed(format!("sha256 {recorded}")))
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use super::LevelFiles;
 use super::text::RecoveryText;
 use super::trainer::{LevelRun, RunIdentity, Trainer, train_level};
+use super::{LevelFiles, finished_in};
+use crate::elastify::ladders;
 use crate::engine::adapter::Adapter;
 use crate::engine::model::{DenseModel, LayerShape, SubModel};
 use crate::engine::reference::{identity_order, random_model};
-use crate::model::family::lora::{LevelRecord, Recipe};
+use crate::model::family::Payload;
+use crate::model::family::lora::{AdapterFile, Adapters, LevelRecord, Recipe, Recovery};
 use crate::prompt::Tokenize;
 use crate::units::Level;
 
@@ -147,6 +149,44 @@ fn a_finished_level_is_not_trained_again() {
         train_level(run, &scene.files("run"), &mut |_| steps += 1)
     });
     assert_eq!((again.unwrap(), steps), (record, 0));
+}
+
+/// A checkout has no record of a level: its manifest names the recipe and what came of it.
+#[test]
+fn a_level_is_finished_if_the_manifest_says_so_and_its_adapter_is_there() {
+    let scene = Scene::new(recipe(3));
+    let record = scene.train("adapters").unwrap();
+    let files = scene.files("adapters");
+    let path = scene.folder.path().join("width-lora.json");
+    let mut manifest = ladders::tests::manifest();
+    let level = record.level;
+    let run = RunIdentity {
+        model_sha256: manifest.model.model_sha256.clone(),
+        order_sha256: manifest.order_sha256(),
+        sub_model: manifest.level(level).unwrap().clone(),
+        ..scene.identity()
+    };
+    assert_eq!(finished_in(&path, &run).unwrap(), None, "no manifest");
+    manifest.levels.retain(|sub_model| sub_model.level == level);
+    manifest.unit_parameter_share.truncate(1);
+    let (rank, sha256) = (scene.recipe.rank, record.adapter_sha256.clone());
+    let file = AdapterFile { level, rank, file: files.adapter.clone(), sha256 };
+    let (corpus, levels) = (scene.text.info().clone(), vec![record.clone()]);
+    let recovery = Some(Recovery { corpus, recipe: scene.recipe, levels });
+    manifest.payload = Payload::WidthLora(Adapters { files: vec![file], recovery });
+    manifest.save(&path).unwrap();
+    assert_eq!(finished_in(&path, &run).unwrap(), Some(record));
+    let other = RunIdentity { recipe: recipe(4), ..run.clone() };
+    let message = finished_in(&path, &other).unwrap_err().to_string();
+    assert!(message.contains("width-lora.json: made with another recipe"), "{message}");
+    let elsewhere = SubModel { level: Level::percent(60), ..run.sub_model.clone() };
+    let elsewhere = RunIdentity { sub_model: elsewhere, ..run.clone() };
+    assert_eq!(finished_in(&path, &elsewhere).unwrap(), None, "a level of no record");
+    std::fs::write(&files.adapter, "x").unwrap();
+    let message = finished_in(&path, &run).unwrap_err().to_string();
+    assert!(message.contains("not the adapter of its record"), "{message}");
+    std::fs::remove_file(&files.adapter).unwrap();
+    assert_eq!(finished_in(&path, &run).unwrap(), None, "it has to be trained again");
 }
 
 #[test]

@@ -156,7 +156,8 @@ impl<'a> Trainer<'a> {
             recipe.scale(),
             recipe.sequence_tokens,
         )?;
-        let curve = LossCurve::open(&files.curve, checkpoint.as_ref().map(|state| state.step))?;
+        let steps = checkpoint.as_ref().map(|state| state.step);
+        let curve = LossCurve::open(&files.curve, sub_model.level, steps)?;
         let begin = || {
             let parameters = Parameters::initial(config, sub_model, recipe.rank, recipe.seed);
             let held_out_before = held_out_loss(run, &network, &parameters)?;

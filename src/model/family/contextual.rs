@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::model::ModelConfig;
 use crate::engine::predictor::Predictor;
 use crate::error::Result;
+use crate::model::manifest::ElasticManifest;
 use crate::model::open::check_sha256;
+use crate::model::shipped;
 use crate::units::Level;
 
 /// Where the predictor of a ladder is, and how good.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PredictorFile {
-    /// The file, relative to the manifest's folder.
+    /// The file, relative to the manifest's folder, unless it is a shipped one.
     pub file: PathBuf,
     /// SHA-256 of the file.
     pub sha256: String,
@@ -39,11 +40,15 @@ pub struct Captured {
 }
 
 impl PredictorFile {
-    /// The predictor, as the manifest of the file `path` names it for a model of dimensions
-    /// `config`.
-    pub(in crate::model) fn open(&self, path: &Path, config: &ModelConfig) -> Result<Predictor> {
-        let file = path.parent().unwrap_or(Path::new("")).join(&self.file);
+    /// The predictor, as `manifest`, of the file `path`, names it.
+    pub(in crate::model) fn open(
+        &self,
+        path: &Path,
+        manifest: &ElasticManifest,
+    ) -> Result<Predictor> {
+        let file = path.with_file_name(&self.file);
+        let file = shipped::locate(&file, &self.sha256, &manifest.command)?;
         check_sha256(&file, &self.sha256, "not the predictor that the manifest names", path)?;
-        Predictor::load(&file, config, self.rank)
+        Predictor::load(&file, &manifest.model.config, self.rank)
     }
 }

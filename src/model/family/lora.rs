@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::manifest::ElasticManifest;
 use crate::model::open::check_sha256;
 use crate::model::recorded::{CorpusInfo, Spent};
+use crate::model::shipped;
 use crate::units::Level;
 
 /// The adapters of a ladder.
@@ -28,7 +29,7 @@ pub struct AdapterFile {
     pub level: Level,
     /// Rank of its pairs of matrices.
     pub rank: usize,
-    /// The file, relative to the manifest's folder.
+    /// The file, relative to the manifest's folder, unless it is a shipped one.
     pub file: PathBuf,
     /// SHA-256 of the file.
     pub sha256: String,
@@ -128,6 +129,7 @@ impl Adapters {
         let mut files = Vec::with_capacity(self.files.len());
         for entry in &self.files {
             let file = folder.join(&entry.file);
+            let file = shipped::locate(&file, &entry.sha256, &manifest.command)?;
             check_sha256(&file, &entry.sha256, "not the adapter that the manifest names", path)?;
             let sub_model = manifest.level(entry.level).expect("the manifest was checked");
             Adapter::load(&file)?.check(

@@ -1,5 +1,6 @@
-//! The score-head's two files: weights (safetensors, 16-bit floats) and, written last, a manifest
-//! that says which trunk it sits on, how it was trained, and in which order shots go.
+//! The score-head's two files: weights (safetensors, 16-bit floats), which may be
+//! [shipped](crate::model::shipped) ones instead, and, written last, a manifest that says which
+//! trunk it sits on, how it was trained, and in which order shots go.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,6 +13,7 @@ use super::head::{Head, ReadOut, Reads};
 use super::layer::EncoderLayer;
 use super::trunk::{Trunk, failed, layer_shape};
 use crate::error::{Error, Result};
+use crate::model::shipped;
 use crate::prompt::compress::score_head::ShotPart;
 use crate::{digest, files};
 
@@ -122,6 +124,7 @@ pub fn load(folder: &Path, trunk: &Trunk) -> Result<(ScoreManifest, Head)> {
         .map_err(|error| Error::file(&path, "not a score-head's manifest").caused_by(error))?;
     check(&path, &manifest, trunk)?;
     let path = folder.join(WEIGHTS_FILE);
+    let path = shipped::locate(&path, &manifest.weights_sha256, &manifest.command)?;
     let found = digest::sha256_file(&path)?;
     if found != manifest.weights_sha256 {
         return Err(Error::file(&path, "not the weights of the manifest")
