@@ -279,3 +279,45 @@ fn a_model_measured_elsewhere_is_compared_as_its_page_says() {
     let runs = "cut-results/outcomes/elastic-profile";
     assert_eq!(shown(&format!("{runs}/phone_my-llm_my-llm_alpha0_seed0.csv"), &plan), third);
 }
+
+/// The tutorials are followed by hand, one after the other: commands typed, lines pasted where they say.
+#[test]
+fn the_tutorials_lead_a_new_reader_to_results_of_their_own() {
+    if !python() {
+        return skipped("a Python, to follow the tutorial for policies");
+    }
+    let folder = workplace();
+    let page = |name: &str| fs::read_to_string(root().join("docs").join(name)).unwrap();
+    let follow = |page: &str, starts: &[&str]| {
+        for command in commands(page) {
+            if starts.iter().any(|start| command.starts_with(start)) {
+                assert_eq!(attempt(&command, folder.path()), None, "{command}");
+            }
+        }
+    };
+    let mine = folder.path().join("experiments/mine.toml");
+    let methods = || {
+        let metrics = fs::read(folder.path().join("results/mine/metrics.csv")).unwrap();
+        let mut rows = csv::Reader::from_reader(&metrics[..]);
+        let rows = rows.deserialize::<BTreeMap<String, String>>().map(Result::unwrap);
+        rows.map(|row| row["method"].clone()).collect::<Vec<_>>()
+    };
+
+    let policy = page("tutorial-policy.md");
+    follow(&policy, &["cp "]);
+    let text = fs::read_to_string(&mine).unwrap();
+    fs::write(&mine, text + "\n" + &files_of(&policy)["method"]).unwrap();
+    follow(&policy, &["pliant run experiments/mine.toml"]);
+    assert!(methods().contains(&"mine".to_owned()), "{:?}", methods());
+
+    let researcher = page("tutorial-researcher.md");
+    follow(&researcher, &["cp ", "pliant trace "]);
+    let text = fs::read_to_string(&mine).unwrap().replace("answers = \"asked\"\n", "");
+    let (before, rest) = text.split_once("[trace]\n").unwrap();
+    let (_, after) = rest.split_once("\n[").unwrap();
+    let trace = &files_of(&researcher)["trace"];
+    fs::write(&mine, format!("{before}{trace}\n[{after}")).unwrap();
+    fs::remove_dir_all(folder.path().join("results/mine")).unwrap();
+    follow(&researcher, &["pliant run experiments/mine.toml"]);
+    assert!(methods().contains(&"elastilm".to_owned()), "{:?}", methods());
+}

@@ -9,6 +9,8 @@ use resvg::usvg::fontdb::Database;
 use subsetter::GlyphRemapper;
 use ttf_parser::{Face, GlyphId, RawFace, Tag};
 
+use super::ink::UNITS_PER_PT;
+
 const REGULAR: &[u8] = include_bytes!("../../../assets/fonts/Inter-Regular.otf");
 const SEMI_BOLD: &[u8] = include_bytes!("../../../assets/fonts/Inter-SemiBold.otf");
 
@@ -154,6 +156,9 @@ pub(super) struct Type {
     pub colour: RGBColor,
 }
 
+/// Of any text, 6 pt in tenths of a point.
+pub const LEAST_SIZE: f64 = 6.0 * UNITS_PER_PT;
+
 impl Type {
     pub const fn new(size: f64, colour: RGBColor) -> Self {
         Self { size, bold: false, colour }
@@ -188,6 +193,12 @@ impl Type {
         texts.into_iter().map(|text| self.width(text)).max().unwrap_or(0)
     }
 
+    /// As large as it is, or as small as lets each of `texts` stand within `width`, at least 6 pt.
+    pub fn fitted<'a>(self, texts: impl IntoIterator<Item = &'a str>, width: i32) -> Self {
+        let share = f64::from(width) / f64::from(self.widest(texts).max(1));
+        Self { size: (self.size * share.min(1.0)).max(self.size.min(LEAST_SIZE)), ..self }
+    }
+
     /// `text` in lines of at most `width`, broken at spaces.
     pub fn wrap(self, text: &str, width: i32) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
@@ -206,6 +217,18 @@ impl Type {
 mod tests {
     use super::*;
     use plotters::style::BLACK;
+
+    #[test]
+    fn text_is_made_smaller_until_the_widest_fits_but_never_illegible() {
+        let body = Type::new(80.0, BLACK);
+        let (short, long) = ("one", "one two three");
+        assert_eq!(body.fitted([short, long], body.width(long)).size, 80.0);
+        let fitted = body.fitted([short, long], body.width(long) * 9 / 10);
+        assert!(
+            (fitted.size - 72.0).abs() < 1.0 && fitted.width(long) <= body.width(long) * 9 / 10
+        );
+        assert_eq!(body.fitted([long], 1).size, LEAST_SIZE);
+    }
 
     #[test]
     fn text_has_a_width_and_wraps_within_it() {

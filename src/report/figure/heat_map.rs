@@ -5,6 +5,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{Color, RGBColor};
 
 use super::colours::{EMPTY, FAINT_INK, INK, ink_on};
+use super::font::Type;
 use super::sheet::{Area, Drawn, Sizes, part, write_sideways, write_text};
 
 /// What a heat-map shows. Rows go from the bottom up, as a value axis does.
@@ -110,6 +111,7 @@ impl Strip {
         let (lefts, scales) = if self.shared { (1, 1) } else { (count, count) };
         let cells = (width - lefts * left - scales * scale - (count - 1) * gap) / count.max(1);
         let rows = height - self.below(sizes);
+        let headings = || self.maps.iter().map(|(map, _)| map.heading.as_str());
         let mut x = 0;
         for (nth, (map, colours)) in self.maps.iter().enumerate() {
             let (first, last) = (nth == 0, nth + 1 == self.maps.len());
@@ -119,16 +121,30 @@ impl Strip {
             let grid = Grid {
                 area: &place,
                 sizes,
+                heading: sizes.heading().fitted(headings(), cells + gap - sizes.em(0.5)),
                 x: edges(own_left, cells, map.columns.len()),
                 y: edges(sizes.em(HEADING_EM), rows - sizes.em(HEADING_EM), map.rows.len()),
             };
-            grid.draw(map, colours, self, own_left > 0)?;
+            grid.draw(map, colours)?;
+            if own_left > 0 {
+                grid.draw_row_names(map, self.y_title)?;
+            }
             if own_scale > 0 {
                 grid.draw_scale(colours)?;
             }
+            if !self.shared {
+                self.draw_x_title(sizes, &place, (own_left, own_left + cells))?;
+            }
             x += own_left + cells + own_scale + gap;
         }
-        Ok(())
+        if self.shared { self.draw_x_title(sizes, area, (left, x - gap - scale)) } else { Ok(()) }
+    }
+
+    /// Writes what the columns are below them, in the middle of what they span.
+    fn draw_x_title(&self, sizes: Sizes, area: &Area<'_>, (from, to): (i32, i32)) -> Drawn {
+        let below = (i32::midpoint(from, to), area.dim_in_pixel().1 as i32 - sizes.em(0.8));
+        let style = sizes.label().anchored(HPos::Center, VPos::Bottom);
+        write_text(area, self.x_title, &style, below)
     }
 }
 
@@ -142,24 +158,18 @@ fn edges(from: i32, length: i32, count: usize) -> Vec<i32> {
 struct Grid<'a, 'b> {
     area: &'a Area<'b>,
     sizes: Sizes,
+    heading: Type,
     x: Vec<i32>,
     y: Vec<i32>,
 }
 
 impl Grid<'_, '_> {
-    fn draw(&self, map: &HeatMap, scale: &Scale, strip: &Strip, named: bool) -> Drawn {
-        let style = self.sizes.heading().anchored(HPos::Left, VPos::Top);
+    fn draw(&self, map: &HeatMap, scale: &Scale) -> Drawn {
+        let style = self.heading.anchored(HPos::Left, VPos::Top);
         write_text(self.area, &map.heading, &style, (self.x[0], 0))?;
         self.draw_grounds(map, scale)?;
         self.draw_numbers(map, scale)?;
-        self.draw_column_names(map)?;
-        if named {
-            self.draw_row_names(map, strip.y_title)?;
-        }
-        let middle = i32::midpoint(self.x[0], self.x[self.x.len() - 1]);
-        let below = (middle, self.area.dim_in_pixel().1 as i32 - self.sizes.em(0.8));
-        let style = self.sizes.label().anchored(HPos::Center, VPos::Bottom);
-        write_text(self.area, strip.x_title, &style, below)
+        self.draw_column_names(map)
     }
 
     /// Cells of one colour in a row make one rectangle.

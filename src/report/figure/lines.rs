@@ -6,6 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
 use super::colours::{FAINT_INK, GRID, Look, Marker, paler};
+use super::font::Type;
 use super::sheet::{Area, Drawn, Sizes, part, write_sideways, write_text};
 
 /// One point of a line: place on the x axis, value and the ends of its interval, in percent.
@@ -76,7 +77,7 @@ impl Places {
 const LEGEND_EM: f64 = 1.6;
 const GAP_EM: f64 = 1.4;
 const HEADING_EM: f64 = 1.5;
-const X_NAMES_EM: f64 = 1.5;
+const X_NAMES_EM: f64 = 2.1;
 const X_TITLE_EM: f64 = 1.6;
 
 impl Lines {
@@ -176,12 +177,19 @@ impl Lines {
                 top: sizes.em(HEADING_EM),
                 bottom: panel_height - sizes.em(X_NAMES_EM),
             };
-            let heading = if group.heading.is_empty() { sizes.heading() } else { sizes.label() };
-            let style = heading.anchored(HPos::Left, VPos::Top);
+            let style = self.panel_heading(sizes, panel_width).anchored(HPos::Left, VPos::Top);
             write_text(frame.area, &panel.heading, &style, (frame.left, 0))?;
             self.draw_panel(panel, &frame, first)?;
         }
         Ok(())
+    }
+
+    /// One type for the headings of all panels, lighter than those of groups.
+    fn panel_heading(&self, sizes: Sizes, panel_width: i32) -> Type {
+        let grouped = self.groups.iter().any(|group| !group.heading.is_empty());
+        let heading = if grouped { sizes.label() } else { sizes.heading() };
+        let panels = self.groups.iter().flat_map(|group| &group.panels);
+        heading.fitted(panels.map(|panel| panel.heading.as_str()), panel_width - sizes.em(0.5))
     }
 
     fn draw_legend(&self, sizes: Sizes, area: &Area<'_>, places: &Places) -> Drawn {

@@ -9,7 +9,7 @@ use plotters::style::{FontTransform, TextStyle};
 use resvg::{tiny_skia, usvg};
 
 use super::colours::{FAINT_INK, INK};
-use super::font::{self, Type};
+use super::font::{self, LEAST_SIZE, Type};
 use super::ink::{Ink, Mark, UNITS_PER_MM, UNITS_PER_PT};
 use super::{pdf::pdf, svg::svg};
 use crate::error::{Error, Result};
@@ -79,7 +79,7 @@ impl Sizes {
 
     /// Ticks, values and captions: never below 6 pt.
     pub fn small(self) -> Type {
-        Type::new((0.86 * self.em).max(6.0 * UNITS_PER_PT), FAINT_INK)
+        Type::new((0.86 * self.em).max(LEAST_SIZE), FAINT_INK)
     }
 
     fn title(self) -> Type {
