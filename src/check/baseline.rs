@@ -5,6 +5,8 @@ use std::process::Command;
 
 use super::results::RunResults;
 use crate::error::{Error, Result};
+use crate::metrics::CellLabel;
+use crate::results::StoredRun;
 
 /// What a `--baseline` that names a commit starts with.
 const PREFIX: &str = "git:";
@@ -77,7 +79,33 @@ fn load_at(reference: &str, folder: &Path) -> Result<RunResults> {
     })?;
     results.path = folder.join("metrics.csv");
     results.name = format!("{there}/metrics.csv");
+    results.commit = Some(reference.to_owned());
     Ok(results)
+}
+
+/// The runs of the cell `label` whose outcomes the results folder `folder` keeps at the commit
+/// `reference`: none, mostly.
+///
+/// # Errors
+/// If git cannot be asked, or a file is bad.
+pub(super) fn outcomes_at(
+    reference: &str,
+    folder: &Path,
+    label: &CellLabel,
+) -> Result<Vec<StoredRun>> {
+    let copy = tempfile::tempdir().map_err(|error| Error::io(folder, "cannot copy", error))?;
+    let unwritable = |error| Error::io(copy.path(), "cannot write", error);
+    std::fs::create_dir(copy.path().join(&label.method)).map_err(unwritable)?;
+    // From the working directory, as the names that git lists are, too.
+    let place = format!("./{}/", folder.join("outcomes").join(&label.method).display());
+    let listed = git(&["ls-tree", "--name-only", "-z", reference, "--", &place])?;
+    let listed = String::from_utf8_lossy(&listed);
+    for path in listed.split('\0').filter(|path| !path.is_empty()) {
+        let name = Path::new(path).file_name().unwrap_or_default();
+        let bytes = git(&["show", "--end-of-options", &format!("{reference}:./{path}")])?;
+        std::fs::write(copy.path().join(&label.method).join(name), bytes).map_err(unwritable)?;
+    }
+    StoredRun::load_all(copy.path(), label)
 }
 
 /// What `git` prints.

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::baseline::outcomes_at;
 use super::change::{Change, Verdict};
 use super::comparison::Comparison;
 use super::results::RunResults;
 use crate::error::Result;
-use crate::metrics::{Better, CellLabel, Measure, Over, RunMeasures};
+use crate::metrics::{Better, CellLabel, Measure, Over, RunMeasures, SeedRow};
 use crate::outcome::Outcome;
 use crate::results::StoredRun;
 
@@ -54,16 +55,37 @@ pub fn explain(comparison: &mut Comparison, now: &RunResults, baseline: &RunResu
     Ok(())
 }
 
-/// The runs of a change's point that `side` keeps.
+/// The runs of a change's point that `side` keeps. A commit seldom keeps outcomes; its folder in
+/// the working tree may still have those of the very run that was committed.
 fn stored(side: &RunResults, change: &Change) -> Result<Vec<StoredRun>> {
     let Some(results) = side.find(&change.point) else { return Ok(Vec::new()) };
     let label: &CellLabel = &results.row.label;
     let folder = side.path.parent().unwrap_or(Path::new(""));
-    if side.is_at_a_commit() {
-        Ok(Vec::new())
-    } else {
-        StoredRun::load_all(&folder.join("outcomes"), label)
+    let outcomes = folder.join("outcomes");
+    let Some(commit) = &side.commit else { return StoredRun::load_all(&outcomes, label) };
+    let committed = outcomes_at(commit, folder, label)?;
+    if !committed.is_empty() {
+        return Ok(committed);
     }
+    let mut here = StoredRun::load_all(&outcomes, label).unwrap_or_default();
+    here.retain(|run| results.seeds.get(&run.seed).is_some_and(|row| is_of(run, row)));
+    Ok(here)
+}
+
+/// Whether the outcomes of `run` are those that `row` is about: all that they measure is the same.
+fn is_of(run: &StoredRun, row: &SeedRow) -> bool {
+    let measured = RunMeasures::of(&run.outcomes);
+    let of_requests = |measure: &Measure| measure.definition().over != Over::Run;
+    measured.requests == row.requests
+        && Measure::ALL.into_iter().filter(of_requests).all(|measure| {
+            match (measured.values[measure], row.values[measure]) {
+                (Some(ours), Some(theirs)) => {
+                    (ours - theirs).abs() <= 1e-9 * ours.abs().max(theirs.abs())
+                }
+                // An older file of seeds lacks measures that came later.
+                (_, theirs) => theirs.is_none(),
+            }
+        })
 }
 
 /// Apps, then datasets, of the seeds that both sides keep, each with the worst first.

@@ -107,7 +107,7 @@ fn steps(now: &RunResults, baseline: &RunResults) -> Vec<(&'static str, String)>
     let Some(file) = now.manifest.inputs.keys().find(is_experiment) else { return Vec::new() };
     let folder = |path: &Path| path.parent().unwrap_or(Path::new(".")).display().to_string();
     let (run, there) = (folder(&now.path), folder(&baseline.path));
-    let argument = baseline.name.strip_suffix("/metrics.csv").filter(|_| baseline.is_at_a_commit());
+    let argument = baseline.name.strip_suffix("/metrics.csv").filter(|_| baseline.commit.is_some());
     let argument = argument.unwrap_or(&baseline.name);
     let again =
         format!("pliant run {file} --out {run} && pliant check {run} --baseline {argument}");

@@ -54,6 +54,8 @@ pub struct RunResults {
     pub path: PathBuf,
     /// What messages call that file: its path, or where in git it is.
     pub name: String,
+    /// The commit that it was read from, as it was named; `None` for a folder.
+    pub commit: Option<String>,
     /// What it was made from.
     pub manifest: Manifest,
     /// Points in the order of `metrics.csv`.
@@ -94,13 +96,7 @@ impl RunResults {
             point.check(&kept, metrics, &seeds)?;
         }
         let name = metrics.display().to_string();
-        Ok(Self { path: metrics.to_owned(), name, manifest, points })
-    }
-
-    /// Whether it was read from a commit, which keeps no outcomes.
-    #[must_use]
-    pub fn is_at_a_commit(&self) -> bool {
-        self.name != self.path.display().to_string()
+        Ok(Self { path: metrics.to_owned(), name, commit: None, manifest, points })
     }
 
     /// The results of `point`, if it has it.

@@ -285,9 +285,30 @@ fn a_fall_is_explained_by_app_and_dataset_where_outcomes_are_kept() {
     let text = fs::read_to_string(&device).unwrap();
     fs::write(&device, text.replace("per_token = 20,", "per_token = 40,")).unwrap();
     run(folder.path(), "fresh");
-    let output = pliant(folder.path()).args(CHECK).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains(", by app: ") && text.contains("; by dataset: "), "{text}");
+    let is_explained = |arguments: &[&str]| {
+        let output = pliant(folder.path()).args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let known = text.contains(", by app: ") && text.contains("; by dataset: ");
+        assert_eq!(known, !text.contains("known where both sides keep outcomes/"), "{text}");
+        known
+    };
+    assert!(is_explained(&CHECK));
+
+    // A commit may keep the outcomes, or the working tree those of the very run.
+    let outcomes = folder.path().join("results/experiment/outcomes");
+    let at = |tag: &str| is_explained(&["check", "fresh", "--baseline", &format!("git:{tag}")]);
+    git(folder.path(), &["init", "--quiet"]);
+    for (tag, paths) in [("bare", ":(glob)results/experiment/*"), ("kept", "results")] {
+        git(folder.path(), &["add", paths]);
+        git(folder.path(), &["commit", "--quiet", "-m", tag]);
+        git(folder.path(), &["tag", tag]);
+    }
+    assert!(at("bare"));
+    fs::remove_dir_all(&outcomes).unwrap();
+    assert!(at("kept") && !at("bare"));
+    fs::rename(folder.path().join("fresh/outcomes"), &outcomes).unwrap();
+    run(folder.path(), "fresh");
+    assert!(!at("bare"), "outcomes of another run explain nothing");
 }
 
 /// Takes the columns `gone` out of a CSV file.
