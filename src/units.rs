@@ -214,10 +214,12 @@ impl Milliwatts {
         (1.0..=1e9).contains(&milliwatts).then_some(Self(milliwatts as u32))
     }
 
-    /// The energy of drawing this power for `time`, rounded down to a nanojoule.
+    /// The energy of drawing this power for `time`, rounded down to a nanojoule;
+    /// [`Energy::MOST`] where it is more.
     #[must_use]
     pub fn energy(self, time: Duration) -> Energy {
-        Energy((time.as_nanos() * u128::from(self.0) / 1000) as u64)
+        let nanojoules = time.as_nanos().saturating_mul(self.0.into()) / 1000;
+        u64::try_from(nanojoules).map_or(Energy::MOST, Energy)
     }
 }
 
@@ -226,6 +228,9 @@ impl Milliwatts {
 pub struct Energy(u64);
 
 impl Energy {
+    /// More than can be told.
+    pub const MOST: Self = Self(u64::MAX);
+
     /// `nanojoules` billionths of a joule.
     #[must_use]
     pub const fn from_nanojoules(nanojoules: u64) -> Self {
@@ -283,6 +288,11 @@ mod tests {
         assert_eq!(energy, Energy::from_nanojoules(3_000_000_000));
         assert_eq!(energy.share(Ratio::percent(40)), Energy::from_nanojoules(1_200_000_000));
         assert_eq!(energy.less(Ratio::percent(40)), Energy::from_nanojoules(1_800_000_000));
+        // A megawatt for 5 hours are 18 GJ, for 6 hours more than can be told.
+        let megawatt = Milliwatts::from_watts(1e6).unwrap();
+        let hours = |count: u64| megawatt.energy(Duration::from_secs(3600 * count));
+        assert_eq!(hours(5), Energy::from_nanojoules(18_000_000_000_000_000_000));
+        assert_eq!([hours(6), megawatt.energy(Duration::MAX)], [Energy::MOST; 2]);
         for watts in [0.0, -1.0, f64::NAN, f64::INFINITY, 2e6] {
             assert_eq!(Milliwatts::from_watts(watts), None);
         }

@@ -5,7 +5,7 @@ use crate::executor::Executor;
 use crate::outcome::Outcome;
 use crate::policy::{Policy, ServiceView};
 use crate::request::{Bounds, Request, RequestView};
-use crate::units::{Level, SimTime};
+use crate::units::{Energy, Level, SimTime};
 
 use super::closed_loop::ClosedLoop;
 use super::kernel::{Event, EventQueue};
@@ -137,6 +137,12 @@ impl<'a> Service<'a> {
         let takes = execution.until_first_token() + execution.decode;
         if now.checked_add(takes).is_none() {
             return Err(beyond_time(request.id).found(format!("{takes:?} of work")));
+        }
+        if execution.energy() == Some(Energy::MOST) {
+            return Err(Error::new("replay", "draws more energy than can be told")
+                .at(format!("request {}", request.id))
+                .found(format!("{takes:?} of work"))
+                .allowed("18 GJ a request: look at the device's latencies and power"));
         }
         self.resident = Some(plan.level);
         Ok(Outcome { request, bounds, plan, start: now, execution })

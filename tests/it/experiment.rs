@@ -234,6 +234,35 @@ fn values_out_of_range_and_double_names_are_named() {
     );
 }
 
+/// A profile may state an hour a token and a megawatt: what then does not fit the clock or the meter
+/// is one error, and nothing wraps around.
+#[test]
+fn a_device_of_times_and_energies_that_cannot_be_told_is_one_error() {
+    let folder = bench();
+    let device = folder.path().join("bench/device.toml");
+    let text = fs::read_to_string(&device).unwrap();
+    let refused = |power: &str, tokens: u32, message: &str| {
+        let slow = text.replace("tpot_ms = { intercept = 50,", "tpot_ms = { intercept = 3600000,");
+        assert_ne!(slow, text);
+        fs::write(&device, format!("{slow}{power}")).unwrap();
+        let long = EXPERIMENT
+            .replace("requests = 60", &format!("requests = 60\noutput_tokens = {tokens}"));
+        fs::write(folder.path().join("experiment.toml"), long).unwrap();
+        let run = pliant(folder.path()).args(["run", "experiment.toml", "--out", "out"]).assert();
+        let output = run.code(2).get_output().clone();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.lines().count() == 1 && said.contains(message), "{said}");
+        assert!(!folder.path().join("out").exists());
+    };
+    // Half a million hours are 57 years, and sixty requests wait for one another.
+    let clock = "allowed: 584 years in all: look at the device's latencies";
+    refused("", 500_000, clock);
+    let power = "[power]\nidle_watts = 1\nactive_watts = 1e6\n\
+                 provenance = { kind = \"published\", sources = [\"none\"] }\n";
+    let meter = "allowed: 18 GJ a request: look at the device's latencies and power";
+    refused(power, 24, meter);
+}
+
 #[test]
 fn a_device_without_the_model_and_a_missing_profile_are_named() {
     assert_refused(
