@@ -133,7 +133,7 @@ fn print_results(results: &Results, out: &Path) -> Result<()> {
     })
 }
 
-/// How far the cost model was off; the requests themselves are in `predictions/`.
+/// How far the cost model was off; the requests themselves are in `predictions.csv`.
 fn describe_predictions(errors: &PredictionErrors) -> String {
     let line = |name: &str, summary: Option<RatioSummary>| match summary {
         Some(RatioSummary { requests, p5, p50, p95 }) => format!(

@@ -26,7 +26,7 @@ use crate::report::{Form, redraw};
 use crate::request::{Request, Slo};
 use crate::results::{
     Compared, Draft, Failure, FigureInputs, FigureSpec, Manifest, OutcomeCsv, PredictionErrors,
-    SIMULATED, write_failures_csv,
+    SIMULATED, write_failures_csv, write_predictions_csv,
 };
 use crate::sim::{self, OutcomeSink, ServiceOptions};
 use crate::trace::Trace;
@@ -144,7 +144,8 @@ pub fn run(
     let (runs, of_engine) = match make {
         None => (runner.simulate(&threads)?, None),
         Some(make) => {
-            let MeasuredRuns { runs, errors, resumed } = runner.measure(make)?;
+            let MeasuredRuns { runs, errors, compared, resumed } = runner.measure(make)?;
+            write_predictions_csv(draft.folder(), &compared)?;
             (runs, Some((errors, resumed)))
         }
     };
@@ -236,6 +237,8 @@ struct Runner<'a> {
 struct MeasuredRuns {
     runs: Vec<RunResult>,
     errors: PredictionErrors,
+    /// Of each run that came to its end, its requests as CSV.
+    compared: Vec<String>,
     /// Those of an attempt that ended early.
     resumed: usize,
 }
@@ -246,6 +249,8 @@ struct MeasuredRuns {
 struct KeptRun {
     measures: RunMeasures,
     predictions: PredictionErrors,
+    /// Its requests as CSV, as predicted and as measured.
+    compared: String,
 }
 
 impl Runner<'_> {
@@ -286,8 +291,9 @@ impl Runner<'_> {
             } else {
                 self.measure_one(cell, nth, make, &path)?
             };
-            measured.runs.push(run.map(|KeptRun { measures, predictions }| {
+            measured.runs.push(run.map(|KeptRun { measures, predictions, compared }| {
                 measured.errors.extend(predictions);
+                measured.compared.push(compared);
                 measures
             }));
         }
@@ -306,14 +312,15 @@ impl Runner<'_> {
         refuse_energy(trace)?;
         let RealRun { executor: mut engine, head } = make(&cell.method, trace)?;
         let mut predicted = cell.method.cost_model(trace)?;
-        let path = self.draft.folder().join("predictions").join(self.grid.file_name(cell, nth));
-        let mut both = Compared::create(engine.as_mut(), &mut predicted, &path)?;
+        let of = (&cell.label, self.grid.seeds[nth]);
+        let mut both = Compared::new(engine.as_mut(), &mut predicted, of);
         let run = self.replay(cell, nth, &mut both, head, 1);
         let measures = match self.tolerance.tolerate(cell, self.grid.seeds[nth], run)? {
             Ok(measures) => measures,
             Err(failure) => return Ok(Err(failure)),
         };
-        let run = KeptRun { measures, predictions: both.finish()? };
+        let (predictions, compared) = both.finish();
+        let run = KeptRun { measures, predictions, compared };
         let text = toml::to_string(&run)
             .map_err(|cause| Error::file(kept, "cannot be written as TOML").caused_by(cause))?;
         write_whole(kept, text.as_bytes())?;

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use super::folder::is_figure;
 use super::manifest::Manifest;
+use super::predictions::PREDICTIONS_FILE;
 use crate::error::{Error, Result};
 use crate::files::{Lock, sync_folder};
 
@@ -29,18 +30,19 @@ const UNFINISHED: &str = "unfinished";
 /// What the name of a folder in which figures are being drawn starts with.
 pub(super) const FIGURES_UNDER_WAY: &str = ".figures-";
 /// Files of any results folder, figures aside.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "manifest.toml",
     "metrics.csv",
     "seeds.csv",
     "paired.csv",
     "failures.csv",
+    PREDICTIONS_FILE,
     "sweep.csv",
     "peak.csv",
     "standalone.csv",
     "report.html",
 ];
-/// Folders with a file per run.
+/// Folders with a file per run; the second as older runs have it.
 const RUN_FOLDERS: [&str; 2] = ["outcomes", "predictions"];
 
 /// A results folder that is being written.

@@ -6,7 +6,7 @@
 //! DIR/paired.csv        the first method against each other one, paired by seed and by request
 //! DIR/standalone.csv    each item asked alone, where a figure of that kind is asked for
 //! DIR/outcomes/         one file per run, one row per request, streamed
-//! DIR/predictions/      the same for measured runs: predicted beside measured
+//! DIR/predictions.csv   of measured runs, one row per request: predicted beside measured
 //! DIR/failures.csv      runs that an external policy ended, if any; their methods have no rows
 //! DIR/manifest.toml     what it was made from
 //! DIR/*.svg, *.csv      figures and their numbers
@@ -35,5 +35,6 @@ pub use figures::{
 pub use folder::{ResultsFolder, add_figures};
 pub use manifest::{AnsweredItems, InputNow, Manifest, SIMULATED};
 pub use outcomes::OutcomeCsv;
+pub(crate) use predictions::write_predictions_csv;
 pub use predictions::{AnswerCount, Compared, PredictionErrors, RatioSummary};
 pub use stored_run::StoredRun;

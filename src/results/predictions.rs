@@ -5,18 +5,27 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Decimal, RowFile, plain};
+use super::rows::{Decimal, plain};
 use crate::error::Result;
 use crate::executor::Executor;
-use crate::metrics::quantile;
+use crate::files;
+use crate::metrics::{CellLabel, quantile};
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::request::Request;
 use crate::units::Grade;
 
+/// The file's name in a results folder.
+pub(super) const PREDICTIONS_FILE: &str = "predictions.csv";
+
 /// A line. TTFT here is unqueued: decide, compress, switch and prefill.
 #[derive(Debug, Serialize)]
-struct Row {
+struct Row<'a> {
+    method: &'a str,
+    device: &'a str,
+    #[serde(serialize_with = "plain")]
+    alpha: f64,
+    seed: u64,
     id: u64,
     level_percent: u16,
     #[serde(serialize_with = "plain")]
@@ -39,7 +48,8 @@ struct Row {
 pub struct Compared<'a> {
     measured: &'a mut dyn Executor,
     predicted: &'a mut dyn Executor,
-    file: RowFile,
+    of: (&'a CellLabel, u64),
+    rows: csv::Writer<Vec<u8>>,
     errors: PredictionErrors,
 }
 
@@ -78,34 +88,42 @@ pub struct RatioSummary {
 }
 
 impl<'a> Compared<'a> {
-    /// Answers with `measured`, and writes what `predicted` says beside it to the file `path`.
-    ///
-    /// # Errors
-    /// If the file cannot be created.
-    pub fn create(
+    /// Answers with `measured`, and notes what `predicted` says, in the run `of` a cell and seed.
+    pub fn new(
         measured: &'a mut dyn Executor,
         predicted: &'a mut dyn Executor,
-        path: &Path,
-    ) -> Result<Self> {
-        let file = RowFile::create(path, 1)?;
-        Ok(Self { measured, predicted, file, errors: PredictionErrors::default() })
+        of: (&'a CellLabel, u64),
+    ) -> Self {
+        let rows = csv::Writer::from_writer(Vec::new());
+        Self { measured, predicted, of, rows, errors: PredictionErrors::default() }
     }
 
-    /// Gives the file its name and returns the comparison.
-    ///
-    /// # Errors
-    /// If the file cannot be renamed.
-    pub fn finish(self) -> Result<PredictionErrors> {
-        self.file.finish()?;
-        Ok(self.errors)
+    /// The comparison, and its rows as CSV with their header.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "memory can be written, rows are text")]
+    pub fn finish(self) -> (PredictionErrors, String) {
+        let rows = self.rows.into_inner().expect("memory can be flushed");
+        (self.errors, String::from_utf8(rows).expect("rows are text"))
     }
+}
+
+/// Writes the rows of all runs to one file in the results folder `folder`; each of `runs` has a
+/// header of its own, which stands once.
+pub(crate) fn write_predictions_csv(folder: &Path, runs: &[String]) -> Result<()> {
+    let header = |run: &str| run.find('\n').map_or(run.len(), |end| end + 1);
+    let mut text = String::new();
+    for run in runs {
+        text.push_str(if text.is_empty() { run } else { &run[header(run)..] });
+    }
+    files::write_whole(&folder.join(PREDICTIONS_FILE), text.as_bytes())
 }
 
 impl Executor for Compared<'_> {
     fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution> {
         let predicted = self.predicted.execute(request, plan)?;
         let measured = self.measured.execute(request, plan)?;
-        self.file.append(&Row::of(request, *plan, &predicted, &measured))?;
+        let row = Row::of(self.of, request, *plan, &predicted, &measured);
+        self.rows.serialize(row).expect("memory can be written");
         self.errors.note(request.output_tokens, &predicted, &measured);
         Ok(measured)
     }
@@ -162,12 +180,22 @@ fn summary(ratios: &[f64]) -> Option<RatioSummary> {
     Some(RatioSummary { requests: ratios.len(), p5: p5?, p50: p50?, p95: p95? })
 }
 
-impl Row {
-    fn of(request: &Request, plan: Plan, predicted: &Execution, measured: &Execution) -> Self {
+impl<'a> Row<'a> {
+    fn of(
+        (label, seed): (&'a CellLabel, u64),
+        request: &Request,
+        plan: Plan,
+        predicted: &Execution,
+        measured: &Execution,
+    ) -> Self {
         let gaps = request.output_tokens.saturating_sub(1);
         let ttft = |of: &Execution| Decimal::from(of.until_first_token());
         let tpot = |of: &Execution| of.decode.checked_div(gaps).map(Decimal::from);
         Self {
+            method: &label.method,
+            device: &label.device,
+            alpha: label.alpha,
+            seed,
             id: request.id,
             level_percent: plan.level.as_percent(),
             prompt_ratio: plan.prompt_ratio.as_f64(),
@@ -206,10 +234,17 @@ mod tests {
     #[test]
     fn each_request_has_its_prediction_beside_its_measurement() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("predictions.csv");
+        let label = CellLabel {
+            method: "pfs".into(),
+            alpha: 0.25,
+            device: "phone".into(),
+            latency_of: "large".into(),
+            base_model: "small".into(),
+            provenance: String::new(),
+        };
         let mut measured = Scripted::list([execution(11, 8, Some(true))]);
         let mut predicted = Scripted::list([execution(9, 10, None)]);
-        let mut compared = Compared::create(&mut measured, &mut predicted, &path).unwrap();
+        let mut compared = Compared::new(&mut measured, &mut predicted, (&label, 7));
         let bound = Duration::from_secs(1);
         let request = Request {
             id: 3,
@@ -223,12 +258,17 @@ mod tests {
         };
         let execution = compared.execute(&request, &Plan::FULL).unwrap();
         assert_eq!(execution.prefill, Duration::from_millis(11), "what is measured counts");
-        let errors = compared.finish().unwrap();
+        let (errors, rows) = compared.finish();
         let answers = AnswerCount::default();
         assert_eq!(errors, PredictionErrors { ttft: vec![1.2], tpot: vec![0.8], answers });
         assert_eq!(errors.ttft().unwrap().requests, 1);
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().nth(1), Some("3,100,1,100,80,80,10,12,5,4,,1"));
+        let row = "pfs,phone,0.25,7,3,100,1,100,80,80,10,12,5,4,,1";
+        assert_eq!(rows.lines().nth(1), Some(row));
+        write_predictions_csv(folder.path(), &[rows.clone(), rows]).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("predictions.csv")).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("method,device,alpha,seed,id,level_percent,"), "{text}");
+        assert_eq!(lines[1..], [row, row]);
     }
 
     #[test]

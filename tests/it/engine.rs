@@ -303,9 +303,7 @@ fn a_live_elastilm_answers_as_its_tables_say() {
     let arguments = ["--executor", "engine", "--json", "--out"];
     let command = Command::new(cargo_bin!("pliant")).current_dir(root).arg("run").arg(&experiment);
     command.args(arguments).arg(&out).assert().success();
-    let runs = std::fs::read_dir(out.join("predictions/elastilm")).unwrap();
-    let file = runs.map(|entry| entry.unwrap().path()).next().unwrap();
-    let mut rows = csv::Reader::from_path(file).unwrap();
+    let mut rows = csv::Reader::from_path(out.join("predictions.csv")).unwrap();
     let columns = rows.headers().unwrap().clone();
     let mut requests = 0;
     for row in rows.records() {

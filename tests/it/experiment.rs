@@ -131,8 +131,10 @@ fn a_measured_run_puts_each_prediction_beside_its_measurement() {
         (ttft.requests, ttft.p5.to_bits(), ttft.p95.to_bits()),
         (1080, 1_f64.to_bits(), 1_f64.to_bits())
     );
-    let file = "predictions/oracle/bench_large_tiny_alpha0.25_seed2.csv";
-    assert_eq!(fs::read_to_string(out.join(file)).unwrap().lines().count(), 61);
+    let rows = fs::read_to_string(out.join("predictions.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 1 + 1080);
+    let of_one_run = |row: &&str| row.starts_with("oracle,bench,0.25,2,");
+    assert_eq!(rows.lines().filter(of_one_run).count(), 60);
     assert!(fs::read_to_string(out.join("manifest.toml")).unwrap().contains("threads = \"2\""));
 }
 

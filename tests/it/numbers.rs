@@ -258,15 +258,9 @@ fn counts(table: &str) -> Vec<DatasetCount> {
 
 /// The requests of a real run of every method, as predicted and as measured.
 fn predictions(run: &str) -> Vec<Row> {
-    let folder = root().join("results").join(run).join("predictions");
-    let methods = fs::read_dir(folder).expect("a real run");
-    methods
-        .flat_map(|method| fs::read_dir(method.unwrap().path()).unwrap())
-        .flat_map(|file| {
-            let reader = csv::Reader::from_path(file.unwrap().path()).unwrap();
-            reader.into_deserialize().map(Result::unwrap)
-        })
-        .collect()
+    let file = root().join("results").join(run).join("predictions.csv");
+    let reader = csv::Reader::from_path(file).expect("a real run");
+    reader.into_deserialize().map(Result::unwrap).collect()
 }
 
 fn share(row: &Row, column: &str) -> f64 {
