@@ -1,4 +1,5 @@
-//! Shortens a prompt to a share of its tokens, one file per compressor.
+//! Shortens a prompt to a share of its tokens: a file per compressor, one for those that see tokens
+//! alone.
 //!
 //! Contract of every compressor, for a prompt of n tokens and a ratio r:
 //! 1. the question is kept whole, so a small r may be out of reach: `tokens` then is the shortest
@@ -6,12 +7,10 @@
 //! 2. otherwise `tokens` has at most ⌊r·n⌋ tokens, and never fewer at a larger r;
 //! 3. at 100 % `tokens` are the tokens of [`Dataset::render`], exactly.
 
-mod random;
 pub mod score_head;
-mod self_information;
 pub mod spans;
 pub(crate) mod structured;
-mod truncate;
+mod tokens;
 
 use serde::{Deserialize, Serialize};
 
@@ -122,17 +121,17 @@ pub fn compress(
         Compressor::Structured => structured::compress(dataset, item, budget, tokenizer),
         Compressor::Truncate => {
             let region = region(dataset, item, &full, tokenizer);
-            truncate::compress(&full, region, budget)
+            tokens::truncate(&full, region, budget)
         }
         Compressor::Random => {
             let region = region(dataset, item, &full, tokenizer);
             let purpose = format!("random compression of {} {}", dataset.name, item.id);
-            random::compress(&full, region, budget, &mut crate::rng::stream(seed, &purpose))
+            tokens::random(&full, region, budget, &mut crate::rng::stream(seed, &purpose))
         }
         Compressor::SelfInformation => {
             let region = region(dataset, item, &full, tokenizer);
             let information = information.expect("self-information needs each token's information");
-            self_information::compress(&full, region, budget, information)
+            tokens::self_information(&full, region, budget, information)
         }
         Compressor::ScoreHead | Compressor::Lingua => panic!("a head's scores are needed"),
     };
@@ -170,24 +169,6 @@ fn region(dataset: &Dataset, item: &Item, full: &[u32], tokenizer: &dyn Tokenize
     let whole = dataset.render(item);
     let before = &whole[..whole.len() - item.question.len()];
     tokenizer.encode(before).iter().zip(full).take_while(|(a, b)| a == b).count()
-}
-
-/// The `keep` tokens of `full[..region]` with the highest `rank`, in order, then all the others.
-///
-/// Of equal ranks the earlier token is kept.
-fn keep_highest<R: Copy>(
-    full: &[u32],
-    region: usize,
-    budget: usize,
-    rank: impl Fn(usize) -> R,
-    compare: impl Fn(&R, &R) -> std::cmp::Ordering,
-) -> Vec<u32> {
-    let keep = budget.saturating_sub(full.len() - region).min(region);
-    let mut order: Vec<usize> = (0..region).collect();
-    order.sort_by(|&a, &b| compare(&rank(b), &rank(a)));
-    order.truncate(keep);
-    order.sort_unstable();
-    order.into_iter().chain(region..full.len()).map(|index| full[index]).collect()
 }
 
 #[cfg(test)]
