@@ -172,6 +172,11 @@ mod tests {
             refusal(&Request { id: 8, ..request }, plan(50, 50)),
             uncut.execute(&request, &plan(50, 50)).unwrap_err().to_string(),
         ];
-        insta::assert_snapshot!(refusals.join("\n"));
+        insta::assert_snapshot!(refusals.join("\n"), @r"
+        method elastic-profile: no such level; found 30 %; allowed: 50 %, 100 %
+        method elastic-profile: no such prompt ratio; found 55 %; allowed: 10 %, 20 %, 30 %, 40 %, 50 %, 60 %, 70 %, 80 %, 90 %, 100 %
+        cost model: unknown request; found 8; allowed: requests of the trace it was made for
+        method lpruner: no such prompt ratio; found 50 %; allowed: 100 %
+        ");
     }
 }

@@ -201,7 +201,13 @@ fn a_trace_that_does_not_fit_the_tables_is_refused() {
         refusal(|request| request.output_tokens = u32::MAX),
         bench.method.menu(&twice).unwrap_err().to_string(),
     ];
-    insta::assert_snapshot!(refusals.join("\n"));
+    insta::assert_snapshot!(refusals.join("\n"), @r"
+    trace, request 7, quiz item 999: item without answers; allowed: items of the quality table width
+    trace, request 7, quiz item 0: item may not be replayed; found an item that expected accuracies are estimated on; allowed: items of the replay half only
+    trace, request 7, quiz item 2: prompt of another length than the compressor saw; found 99 tokens; allowed: 100
+    trace, request 7: impossible length; found 100 prompt and 4294967295 output tokens; allowed: 1 to 524288 prompt tokens, at most 524288 output tokens
+    trace: two requests have one id; found 7
+    ");
 }
 
 #[test]
@@ -217,7 +223,10 @@ fn tables_that_do_not_fit_the_device_are_refused() {
         joined("bench", "huge", true).unwrap_err().to_string(),
         joined("bench", "tiny", false).unwrap_err().to_string(),
     ];
-    insta::assert_snapshot!(refusals.join("\n"));
+    insta::assert_snapshot!(refusals.join("\n"), @r"
+    device profile bench: no such family; found huge/width; allowed: tiny/width, tiny/width-relayout, tiny/layer-removal
+    method elastic-profile, quality table width: answers lack the base model; found 50 %; allowed: a table with rows of level 100 %
+    ");
 }
 
 /// What is right stands in quality tables, which executors hold: no file of `policy` names them,

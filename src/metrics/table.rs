@@ -611,12 +611,19 @@ mod tests {
         let seeds = [SeedRow::of(&label, 7, &runs()[0]), SeedRow::of(&label, 8, &runs()[1])];
         write_seeds_csv(&path, &seeds).unwrap();
         assert_eq!(read_seeds_csv(&path).unwrap(), seeds);
-        insta::assert_snapshot!("seeds", std::fs::read_to_string(&path).unwrap());
+        insta::assert_snapshot!(std::fs::read_to_string(&path).unwrap(), @r#"
+        method,alpha,device,latency_of,base_model,seed,accuracy,accuracy_at_slo,attainment,ttft_ms_p50,ttft_ms_p95,ttft_ms_p99,tpot_ms_p50,tpot_ms_p95,tpot_ms_p99,missed_ttft,missed_tpot,missed_both,missed_e2e,missed_energy,energy_mj,energy_mj_p95,switches,fallbacks,requests
+        elastic-profile,-0.25,"phone, old",large,small,7,,0.1,1.0,,,,,,,,,,,,,,7,,600
+        elastic-profile,-0.25,"phone, old",large,small,8,,0.3,1.0,,,,,,,,,,,,,,7,,600
+        "#);
         let [worse, better] = runs();
         let pairs = [PairedRow::of(&row().label, &runs(), "full", &[better, worse], &asked())];
         write_paired_csv(&path, &pairs).unwrap();
         assert_eq!(read_paired_csv(&path).unwrap(), pairs);
-        insta::assert_snapshot!("paired", std::fs::read_to_string(&path).unwrap());
+        insta::assert_snapshot!(std::fs::read_to_string(&path).unwrap(), @r#"
+        method,against,alpha,device,latency_of,base_model,gain,gain_lo,gain_hi,items,gain_items_lo,gain_items_hi,effect_dz,wins,replications,traces,requests,only_method,only_against,mcnemar_p,mcnemar_p_holm,provenance
+        elastic-profile,full,-0.25,"phone, old",large,small,0.0,-0.19999999999999998,0.19999999999999998,2,0.0,0.0,0.0,1,2,2,4,1,1,1.0,1.0,"latency modelled, answers measured"
+        "#);
     }
 
     #[test]

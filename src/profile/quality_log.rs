@@ -310,6 +310,18 @@ mod tests {
             refusal("family,dataset,item,ratio,grade_20,grade_20\n"),
             refusal("dataset,item,level,r10,r20\n"),
         ];
-        insta::assert_snapshot!(refusals.join("\n"));
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        , line 2, column "grade": not a cell of this table; found "2"; allowed: 0 to 1, or empty
+        , line 2, column "level": not a level; found "0"; allowed: 1 to 100
+        , line 2, column "item": no name of an item; found ""; allowed: 1 to 256 printed bytes
+        , line 2, column "ratio": not a prompt ratio; found "105"; allowed: above 0 and up to 100, with one decimal at most
+        , line 2: row of other columns; found 4 fields; allowed: family,dataset,item,level,ratio,grade
+        , line 3: cell given twice; found width, sciq item 1 at 100 %
+        : no answers of this family; found rows of others; allowed: a file with rows of family width
+        , line 1: unexpected columns; found family,dataset,item,ratio,grade; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,gold_probability,sum_grade,top5_grade
+        , line 1: unexpected columns; found family,dataset,item,ratio,level,grade_20; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,gold_probability,sum_grade,top5_grade
+        , line 1: column given twice; found family,dataset,item,ratio,grade_20,grade_20; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,gold_probability,sum_grade,top5_grade
+        , line 1: unexpected columns; found dataset,item,level,r10,r20; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,gold_probability,sum_grade,top5_grade
+        "#);
     }
 }

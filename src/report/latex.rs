@@ -138,6 +138,30 @@ mod tests {
         let asked = AskedItems::default();
         let rows = [MetricsRow::of(&label("a_b & 50 %\\"), &runs, &asked)];
         let pairs = [PairedRow::of(&label("a_b"), &runs, "full", &runs, &asked)];
-        insta::assert_snapshot!(report_latex(&rows, &pairs));
+        insta::assert_snapshot!(report_latex(&rows, &pairs), @r"
+        % \usepackage{booktabs}
+        \begin{table}
+        \centering
+        \caption{phone: latencies of large, answers of small (latency modelled, answers measured); means of 2 replications with their 95 \% intervals over them.}
+        \begin{tabular}{rlrr}
+        \toprule
+        $\alpha$ & method & accuracy@SLO \% & TTFT p50 \\
+        \midrule
+        $-0.25$ & a\_b \& 50 \%\textbackslash{} & 50.0 {\scriptsize(25.0--75.0)} & 31.2 ms {\scriptsize(31.2 ms--31.2 ms)} \\
+        \bottomrule
+        \end{tabular}
+        \end{table}
+        \begin{table}
+        \centering
+        \caption{phone: gain in accuracy@SLO, points, with its 95 \% intervals over seeds and over items; McNemar's exact p adjusted for all pairs.}
+        \begin{tabular}{rllrrrrr}
+        \toprule
+        $\alpha$ & method & against & gain & over seeds & over items & items & p \\
+        \midrule
+        $-0.25$ & a\_b & full & $+0.0$ & $+0.0$ to $+0.0$ &  & 0 &  \\
+        \bottomrule
+        \end{tabular}
+        \end{table}
+        ");
     }
 }

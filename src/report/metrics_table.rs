@@ -305,11 +305,51 @@ mod tests {
             PairedRow::of(&label("redmi-k60"), &better, "lpruner", &better, &asked),
             PairedRow::of(&label("mi-14"), &better[..1], "full", &worse[..1], &asked),
         ];
-        insta::assert_snapshot!("differences", differences_table(&pairs));
+        insta::assert_snapshot!(differences_table(&pairs), @r"
+        gain in accuracy@SLO, points: mean over seeds, 95 % interval of the paired differences over seeds, and over items; seeds won, McNemar's exact p adjusted for all pairs
+
+        ───────────────────────────────────────────────────────────────────────────────────
+         α   method            against   redmi-k60               mi-14                     
+        ═══════════════════════════════════════════════════════════════════════════════════
+         0   elastic-profile   full      +0.0 (-25.0 – +25.0)    +25.0                     
+                                         4 items (+0.0 – +0.0)   4 items (+100.0 – +100.0) 
+                                         1/2 seeds, p 1.000      1/1 seeds, p 0.125        
+         0   elastic-profile   lpruner   +0.0 (+0.0 – +0.0)                                
+                                         4 items (+0.0 – +0.0)                             
+                                         0/2 seeds, p 1.000                                
+        ───────────────────────────────────────────────────────────────────────────────────
+        ");
         assert_eq!(differences_table(&[]), "");
         assert_eq!([12.34, 43_210.0].map(|mj| show(Unit::Mj, Some(mj))), ["12.3 mJ", "43.2 J"]);
-        insta::assert_snapshot!("terminal", metrics_table(&rows));
-        insta::assert_snapshot!("markdown", summary_markdown(&rows));
+        insta::assert_snapshot!(metrics_table(&rows), @r"
+        redmi-k60: latencies of llama-7b, answers of smollm2-135m (latency modelled, answers measured; 2 replications a row, below each mean its 95 % interval)
+
+        ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+         α       method             accuracy %   accuracy@SLO %   attainment %          TTFT p50          TTFT p95            TPOT p50      switches 
+        ═════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════
+         -0.25   elastic-profile          59.5             55.1           93.3            831 ms            31.2 s             8.31 ms          12.0 
+                                   59.5 – 59.5      55.1 – 55.1    93.3 – 93.3   831 ms – 831 ms   31.2 s – 31.2 s   8.31 ms – 8.31 ms   12.0 – 12.0 
+         -0.25   full                                                                                                                                
+        ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+        mi-14: latencies of llama-7b, answers of smollm2-135m (latency modelled, answers measured; 2 replications a row, below each mean its 95 % interval)
+
+        ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+         α       method             accuracy %   accuracy@SLO %   attainment %          TTFT p50          TTFT p95            TPOT p50      switches 
+        ═════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════
+         -0.25   elastic-profile          59.5             55.1           93.3            831 ms            31.2 s             8.31 ms          12.0 
+                                   59.5 – 59.5      55.1 – 55.1    93.3 – 93.3   831 ms – 831 ms   31.2 s – 31.2 s   8.31 ms – 8.31 ms   12.0 – 12.0 
+        ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+        ");
+        insta::assert_snapshot!(summary_markdown(&rows), @r"
+        | α     | method          | redmi-k60          | mi-14              |
+        |-------|-----------------|--------------------|--------------------|
+        | -0.25 | elastic-profile | 55.1 (55.1 – 55.1) | 55.1 (55.1 – 55.1) |
+        | -0.25 | full            |                    |                    |
+
+        - redmi-k60: latencies of llama-7b, answers of smollm2-135m; latency modelled, answers measured.
+        - mi-14: latencies of llama-7b, answers of smollm2-135m; latency modelled, answers measured.
+        ");
         assert_eq!(summary_markdown(&[]), "");
     }
 }

@@ -116,7 +116,20 @@ mod tests {
                 ..row("oracle", None, Reach::Beyond)
             },
             PeakRow { replications: 1, ..row("once", Some(12.0), Reach::Within) },
-        ]));
+        ]), @r"
+        phone: largest rate with attainment of 90.0 % or more; latencies of large, answers of small (latency modelled, answers measured; 20 seeds of 600 requests)
+
+        ──────────────────────────────────────────────────────────────────────────────────────────────────
+         α   method                  peak,       95 % interval   attainment %   attainment %   kept again 
+                                requests/h                               at 1        at 1024         from 
+        ══════════════════════════════════════════════════════════════════════════════════════════════════
+         0   elastic-profile           123           111 – 136           95.0           12.5              
+         0   full                  below 1      below 1 – 1.00           95.0           12.5              
+         0   lpruner                  1.23      below 1 – 1.36           95.0           12.5         64.0 
+         0   oracle            beyond 1024   900 – beyond 1024           95.0           12.5              
+         0   once                     12.0                               95.0           12.5              
+        ──────────────────────────────────────────────────────────────────────────────────────────────────
+        ");
         assert_eq!(peak_table(&[]), "");
     }
 }

@@ -229,6 +229,12 @@ mod tests {
         let trunk = trunk.split_once("safetensors").unwrap().1.to_owned();
         let shape = loaded.tensor(&path, "item", &[3]).unwrap_err().to_string();
         let shape = shape.split_once("safetensors").unwrap().1.to_owned();
-        insta::assert_snapshot!([other_levels, other_schema, diverged, trunk, shape].join("\n"));
+        insta::assert_snapshot!([other_levels, other_schema, diverged, trunk, shape].join("\n"), @r#"
+        : head for other levels or ratios; found [50, 100] × [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]; allowed: [20, 30, 40, 50, 60, 70, 80, 90, 100] × [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+        , key "schema": unknown version; found 2; allowed: 1
+        , tensor "item": head not written: training diverged; found NaN
+        : head of another trunk; found bb; allowed: cc
+        , tensor "item": tensor missing or of another shape; found [1, 2]; allowed: [3]
+        "#);
     }
 }

@@ -131,5 +131,11 @@ fn broken_tables_are_refused_with_their_place() {
         let (message, columns) = line.split_once("20/50").unwrap_or((line, ""));
         format!("{message}{}", if columns.is_empty() { "" } else { "…" })
     };
-    insta::assert_snapshot!(refusals.map(|line| header(&line)).join("\n"));
+    insta::assert_snapshot!(refusals.map(|line| header(&line)).join("\n"), @r#"
+    soft.csv.gz, line 2, column "20/20": not a probability; found "1.25"; allowed: 0 to 1
+    soft.csv.gz, line 2, column "item": no name of an item; found ""; allowed: 1 to 256 printed bytes
+    soft.csv.gz, line 2: impossible item; found head,sciq,3,0; allowed: each item once, 1 to 65536 tokens
+    hard.csv.gz, line 2, column "40/70": not a plan; found "75/40"; allowed: LEVEL/RATIO in percent: 20 to 100 / 10 to 100, whole tens
+    hard.csv.gz, line 1: unexpected columns; found name,dataset,item,tlm_tokens,…
+    "#);
 }

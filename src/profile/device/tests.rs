@@ -112,5 +112,16 @@ fn contradictions_are_refused_with_their_place() {
         refusal("intercept = 6", "intercept = 0"),
         refusal("switch_ms = 0.5", "switch_ms = -1"),
     ];
-    insta::assert_snapshot!(refusals.join("\n"));
+    insta::assert_snapshot!(refusals.join("\n"), @r#"
+    , key "schema": unknown version; found 2; allowed: 1
+    , line 7: unknown field `coers`, expected one of `cpu`, `cores`, `memory_bytes`
+    , family tiny/width: the last level is not the base model; found 90 %; allowed: 100 %
+    , family tiny/width: levels out of order; found 50 % before 50 %; allowed: rising levels, each once
+    , line 20: level_percent 500 out of range; allowed: 1 to 100
+    , family tiny/width, level 50 %, key "parameter_share": share out of range; found 1.6; allowed: more than 0, at most 1
+    , family tiny/width, level 50 %, key "ttft_ms.per_token": not a length of time; found -0.5; allowed: 0 or more milliseconds, at most a day
+    , family tiny/width, level 50 %, key "tpot_ms.intercept": not a length of time; found NaN; allowed: 0 or more milliseconds, at most a day
+    , family tiny/width, level 50 %, key "tpot_ms": impossible latency curve; found 0 ms at 1 token, 0 ms at 1048576; allowed: more than 0 ms, at most 3600000 ms
+    , family tiny/width, level 50 %, key "switch_ms": not a length of time; found -1; allowed: 0 or more milliseconds, at most a day
+    "#);
 }

@@ -212,7 +212,18 @@ mod tests {
         let path = folder.path().join("sweep.csv");
         write_sweep_csv(&path, &["trace.arrivals_per_hour"], &rows).unwrap();
         Manifest::default().save(folder.path()).unwrap();
-        insta::assert_snapshot!(redraw_sweep(folder.path(), Form::Svg).unwrap());
+        insta::assert_snapshot!(redraw_sweep(folder.path(), Form::Svg).unwrap(), @r"
+        phone, α = 0.25: accuracy@SLO %, latencies of large, answers of small (latency modelled, answers measured; 2 seeds, 0 requests a mean, below each its 95 % interval)
+
+        ─────────────────────────────────────────────────────────
+         trace.arrivals_per_hour   1               50            
+        ═════════════════════════════════════════════════════════
+         full                      55.0            30.0          
+                                   (50.0 – 60.0)   (25.0 – 35.0) 
+         oracle                    85.0            80.0          
+                                   (80.0 – 90.0)   (75.0 – 85.0) 
+        ─────────────────────────────────────────────────────────
+        ");
         let svg = std::fs::read_to_string(folder.path().join("sweep.svg")).unwrap();
         assert!(svg.contains("trace.arrivals_per_hour") && svg.contains("latency modelled"));
         let first = std::fs::read(folder.path().join("sweep.svg")).unwrap();
