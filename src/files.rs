@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 mod lock;
 mod scratch;
 
-pub use crate::input::read_toml;
 pub use lock::Lock;
 pub use scratch::{place, scratch};
 

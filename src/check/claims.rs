@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::read_toml;
+use crate::input::read_toml;
 
 /// Claims, as a file states them: `docs/claims.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -160,7 +160,8 @@ impl Claims {
     #[must_use]
     pub fn markdown(&self, findings: &[Finding]) -> String {
         let mut text = String::from(
-            "| figure | the study | here | found | asked | holds | experiment | minutes | tolerance |\n\
+            "| figure | the study | here | found | asked | holds | experiment | minutes | \
+             tolerance |\n\
              | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         );
         for (claim, finding) in self.claims.iter().zip(findings) {

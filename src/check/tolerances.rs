@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::read_toml;
+use crate::input::read_toml;
 use crate::metrics::{Measure, Sureness, Unit};
 
 /// What a tolerances file states. A measure that it leaves out is not compared.

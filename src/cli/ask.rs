@@ -11,11 +11,12 @@ use pliant::engine::scorer::{Task, score};
 use pliant::engine::tokenizer::{TextStream, Tokenizer};
 use pliant::method::one_prompt::{PlanChoice, PromptPlanner};
 use pliant::model::ElasticModel;
+use pliant::profile::Profiles;
 use pliant::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use pliant::units::{Level, PROMPT_RATIOS, Ratio, millis};
 use pliant::{Error, Result};
 
-use super::engine_args::{BASE_MODEL, EngineArgs};
+use super::engine_args::{BASE_MODEL, EngineArgs, measured_device};
 use super::output::{print_line, print_part};
 
 #[derive(Debug, clap::Args)]
@@ -44,10 +45,10 @@ pub struct Args {
     #[arg(long, default_value_t = 24)]
     tokens: usize,
     /// Device profile that plans are predicted with
-    #[arg(long, value_name = "DIR", default_value = "device-profiles/epyc-zen5-2core")]
+    #[arg(long, value_name = "DIR", default_value_os_t = measured_device())]
     device: PathBuf,
     /// Folder of quality tables that plans are weighed with
-    #[arg(long, value_name = "DIR", default_value = "device-profiles/quality")]
+    #[arg(long, value_name = "DIR", default_value_os_t = Profiles::default().quality())]
     quality: PathBuf,
 }
 
@@ -179,7 +180,8 @@ fn timings(level: Level, [read, whole]: [usize; 2], out: &Generation) -> String 
         |step: Duration| format!("{:.1} ms", millis(step)),
     );
     format!(
-        "[level {level}, {read} of {whole} prompt tokens, {} output tokens; measured TTFT {:.1} ms, \
+        "[level {level}, {read} of {whole} prompt tokens, {} output tokens; measured TTFT {:.1} \
+         ms, \
          TPOT {mean}]",
         out.tokens.len(),
         millis(out.prefill)
@@ -190,7 +192,8 @@ fn plan_line(choice: &PlanChoice, out: &Generation) -> String {
     let step = out.decode().checked_div(out.steps.len() as u32);
     let met = out.prefill <= choice.ttft_bound && step.is_none_or(|step| step <= choice.tpot_bound);
     format!(
-        "[plan: level {}, prompt ratio {}; allowed TTFT {:.1} ms, TPOT {:.1} ms; predicted {:.1} ms, \
+        "[plan: level {}, prompt ratio {}; allowed TTFT {:.1} ms, TPOT {:.1} ms; predicted {:.1} \
+         ms, \
          {:.1} ms by the {} profile of {}; {}]",
         choice.plan.level,
         choice.plan.prompt_ratio,

@@ -6,9 +6,15 @@ use std::path::PathBuf;
 use pliant::Result;
 use pliant::engine::EngineOptions;
 use pliant::model::{ElasticModel, ElasticSource, manifest_folder};
+use pliant::profile::Profiles;
 
 /// The base model whose files are in the project.
 pub const BASE_MODEL: &str = "smollm2-135m-instruct";
+
+/// Folder of the device that the project was measured on.
+pub fn measured_device() -> PathBuf {
+    Profiles::default().device("epyc-zen5-2core")
+}
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct EngineArgs {

@@ -26,7 +26,7 @@ use pliant::prompt::{Compressor, Dataset};
 use super::bar::bar;
 use super::by_name;
 use super::data_args::DataArgs;
-use super::engine_args::{BASE_MODEL, EngineArgs};
+use super::engine_args::{BASE_MODEL, EngineArgs, measured_device};
 use super::output::{print_line, say};
 
 /// Layers of the trunk below a head's own.
@@ -41,7 +41,7 @@ pub struct TrainArgs {
     #[arg(long, default_value = "width")]
     table: String,
     /// Folder of the device whose latencies say which plans meet an objective
-    #[arg(long, value_name = "DIR", default_value = "device-profiles/epyc-zen5-2core")]
+    #[arg(long, value_name = "DIR", default_value_os_t = measured_device())]
     device: PathBuf,
     /// Family of its latencies
     #[arg(long, default_value = "width")]

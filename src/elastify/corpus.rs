@@ -92,15 +92,7 @@ fn interleave(texts: &[Vec<u32>]) -> Vec<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// One token per letter.
-    struct Letters;
-
-    impl Tokenize for Letters {
-        fn encode(&self, text: &str) -> Vec<u32> {
-            text.chars().map(u32::from).collect()
-        }
-    }
+    use crate::prompt::testing::Letters;
 
     fn corpus(texts: &[String]) -> Result<Corpus> {
         Corpus::new("letters".into(), texts, &Letters)

@@ -14,7 +14,8 @@ use super::standalone::ask_alone;
 use super::tolerance::{RunResult, Tolerance};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
-use crate::files::{read_toml, write_whole};
+use crate::files::write_whole;
+use crate::input::read_toml;
 use crate::method::Method;
 use crate::metrics::{
     AskedItems, MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv,

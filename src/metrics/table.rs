@@ -4,6 +4,9 @@
 //! Columns are known by their names, in any order. One that a file lacks is empty, so that files
 //! from before a measure was added can be read; an unknown one is an error.
 
+mod cells;
+mod line;
+
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -12,11 +15,12 @@ use csv::StringRecord;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
-use super::estimate::Estimate;
+use self::cells::Cell;
+pub(crate) use self::cells::Cells;
+use self::line::{Line, read_records};
 use super::measure::{Measure, PerMeasure, Unit};
-use super::row::{CellLabel, MetricsRow, PairedRow, SeedRow};
+use super::row::{MetricsRow, PairedRow, SeedRow};
 use super::search_rows::{PeakRow, SweepRow, SweepTable};
-use super::statistics::Interval;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 
@@ -131,85 +135,6 @@ pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T
             Ok((line.number_in_file(), row.map_err(|error| line.cell_error(&error))?))
         },
     )
-}
-
-/// A value in a file, absent where it is empty.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub(crate) enum Cell {
-    Text(String),
-    Number(Option<f64>),
-    Whole(Option<u64>),
-}
-
-/// The values of a row, each with the name of its column.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Cells(Vec<(Cow<'static, str>, Cell)>);
-
-impl Cells {
-    /// Those of every row: where it was measured.
-    pub fn of(label: &CellLabel) -> Self {
-        Self(Vec::with_capacity(80))
-            .text("method", &label.method)
-            .number("alpha", label.alpha)
-            .text("device", &label.device)
-            .text("latency_of", &label.latency_of)
-            .text("base_model", &label.base_model)
-    }
-
-    fn with(mut self, column: impl Into<Cow<'static, str>>, cell: Cell) -> Self {
-        self.0.push((column.into(), cell));
-        self
-    }
-
-    pub fn text(self, column: &'static str, text: &str) -> Self {
-        self.with(column, Cell::Text(text.to_owned()))
-    }
-
-    pub fn number(
-        self,
-        column: impl Into<Cow<'static, str>>,
-        number: impl Into<Option<f64>>,
-    ) -> Self {
-        self.with(column, Cell::Number(number.into()))
-    }
-
-    pub fn whole(self, column: &'static str, whole: impl Into<Option<usize>>) -> Self {
-        self.with(column, Cell::Whole(whole.into().map(|whole| whole as u64)))
-    }
-
-    /// The ends of an interval.
-    pub fn ends(self, column: &str, ends: Option<Interval>) -> Self {
-        self.number(format!("{column}_lo"), ends.map(|ends| ends.lo))
-            .number(format!("{column}_hi"), ends.map(|ends| ends.hi))
-    }
-
-    /// A mean and the ends of its interval.
-    pub fn estimate(self, column: &'static str, estimate: Estimate) -> Self {
-        self.number(column, estimate.mean).ends(column, estimate.interval())
-    }
-
-    fn into_values(self) -> Vec<Cell> {
-        self.0.into_iter().map(|(_, cell)| cell).collect()
-    }
-
-    /// An estimate of each of `measures`.
-    pub fn estimates(
-        self,
-        measures: impl IntoIterator<Item = Measure>,
-        values: &PerMeasure<Estimate>,
-    ) -> Self {
-        measures
-            .into_iter()
-            .fold(self, |cells, measure| cells.estimate(measure.column(), values[measure]))
-    }
-}
-
-/// By column; what is absent is null.
-impl Serialize for Cells {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.iter().map(|(column, cell)| (column, cell)))
-    }
 }
 
 /// What becomes a line of a file. A column whose cell is empty by default may be absent from it.
@@ -407,138 +332,10 @@ fn check_columns<R: Row>(path: &Path, header: &StringRecord, leading: usize) -> 
     if missing.is_empty() { Ok(()) } else { error("lacks the columns", &missing) }
 }
 
-/// What `read` makes of each record of the CSV file `path` and of what `check` made of its header.
-fn read_records<H, T>(
-    path: &Path,
-    check: impl FnOnce(&StringRecord) -> Result<H>,
-    read: impl Fn(&Line<'_>, &H) -> Result<T>,
-) -> Result<Vec<T>> {
-    let text = std::fs::read(path).map_err(|source| Error::io(path, "cannot read", source))?;
-    let mut reader = csv::Reader::from_reader(text.as_slice());
-    let header = reader.headers().map_err(|error| csv_error(path, &error))?.clone();
-    let checked = check(&header)?;
-    let line = |record: csv::Result<StringRecord>| {
-        let record = record.map_err(|error| csv_error(path, &error))?;
-        read(&Line { path, header: &header, record: &record }, &checked)
-    };
-    reader.into_records().map(line).collect()
-}
-
-/// A line of a file.
-struct Line<'a> {
-    path: &'a Path,
-    header: &'a StringRecord,
-    record: &'a StringRecord,
-}
-
-impl Line<'_> {
-    fn number_in_file(&self) -> u64 {
-        self.record.position().map_or(0, csv::Position::line)
-    }
-
-    /// The text of a cell; empty where the file lacks the column.
-    fn text(&self, column: &str) -> &str {
-        let place = self.header.iter().position(|name| name == column);
-        place.and_then(|place| self.record.get(place)).unwrap_or_default()
-    }
-
-    fn error(&self, column: &str, problem: &str, allowed: &str) -> Error {
-        Error::file(self.path, problem)
-            .at(format!("line {}, column \"{column}\"", self.number_in_file()))
-            .found(format!("\"{}\"", self.text(column)))
-            .allowed(allowed)
-    }
-
-    fn number(&self, column: &str, range: &RangeInclusive<f64>) -> Result<Option<f64>> {
-        let text = self.text(column);
-        if text.is_empty() {
-            return Ok(None);
-        }
-        match text.parse::<f64>() {
-            Ok(number) if range.contains(&number) => Ok(Some(number)),
-            Ok(number) => Err(self.error(column, "out of range", &allowed(range)).found(number)),
-            Err(_) => Err(self.error(column, "not a number", &allowed(range))),
-        }
-    }
-
-    fn required_number(&self, column: &str, range: &RangeInclusive<f64>) -> Result<f64> {
-        let number = self.number(column, range)?;
-        number.ok_or_else(|| self.error(column, "empty", "a finite number"))
-    }
-
-    fn whole(&self, column: &str) -> Result<Option<usize>> {
-        let text = self.text(column);
-        let wrong = |_| self.error(column, "not a count", "a whole number, or nothing");
-        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(wrong) }
-    }
-
-    fn required_whole(&self, column: &str) -> Result<usize> {
-        self.whole(column)?.ok_or_else(|| self.error(column, "empty", "a whole number"))
-    }
-
-    fn label(&self) -> Result<CellLabel> {
-        let text = |column| self.text(column).to_owned();
-        Ok(CellLabel {
-            method: text("method"),
-            alpha: self.required_number("alpha", &ANY)?,
-            device: text("device"),
-            latency_of: text("latency_of"),
-            base_model: text("base_model"),
-            provenance: text("provenance"),
-        })
-    }
-
-    fn ends(&self, column: &str, range: &RangeInclusive<f64>) -> Result<Option<Interval>> {
-        let [lo, hi] = ["lo", "hi"].map(|end| self.number(&format!("{column}_{end}"), range));
-        Ok(lo?.zip(hi?).map(|(lo, hi)| Interval { lo, hi }))
-    }
-
-    fn estimate(&self, column: &str, range: &RangeInclusive<f64>) -> Result<Estimate> {
-        let mean = self.number(column, range)?;
-        Ok(Estimate::with(mean, self.ends(column, range)?))
-    }
-
-    /// The error of a cell that does not have its column's type.
-    fn cell_error(&self, error: &csv::Error) -> Error {
-        if let csv::ErrorKind::Deserialize { err, .. } = error.kind()
-            && let Some(place) = err.field().map(|field| field as usize)
-            && let (Some(column), Some(cell)) = (self.header.get(place), self.record.get(place))
-        {
-            let line = self.number_in_file();
-            return Error::file(self.path, err.kind().to_string())
-                .at(format!("line {line}, column \"{column}\""))
-                .found(format!("\"{cell}\""));
-        }
-        Error::file(self.path, error.to_string())
-    }
-}
-
-fn allowed(range: &RangeInclusive<f64>) -> String {
-    match (*range.start(), *range.end()) {
-        (f64::MIN, f64::MAX) => "a finite number".to_owned(),
-        (0.0, f64::MAX) => "a finite number of at least 0, or nothing".to_owned(),
-        (least, most) => format!("a number from {least} to {most}, or nothing"),
-    }
-}
-
-/// The error of a line that is no record, in our own words where the reader knows them.
-fn csv_error(path: &Path, error: &csv::Error) -> Error {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            let line = pos.as_ref().map_or(0, csv::Position::line);
-            Error::file(path, "wrong number of cells")
-                .at(format!("line {line}"))
-                .found(len)
-                .allowed(expected_len)
-        }
-        _ => Error::file(path, error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{AskedItems, RunMeasures};
+    use crate::metrics::{AskedItems, CellLabel, RunMeasures};
 
     fn label() -> CellLabel {
         CellLabel {

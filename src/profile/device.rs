@@ -11,6 +11,7 @@ use super::tlm_latency::TlmLatency;
 use crate::error::{Error, Result};
 use crate::family::FamilyName;
 use crate::files;
+use crate::input::read_toml;
 use crate::names;
 use crate::units::{Level, Milliwatts, duration_from_millis};
 
@@ -186,7 +187,7 @@ impl DeviceProfile {
     /// outside (0, 1], a coefficient that is negative or gives no time.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
-        let profile: Self = files::read_toml(&path)?;
+        let profile: Self = read_toml(&path)?;
         profile.check(&path)?;
         Ok(profile)
     }

@@ -1,15 +1,16 @@
 //! Whether each item is answered rightly at each ⟨level, prompt ratio⟩.
 
+mod answers_of;
 mod asked;
+mod cell;
 pub(super) mod sheet;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+pub use self::answers_of::AnswersOf;
+pub use self::cell::{Cell, Counted, TOP};
 use self::sheet::{Key, Measure, Row, Sheet};
 use super::manifest::QualityManifest;
 use super::paths::AnswerFiles;
@@ -21,50 +22,6 @@ use crate::units::{Grade, Level, PROMPT_RATIOS, Ratio};
 /// Items by dataset.
 pub type Items = BTreeMap<String, BTreeSet<ItemId>>;
 
-/// Among how many options, the most likely ones, the right one has to be for the study to count an
-/// API call as found.
-pub const TOP: usize = 5;
-
-/// When the answer to an API call counts as right. Other answers do if the right option is first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Counted {
-    /// If the right function is first.
-    #[default]
-    First,
-    /// If it is among the first [`TOP`]: as the study counts.
-    FirstFive,
-}
-
-/// One measured answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cell {
-    /// Right under the headline score, log-likelihood per token.
-    pub correct: bool,
-    /// Right under the sum of log-likelihoods.
-    pub sum_correct: bool,
-    /// Probability of the right option among the options, under the headline score.
-    pub gold_probability: f32,
-    /// Whether the right option is among the first [`TOP`] under the headline score, where the
-    /// study counts that.
-    pub top_correct: Option<bool>,
-}
-
-impl Cell {
-    /// What files say of the cell at `level`, probabilities to four decimals.
-    pub(super) fn values(self, level: Level) -> Vec<(Measure, Level, f32)> {
-        let flag = |right: bool| f32::from(u8::from(right));
-        let probability = (self.gold_probability * 1e4).round() / 1e4;
-        let mut values = vec![
-            (Measure::Grade, level, flag(self.correct)),
-            (Measure::GoldProbability, level, probability),
-            (Measure::SumGrade, level, flag(self.sum_correct)),
-        ];
-        values.extend(self.top_correct.map(|top| (Measure::Top5Grade, level, flag(top))));
-        values
-    }
-}
-
 /// A row of a [`QualityTable`], found once and then used without names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowId(u32);
@@ -74,47 +31,6 @@ impl RowId {
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
-    }
-}
-
-/// Whose answers: those of a family of sub-models to prompts that a compressor cut.
-///
-/// Its name is the family's, for [`AnswersOf::COMPRESSOR`], or `FAMILY-COMPRESSOR`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AnswersOf {
-    /// Family of sub-models.
-    pub family: String,
-    /// Compressor, the file's name.
-    pub compressor: String,
-}
-
-impl AnswersOf {
-    /// The compressor of answers that are named after their family alone.
-    pub const COMPRESSOR: &str = "structured";
-
-    /// The answers called `name` in the folder `dir`: of the compressors that have a file there the
-    /// one with the longest name that `name` ends in.
-    #[must_use]
-    pub fn named(dir: &Path, name: &str) -> Self {
-        let known = AnswerFiles(dir).compressors();
-        let family_of = |compressor: &String| {
-            let family = name.strip_suffix(compressor.as_str())?.strip_suffix('-')?;
-            Some((family.to_owned(), compressor.clone()))
-        };
-        let found = known.iter().filter_map(family_of).max_by_key(|(_, known)| known.len());
-        let (family, compressor) =
-            found.unwrap_or_else(|| (name.to_owned(), Self::COMPRESSOR.to_owned()));
-        Self { family, compressor }
-    }
-}
-
-impl fmt::Display for AnswersOf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.family)?;
-        if self.compressor == Self::COMPRESSOR {
-            return Ok(());
-        }
-        write!(f, "-{}", self.compressor)
     }
 }
 

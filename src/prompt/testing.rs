@@ -12,7 +12,27 @@ use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::Tokenize;
+use super::{Item, Tokenize};
+
+/// One token per letter.
+#[cfg(feature = "engine")]
+#[derive(Debug)]
+pub struct Letters;
+
+#[cfg(feature = "engine")]
+impl Tokenize for Letters {
+    fn encode(&self, text: &str) -> Vec<u32> {
+        text.chars().map(u32::from).collect()
+    }
+}
+
+/// What melts ice, says `passage`: heat, the option at `gold`, or cold.
+pub fn ice_question(id: u32, passage: &str, gold: usize) -> Item {
+    let mut options = vec![" cold".to_owned(); 2];
+    options[gold] = " heat".into();
+    let question = "Question: What melts ice?\nAnswer:".into();
+    Item { id, passage: Some(passage.into()), question, options, gold }
+}
 
 /// One token per word and per run of white space.
 #[derive(Debug)]

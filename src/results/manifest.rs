@@ -9,6 +9,7 @@ use super::figures::FigureInputs;
 use crate::digest::sha256_file;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::input::read_toml;
 use crate::sim::ServiceOptions;
 
 /// The executor's name in manifests of simulated runs.
@@ -120,7 +121,7 @@ impl Manifest {
     /// # Errors
     /// If the file cannot be read or is no manifest.
     pub fn load(folder: &Path) -> Result<Self> {
-        files::read_toml(&Self::path(folder))
+        read_toml(&Self::path(folder))
     }
 
     /// Writes the manifest into the folder `folder`.

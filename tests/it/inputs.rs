@@ -6,11 +6,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use pliant::digest::sha256;
-use pliant::profile::PromptLengths;
 use pliant::trace::Trace;
 
 use crate::bench_files;
-use crate::support::pliant;
+use crate::support::{pliant, write_lengths};
 
 const TRACE: &str = "id,arrival_ms,app,dataset,item,prompt_tokens,output_tokens,ttft_ratio,tpot_ratio\n\
     0,1,GMail,piqa,1,10,16,0.8,0.9\n1,391,GMail,piqa,2,12,16,0.8,0.9\n";
@@ -20,13 +19,8 @@ const CALLS: &str = "arrived_at,num_prefill_tokens,num_decode_tokens\n0.5,104,10
 /// A folder with a trace, calls of another project and items to draw for them.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut lengths = PromptLengths::default();
-    for dataset in ["arc-easy", "openbookqa", "piqa", "sciq"] {
-        for item in 0..40 {
-            lengths.insert(dataset, item, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100 + item]);
-        }
-    }
-    lengths.save(folder.path(), "structured").unwrap();
+    let datasets = ["arc-easy", "openbookqa", "piqa", "sciq"];
+    write_lengths(folder.path(), datasets.map(|dataset| (dataset, 100)));
     fs::write(folder.path().join("trace.csv"), TRACE).unwrap();
     fs::write(folder.path().join("calls.csv"), CALLS).unwrap();
     folder

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use pliant::experiment::{Experiment, TraceSource};
+use pliant::profile::PromptLengths;
 use snapbox::cmd::Command;
 
 /// `pliant` with `folder` as its working directory, so that messages name short paths.
@@ -49,6 +50,18 @@ pub fn python() -> bool {
         skipped("python3");
     }
     found
+}
+
+/// Writes `structured.tokens.csv` into `folder`: of each dataset forty items, whose full prompts have
+/// from `shortest` tokens on, each one more than the one before.
+pub fn write_lengths(folder: &Path, datasets: [(&str, u32); 4]) {
+    let mut lengths = PromptLengths::default();
+    for (dataset, shortest) in datasets {
+        for item in 0..40 {
+            lengths.insert(dataset, item, [10, 20, 30, 40, 50, 60, 70, 80, 85, shortest + item]);
+        }
+    }
+    lengths.save(folder, "structured").unwrap();
 }
 
 /// The bench's experiment with paths that do not depend on where the tests run.

@@ -2,10 +2,9 @@
 
 use std::fs;
 
-use pliant::profile::PromptLengths;
 use pliant::trace::Trace;
 
-use crate::support::pliant;
+use crate::support::{pliant, write_lengths};
 
 const HEADER: &str =
     "id,arrival_ms,app,dataset,item,prompt_tokens,output_tokens,ttft_ratio,tpot_ratio";
@@ -73,13 +72,8 @@ fn a_missing_file_and_a_binary_file_are_named() {
 
 fn folder_with_lengths() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut lengths = PromptLengths::default();
-    for dataset in ["arc-easy", "openbookqa", "piqa", "sciq"] {
-        for item in 0..40 {
-            lengths.insert(dataset, item, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100 + item]);
-        }
-    }
-    lengths.save(folder.path(), "structured").unwrap();
+    let datasets = ["arc-easy", "openbookqa", "piqa", "sciq"];
+    write_lengths(folder.path(), datasets.map(|dataset| (dataset, 100)));
     folder
 }
 

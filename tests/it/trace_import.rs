@@ -4,12 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use pliant::input::Input;
-use pliant::profile::PromptLengths;
 use pliant::trace::Trace;
 use pliant::trace::import::{Format, ImportSpec, Imported, Warning, import};
 use pliant::trace::{Apps, ItemPool, PooledItem};
 
-use crate::support::{pliant, shared_data};
+use crate::support::{pliant, shared_data, write_lengths};
 
 /// Own numbers in each format.
 const AZURE: &str = "TIMESTAMP,ContextTokens,GeneratedTokens\n\
@@ -18,14 +17,8 @@ const AZURE: &str = "TIMESTAMP,ContextTokens,GeneratedTokens\n\
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut lengths = PromptLengths::default();
-    for (dataset, shortest) in [("arc-easy", 90), ("openbookqa", 190), ("piqa", 290), ("sciq", 790)]
-    {
-        for item in 0..40 {
-            lengths.insert(dataset, item, [10, 20, 30, 40, 50, 60, 70, 80, 85, shortest + item]);
-        }
-    }
-    lengths.save(folder.path(), "structured").unwrap();
+    let shortest = [("arc-easy", 90), ("openbookqa", 190), ("piqa", 290), ("sciq", 790)];
+    write_lengths(folder.path(), shortest);
     fs::write(folder.path().join("azure.csv"), AZURE).unwrap();
     folder
 }

@@ -11,6 +11,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use pliant::elastify::offline_cost::Meter;
+use pliant::profile::Profiles;
 use pliant::{Error, Result, files, origin};
 
 use super::super::engine_args::BASE_MODEL;
@@ -124,7 +125,9 @@ fn read_ledger(path: &Path) -> Result<Vec<Finished>> {
 }
 
 fn stages(args: &Args) -> Vec<Stage> {
-    let elastic = format!("device-profiles/elastic/{BASE_MODEL}");
+    let profiles = Profiles::default();
+    let elastic = profiles.elastic(BASE_MODEL).display().to_string();
+    let times = profiles.device(&args.device).display().to_string();
     let scores = format!("{elastic}/elastic.scores.json");
     let labels = format!("{elastic}/tlm/labels.jsonl");
     let (device, table) = (&args.device, "width-lora-score-head");
@@ -171,7 +174,7 @@ fn stages(args: &Args) -> Vec<Stage> {
             "decision-head",
             format!(
                 "elastify tlm train-decision --table {table} --family width-lora --device \
-                 device-profiles/{device} --name {table}"
+                 {times} --name {table}"
             ),
         ),
         stage("decisions", format!("elastify tlm decide --name {table}")),

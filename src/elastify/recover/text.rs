@@ -152,15 +152,7 @@ mod tests {
     use super::*;
     use crate::assets::{self, Package};
     use crate::prompt::Item;
-
-    /// One token per letter.
-    struct Letters;
-
-    impl Tokenize for Letters {
-        fn encode(&self, text: &str) -> Vec<u32> {
-            text.chars().map(u32::from).collect()
-        }
-    }
+    use crate::prompt::testing::Letters;
 
     fn letters(tokens: &[u32]) -> String {
         tokens.iter().map(|&token| char::from_u32(token).unwrap()).collect()

@@ -157,9 +157,7 @@ fn soft(
     let all: Vec<&Sample> = samples.iter().collect();
     let rows: Vec<&[f32]> = features.iter().map(Vec::as_slice).collect();
     let head = SoftHead::train(&all, &rows, penalties)?;
-    for (name, value) in baselines(&cases, FOLDS) {
-        info.measures.insert(format!("cross_validated_accuracy_{name}"), value);
-    }
+    note_baselines(info, &cases);
     info.measures.extend([
         ("cross_validated_accuracy".to_owned(), score.accuracy),
         ("cross_validated_loss".to_owned(), score.loss),
@@ -169,6 +167,13 @@ fn soft(
     info.measures.extend(penalties.item.map(|weight| ("penalty_item".to_owned(), weight)));
     info.datasets = head.datasets.keys().cloned().collect();
     Ok(soft_tensors(&head))
+}
+
+/// What rules reach that read no prompt.
+fn note_baselines(info: &mut HeadInfo, cases: &[Case<'_>]) {
+    for (name, value) in baselines(cases, FOLDS) {
+        info.measures.insert(format!("cross_validated_accuracy_{name}"), value);
+    }
 }
 
 fn soft_tensors(head: &SoftHead) -> BTreeMap<String, Numbers> {
@@ -202,9 +207,7 @@ fn hard(
 ) -> Result<BTreeMap<String, Numbers>> {
     let nothing = vec![Vec::new(); samples.len()];
     let cases = Case::all(samples, &nothing, times);
-    for (name, value) in baselines(&cases, FOLDS) {
-        info.measures.insert(format!("cross_validated_accuracy_{name}"), value);
-    }
+    note_baselines(info, &cases);
     let lessons = cases.into_iter().zip(&prompts.0).map(|(case, prompt)| Lesson { prompt, case });
     let (held_out, train): (Vec<_>, Vec<_>) =
         lessons.partition(|lesson| fold(lesson.case.sample) == 0);

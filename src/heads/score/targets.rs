@@ -3,7 +3,7 @@
 //! | labeling | a piece is worth keeping if … |
 //! | --- | --- |
 //! | `leave-one-out` | the base model's answer suffers without its sentence, phrase and word |
-//! | `answer-overlap` | it, or its sentence, shares words with the right answer and the question; no model is asked |
+//! | `answer-overlap` | it, or its sentence, shares words with answer and question; no model |
 //! | `blend` | the mean of both |
 
 use std::ops::Range;
@@ -114,17 +114,12 @@ mod tests {
     use super::*;
     use crate::heads::score::items::Part;
     use crate::heads::score::labels::SpanLabel;
+    use crate::prompt::testing::ice_question;
 
     const PASSAGE: &str = "Heat melts ice, fast. Birds sing.";
 
     fn item() -> Item {
-        Item {
-            id: 1,
-            passage: Some(PASSAGE.into()),
-            question: "Question: What melts ice?\nAnswer:".into(),
-            options: vec![" cold".into(), " heat".into()],
-            gold: 1,
-        }
+        ice_question(1, PASSAGE, 1)
     }
 
     fn labels() -> ItemLabels {

@@ -194,19 +194,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::prompt::testing::Words;
+    use crate::prompt::testing::{Words, ice_question};
     use crate::units::PROMPT_RATIOS;
 
     const PASSAGE: &str = "Rocks are old. Heat melts ice. Birds sing.";
 
     fn item() -> Item {
-        Item {
-            id: 0,
-            passage: Some(PASSAGE.into()),
-            question: "Question: What melts ice?\nAnswer:".into(),
-            options: vec![" heat".into(), " cold".into()],
-            gold: 0,
-        }
+        ice_question(0, PASSAGE, 0)
     }
 
     fn dataset() -> Dataset {

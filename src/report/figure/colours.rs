@@ -192,26 +192,21 @@ pub(super) fn paler(RGBColor(red, green, blue): RGBColor, share: f64) -> RGBColo
 
 /// From fast (light) to slow (dark): `ColorBrewer`'s `YlOrRd`.
 pub(super) fn of_time() -> DerivedColorMap<RGBColor> {
-    DerivedColorMap::new(&[
-        RGBColor(0xFF, 0xFF, 0xD9),
-        RGBColor(0xFE, 0xE3, 0x91),
-        RGBColor(0xFD, 0xBB, 0x5E),
-        RGBColor(0xF9, 0x83, 0x42),
-        RGBColor(0xDE, 0x44, 0x2A),
-        RGBColor(0xA5, 0x0F, 0x26),
-    ])
+    ramp([0xFF_FF_D9, 0xFE_E3_91, 0xFD_BB_5E, 0xF9_83_42, 0xDE_44_2A, 0xA5_0F_26])
 }
 
 /// From wrong (light) to right (dark): `ColorBrewer`'s `YlGnBu`.
 pub(super) fn of_accuracy() -> DerivedColorMap<RGBColor> {
-    DerivedColorMap::new(&[
-        RGBColor(0xFF, 0xFF, 0xE0),
-        RGBColor(0xD3, 0xEE, 0xC0),
-        RGBColor(0x92, 0xD3, 0xBE),
-        RGBColor(0x4A, 0xB0, 0xC4),
-        RGBColor(0x25, 0x79, 0xB5),
-        RGBColor(0x1D, 0x3F, 0x8C),
-    ])
+    ramp([0xFF_FF_E0, 0xD3_EE_C0, 0x92_D3_BE, 0x4A_B0_C4, 0x25_79_B5, 0x1D_3F_8C])
+}
+
+/// Colours in between those of `steps`, a byte each of red, green and blue.
+fn ramp(steps: [u32; 6]) -> DerivedColorMap<RGBColor> {
+    let colour = |step: u32| {
+        let [_, red, green, blue] = step.to_be_bytes();
+        RGBColor(red, green, blue)
+    };
+    DerivedColorMap::new(&steps.map(colour))
 }
 
 /// Ink or white, whichever is read more easily on `ground`.

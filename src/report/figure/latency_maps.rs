@@ -29,7 +29,7 @@ pub(in crate::report) fn draw_latency_maps(
         let device = DeviceProfile::load(&input.device)?;
         let latencies = device.family(&input.base_model, &input.family)?;
         let heading = format!("{}, {}", device.name, input.base_model);
-        let maps = [ttft(latencies), tpot(latencies)].map(|map| {
+        let maps = maps(latencies).map(|map| {
             let scale = Scale {
                 range: map.range().unwrap_or((1.0, 1.0)),
                 logarithmic: true,
@@ -86,24 +86,14 @@ fn in_strips(
     }
 }
 
-fn ttft(latencies: &FamilyLatency) -> HeatMap {
-    map(
-        latencies,
-        "TTFT",
-        latencies.full().ttft_ms.tokens,
-        |share| share.ttft,
-        |level, tokens| level.ttft_ms.millis(tokens),
-    )
-}
-
-fn tpot(latencies: &FamilyLatency) -> HeatMap {
-    map(
-        latencies,
-        "TPOT",
-        latencies.full().tpot_ms.tokens,
-        |share| share.tpot,
-        |level, tokens| level.tpot_ms.millis(tokens),
-    )
+/// TTFT, and TPOT.
+fn maps(latencies: &FamilyLatency) -> [HeatMap; 2] {
+    let full = latencies.full();
+    let (ttft, tpot) = (full.ttft_ms.tokens, full.tpot_ms.tokens);
+    [
+        map(latencies, "TTFT", ttft, |share| share.ttft, |at, n| at.ttft_ms.millis(n)),
+        map(latencies, "TPOT", tpot, |share| share.tpot, |at, n| at.tpot_ms.millis(n)),
+    ]
 }
 
 fn map(

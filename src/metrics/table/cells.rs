@@ -1,0 +1,89 @@
+//! What a row has, column by column, before it is written.
+
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
+
+use crate::metrics::estimate::Estimate;
+use crate::metrics::measure::{Measure, PerMeasure};
+use crate::metrics::row::CellLabel;
+use crate::metrics::statistics::Interval;
+
+/// A value in a file, absent where it is empty.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Cell {
+    Text(String),
+    Number(Option<f64>),
+    Whole(Option<u64>),
+}
+
+/// The values of a row, each with the name of its column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cells(pub(super) Vec<(Cow<'static, str>, Cell)>);
+
+impl Cells {
+    /// Those of every row: where it was measured.
+    pub fn of(label: &CellLabel) -> Self {
+        Self(Vec::with_capacity(80))
+            .text("method", &label.method)
+            .number("alpha", label.alpha)
+            .text("device", &label.device)
+            .text("latency_of", &label.latency_of)
+            .text("base_model", &label.base_model)
+    }
+
+    pub(super) fn with(mut self, column: impl Into<Cow<'static, str>>, cell: Cell) -> Self {
+        self.0.push((column.into(), cell));
+        self
+    }
+
+    pub fn text(self, column: &'static str, text: &str) -> Self {
+        self.with(column, Cell::Text(text.to_owned()))
+    }
+
+    pub fn number(
+        self,
+        column: impl Into<Cow<'static, str>>,
+        number: impl Into<Option<f64>>,
+    ) -> Self {
+        self.with(column, Cell::Number(number.into()))
+    }
+
+    pub fn whole(self, column: &'static str, whole: impl Into<Option<usize>>) -> Self {
+        self.with(column, Cell::Whole(whole.into().map(|whole| whole as u64)))
+    }
+
+    /// The ends of an interval.
+    pub fn ends(self, column: &str, ends: Option<Interval>) -> Self {
+        self.number(format!("{column}_lo"), ends.map(|ends| ends.lo))
+            .number(format!("{column}_hi"), ends.map(|ends| ends.hi))
+    }
+
+    /// A mean and the ends of its interval.
+    pub fn estimate(self, column: &'static str, estimate: Estimate) -> Self {
+        self.number(column, estimate.mean).ends(column, estimate.interval())
+    }
+
+    pub(super) fn into_values(self) -> Vec<Cell> {
+        self.0.into_iter().map(|(_, cell)| cell).collect()
+    }
+
+    /// An estimate of each of `measures`.
+    pub fn estimates(
+        self,
+        measures: impl IntoIterator<Item = Measure>,
+        values: &PerMeasure<Estimate>,
+    ) -> Self {
+        measures
+            .into_iter()
+            .fold(self, |cells, measure| cells.estimate(measure.column(), values[measure]))
+    }
+}
+
+/// By column; what is absent is null.
+impl Serialize for Cells {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(column, cell)| (column, cell)))
+    }
+}
