@@ -74,7 +74,8 @@ pub(super) fn headline(comparison: &Comparison) -> String {
     let count = |verdict| comparison.of(verdict).len();
     let same = |change: &&Change| change.lo == 0.0 && change.hi == 0.0;
     format!(
-        "{} against {}: {} worse, {} better, {} within tolerance ({} of them equal under every seed)",
+        "{} against {}: {} worse, {} better, {} within tolerance ({} of them equal under every \
+         seed)",
         comparison.experiment,
         comparison.baseline,
         count(Verdict::Worse),
@@ -92,7 +93,8 @@ pub(super) fn causes(comparison: &Comparison) -> Vec<String> {
         .map(|change| format!("{}: {}{}", change.point, change.measure.column(), causes_of(change)))
         .collect();
     if lines.is_empty() && !falls.is_empty() {
-        let kept = "falls by app and dataset: known where both sides keep outcomes/ of a seed; run the \
+        let kept = "falls by app and dataset: known where both sides keep outcomes/ of a seed; run \
+            the \
                     baseline's commit into a folder and name its metrics.csv";
         lines.push(kept.to_owned());
     }
@@ -171,7 +173,8 @@ fn detectable(comparison: &Comparison, measure: Measure) -> Option<String> {
         format!("; {} if both sides were {requests} independent requests", size(largest))
     });
     Some(format!(
-        "smallest change for the worse of {} found {:.0} times in 100: {} (median point), {} (worst), \
+        "smallest change for the worse of {} found {:.0} times in 100: {} (median point), {} \
+         (worst), \
          of {}{by_requests}",
         measure.column(),
         100.0 * comparison.tolerances.power,

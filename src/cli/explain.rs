@@ -218,7 +218,8 @@ fn came_of_it(explained: &Explanation) -> String {
     let lines = [
         format!("chosen     {}{aside}", shown(*choice)),
         format!(
-            "happened   TTFT {:.1} ms = {:.1} wait + {:.1} decide + {:.1} compress + {:.1} switch + \
+            "happened   TTFT {:.1} ms = {:.1} wait + {:.1} decide + {:.1} compress + {:.1} switch \
+             + \
              {:.1} prefill of {} tokens",
             happened.ttft_ms,
             happened.waited_ms,
@@ -229,7 +230,8 @@ fn came_of_it(explained: &Explanation) -> String {
             happened.kept_tokens
         ),
         format!(
-            "           TPOT {tpot}, last token after {:.1} ms{energy}; {met}, answer {right} ({source})",
+            "           TPOT {tpot}, last token after {:.1} ms{energy}; {met}, answer {right} \
+             ({source})",
             happened.e2e_ms
         ),
         format!("oracle     {oracle}"),

@@ -125,11 +125,14 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     (
         "Take an hour of a packed public trace at double load",
-        "pliant trace import azure.csv.gz --format azure --items structured.tokens.csv --from 1h --to 2h --time-scale 0.5 --out hour.csv",
+        "pliant trace import azure.csv.gz --format azure --items structured.tokens.csv --from 1h \
+         --to 2h --time-scale 0.5 --out hour.csv",
     ),
     (
         "Read columns of other names from a pipe, and take a thousand rows",
-        "pliant trace import - --format csv --columns arrival=ts,prompt_tokens=in,output_tokens=out --sample 1000 --items structured.tokens.csv --out mine.csv",
+        "pliant trace import - --format csv --columns \
+         arrival=ts,prompt_tokens=in,output_tokens=out --sample 1000 --items \
+         structured.tokens.csv --out mine.csv",
     ),
     (
         "Write a trace for another simulator",

@@ -67,7 +67,8 @@ pub struct LabelArgs {
     #[arg(long, default_value_t = 24)]
     shot_items: usize,
     /// Labels to write, the order of shots beside them in FILE.shots.json; default: the project's
-    #[arg(long, value_name = "FILE.jsonl", default_value_os_t = labels_file(), hide_default_value = true)]
+    #[arg(long, value_name = "FILE.jsonl", default_value_os_t = labels_file())]
+    #[arg(hide_default_value = true)]
     out: PathBuf,
 }
 
@@ -160,7 +161,8 @@ pub struct TrainArgs {
     #[command(flatten)]
     data: DataArgs,
     /// Labels, as `pliant elastify tlm label` writes them; default: the project's
-    #[arg(long, value_name = "FILE.jsonl", default_value_os_t = labels_file(), hide_default_value = true)]
+    #[arg(long, value_name = "FILE.jsonl", default_value_os_t = labels_file())]
+    #[arg(hide_default_value = true)]
     labels: PathBuf,
     /// What to learn from them: leave-one-out, answer-overlap, blend
     #[arg(long, default_value = "leave-one-out", value_parser = by_name::<Labeling>)]

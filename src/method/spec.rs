@@ -286,7 +286,8 @@ fn size_sees(size: SizeSpec) -> &'static str {
 fn largest_level_rule(rule: SizeRule) -> &'static str {
     match rule {
         SizeRule::Profile => {
-            "the largest level of its family whose predicted TTFT, switching to it included, and TPOT \
+            "the largest level of its family whose predicted TTFT, switching to it included, and \
+             TPOT \
              meet the objective on the full prompt, or with a compressor on as much of it as fits; \
              none feasible: the smallest predicted relative excess"
         }
@@ -299,7 +300,8 @@ fn largest_level_rule(rule: SizeRule) -> &'static str {
              objective; none: the smallest"
         }
         SizeRule::TtftOnly => {
-            "full prompt; the largest level at most the objective's share of TTFT; none: the smallest"
+            "full prompt; the largest level at most the objective's share of TTFT; none: the \
+             smallest"
         }
         SizeRule::OneLayerLost => {
             "full prompt; the largest level of at most int(share · layers − 1) layers, share being \

@@ -2,7 +2,7 @@
 //!
 //! | file | purpose |
 //! | --- | --- |
-//! | `manifest`, `family` | what the levels of a ladder are made from, and what a family has of its own |
+//! | `manifest`, `family` | what levels are made from, and what a family has of its own |
 //! | `recorded` | what files record of how a ladder came about |
 //! | `open` | an elastic model ready to answer: manifest, weights, tokenizer |
 //! | `shipped` | the trained weights that the project ships, by their hash |

@@ -184,7 +184,8 @@ impl External {
                 return Err(after(error, &mut self.process));
             }
         };
-        let form = "{\"id\": …, \"level\": …, \"prompt_ratio\": …}, shares from 0 to 1, of 3 decimals at most";
+        let form = "{\"id\": …, \"level\": …, \"prompt_ratio\": …}, shares from 0 to 1, of 3 \
+            decimals at most";
         let answer: Answer = serde_json::from_slice(said).map_err(|cause| {
             wrong("policy answered nonsense", shown(said)).allowed(form).caused_by(cause)
         })?;

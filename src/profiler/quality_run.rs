@@ -136,8 +136,10 @@ pub(super) fn manifest(
         shots: SHOTS as u32,
         compressor: about.compressor.name().to_owned(),
         scorer: "highest mean log-likelihood per option token, or highest sum where a note says \
-                 so; beside it sum_grade: highest sum; of the headline's own scores: gold_probability, \
-                 softmax at the gold option, and top5_grade, gold among the first five (API calls, UI \
+                 so; beside it sum_grade: highest sum; of the headline's own scores: \
+                 gold_probability, \
+                 softmax at the gold option, and top5_grade, gold among the first five (API calls, \
+                 UI \
                  steps)"
             .to_owned(),
         split: Split::RULE.to_owned(),

@@ -40,7 +40,8 @@ fn measures(rows: &[&MetricsRow]) -> String {
 
 fn gains(rows: &[&PairedRow]) -> String {
     let caption = format!(
-        "{}: gain in accuracy@SLO, points, with its 95 % intervals over seeds and over items; McNemar's \
+        "{}: gain in accuracy@SLO, points, with its 95 % intervals over seeds and over items; \
+         McNemar's \
          exact p adjusted for all pairs",
         rows[0].label.device
     );
@@ -76,7 +77,8 @@ fn table(caption: &str, names: &str, heads: &[String], lines: Vec<Vec<String>>) 
     let heads: Vec<String> = heads.iter().map(|head| escaped(head)).collect();
     let columns = format!("{names}{}", "r".repeat(heads.len() - names.len()));
     let mut text = format!(
-        "\\begin{{table}}\n\\centering\n\\caption{{{}.}}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n\
+        "\\begin{{table}}\n\\centering\n\\caption{{{}.}}\n\
+         \\begin{{tabular}}{{{columns}}}\n\\toprule\n\
          {} \\\\\n\\midrule\n",
         escaped(caption),
         heads.join(" & ")

@@ -26,7 +26,8 @@ pub fn metrics_table(rows: &[MetricsRow]) -> String {
     let parts = of_scene.into_iter().map(|group| {
         let CellLabel { device, latency_of, base_model, provenance, .. } = &group[0].label;
         format!(
-            "{device}: latencies of {latency_of}, answers of {base_model} ({provenance}; {})\n\n{}\n",
+            "{device}: latencies of {latency_of}, answers of {base_model} ({provenance}; \
+             {})\n\n{}\n",
             sample(group[0].replications, group[0].traces),
             table(&group)
         )
@@ -65,7 +66,8 @@ pub fn differences_markdown(rows: &[PairedRow]) -> String {
     }
 }
 
-const DIFFERENCES: &str = "gain in accuracy@SLO, points: mean over seeds, 95 % interval of the paired \
+const DIFFERENCES: &str = "gain in accuracy@SLO, points: mean over seeds, 95 % interval of the \
+    paired \
     differences over seeds, and over items; seeds won, McNemar's exact p adjusted for all pairs";
 
 /// Gains put into `table`, their two lines `apart`; `None` without rows.

@@ -44,7 +44,8 @@ pub fn peak_table(rows: &[PeakRow]) -> String {
         writeln!(
             text,
             "{device}: largest rate with attainment of {} % or more; latencies of {latency_of}, \
-             answers of {base_model} ({provenance}; {replications} seeds of {requests} requests)\n\n\
+             answers of {base_model} ({provenance}; {replications} seeds of {requests} \
+             requests)\n\n\
              {table}\n",
             percent(Some(*attainment)),
         )

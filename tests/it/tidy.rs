@@ -216,7 +216,10 @@ fn starts_a_word(code: &str, at: usize) -> bool {
     !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
 }
 
-/// A text of the program or a row of a table may be longer: broken, it is harder to find.
+/// Lines that cannot be broken, by file and start: a regular expression in one literal.
+const UNBREAKABLE: [(&str, &str); 1] = [("src/engine/tokenizer.rs", "const QWEN2_WORDS: &str = r")];
+
+/// Files of tests and modules of tests hold texts that are compared to the letter.
 #[test]
 fn no_line_of_code_or_prose_is_longer_than_100_columns() {
     let mut long = Vec::new();
@@ -224,9 +227,8 @@ fn no_line_of_code_or_prose_is_longer_than_100_columns() {
         let text = read(&path);
         let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         for (number, line) in product.lines().enumerate() {
-            let holds_text = line.contains('"') || line.ends_with('\\');
-            let holds_text = holds_text || line.trim_start().starts_with("//! |");
-            if line.chars().count() > 100 && !holds_text {
+            let is_known = |(file, start): &(&str, &str)| path == *file && line.starts_with(start);
+            if line.chars().count() > 100 && !UNBREAKABLE.iter().any(is_known) {
                 long.push(format!("{path}:{}", number + 1));
             }
         }
