@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::expected::{Expect, expected};
 use super::inputs::{Answers, Replayed, by_row, check_manifest, lengths_by_row, load_decisions};
 use super::spec::{MethodSpec, PolicySpec};
 use crate::error::{Error, Result};
 use crate::executor::{CostModel, Truth};
 use crate::item::ItemId;
 use crate::policy::{
-    Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, External, Facts, Full,
-    GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy, RandomFeasible,
+    Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, Expected, External, Facts,
+    Full, GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy, RandomFeasible,
     check_lengths,
 };
 use crate::profile::{
@@ -38,7 +39,7 @@ struct Inner {
     costs: Arc<Costs>,
     candidates: Arc<[Candidate]>,
     /// By dataset of the quality table: `[level][ratio]`.
-    expected: BTreeMap<String, Arc<[Option<f64>]>>,
+    expected: BTreeMap<String, Expected>,
     truth: Arc<Truth>,
     /// By row of the table; empty for a method that does not ask the TLM.
     decisions: Arc<[Option<Decision>]>,
@@ -73,7 +74,9 @@ impl Method {
         let dir = quality_root.join(base_model);
         let family = device.family(latency_of, &spec.family)?;
         let Answers { table, asked } = replayed.answers(&dir, family, spec)?;
-        let answers = Answers { table: table.counting(counted)?, asked };
+        let table = table.counting(counted)?;
+        let table = if spec.expect == Expect::Pooled { table.with_scores()? } else { table };
+        let answers = Answers { table, asked };
         check_manifest(&dir, base_model, spec, &answers.table)?;
         let lengths = spec.compressor.as_ref();
         let lengths = lengths.map(|name| replayed.lengths(&dir, name)).transpose()?;
@@ -151,7 +154,7 @@ impl Method {
             device: device.name.clone(),
             provenance: family.provenance.clone(),
             candidates: candidates(&costs, &truth),
-            expected: expected(&truth),
+            expected: expected(&truth, &spec.name, spec.expect)?,
             costs: Arc::new(costs),
             truth: Arc::new(truth),
             decisions: decisions.into(),
@@ -435,15 +438,4 @@ fn candidates(costs: &Costs, truth: &Truth) -> Arc<[Candidate]> {
     let rows = || truth.table.datasets().flat_map(|dataset| truth.table.items(dataset));
     let measured = |one: &Candidate| rows().any(|(_, row)| truth.correct(one, row).is_some());
     costs.plans().filter(|candidate| truth.asked || measured(candidate)).collect()
-}
-
-/// What the estimate items of each dataset let expect, `[level][ratio]`.
-fn expected(truth: &Truth) -> BTreeMap<String, Arc<[Option<f64>]>> {
-    let Truth { table, levels, ratios, .. } = truth;
-    let of = |dataset: &str| {
-        let cells =
-            levels.iter().flat_map(|&level| ratios.iter().map(move |&ratio| (level, ratio)));
-        cells.map(|(level, ratio)| table.expected_accuracy(dataset, level, ratio?)).collect()
-    };
-    table.datasets().map(|dataset| (dataset.to_owned(), of(dataset))).collect()
 }

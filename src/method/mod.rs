@@ -6,6 +6,7 @@
 
 mod assemble;
 pub mod contract;
+mod expected;
 mod inputs;
 pub mod one_prompt;
 mod spec;
@@ -16,6 +17,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use assemble::Method;
+pub use expected::Expect;
 pub use inputs::Replayed;
 pub use spec::{Description, MethodSpec, PolicySpec};
 pub use standard::standard_methods;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::expected::Expect;
 use crate::error::{Error, Result};
 use crate::family::FamilyName;
 use crate::policy::{ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
@@ -34,6 +35,9 @@ pub struct MethodSpec {
     /// the whole prompt. Absent: nothing was cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole_prompt: Option<Ratio>,
+    /// What expected accuracies come from. Absent: mean grades.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub expect: Expect,
     /// How plans are chosen.
     pub policy: PolicySpec,
 }
@@ -93,7 +97,8 @@ impl MethodSpec {
     /// # Errors
     /// If the policy never cuts a prompt but a compressor is named, prompts are shortened for
     /// a decision-head that read them whole, it counts layers
-    /// without knowing how many there are, or a program is none.
+    /// without knowing how many there are, accuracies are pooled that it does not look at, or a
+    /// program is none.
     pub fn check(&self) -> Result<()> {
         if let PolicySpec::External(external) = &self.policy {
             external.check(&self.name)?;
@@ -124,6 +129,11 @@ impl MethodSpec {
         if self.counts_wait && !self.policy.forecasts() {
             let error = Error::new(format!("method {}", self.name), "has no bounds to count in");
             return Err(error.at("key \"counts_wait\"").found("true").allowed(NO_FORECAST));
+        }
+        if self.expect != Expect::default() && !self.policy.expects_accuracies() {
+            let error = Error::new(format!("method {}", self.name), "expects no accuracies");
+            let allowed = "no such key: the policy looks at no expected accuracy";
+            return Err(error.at("key \"expect\"").found("pooled").allowed(allowed));
         }
         if let Some(whole) = self.whole_prompt
             && self.policy.decisions().is_some()
@@ -193,6 +203,11 @@ impl PolicySpec {
     fn forecasts(&self) -> bool {
         let nominal = self.size().is_some_and(SizeSpec::is_nominal);
         !nominal && !matches!(self, Self::Full {} | Self::External(_))
+    }
+
+    /// Whether it chooses by the accuracies that estimate items let expect.
+    fn expects_accuracies(&self) -> bool {
+        matches!(self, Self::ElasticProfile {} | Self::Oracle {} | Self::External(_))
     }
 
     /// The name of the decisions that it follows, if it follows any.
@@ -330,6 +345,20 @@ mod tests {
         assert!(nominal.contains("needs no margin"), "{nominal}");
         let all = method("oracle", "1.0").check().unwrap_err().to_string();
         assert!(all.contains("leaves no time"), "{all}");
+    }
+
+    #[test]
+    fn accuracies_are_pooled_for_policies_that_expect_some() {
+        let method = |kind: &str| -> MethodSpec {
+            let policy = format!("policy = {{ kind = '{kind}' }}");
+            toml::from_str(&format!("name = 'a'\nfamily = 'width'\nexpect = 'pooled'\n{policy}"))
+                .unwrap()
+        };
+        method("elastic-profile").check().unwrap();
+        insta::assert_snapshot!(
+            method("full").check().unwrap_err(),
+            @r#"method a, key "expect": expects no accuracies; found pooled; allowed: no such key: the policy looks at no expected accuracy"#
+        );
     }
 
     #[test]

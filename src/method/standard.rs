@@ -1,7 +1,7 @@
 //! The methods that have a name: the study's, what its own is without each of its parts, and fairer
 //! forms of its baselines.
 
-use super::{MethodSpec, PolicySpec};
+use super::{Expect, MethodSpec, PolicySpec};
 use crate::family::Family;
 use crate::policy::{Reading, SizeSpec};
 use crate::profile::{LINGUA, SCORE_HEAD};
@@ -20,6 +20,7 @@ pub fn standard_methods() -> Vec<MethodSpec> {
             margin: None,
             counts_wait: false,
             whole_prompt: None,
+            expect: Expect::Grades,
             policy,
         };
     let structured = |name: &str, policy| MethodSpec {
@@ -78,6 +79,7 @@ fn elastilm_methods() -> [MethodSpec; 5] {
         margin: None,
         counts_wait: false,
         whole_prompt: None,
+        expect: Expect::Grades,
         policy: PolicySpec::Elastilm {
             decisions: format!("{answers}-{compressor}"),
             reading: Reading::Described,

@@ -44,6 +44,7 @@ mod size_rule;
 pub use costs::{Candidate, Forecast};
 pub use elastilm::{LiveHead, Reading};
 pub use external::{Bill, ExternalSpec};
+pub(crate) use menu::Expected;
 pub use menu::{Choices, Menu};
 pub use seen::{Seen, StatedBounds, StatedSlo};
 pub use size_rule::{SizeRule, SizeSpec};

@@ -123,9 +123,16 @@ impl QualityTable {
     /// As [`load`](Self::load), and if the file of scores is broken or has rows that the table
     /// lacks.
     pub fn load_scored(dir: &Path, name: &str) -> Result<Self> {
-        let mut table = Self::load(dir, name)?;
-        table.read_scores()?;
-        Ok(table)
+        Self::load(dir, name)?.with_scores()
+    }
+
+    /// The table, as it was read, with what the scorer saw beside the grades.
+    ///
+    /// # Errors
+    /// If the file of scores is broken or has rows that the table lacks.
+    pub fn with_scores(mut self) -> Result<Self> {
+        self.read_scores()?;
+        Ok(self)
     }
 
     /// A table of `rows` (dataset, item, level, one cell per prompt ratio).
@@ -442,9 +449,13 @@ impl QualityTable {
     /// plan; `None` if there is none or the plan was not measured.
     #[must_use]
     pub fn expected_accuracy(&self, dataset: &str, level: usize, ratio: usize) -> Option<f64> {
+        self.mean_grade(self.estimate_rows(dataset), level, ratio)
+    }
+
+    /// The items that accuracies of `dataset` are estimated on: whole rows of the estimate side.
+    pub fn estimate_rows(&self, dataset: &str) -> impl Iterator<Item = RowId> {
         let rows = self.items(dataset).map(|(_, row)| row);
-        let rows = rows.filter(|&row| self.is_whole(row) && self.side(row) == Split::Estimate);
-        self.mean_grade(rows, level, ratio)
+        rows.filter(|&row| self.is_whole(row) && self.side(row) == Split::Estimate)
     }
 
     fn mean_grade(
