@@ -100,6 +100,7 @@ fn figures(experiment: &Experiment) -> FigureInputs {
     if !spec.draw_profiles {
         return figures;
     }
+    let mut tables = Vec::new();
     for device in &spec.devices {
         let latency = LatencyInput {
             device: device.dir.clone(),
@@ -114,13 +115,15 @@ fn figures(experiment: &Experiment) -> FigureInputs {
                 folder: spec.quality.join(&device.base_model),
                 table: method.quality_family().to_owned(),
             };
-            // A table may consist of what was asked for, which no figure shows.
-            let table = QualityTable::load_if_there(&quality.folder, &quality.table);
-            let is_there = table.is_ok_and(|table| table.is_some());
-            if is_there && !figures.quality.contains(&quality) {
-                figures.quality.push(quality);
+            if !tables.contains(&quality) {
+                tables.push(quality);
             }
         }
     }
+    // A table may consist of what was asked for, which no figure shows.
+    tables.retain(|QualityInput { folder, table }| {
+        QualityTable::load_if_there(folder, table).is_ok_and(|table| table.is_some())
+    });
+    figures.quality = tables;
     figures
 }

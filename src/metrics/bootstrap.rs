@@ -53,6 +53,12 @@ pub fn bootstrap_95<T: Copy>(values: &[T], statistic: impl Fn(&[T]) -> f64) -> O
 /// The same of the ratio of the sums of pairs' second parts to those of their first.
 #[must_use]
 pub(super) fn bootstrap_ratio_95(pairs: &[(f64, f64)]) -> Option<Interval> {
+    if let Some([first, second]) = small_numbers(pairs) {
+        let counts = kept_counts(pairs.len());
+        let ratio =
+            |counts: &[i16]| f64::from(dot(counts, &second)) / f64::from(dot(counts, &first));
+        return interval_of(counts.chunks_exact(pairs.len()).map(ratio).collect());
+    }
     interval_95(pairs.len(), |places| {
         // Four sums side by side, so that none waits for the addition before it.
         let mut sums = [(0.0, 0.0); 4];
@@ -68,10 +74,10 @@ pub(super) fn bootstrap_ratio_95(pairs: &[(f64, f64)]) -> Option<Interval> {
 }
 
 fn interval_95(count: usize, statistic: impl FnMut(&[u32]) -> f64) -> Option<Interval> {
-    if count < 2 {
-        return None;
-    }
-    let mut resampled = resampled(count, statistic);
+    if count < 2 { None } else { interval_of(resampled(count, statistic)) }
+}
+
+fn interval_of(mut resampled: Vec<f64>) -> Option<Interval> {
     Some(Interval { lo: quantile(&mut resampled, 0.025)?, hi: quantile(&mut resampled, 0.975)? })
 }
 
@@ -136,18 +142,57 @@ fn resampled(count: usize, mut statistic: impl FnMut(&[u32]) -> f64) -> Vec<f64>
     (0..RESAMPLES).map(|_| resample()).collect()
 }
 
-/// The places of all resamples of `count` values, one resample after the other.
-fn kept_draws(count: usize) -> Arc<[u32]> {
-    static KEPT: Mutex<BTreeMap<usize, Arc<[u32]>>> = Mutex::new(BTreeMap::new());
-    let mut kept = KEPT.lock().expect("drawing does not panic");
+/// The parts of `pairs` where all are whole and small: sums of those are exact in any order, so
+/// that how often a pair is drawn says all. `None` of others, of many and of fewer than two pairs.
+fn small_numbers(pairs: &[(f64, f64)]) -> Option<[Vec<i16>; 2]> {
+    let small = |value: f64| (value.fract() == 0.0 && value.abs() <= 8192.0).then(|| value as i16);
+    let numbers = |part: fn(&(f64, f64)) -> f64| {
+        pairs.iter().map(part).map(small).collect::<Option<Vec<_>>>()
+    };
+    if !(2..=KEPT_VALUES).contains(&pairs.len()) {
+        return None;
+    }
+    Some([numbers(|pair| pair.0)?, numbers(|pair| pair.1)?])
+}
+
+/// Σ counts · numbers. It fits: counts add up to at most [`KEPT_VALUES`], numbers are small.
+fn dot(counts: &[i16], numbers: &[i16]) -> i32 {
+    let products = counts.iter().zip(numbers).map(|(&a, &b)| i32::from(a) * i32::from(b));
+    products.fold(0, i32::wrapping_add)
+}
+
+/// What was made for a number of values.
+type Kept<T> = Mutex<BTreeMap<usize, Arc<[T]>>>;
+
+/// What is `kept` for `count`, made first where need be.
+fn kept<T>(kept: &Kept<T>, count: usize, make: impl FnOnce() -> Arc<[T]>) -> Arc<[T]> {
+    let mut kept = kept.lock().expect("drawing does not panic");
     if !kept.contains_key(&count) && kept.len() == KEPT_SIZES {
         kept.clear();
     }
-    let drawn = kept.entry(count).or_insert_with(|| {
+    Arc::clone(kept.entry(count).or_insert_with(make))
+}
+
+/// The places of all resamples of `count` values, one resample after the other.
+fn kept_draws(count: usize) -> Arc<[u32]> {
+    static KEPT: Kept<u32> = Mutex::new(BTreeMap::new());
+    kept(&KEPT, count, || {
         let mut draw = draw(count);
         (0..RESAMPLES * count).map(|_| draw()).collect()
-    });
-    Arc::clone(drawn)
+    })
+}
+
+/// How often each of `count` values is in each of these resamples.
+fn kept_counts(count: usize) -> Arc<[i16]> {
+    static KEPT: Kept<i16> = Mutex::new(BTreeMap::new());
+    kept(&KEPT, count, || {
+        let mut counts = vec![0; RESAMPLES * count];
+        let draws = kept_draws(count);
+        for (counts, places) in counts.chunks_exact_mut(count).zip(draws.chunks_exact(count)) {
+            places.iter().for_each(|&place| counts[place as usize] += 1);
+        }
+        counts.into()
+    })
 }
 
 fn draw(count: usize) -> impl FnMut() -> u32 {
@@ -275,6 +320,18 @@ mod tests {
         let pairs: Vec<(f64, f64)> = (0..50).map(|n| (1.0, f64::from(n % 3))).collect();
         let of_values: Vec<f64> = pairs.iter().map(|pair| pair.1).collect();
         assert_eq!(bootstrap_ratio_95(&pairs), bootstrap_mean_95(&of_values));
+    }
+
+    /// Halves are not whole, so they are added up one by one, and exactly, too; twice the value
+    /// over twice the weight is the same ratio.
+    #[test]
+    fn whole_numbers_are_counted_and_others_added_up_to_the_same_interval() {
+        let whole: Vec<(f64, f64)> =
+            (0..300).map(|n| (f64::from(1 + n % 4), f64::from(n % 7 - 3))).collect();
+        let halves: Vec<_> = whole.iter().map(|pair| (pair.0 / 2.0, pair.1 / 2.0)).collect();
+        assert!(small_numbers(&whole).is_some() && small_numbers(&halves).is_none());
+        assert_eq!(bootstrap_ratio_95(&whole), bootstrap_ratio_95(&halves));
+        assert_eq!(bootstrap_ratio_95(&whole[..1]), None);
     }
 
     #[test]

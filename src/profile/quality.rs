@@ -212,9 +212,11 @@ impl QualityTable {
         row: &Row,
         keep: impl Fn(usize) -> bool,
     ) -> Result<()> {
-        for &(measure, level, grade) in sheet.cells(row) {
-            let cell = self.cell_of(row, level).expect("the table has all rows and levels");
-            if measure != Measure::Grade || keep(cell) {
+        let all = "the table has all rows and levels";
+        let place = self.row(&row.key.dataset, row.key.item).expect(all);
+        for &(_, level, grade) in sheet.cells(row).iter().filter(|cell| cell.0 == Measure::Grade) {
+            let cell = self.cell_at(place, row, level).expect(all);
+            if keep(cell) {
                 continue;
             }
             if self.grades[cell].replace(as_grade(grade)).is_some() {
@@ -229,7 +231,11 @@ impl QualityTable {
 
     /// The cell of a row's item and ratio at `level`.
     fn cell_of(&self, row: &Row, level: Level) -> Option<usize> {
-        let place = self.row(&row.key.dataset, row.key.item)?;
+        self.cell_at(self.row(&row.key.dataset, row.key.item)?, row, level)
+    }
+
+    /// The same where the item's row is known.
+    fn cell_at(&self, place: RowId, row: &Row, level: Level) -> Option<usize> {
         Some(self.cell(place, self.level_index(level)?, self.ratio_index(row.key.ratio)?))
     }
 
