@@ -103,12 +103,17 @@ pub fn millis(length: Duration) -> f64 {
 /// likewise.
 #[must_use]
 pub fn decimal_millis(nanos: u64) -> String {
-    let (whole, rest) = (nanos / 1_000_000, nanos % 1_000_000);
-    if rest == 0 {
-        return whole.to_string();
+    let (whole, mut rest) = (nanos / 1_000_000, nanos % 1_000_000);
+    let mut text = whole.to_string();
+    if rest > 0 {
+        text.push('.');
     }
-    let digits = format!("{rest:06}");
-    format!("{whole}.{}", digits.trim_end_matches('0'))
+    while rest > 0 {
+        rest *= 10;
+        text.push(char::from(b'0' + (rest / 1_000_000) as u8));
+        rest %= 1_000_000;
+    }
+    text
 }
 
 /// The nanoseconds of a plain decimal number of milliseconds: the inverse of [`decimal_millis`].
@@ -143,6 +148,12 @@ impl Grade {
     #[must_use]
     pub fn new(grade: f64) -> Option<Self> {
         (0.0..=1.0).contains(&grade).then(|| Self((grade * 1e4).round() as u16))
+    }
+
+    /// In ten-thousandths.
+    #[must_use]
+    pub const fn ten_thousandths(self) -> u16 {
+        self.0
     }
 
     /// Whether nothing is wrong.

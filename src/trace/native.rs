@@ -7,6 +7,7 @@
 //! Instants are exact: `arrival_ms` has up to six decimals.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
@@ -73,38 +74,72 @@ impl Trace {
             text += format!("# {line}").trim_end();
             text.push('\n');
         }
-        let mut table = csv::Writer::from_writer(text.into_bytes());
         let of_forms = FORMS.iter().zip(forms).filter(|(_, present)| *present);
-        let header = COLUMNS.iter().chain(of_forms.flat_map(|(columns, _)| *columns));
-        table.write_record(header).expect("memory takes any row");
+        let header: Vec<&str> = COLUMNS
+            .into_iter()
+            .chain(of_forms.flat_map(|(columns, _)| columns.iter().copied()))
+            .collect();
+        text += &header.join(",");
+        text.push('\n');
+        let mut objectives = Objectives { forms, known: Vec::new() };
+        let [apps, datasets] = [&self.apps, &self.datasets]
+            .map(|names| names.iter().map(|name| cell(name)).collect::<Vec<_>>());
         for request in &self.requests {
-            self.write_row(&mut table, request, forms).expect("memory takes any row");
+            let Request { id, app, dataset, item, prompt_tokens, output_tokens, slo, .. } = request;
+            let arrival = decimal_millis(request.arrival.as_nanos());
+            let (app, dataset) = (&apps[usize::from(app.0)], &datasets[usize::from(dataset.0)]);
+            let written = match item.number() {
+                Some(number) => {
+                    write!(text, "{id},{arrival},{app},{dataset},{number},{prompt_tokens},")
+                }
+                None => {
+                    let name = cell(&item.to_string());
+                    write!(text, "{id},{arrival},{app},{dataset},{name},{prompt_tokens},")
+                }
+            };
+            written.and_then(|()| write!(text, "{output_tokens}")).expect("memory takes any row");
+            objectives.write(&mut text, *slo);
+            text.push('\n');
         }
-        let bytes = table.into_inner().expect("memory takes any row");
-        String::from_utf8(bytes).expect("cells are text")
+        text
     }
+}
 
-    fn write_row(
-        &self,
-        table: &mut csv::Writer<Vec<u8>>,
-        request: &Request,
-        forms: [bool; FORMS.len()],
-    ) -> csv::Result<()> {
-        table.write_field(request.id.to_string())?;
-        table.write_field(decimal_millis(request.arrival.as_nanos()))?;
-        table.write_field(self.app(request.app))?;
-        table.write_field(self.dataset(request.dataset))?;
-        table.write_field(request.item.to_string())?;
-        for number in [request.prompt_tokens, request.output_tokens] {
-            table.write_field(number.to_string())?;
+/// A cell of a CSV file that says `text`, in quotes if it needs them.
+fn cell(text: &str) -> String {
+    let mut row = csv::Writer::from_writer(Vec::new());
+    row.write_record([text]).expect("memory takes any row");
+    let bytes = row.into_inner().expect("memory takes any row");
+    String::from_utf8(bytes).expect("cells are text").trim_end_matches('\n').to_owned()
+}
+
+/// The cells of objectives, each with the comma before it; a trace states few.
+struct Objectives {
+    /// Which of [`FORMS`] have columns.
+    forms: [bool; FORMS.len()],
+    known: Vec<(Slo, String)>,
+}
+
+impl Objectives {
+    /// Objectives that are remembered.
+    const KNOWN_MAX: usize = 16;
+
+    fn write(&mut self, text: &mut String, slo: Slo) {
+        if let Some((_, cells)) = self.known.iter().find(|(known, _)| *known == slo) {
+            *text += cells;
+            return;
         }
-        let (own, cells) = stated(request.slo);
-        for (form, _) in forms.iter().enumerate().filter(|(_, present)| **present) {
+        let (own, cells) = stated(slo);
+        let from = text.len();
+        for (form, _) in self.forms.iter().enumerate().filter(|(_, present)| **present) {
             for (nth, _) in FORMS[form].iter().enumerate() {
-                table.write_field(if form == own { cells[nth].as_str() } else { "" })?;
+                text.push(',');
+                *text += if form == own { cells[nth].as_str() } else { "" };
             }
         }
-        table.write_record(None::<&[u8]>)
+        if self.known.len() < Self::KNOWN_MAX {
+            self.known.push((slo, text[from..].to_owned()));
+        }
     }
 }
 

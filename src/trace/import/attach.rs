@@ -52,6 +52,10 @@ pub(super) struct Drawer<'a> {
     seed: u64,
     /// All items by length, then pool, then place.
     by_length: Vec<(usize, PooledItem)>,
+    /// By pool: how often each app asks for its items, as far as apps go; nobody: empty.
+    askers: Vec<Vec<f64>>,
+    /// Shares of the apps in the mix.
+    weights: Vec<f64>,
     apps: ChaCha8Rng,
     items: ChaCha8Rng,
 }
@@ -73,6 +77,9 @@ impl<'a> Drawer<'a> {
         if by_length.is_empty() {
             return Err(Error::new("item pools", "no items").allowed("one or more"));
         }
+        let weights = spec.apps.weights(spec.level_order, spec.alpha);
+        let askers = |pool: &ItemPool| askers(&spec.apps, &weights, &pool.dataset, &at_hand);
+        let askers = pools.iter().map(askers).collect();
         Ok(Self {
             pools,
             who: &spec.apps,
@@ -80,6 +87,8 @@ impl<'a> Drawer<'a> {
             level_order: spec.level_order,
             seed: spec.seed,
             by_length,
+            askers,
+            weights,
             apps: stream(spec.seed, "import/apps"),
             items: stream(spec.seed, "import/items"),
         })
@@ -94,8 +103,7 @@ impl<'a> Drawer<'a> {
                 Ok(Drawn { app: self.app_of(pool)?, pool, item })
             }
             ItemRule::AppMix {} => {
-                let weights = self.who.weights(self.level_order, self.alpha);
-                let app = pick(&weights, &mut self.apps);
+                let app = pick(&self.weights, &mut self.apps);
                 self.item_of(app)
             }
         }
@@ -112,19 +120,12 @@ impl<'a> Drawer<'a> {
 
     /// The app of a call whose item is of `pool`.
     fn app_of(&mut self, pool: usize) -> Result<usize> {
-        let dataset = self.pools[pool].dataset.as_str();
-        let at_hand = at_hand(self.pools);
-        let mut weights = self.who.weights(self.level_order, self.alpha);
-        for (weight, app) in weights.iter_mut().zip(self.who.all()) {
-            let drawn_from = app.drawn_from(&at_hand);
-            let share = (drawn_from.len() as f64).recip();
-            *weight *= if drawn_from.contains(&dataset) { share } else { 0.0 };
-        }
-        if weights.iter().all(|&weight| weight == 0.0) {
+        let weights = &self.askers[pool];
+        if weights.is_empty() {
             let error = Error::new("item pools", "no app draws from the dataset");
-            return Err(error.found(dataset));
+            return Err(error.found(&self.pools[pool].dataset));
         }
-        Ok(pick(&weights, &mut self.apps))
+        Ok(pick(weights, &mut self.apps))
     }
 
     /// Appends the request that `drawn` makes.
@@ -179,6 +180,21 @@ impl<'a> Drawer<'a> {
             }
         }
     }
+}
+
+/// How often each of `apps`, of these shares in the mix, asks for an item of `dataset`; empty if
+/// none does.
+fn askers(apps: &Apps, weights: &[f64], dataset: &str, at_hand: &[&str]) -> Vec<f64> {
+    let of_app = |(app, weight): (&App, &f64)| {
+        let drawn_from = app.drawn_from(at_hand);
+        let share = (drawn_from.len() as f64).recip();
+        weight * if drawn_from.contains(&dataset) { share } else { 0.0 }
+    };
+    let mut shares: Vec<f64> = apps.all().iter().zip(weights).map(of_app).collect();
+    if shares.iter().all(|&share| share == 0.0) {
+        shares.clear();
+    }
+    shares
 }
 
 /// The `count` items nearest to `tokens` in `by_length`; of two at one distance the shorter.
