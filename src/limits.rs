@@ -22,6 +22,8 @@ pub struct Bounded {
 pub const THREADS: Bounded = Bounded { name: "threads", min: 1, max: 256 };
 /// Requests of one trace, which is held in memory.
 pub const REQUESTS: Bounded = Bounded { name: "requests", min: 1, max: 10_000_000 };
+/// Requests of a synthesised trace that is replayed as it is drawn, and never held.
+pub const STREAMED_REQUESTS: Bounded = Bounded { name: "requests", min: 1, max: 4_000_000_000 };
 /// Apps of a set.
 pub const APPS: Bounded = Bounded { name: "apps", min: 1, max: 1000 };
 /// Cells of a row.

@@ -56,6 +56,18 @@ pub enum Miss {
     Energy,
 }
 
+/// Which bounds an answer misses, by how long its request waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The longest wait with which the bound on a time from arrival is met; `None` if none is short
+    /// enough. Without such a bound: any wait.
+    pub longest_wait: Option<Duration>,
+    /// What is missed after a wait that is no longer, if anything.
+    pub in_time: Option<Miss>,
+    /// What is missed after a longer one.
+    pub late: Option<Miss>,
+}
+
 /// A served request. Instants are ordered: arrival ≤ start ≤ first token ≤ completion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
@@ -119,20 +131,32 @@ impl Outcome {
     /// The bounds that were missed, if any.
     #[must_use]
     pub fn missed(&self) -> Option<Miss> {
+        let Standing { longest_wait, in_time, late } = self.standing();
+        if longest_wait.is_some_and(|longest| self.queued() <= longest) { in_time } else { late }
+    }
+
+    /// Which bounds are missed after which wait, whatever this one was.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let until_first_token = self.execution.until_first_token();
         match self.bounds {
             Bounds::Latency { ttft, tpot } => {
                 let slow = self.tpot().is_some_and(|time| time > tpot);
-                match (self.ttft() > ttft, slow) {
-                    (false, false) => None,
-                    (true, false) => Some(Miss::Ttft),
-                    (false, true) => Some(Miss::Tpot),
-                    (true, true) => Some(Miss::Both),
+                Standing {
+                    longest_wait: ttft.checked_sub(until_first_token),
+                    in_time: slow.then_some(Miss::Tpot),
+                    late: Some(if slow { Miss::Both } else { Miss::Ttft }),
                 }
             }
-            Bounds::EndToEnd(bound) => (self.end_to_end() > bound).then_some(Miss::EndToEnd),
+            Bounds::EndToEnd(bound) => Standing {
+                longest_wait: bound.checked_sub(until_first_token + self.execution.decode),
+                in_time: None,
+                late: Some(Miss::EndToEnd),
+            },
             Bounds::Energy(bound) => {
                 let met = self.execution.energy().is_some_and(|drawn| drawn <= bound);
-                (!met).then_some(Miss::Energy)
+                let missed = (!met).then_some(Miss::Energy);
+                Standing { longest_wait: Some(Duration::MAX), in_time: missed, late: missed }
             }
         }
     }

@@ -35,7 +35,7 @@ pub struct Request {
 }
 
 /// An objective as stated by an app: one bound, or the pair ⟨TTFT, TPOT⟩.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Slo {
     /// Shares, in (0, 1], of the base model's unqueued latency on the same, full prompt.
     Relative {
@@ -58,7 +58,7 @@ pub enum Slo {
 }
 
 /// A bound on one quantity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Limit<T> {
     /// A share, in (0, 1], of what the base model takes unqueued on the same, full prompt.
     Share(Ratio),

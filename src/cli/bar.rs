@@ -50,8 +50,8 @@ impl Progress for Bar {
         self.0.enable_steady_tick(Duration::from_millis(200));
     }
 
-    fn advance(&self) {
-        self.0.inc(1);
+    fn advance(&self, steps: u64) {
+        self.0.inc(steps);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::Executor;
+use super::{Executor, Repeats};
 use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
@@ -107,7 +107,20 @@ impl CostModel {
 
 impl Executor for CostModel {
     fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution> {
-        let execution = self.answer(request, *plan)?;
+        let execution = self.execution(request, plan, self.resident)?;
+        self.resident = Some(plan.level);
+        Ok(execution)
+    }
+}
+
+impl Repeats for CostModel {
+    fn execution(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        resident: Option<Level>,
+    ) -> Result<Execution> {
+        let execution = self.bill(request, *plan, resident)?;
         if execution.correct.is_none() && self.truth.asked {
             let dataset = &self.datasets[usize::from(request.dataset.0)];
             return Err(Error::new("answers", "not measured yet")

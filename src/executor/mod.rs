@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::request::Request;
+use crate::units::Level;
 
 mod cost_model;
 #[cfg(feature = "engine")]
@@ -28,4 +29,19 @@ pub trait Executor: Debug {
     /// If the plan names a level or ratio that the executor does not have, or, for a real engine,
     /// if inference fails.
     fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution>;
+}
+
+/// An executor that repeats itself: its answers are a function of a request's kind, the plan and
+/// the resident level, so what was answered once need not be answered again.
+pub trait Repeats: Debug {
+    /// What [`Executor::execute`] with `resident` in memory makes of `request` and `plan`.
+    ///
+    /// # Errors
+    /// As there.
+    fn execution(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        resident: Option<Level>,
+    ) -> Result<Execution>;
 }

@@ -9,10 +9,12 @@ use super::items::pools;
 use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource};
 use crate::error::{Error, Result};
 use crate::method::{Method, MethodSpec, Replayed};
-use crate::metrics::{CellLabel, ItemKey};
+use crate::metrics::{CellLabel, EXACT_VALUES, ItemKey, SKETCH_ERROR};
 use crate::profile::{DeviceProfile, Items};
 use crate::results::AnsweredItems;
-use crate::trace::{Apps, ItemPool, PooledItem, StandIn, SynthSpec, Trace, stand_ins, synthesize};
+use crate::trace::{
+    Apps, Columns, ItemPool, Kinds, PooledItem, StandIn, SynthSpec, Trace, stand_ins, synthesize,
+};
 use crate::units::Ratio;
 
 const MS_PER_HOUR: f64 = 3.6e6;
@@ -31,6 +33,10 @@ pub struct Grid {
     pools: Vec<ItemPool>,
     /// `[skew][seed]`, or `[0]` for all seeds alike.
     traces: Vec<Vec<Trace>>,
+    /// Of these.
+    columns: Vec<Vec<Columns>>,
+    /// What they all ask for.
+    kinds: Kinds,
 }
 
 /// One row of the results.
@@ -95,7 +101,24 @@ impl Grid {
             }
         }
         check_files(&cells)?;
-        Ok(Self { cells, seeds, notes, source: spec.trace.clone(), pools, traces })
+        if traces.iter().flatten().any(|trace| trace.requests.len() > EXACT_VALUES) {
+            notes.push(format!(
+                "quantiles of runs of more than {EXACT_VALUES} requests are within {} %",
+                SKETCH_ERROR * 100.0
+            ));
+        }
+        let mut kinds = Kinds::default();
+        let mut number = |of_skew: &Vec<Trace>| {
+            of_skew.iter().map(|trace| kinds.number(trace)).collect::<Vec<_>>()
+        };
+        let columns = traces.iter().map(&mut number).collect();
+        let source = spec.trace.clone();
+        Ok(Self { cells, seeds, notes, source, pools, traces, columns, kinds })
+    }
+
+    /// What requests of all its traces ask for.
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
     }
 
     /// What synthesised traces draw from.
@@ -111,6 +134,12 @@ impl Grid {
     /// The trace of `cell` under the seed at `nth`.
     pub fn trace(&self, cell: &Cell, nth: usize) -> &Trace {
         let of_skew = &self.traces[cell.skew];
+        of_skew.get(nth).unwrap_or(&of_skew[0])
+    }
+
+    /// The columns of that trace.
+    pub fn columns(&self, cell: &Cell, nth: usize) -> &Columns {
+        let of_skew = &self.columns[cell.skew];
         of_skew.get(nth).unwrap_or(&of_skew[0])
     }
 

@@ -12,6 +12,7 @@ mod grid;
 mod items;
 mod manifest;
 mod recorded;
+mod replays;
 mod runner;
 mod spec;
 mod standalone;
@@ -24,8 +25,9 @@ pub use explanation::{ExplainWarning, Explanation, Happened, Source};
 pub(crate) use grid::{Cell, Grid};
 pub use items::item_pools;
 pub(crate) use manifest::{answer_files, manifest};
+pub(crate) use replays::{Replay, Replays};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
-pub(crate) use runner::{pool, simulate_run, without_failed};
+pub(crate) use runner::{pool, without_failed};
 pub use spec::{
     DeviceSpec, Experiment, ExperimentSpec, FileSource, KeptOutcomes, SynthSource, TraceSource,
 };

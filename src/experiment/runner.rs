@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grid::{Cell, Grid};
 use super::manifest::manifest;
+use super::replays::{Replay, Replays};
 use super::spec::{Experiment, ExperimentSpec, KeptOutcomes};
 use super::standalone::ask_alone;
 use super::tolerance::{RunResult, Tolerance};
@@ -83,8 +84,8 @@ pub struct RunOptions<'a> {
 pub trait Progress: Sync {
     /// `steps` are to be done, over all runs.
     fn start(&self, steps: u64);
-    /// One more was done.
-    fn advance(&self);
+    /// So many more were done.
+    fn advance(&self, steps: u64);
 }
 
 /// Progress that nobody watches.
@@ -93,7 +94,7 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn start(&self, _steps: u64) {}
-    fn advance(&self) {}
+    fn advance(&self, _steps: u64) {}
 }
 
 /// What an experiment shows.
@@ -152,7 +153,8 @@ pub fn run(
     };
     let (measures, failures) = without_failed(&mut grid, runs)?;
     let methods = experiment.spec.methods.len() - failed_methods(&failures).len();
-    let (rows, differences) = compare(&grid, &measures, methods, spec.against.as_deref());
+    let against = spec.against.as_deref();
+    let (rows, differences) = threads.install(|| compare(&grid, &measures, methods, against));
     let folder = draft.folder();
     if !experiment.is_figures_alone() {
         write_metrics_csv(&folder.join("metrics.csv"), &rows)?;
@@ -262,15 +264,38 @@ impl Runner<'_> {
     }
 
     fn simulate(&self, threads: &ThreadPool) -> Result<Vec<RunResult>> {
+        let replays = Replays::new(self.grid.kinds(), self.spec.service);
         let simulate = |(cell, nth): (&Cell, usize)| {
-            if let Some(failure) = self.tolerance.given_up(cell, self.grid.seeds[nth]) {
+            let seed = self.grid.seeds[nth];
+            if let Some(failure) = self.tolerance.given_up(cell, seed) {
                 return Ok(Err(failure));
             }
-            let mut executor = cell.method.cost_model(self.grid.trace(cell, nth))?;
-            let run = self.replay(cell, nth, &mut executor, None, 1024);
-            self.tolerance.tolerate(cell, self.grid.seeds[nth], run)
+            let (trace, columns) = (self.grid.trace(cell, nth), self.grid.columns(cell, nth));
+            let path = self.outcomes(cell, nth);
+            let outcomes = path.as_deref();
+            let run = replays.measures(&Replay { cell, trace, columns, seed, outcomes });
+            self.options.progress.advance(trace.requests.len() as u64);
+            self.tolerance.tolerate(cell, seed, run)
         };
-        threads.install(|| self.runs().into_par_iter().map(simulate).collect())
+        // Runs of one method on one device follow each other: they share what they look up.
+        let mut runs: Vec<_> = self.runs().into_iter().enumerate().collect();
+        runs.sort_by_key(|(_, (cell, _))| (cell.device, &cell.label.method));
+        let simulate = |(place, run)| Ok((place, simulate(run)?));
+        let run = || runs.into_par_iter().map(simulate).collect::<Result<Vec<_>>>();
+        let mut runs = threads.install(run)?;
+        runs.sort_by_key(|&(place, _)| place);
+        Ok(runs.into_iter().map(|(_, run)| run).collect())
+    }
+
+    /// Where the outcomes of a run are kept, if they are.
+    fn outcomes(&self, cell: &Cell, nth: usize) -> Option<PathBuf> {
+        let kept = match self.spec.outcomes {
+            KeptOutcomes::All => true,
+            KeptOutcomes::FirstSeed => nth == 0,
+            KeptOutcomes::None => false,
+        };
+        let folder = self.draft.folder().join("outcomes");
+        kept.then(|| folder.join(self.grid.file_name(cell, nth)))
     }
 
     fn measure(&self, make: &mut MakeRun<'_>) -> Result<MeasuredRuns> {
@@ -283,11 +308,8 @@ impl Runner<'_> {
             let path = self.draft.kept(&self.grid.file_name(cell, nth));
             let run = if path.exists() {
                 measured.resumed += 1;
-                self.grid
-                    .trace(cell, nth)
-                    .requests
-                    .iter()
-                    .for_each(|_| self.options.progress.advance());
+                let requests = self.grid.trace(cell, nth).requests.len();
+                self.options.progress.advance(requests as u64);
                 Ok(read_toml(&path)?)
             } else {
                 self.measure_one(cell, nth, make, &path)?
@@ -315,7 +337,7 @@ impl Runner<'_> {
         let mut predicted = cell.method.cost_model(trace)?;
         let of = (&cell.label, self.grid.seeds[nth]);
         let mut both = Compared::new(engine.as_mut(), &mut predicted, of);
-        let run = self.replay(cell, nth, &mut both, head, 1);
+        let run = self.replay(cell, nth, &mut both, head);
         let measures = match self.tolerance.tolerate(cell, self.grid.seeds[nth], run)? {
             Ok(measures) => measures,
             Err(failure) => return Ok(Err(failure)),
@@ -328,14 +350,13 @@ impl Runner<'_> {
         Ok(Ok(run))
     }
 
-    /// One run.
+    /// One run of a real engine.
     fn replay(
         &self,
         cell: &Cell,
         nth: usize,
         executor: &mut dyn Executor,
         head: Option<Box<dyn LiveHead>>,
-        rows_per_flush: u32,
     ) -> Result<RunMeasures> {
         let trace = self.grid.trace(cell, nth);
         let seed = self.grid.seeds[nth];
@@ -343,15 +364,9 @@ impl Runner<'_> {
             Some(head) => cell.method.live_policy(trace, seed, head)?,
             None => cell.method.policy(trace, seed)?,
         };
-        let kept = match self.spec.outcomes {
-            KeptOutcomes::All => true,
-            KeptOutcomes::FirstSeed => nth == 0,
-            KeptOutcomes::None => false,
-        };
-        let path = self.draft.folder().join("outcomes").join(self.grid.file_name(cell, nth));
         let of = (&cell.label, seed);
-        let file =
-            kept.then(|| OutcomeCsv::create(&path, of, trace, rows_per_flush)).transpose()?;
+        let file = self.outcomes(cell, nth);
+        let file = file.map(|path| OutcomeCsv::create(&path, of, trace, 1)).transpose()?;
         let recorder = Recorder { tally: Tally::default(), file, progress: self.options.progress };
         served(&cell.method, trace, policy, executor, self.spec.service, recorder)
     }
@@ -368,20 +383,8 @@ fn refuse_energy(trace: &Trace) -> Result<()> {
     })
 }
 
-/// What `method` shows on `trace` under `seed` on the cost model; outcomes are not kept.
-pub(crate) fn simulate_run(
-    method: &Method,
-    trace: &Trace,
-    seed: u64,
-    service: ServiceOptions,
-) -> Result<RunMeasures> {
-    let policy = method.policy(trace, seed)?;
-    let mut executor = method.cost_model(trace)?;
-    let recorder = Recorder { tally: Tally::default(), file: None, progress: &Silent };
-    served(method, trace, policy, &mut executor, service, recorder)
-}
-
-fn served(
+/// What `method` shows on `trace` with `policy` and `executor`, worked off by events.
+pub(super) fn served(
     method: &Method,
     trace: &Trace,
     mut policy: Box<dyn Policy>,
@@ -395,16 +398,16 @@ fn served(
 }
 
 /// Counts, writes and tells.
-struct Recorder<'a> {
-    tally: Tally,
-    file: Option<OutcomeCsv<'a>>,
-    progress: &'a dyn Progress,
+pub(super) struct Recorder<'a> {
+    pub tally: Tally,
+    pub file: Option<OutcomeCsv<'a>>,
+    pub progress: &'a dyn Progress,
 }
 
 impl OutcomeSink for Recorder<'_> {
     fn record(&mut self, outcome: &Outcome) -> Result<()> {
         self.tally.record(outcome);
-        self.progress.advance();
+        self.progress.advance(1);
         self.file.as_mut().map_or(Ok(()), |file| file.record(outcome))
     }
 }
@@ -425,21 +428,26 @@ fn compare(
     named: Option<&str>,
 ) -> (Vec<MetricsRow>, Vec<PairedRow>) {
     let cells: Vec<_> = grid.cells.iter().zip(measures.chunks(grid.seeds.len())).collect();
-    let (mut rows, mut differences) = (Vec::new(), Vec::new());
-    for group in cells.chunks(methods.max(1)) {
+    let compared = |group: &[(&Cell, &[RunMeasures])]| {
         let asked = AskedItems::of(&grid.asked(group[0].0));
-        rows.extend(group.iter().map(|(cell, runs)| MetricsRow::of(&cell.label, runs, &asked)));
+        let row = |(cell, runs): &(&Cell, &[RunMeasures])| {
+            MetricsRow::of(&cell.label, runs, &asked)
+        };
         let is_named = |(cell, _): &&(&Cell, _)| named == Some(cell.label.method.as_str());
         let against = group.iter().find(is_named);
         let centre = against.unwrap_or(&group[0]);
-        for other in group.iter().filter(|(cell, _)| cell.label.method != centre.0.label.method) {
+        let others = group.iter().filter(|(cell, _)| cell.label.method != centre.0.label.method);
+        let difference = |other| {
             let (ours, theirs) = if against.is_some() { (other, centre) } else { (centre, other) };
-            let name = &theirs.0.label.method;
-            differences.push(PairedRow::of(&ours.0.label, ours.1, name, theirs.1, &asked));
-        }
-    }
+            PairedRow::of(&ours.0.label, ours.1, &theirs.0.label.method, theirs.1, &asked)
+        };
+        (group.iter().map(row).collect::<Vec<_>>(), others.map(difference).collect::<Vec<_>>())
+    };
+    let (rows, differences): (Vec<_>, Vec<_>) =
+        cells.par_chunks(methods.max(1)).map(compared).unzip();
+    let mut differences = differences.concat();
     PairedRow::adjust(&mut differences);
-    (rows, differences)
+    (rows.concat(), differences)
 }
 
 /// What each run of the grid shows, cell by cell.

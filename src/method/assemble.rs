@@ -236,16 +236,19 @@ impl Method {
     /// If a request's item has no answers or not all, is one that accuracies are estimated on, has
     /// no known length or another length than the trace says, or if two requests have one id.
     pub fn menu(&self, trace: &Trace) -> Result<Menu> {
-        let facts = Arc::new(self.annotate(trace)?);
+        Ok(self.menu_over(trace, self.annotate(trace)?))
+    }
+
+    fn menu_over(&self, trace: &Trace, facts: Arc<Annotations>) -> Menu {
         let expected = |dataset| self.0.expected.get(dataset).cloned().unwrap_or_default();
-        Ok(Menu {
+        Menu {
             costs: Arc::clone(&self.0.costs),
             candidates: Arc::clone(&self.0.candidates),
             expected: trace.datasets.iter().map(expected).collect(),
             decisions: Arc::clone(&self.0.decisions),
             margin: self.0.spec.margin,
             facts,
-        })
+        }
     }
 
     /// The cost model for one replay of `trace`.
@@ -253,8 +256,12 @@ impl Method {
     /// # Errors
     /// As [`menu`](Self::menu).
     pub fn cost_model(&self, trace: &Trace) -> Result<CostModel> {
+        Ok(self.cost_model_over(trace, self.annotate(trace)?))
+    }
+
+    fn cost_model_over(&self, trace: &Trace, facts: Arc<Annotations>) -> CostModel {
         let (costs, truth) = (Arc::clone(&self.0.costs), Arc::clone(&self.0.truth));
-        Ok(CostModel::new(costs, truth, Arc::new(self.annotate(trace)?), &trace.datasets))
+        CostModel::new(costs, truth, facts, &trace.datasets)
     }
 
     /// The method's policy for one replay of `trace`.
@@ -263,7 +270,17 @@ impl Method {
     /// As [`menu`](Self::menu), if a policy that needs expected accuracies finds no estimate item
     /// of a dataset, or an external one cannot be started.
     pub fn policy(&self, trace: &Trace, seed: u64) -> Result<Box<dyn Policy>> {
-        self.any_policy(trace, seed, None)
+        self.policy_over(self.menu(trace)?, trace, seed, None)
+    }
+
+    /// Policy and cost model for one replay of `trace`, whose names are resolved once for both.
+    ///
+    /// # Errors
+    /// As [`policy`](Self::policy).
+    pub fn players(&self, trace: &Trace, seed: u64) -> Result<(Box<dyn Policy>, CostModel)> {
+        let facts = self.annotate(trace)?;
+        let menu = self.menu_over(trace, Arc::clone(&facts));
+        Ok((self.policy_over(menu, trace, seed, None)?, self.cost_model_over(trace, facts)))
     }
 
     /// The same, asking `head` where [`policy`](Self::policy) looks its stored answers up.
@@ -282,16 +299,17 @@ impl Method {
                 .found(spec.policy.kind())
                 .allowed("elastilm"));
         }
-        self.any_policy(trace, seed, Some(head))
+        self.policy_over(self.menu(trace)?, trace, seed, Some(head))
     }
 
-    fn any_policy(
+    fn policy_over(
         &self,
+        menu: Menu,
         trace: &Trace,
         seed: u64,
         head: Option<Box<dyn LiveHead>>,
     ) -> Result<Box<dyn Policy>> {
-        let (spec, menu) = (&self.0.spec, self.menu(trace)?);
+        let spec = &self.0.spec;
         let policy: Box<dyn Policy> = match &spec.policy {
             PolicySpec::ElasticProfile {} => self.elastic_profile(menu, trace)?,
             PolicySpec::Full {} => Box::new(Full),
@@ -344,9 +362,9 @@ impl Method {
     }
 
     /// Resolves the names of a trace, once.
-    fn annotate(&self, trace: &Trace) -> Result<Annotations> {
+    fn annotate(&self, trace: &Trace) -> Result<Arc<Annotations>> {
         let facts = |request: &Request| Ok((request.id, self.facts(trace, request)?));
-        Annotations::new(trace.requests.iter().map(facts).collect::<Result<_>>()?)
+        Annotations::new(trace.requests.iter().map(facts).collect::<Result<_>>()?).map(Arc::new)
     }
 
     fn facts(&self, trace: &Trace, request: &Request) -> Result<Facts> {

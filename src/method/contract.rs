@@ -35,7 +35,7 @@ use crate::error::Result;
 use crate::executor::CostModel;
 use crate::outcome::{Execution, Outcome};
 use crate::plan::Plan;
-use crate::policy::{Menu, Policy, ServiceView};
+use crate::policy::{DependsOn, Menu, Policy, ServiceView, Step};
 use crate::request::{Request, RequestView, Slo};
 use crate::trace::Trace;
 use crate::units::{Level, SimTime};
@@ -47,6 +47,9 @@ mod tests;
 
 /// Requests of a trace of the contract.
 const REQUESTS: u64 = 120;
+
+/// What tables and traces of the contract are.
+const SOUND: &str = "tables and traces of the contract are sound";
 
 /// Makes a policy over a menu for one replay of a trace under a seed.
 type Make = dyn Fn(Menu, &Trace, u64) -> Result<Box<dyn Policy>>;
@@ -129,6 +132,11 @@ macro_rules! policy_contract {
             fn the_base_model_alone_is_choice_enough() {
                 hold(Contract::the_base_model_alone_is_choice_enough);
             }
+
+            #[test]
+            fn plans_depend_on_no_more_than_it_says() {
+                hold(Contract::plans_depend_on_no_more_than_it_says);
+            }
         }
     };
 }
@@ -177,7 +185,8 @@ impl Contract {
         self.objectives_that_nothing_meets_are_planned_for()?;
         self.answers_of_one_token_are_planned_for()?;
         self.nothing_need_be_resident_or_completed()?;
-        self.the_base_model_alone_is_choice_enough()
+        self.the_base_model_alone_is_choice_enough()?;
+        self.plans_depend_on_no_more_than_it_says()
     }
 
     /// Each plan is one of the menu's candidates, whatever the objective and the resident level.
@@ -272,6 +281,21 @@ impl Contract {
         asking.plans(1, Told::All).map(drop)
     }
 
+    /// Asked again under another seed, in another order and with another history, at other times
+    /// and queues, it chooses alike where what it [says](DependsOn) that it looks at is the same.
+    ///
+    /// # Errors
+    /// If it does not, or its steps by wait are not its plans; or as the first clause.
+    pub fn plans_depend_on_no_more_than_it_says(&self) -> Result<(), Breach> {
+        let asking = self.asking("plans depend on no more than it says");
+        let says = asking.policy(&asking.trace, 1)?.depends_on();
+        if says == DependsOn::History {
+            return Ok(());
+        }
+        let first = asking.plans_out_of_order(1, says, false)?;
+        asking.same(&first, &asking.plans_out_of_order(2, says, true)?)
+    }
+
     fn asking(&self, clause: &'static str) -> Asking<'_> {
         let parts = Parts::random(&self.method, 1, &Level::LADDER);
         let method = parts.method(&self.method);
@@ -293,17 +317,83 @@ impl Asking<'_> {
         Breach { clause: self.clause, found: found.to_string() }
     }
 
+    /// A new policy for a replay of `trace`.
+    fn policy(&self, trace: &Trace, seed: u64) -> Result<Box<dyn Policy>, Breach> {
+        let menu = self.method.menu(trace).expect(SOUND);
+        match &self.contract.make {
+            Some(make) => make(menu, trace, seed),
+            None => self.method.policy(trace, seed),
+        }
+        .map_err(|error| self.breach(format!("it cannot be made: {error}")))
+    }
+
+    /// The plans of a new policy, request by request of the trace, each with a level and a wait of
+    /// its own. `otherwise` the last request comes first, is called 0, and later, and all that the
+    /// policy does not say that it looks at is another.
+    fn plans_out_of_order(
+        &self,
+        seed: u64,
+        says: DependsOn,
+        otherwise: bool,
+    ) -> Result<Vec<Plan>, Breach> {
+        let mut trace = self.trace.clone();
+        if otherwise {
+            trace.requests.reverse();
+            for (id, request) in (0..).zip(&mut trace.requests) {
+                (request.id, request.arrival) = (id, SimTime::from_nanos(1_000_000_007));
+            }
+        }
+        let bounds = self.method.bounds(&trace).expect(SOUND);
+        let executor = self.method.cost_model(&trace).expect(SOUND);
+        let mut policy = self.policy(&trace, seed)?;
+        let mut plans = Vec::new();
+        for (place, (request, &bounds)) in trace.requests.iter().zip(&bounds).enumerate() {
+            let nth = if otherwise { trace.requests.len() - 1 - place } else { place };
+            let other = |least| usize::from(otherwise && says < least);
+            let level = Level::LADDER[(nth + other(DependsOn::Resident)) % Level::LADDER.len()];
+            let waited = Duration::from_millis(nth as u64 * 5 % 90 + other(DependsOn::Wait) as u64);
+            let (now, resident) = (request.arrival + waited, Some(level));
+            let view = RequestView::new(request, bounds);
+            let service = ServiceView { now, resident, queued: place % 4 + usize::from(otherwise) };
+            let plan = policy.plan(view, service);
+            policy.settle().map_err(|error| self.breach(error))?;
+            if says == DependsOn::Wait {
+                self.check_steps(policy.by_wait(view, resident), waited, plan)?;
+            }
+            if otherwise {
+                let execution = billed(&executor, request, plan, service, Told::All);
+                policy.observe(&Outcome { request: *request, bounds, plan, start: now, execution });
+            }
+            plans.push(plan);
+        }
+        if otherwise {
+            plans.reverse();
+        }
+        Ok(plans)
+    }
+
+    /// Refuses steps of which the one at `waited` is not `plan`.
+    fn check_steps(
+        &self,
+        steps: Option<Vec<Step>>,
+        waited: Duration,
+        plan: Plan,
+    ) -> Result<(), Breach> {
+        let steps = steps.ok_or_else(|| self.breach("it says by_wait() of no request"))?;
+        let waited_ns = waited.as_nanos() as u64;
+        let found = steps.iter().find(|step| step.until_ns >= waited_ns);
+        match found.filter(|step| step.plan == plan) {
+            Some(_) => Ok(()),
+            None => Err(self.breach(format!("after {waited:?} by_wait() has another plan"))),
+        }
+    }
+
     /// The plans of a new policy for the trace's requests, each of them a candidate.
     fn plans(&self, seed: u64, told: Told) -> Result<Vec<Plan>, Breach> {
-        let sound = "tables and traces of the contract are sound";
-        let bounds = self.method.bounds(&self.trace).expect(sound);
-        let menu = self.method.menu(&self.trace).expect(sound);
-        let executor = self.method.cost_model(&self.trace).expect(sound);
-        let mut policy = match &self.contract.make {
-            Some(make) => make(menu.clone(), &self.trace, seed),
-            None => self.method.policy(&self.trace, seed),
-        }
-        .map_err(|error| self.breach(format!("it cannot be made: {error}")))?;
+        let bounds = self.method.bounds(&self.trace).expect(SOUND);
+        let menu = self.method.menu(&self.trace).expect(SOUND);
+        let executor = self.method.cost_model(&self.trace).expect(SOUND);
+        let mut policy = self.policy(&self.trace, seed)?;
         let (mut resident, mut now) = (None, SimTime::ZERO);
         let (mut plans, mut untold) = (Vec::new(), Vec::new());
         for (request, &bounds) in self.trace.requests.iter().zip(&bounds) {

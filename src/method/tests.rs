@@ -234,7 +234,17 @@ fn tables_that_do_not_fit_the_device_are_refused() {
 #[test]
 fn no_policy_can_name_the_answers_or_another_policy() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/policy");
-    let shared = ["costs", "facts", "menu", "size_rule", "external", "process", "protocol", "core"];
+    let shared = [
+        "costs",
+        "facts",
+        "menu",
+        "preferences",
+        "size_rule",
+        "external",
+        "process",
+        "protocol",
+        "core",
+    ];
     let mut files = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -98,10 +98,10 @@ measures! {
     /// Share answered correctly, of those whose answer could be judged; a mean where answers have
     /// grades.
     Accuracy: "accuracy", "accuracy", Share, More, Judged, Some(0.5),
-        "Σ{*i* ∈ *J*} *y* / #*J*", |t| share(t.right, t.judged);
+        "Σ{*i* ∈ *J*} *y* / #*J*", |t| share(t.right(), t.judged);
     /// The same, an answer that missed a bound counting as wrong.
     AccuracyAtSlo: "accuracy_at_slo", "accuracy@SLO", Share, More, Judged, Some(0.5),
-        "Σ{*i* ∈ *J* : met} *y* / #*J*", |t| share(t.right_in_time, t.judged);
+        "Σ{*i* ∈ *J* : met} *y* / #*J*", |t| share(t.right_in_time(), t.judged);
     /// Share that met every bound, of those that arrived.
     Attainment: "attainment", "attainment", Share, More, Arrived, Some(0.5),
         "#{*i* ∈ *R* : met} / #*R*", |t| share(t.in_time as f64, t.requests());
@@ -154,7 +154,7 @@ measures! {
         |t| t.fallbacks.map(|count| count as f64);
 }
 
-fn share(part: f64, whole: usize) -> Option<f64> {
+fn share(part: f64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part / whole as f64)
 }
 

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::measure::PerMeasure;
-use super::statistics::interpolated;
-use crate::outcome::{Miss, Outcome};
+use super::sample::Sample;
+use crate::outcome::{Miss, Outcome, Standing};
 use crate::request::Bounds;
-use crate::units::{Energy, Level};
+use crate::sim::{Entered, Ledger, Ran, Served};
+use crate::units::{Grade, Level};
 
 /// What one replication shows.
 ///
@@ -79,49 +80,85 @@ mod letters {
     }
 }
 
-/// [`RunMeasures`] in the making, for outcomes that stream by: some 50 bytes a request are kept.
+/// [`RunMeasures`] in the making, for requests that stream by: what is kept of each is its grade
+/// and, of the first [`EXACT_VALUES`](super::EXACT_VALUES), their times.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    pub(super) judged: usize,
-    /// Sum of grades.
-    pub(super) right: f64,
-    /// Sum of grades of those that met every bound.
-    pub(super) right_in_time: f64,
-    pub(super) in_time: usize,
-    pub(super) switches: usize,
-    pub(super) fallbacks: Option<usize>,
+    requests: u64,
+    pub(super) judged: u64,
+    /// Sum of grades, in their units.
+    right: u64,
+    /// The same of those that met every bound.
+    right_in_time: u64,
+    pub(super) in_time: u64,
+    pub(super) switches: u64,
+    pub(super) fallbacks: Option<u64>,
     /// Requests by the bounds that they missed, and whether any states a bound of that kind.
-    misses: [usize; 5],
+    misses: [u64; 5],
     stated: [bool; 5],
-    ttft_ns: Vec<u64>,
-    tpot_ns: Vec<u64>,
-    energy_nj: Vec<u64>,
+    ttft_ns: Sample,
+    tpot_ns: Sample,
+    energy_nj: Sample,
     resident: Option<Level>,
-    answers: Vec<(u64, Option<f64>)>,
+    /// By id.
+    answers: Vec<(u64, Option<Grade>)>,
+    forgets_answers: bool,
 }
 
 impl Tally {
+    /// One that keeps nothing of a request: its measures tell nothing of single answers.
+    #[must_use]
+    pub fn of_measures_alone() -> Self {
+        Self { forgets_answers: true, ..Self::default() }
+    }
+
     /// Counts `outcome` in. Outcomes come in service order.
     pub fn record(&mut self, outcome: &Outcome) {
-        let in_time = self.record_bounds(outcome);
-        let grade = outcome.execution.correct.map(f64::from);
-        let in_time_grade = grade.map(|grade| if in_time { grade } else { 0.0 });
-        if let Some((grade, in_time_grade)) = grade.zip(in_time_grade) {
-            self.judged += 1;
-            self.right += grade;
-            self.right_in_time += in_time_grade;
-        }
-        self.answers.push((outcome.request.id, in_time_grade));
-        self.ttft_ns.push(outcome.ttft().as_nanos() as u64);
-        self.tpot_ns.extend(outcome.tpot().map(|time| time.as_nanos() as u64));
-        self.energy_nj.extend(outcome.execution.energy().map(Energy::as_nanojoules));
+        let standing = outcome.standing();
+        let late = standing.longest_wait.is_none_or(|longest| outcome.queued() > longest);
+        self.count(outcome, &standing, u64::from(!late), u64::from(late));
+        let missed = if late { standing.late } else { standing.in_time };
+        let grade = outcome.execution.correct;
+        self.note(
+            outcome.request.id,
+            outcome.ttft().as_nanos() as u64,
+            grade.map(|grade| if missed.is_none() { grade } else { Grade::WRONG }),
+        );
         let level = outcome.plan.level;
-        self.switches += usize::from(self.resident.is_some_and(|resident| resident != level));
+        self.switches += u64::from(self.resident.is_some_and(|resident| resident != level));
         self.resident = Some(level);
     }
 
-    /// Counts which bounds `outcome` missed; whether it met all of them.
-    fn record_bounds(&mut self, outcome: &Outcome) -> bool {
+    /// Notes of a request that a ledger counts what it does not: request `id` was `served`.
+    #[inline]
+    pub fn served(&mut self, id: u64, served: &Served<'_, '_>) {
+        self.note(id, served.ttft_ns, served.worth());
+    }
+
+    #[inline]
+    fn note(&mut self, id: u64, ttft_ns: u64, worth: Option<Grade>) {
+        self.ttft_ns.add(ttft_ns);
+        if !self.forgets_answers {
+            self.answers.push((id, worth));
+        }
+    }
+
+    /// The measures of a replay of which every request was [`served`](Self::served).
+    #[must_use]
+    pub fn finish_with(mut self, ledger: &Ledger<'_>, ran: Ran) -> RunMeasures {
+        let mut fell_back = 0;
+        for Entered { entry, in_time, late } in ledger.entered() {
+            self.count(&entry.outcome, &entry.standing, in_time, late);
+            fell_back += if entry.fell_back { in_time + late } else { 0 };
+        }
+        self.switches = ran.switches;
+        self.finish(ledger.counts_fallbacks().then_some(fell_back as usize))
+    }
+
+    /// Counts requests that differ from `outcome` in how long they waited.
+    fn count(&mut self, outcome: &Outcome, standing: &Standing, in_time: u64, late: u64) {
+        let requests = in_time + late;
+        self.requests += requests;
         let kinds: &[Miss] = match outcome.bounds {
             Bounds::Latency { .. } => &[Miss::Ttft, Miss::Tpot, Miss::Both],
             Bounds::EndToEnd(_) => &[Miss::EndToEnd],
@@ -130,60 +167,76 @@ impl Tally {
         for &kind in kinds {
             self.stated[kind as usize] = true;
         }
-        let missed = outcome.missed();
-        if let Some(kind) = missed {
-            self.misses[kind as usize] += 1;
+        for (missed, requests) in [(standing.in_time, in_time), (standing.late, late)] {
+            let grade = outcome.execution.correct;
+            let right = grade.map_or(0, |grade| u64::from(grade.ten_thousandths()) * requests);
+            self.right += right;
+            match missed {
+                Some(kind) => self.misses[kind as usize] += requests,
+                None => {
+                    self.in_time += requests;
+                    self.right_in_time += right;
+                }
+            }
         }
-        self.in_time += usize::from(missed.is_none());
-        missed.is_none()
+        self.judged += if outcome.execution.correct.is_some() { requests } else { 0 };
+        if let Some(time) = outcome.tpot() {
+            self.tpot_ns.add_many(time.as_nanos() as u64, requests);
+        }
+        if let Some(drawn) = outcome.execution.energy() {
+            self.energy_nj.add_many(drawn.as_nanojoules(), requests);
+        }
     }
 
     /// The measures of everything recorded, and the count of fallbacks that the policy keeps.
     #[must_use]
     pub fn finish(mut self, fallbacks: Option<usize>) -> RunMeasures {
-        self.fallbacks = fallbacks;
+        self.fallbacks = fallbacks.map(|count| count as u64);
         for sample in [&mut self.ttft_ns, &mut self.tpot_ns, &mut self.energy_nj] {
-            sample.sort_unstable();
+            sample.sort();
         }
         self.answers.sort_unstable_by_key(|&(id, _)| id);
         RunMeasures {
-            requests: self.requests(),
+            requests: self.requests as usize,
             values: PerMeasure::of(|measure| (measure.definition().of)(&self)),
-            answers: self.answers.iter().map(|&(_, answer)| answer).collect(),
+            answers: self.answers.iter().map(|&(_, answer)| answer.map(f64::from)).collect(),
         }
     }
 
-    pub(super) fn requests(&self) -> usize {
-        self.ttft_ns.len()
+    pub(super) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Sum of grades.
+    pub(super) fn right(&self) -> f64 {
+        self.right as f64 / f64::from(Grade::RIGHT.ten_thousandths())
+    }
+
+    /// Sum of grades of those that met every bound.
+    pub(super) fn right_in_time(&self) -> f64 {
+        self.right_in_time as f64 / f64::from(Grade::RIGHT.ten_thousandths())
     }
 
     pub(super) fn ttft_ms(&self, share: f64) -> Option<f64> {
-        millionths(&self.ttft_ns, share)
+        self.ttft_ns.millionths(share)
     }
 
     pub(super) fn tpot_ms(&self, share: f64) -> Option<f64> {
-        millionths(&self.tpot_ns, share)
+        self.tpot_ns.millionths(share)
     }
 
     pub(super) fn energy_mj(&self, share: f64) -> Option<f64> {
-        millionths(&self.energy_nj, share)
+        self.energy_nj.millionths(share)
     }
 
     pub(super) fn energy_mj_mean(&self) -> Option<f64> {
-        let sum: u128 = self.energy_nj.iter().map(|&drawn| u128::from(drawn)).sum();
-        let count = self.energy_nj.len() as f64;
-        (!self.energy_nj.is_empty()).then(|| sum as f64 / 1e6 / count)
+        self.energy_nj.mean_millionths()
     }
 
     pub(super) fn missed(&self, kind: Miss) -> Option<f64> {
         self.stated[kind as usize]
             .then(|| self.misses[kind as usize] as f64 / self.requests() as f64)
     }
-}
-
-/// A quantile of `sorted` values, in ms of ns, or mJ of nJ.
-fn millionths(sorted: &[u64], share: f64) -> Option<f64> {
-    interpolated(sorted.len(), share, |place| sorted[place] as f64 / 1e6)
 }
 
 #[cfg(test)]
@@ -195,7 +248,7 @@ mod tests {
     use crate::outcome::Execution;
     use crate::plan::Plan;
     use crate::request::{AppId, DatasetId, Request, Slo};
-    use crate::units::{Energy, Grade, Milliwatts, Ratio, SimTime};
+    use crate::units::{Energy, Milliwatts, Ratio, SimTime};
 
     /// Request `id`, which arrives at 0, starts after `queued_ms`, prefills for 100 ms and decodes
     /// `gaps` tokens at 10 ms each, under bounds of 150 ms and 10 ms.

@@ -8,11 +8,12 @@
 
 use std::time::Duration;
 
-use super::{Policy, ServiceView};
+use super::{DependsOn, Policy, ServiceView, Step};
 use crate::error::Result;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::request::RequestView;
+use crate::units::Level;
 
 /// The decorator; see the module.
 #[derive(Debug)]
@@ -26,6 +27,17 @@ impl Policy for CountsWait {
 
     fn settle(&mut self) -> Result<Option<Duration>> {
         self.0.settle()
+    }
+
+    fn depends_on(&self) -> DependsOn {
+        match self.0.depends_on() {
+            DependsOn::Resident => DependsOn::Wait,
+            _ => DependsOn::History,
+        }
+    }
+
+    fn by_wait(&self, request: RequestView<'_>, resident: Option<Level>) -> Option<Vec<Step>> {
+        Some(self.0.preferences(request, resident)?.by_wait(request.bounds()))
     }
 
     fn observe(&mut self, outcome: &Outcome) {

@@ -8,9 +8,10 @@
 
 use super::costs::Candidate;
 use super::menu::Menu;
-use super::{Policy, ServiceView};
+use super::{DependsOn, Policy, Preferences, ServiceView};
 use crate::plan::Plan;
 use crate::request::{DatasetId, RequestView};
+use crate::units::Level;
 
 /// The policy; see the module.
 #[derive(Debug)]
@@ -35,6 +36,12 @@ impl ElasticProfile {
         let ranking = datasets.map(|dataset| rank(&menu, dataset)).collect();
         Self { menu, ranking }
     }
+
+    /// Candidates of one expected accuracy after the other, most accurate first.
+    fn ties(&self, dataset: DatasetId) -> impl Iterator<Item = &[Ranked]> {
+        let ranking = &self.ranking[usize::from(dataset.0)];
+        ranking.chunk_by(|a, b| a.expected_accuracy.total_cmp(&b.expected_accuracy).is_eq())
+    }
 }
 
 fn rank(menu: &Menu, dataset: DatasetId) -> Vec<Ranked> {
@@ -50,16 +57,33 @@ fn rank(menu: &Menu, dataset: DatasetId) -> Vec<Ranked> {
 impl Policy for ElasticProfile {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
         let choices = self.menu.choices(request, service.resident);
-        let ranking = &self.ranking[usize::from(request.dataset().0)];
-        let ties =
-            ranking.chunk_by(|a, b| a.expected_accuracy.total_cmp(&b.expected_accuracy).is_eq());
-        for equally_accurate in ties {
+        for equally_accurate in self.ties(request.dataset()) {
             let feasible = choices.feasible(equally_accurate.iter().map(|one| &one.candidate));
             if let Some((_, plan)) = feasible.map(|(one, forecast)| one.weight(&forecast)).min() {
                 return plan;
             }
         }
+        let ranking = &self.ranking[usize::from(request.dataset().0)];
         choices.least_late(ranking.iter().map(|ranked| &ranked.candidate))
+    }
+
+    fn depends_on(&self) -> DependsOn {
+        DependsOn::Resident
+    }
+
+    fn preferences(
+        &self,
+        request: RequestView<'_>,
+        resident: Option<Level>,
+    ) -> Option<Preferences> {
+        let choices = self.menu.choices(request, resident);
+        let mut wanted = Vec::new();
+        for equally_accurate in self.ties(request.dataset()) {
+            let from = wanted.len();
+            wanted.extend(equally_accurate.iter().map(|one| choices.forecasted(&one.candidate)));
+            wanted[from..].sort_by_key(|(candidate, forecast)| candidate.weight(forecast));
+        }
+        Some(choices.prefer(wanted))
     }
 }
 

@@ -22,12 +22,13 @@ use serde::{Deserialize, Serialize};
 
 use super::costs::{Candidate, Forecast};
 use super::menu::Menu;
-use super::{Policy, ServiceView};
+use super::{DependsOn, Policy, Preferences, ServiceView};
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::profile::{Answer, Decision};
 use crate::request::RequestView;
 use crate::rng;
+use crate::units::Level;
 
 /// Whose account of what a decision that would miss its objective gives way to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +112,31 @@ impl Policy for Elastilm {
 
     fn settle(&mut self) -> Result<Option<Duration>> {
         std::mem::replace(&mut self.last, Ok(())).map(|()| None)
+    }
+
+    /// A soft answer of the store fails only where nothing fits, and then nothing is drawn.
+    fn depends_on(&self) -> DependsOn {
+        let soft = |known: &Decision| matches!(known.answer, Answer::Soft(_));
+        let stored = self.head.is_none() && self.menu.decisions.iter().flatten().all(soft);
+        if stored { DependsOn::Resident } else { DependsOn::History }
+    }
+
+    fn preferences(
+        &self,
+        request: RequestView<'_>,
+        resident: Option<Level>,
+    ) -> Option<Preferences> {
+        let choices = self.menu.choices(request, resident);
+        let decision = choices.decision().filter(|_| self.depends_on() == DependsOn::Resident)?;
+        let candidates = choices.candidates().iter();
+        let mut wanted: Vec<_> =
+            candidates.map(|candidate| choices.forecasted(candidate)).collect();
+        let probable = |candidate: &Candidate| decision.probability(candidate.plan);
+        wanted.sort_by(|(a, of_a), (b, of_b)| {
+            let order = probable(b).partial_cmp(&probable(a)).expect("checked when read");
+            order.then_with(|| a.weight(of_a).cmp(&b.weight(of_b)))
+        });
+        Some(choices.prefer(wanted))
     }
 
     fn fallbacks(&self) -> Option<usize> {

@@ -1,6 +1,6 @@
 //! `full`: always the base model on the full prompt, what a service without elasticity does.
 
-use super::{Policy, ServiceView};
+use super::{DependsOn, Policy, ServiceView};
 use crate::plan::Plan;
 use crate::request::RequestView;
 
@@ -11,6 +11,10 @@ pub(crate) struct Full;
 impl Policy for Full {
     fn plan(&mut self, _request: RequestView<'_>, _service: ServiceView) -> Plan {
         Plan::FULL
+    }
+
+    fn depends_on(&self) -> DependsOn {
+        DependsOn::Kind
     }
 }
 

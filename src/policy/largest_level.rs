@@ -13,7 +13,7 @@
 use super::costs::Candidate;
 use super::menu::Menu;
 use super::size_rule::SizeSpec;
-use super::{Policy, ServiceView};
+use super::{DependsOn, Policy, Preferences, ServiceView};
 use crate::plan::Plan;
 use crate::request::RequestView;
 use crate::units::{Level, Ratio};
@@ -47,6 +47,20 @@ impl Policy for LargestLevel {
             Some((candidate, _)) => candidate.plan,
             None => choices.least_late(&self.ladder),
         }
+    }
+
+    fn depends_on(&self) -> DependsOn {
+        self.size.depends_on()
+    }
+
+    fn preferences(
+        &self,
+        request: RequestView<'_>,
+        resident: Option<Level>,
+    ) -> Option<Preferences> {
+        let choices = self.menu.choices(request, resident);
+        let wanted = self.ladder.iter().map(|candidate| choices.forecasted(candidate));
+        (!self.size.is_nominal()).then(|| choices.prefer(wanted.collect()))
     }
 }
 

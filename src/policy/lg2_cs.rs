@@ -8,9 +8,12 @@
 //! objective's share of TTFT and the level the largest at most its share of TPOT; below the
 //! smallest, the smallest.
 
+use std::cmp::Reverse;
+
+use super::costs::Candidate;
 use super::menu::{Choices, Menu};
 use super::size_rule::SizeSpec;
-use super::{Policy, ServiceView};
+use super::{DependsOn, Policy, Preferences, ServiceView};
 use crate::plan::Plan;
 use crate::request::RequestView;
 use crate::units::Level;
@@ -55,6 +58,22 @@ impl Policy for Lg2Cs {
         feasible
             .max_by_key(|plan| (plan.prompt_ratio, plan.level))
             .unwrap_or_else(|| choices.least_late(choices.candidates()))
+    }
+
+    fn depends_on(&self) -> DependsOn {
+        self.size.depends_on()
+    }
+
+    fn preferences(
+        &self,
+        request: RequestView<'_>,
+        resident: Option<Level>,
+    ) -> Option<Preferences> {
+        let choices = self.menu.choices(request, resident);
+        let mut wanted: Vec<_> =
+            choices.candidates().iter().map(|candidate| choices.forecasted(candidate)).collect();
+        wanted.sort_by_key(|(Candidate { plan, .. }, _)| Reverse((plan.prompt_ratio, plan.level)));
+        (!self.size.is_nominal()).then(|| choices.prefer(wanted))
     }
 }
 

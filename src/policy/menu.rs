@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::costs::{Candidate, Costs, Forecast};
 use super::facts::{Annotations, Facts};
+use super::preferences::Preferences;
 use crate::plan::Plan;
 use crate::profile::{Decision, RowId};
 use crate::request::{Bounds, DatasetId, RequestView, Slo};
@@ -130,6 +131,16 @@ impl<'a> Choices<'a> {
         self.menu.costs.forecast(candidate, self.facts, self.resident)
     }
 
+    /// `candidate` with its forecast.
+    pub(super) fn forecasted(&self, candidate: &Candidate) -> (Candidate, Forecast) {
+        (*candidate, self.forecast(candidate))
+    }
+
+    /// That `wanted` plans, best first, are preferred in their order.
+    pub(super) fn prefer(&self, wanted: Vec<(Candidate, Forecast)>) -> Preferences {
+        Preferences::new(wanted, self.menu.margin)
+    }
+
     /// As [`Menu::expected_accuracy`], for the request's dataset.
     #[must_use]
     pub fn expected_accuracy(&self, candidate: &Candidate) -> Option<f64> {
@@ -166,14 +177,8 @@ impl<'a> Choices<'a> {
     /// If there are no `candidates`.
     #[must_use]
     pub fn least_late(self, candidates: impl IntoIterator<Item = &'a Candidate>) -> Plan {
-        let bounds = self.request.bounds();
-        let late = candidates.into_iter().map(|candidate| {
-            let forecast = self.forecast(candidate);
-            (forecast.load(bounds), candidate.weight(&forecast))
-        });
-        let least =
-            late.min_by(|(a, weight), (b, other)| a.total_cmp(b).then_with(|| weight.cmp(other)));
-        least.expect("a menu has at least the base model").1.1
+        let forecasted = candidates.into_iter().map(|candidate| self.forecasted(candidate));
+        least_late(forecasted, self.request.bounds())
     }
 
     /// The objective as shares of the base model's unqueued TTFT and TPOT on the full prompt: as
@@ -208,6 +213,19 @@ impl<'a> Choices<'a> {
         let (ttft, tpot) = self.objective_shares();
         (Ratio::at_most(ttft), Ratio::at_most(tpot))
     }
+}
+
+/// See [`Choices::least_late`].
+pub(super) fn least_late(
+    candidates: impl IntoIterator<Item = (Candidate, Forecast)>,
+    bounds: Bounds,
+) -> Plan {
+    let late = candidates
+        .into_iter()
+        .map(|(candidate, forecast)| (forecast.load(bounds), candidate.weight(&forecast)));
+    let least =
+        late.min_by(|(a, weight), (b, other)| a.total_cmp(b).then_with(|| weight.cmp(other)));
+    least.expect("a menu has at least the base model").1.1
 }
 
 impl Candidate {

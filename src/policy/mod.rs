@@ -12,7 +12,8 @@
 //! 5. if it belongs to the study, add its method to
 //!    [`standard_methods`](crate::method::standard_methods) and a colour in
 //!    `src/report/colours.rs`;
-//! 6. test it: its rule on the hand-made tables of `method::testing`, numbers worked out in a
+//! 6. say what its plans depend on ([`Policy::depends_on`]), so that it is replayed fast;
+//! 7. test it: its rule on the hand-made tables of `method::testing`, numbers worked out in a
 //!    comment, and the [`contract`](crate::method::contract) that every policy keeps.
 //!
 //! No file here knows another policy's, nor what answers are right: a policy holds a [`Menu`].
@@ -37,6 +38,7 @@ mod largest_level;
 mod lg2_cs;
 mod menu;
 mod oracle;
+mod preferences;
 mod random_feasible;
 mod seen;
 mod size_rule;
@@ -46,6 +48,7 @@ pub use elastilm::{LiveHead, Reading};
 pub use external::{Bill, ExternalSpec};
 pub(crate) use menu::Expected;
 pub use menu::{Choices, Menu};
+pub use preferences::{Preferences, Step};
 pub use seen::{Seen, StatedBounds, StatedSlo};
 pub use size_rule::{SizeRule, SizeSpec};
 
@@ -73,6 +76,23 @@ pub struct ServiceView {
     pub queued: usize,
 }
 
+/// What a policy's plans depend on, beside its menu; each also on what those before it do.
+///
+/// A replay that knows it asks once where it would ask a million times (`sim::fast`). A policy that
+/// says less than it looks at is replayed wrongly, and found out by the
+/// [`contract`](crate::method::contract).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DependsOn {
+    /// All that repeats of a request: its app, dataset, item, lengths and objective.
+    Kind,
+    /// The level that is resident.
+    Resident,
+    /// How long the request has waited.
+    Wait,
+    /// Anything else: the queue, the clock, requests before, draws, another program.
+    History,
+}
+
 /// Chooses a plan per request.
 ///
 /// `plan` is called once per request, in service order, when the service takes the request up;
@@ -91,6 +111,31 @@ pub trait Policy: Debug + Send {
     /// If there was no decision: the plan is void and the replay stops.
     fn settle(&mut self) -> Result<Option<Duration>> {
         Ok(None)
+    }
+
+    /// What its plans depend on.
+    fn depends_on(&self) -> DependsOn {
+        DependsOn::History
+    }
+
+    /// What it wants for `request` with `resident` in memory, best first: the first plan that fits
+    /// is its own, else the least late. `None` from a policy that does not choose so, or does not
+    /// say.
+    ///
+    /// Why here? Whoever takes a wait off the bounds of a policy that depends on no more than the
+    /// resident level then knows its plan for every wait.
+    fn preferences(
+        &self,
+        _request: RequestView<'_>,
+        _resident: Option<Level>,
+    ) -> Option<Preferences> {
+        None
+    }
+
+    /// Its plans for `request` with `resident` in memory, by how long it has waited; `None` from a
+    /// policy that does not depend on the wait, or on more.
+    fn by_wait(&self, _request: RequestView<'_>, _resident: Option<Level>) -> Option<Vec<Step>> {
+        None
     }
 
     /// What became of a plan; a policy that learns listens here.

@@ -8,12 +8,13 @@
 
 use std::cmp::Reverse;
 
-use super::menu::Menu;
-use super::{Policy, ServiceView};
+use super::costs::Candidate;
+use super::menu::{Choices, Menu};
+use super::{DependsOn, Policy, Preferences, ServiceView};
 use crate::plan::Plan;
 use crate::profile::RowId;
 use crate::request::RequestView;
-use crate::units::Grade;
+use crate::units::{Grade, Level};
 
 /// The policy; see the module.
 #[derive(Debug)]
@@ -51,22 +52,46 @@ impl Oracle {
     pub(crate) fn new(menu: Menu, told: GradedPlans, otherwise: Box<dyn Policy>) -> Self {
         Self { menu, told, otherwise }
     }
+
+    /// The candidates whose answers are not wholly wrong, and how right they are.
+    fn right<'a>(&'a self, choices: &Choices<'a>) -> impl Iterator<Item = (&'a Candidate, Grade)> {
+        let grades = self.told.of(choices.item()).iter().copied();
+        choices.candidates().iter().zip(grades).filter(|(_, grade)| *grade > Grade::WRONG)
+    }
 }
 
 impl Policy for Oracle {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
         let choices = self.menu.choices(request, service.resident);
-        let grades = self.told.of(choices.item());
-        let right =
-            choices.candidates().iter().zip(grades).filter(|(_, grade)| **grade > Grade::WRONG);
-        let weighed = right.filter_map(|(candidate, grade)| {
+        let weighed = self.right(&choices).filter_map(|(candidate, grade)| {
             let (one, forecast) = choices.feasible(std::iter::once(candidate)).next()?;
-            Some((Reverse(*grade), one.weight(&forecast)))
+            Some((Reverse(grade), one.weight(&forecast)))
         });
         match weighed.min() {
             Some((_, (_, plan))) => plan,
             None => self.otherwise.plan(request, service),
         }
+    }
+
+    fn depends_on(&self) -> DependsOn {
+        self.otherwise.depends_on().max(DependsOn::Resident)
+    }
+
+    fn preferences(
+        &self,
+        request: RequestView<'_>,
+        resident: Option<Level>,
+    ) -> Option<Preferences> {
+        let choices = self.menu.choices(request, resident);
+        let mut right: Vec<_> = self.right(&choices).collect();
+        let forecasted = |(candidate, grade): (&Candidate, Grade)| {
+            let (candidate, forecast) = choices.forecasted(candidate);
+            (Reverse(grade), candidate.weight(&forecast), (candidate, forecast))
+        };
+        let mut wanted: Vec<_> = right.drain(..).map(forecasted).collect();
+        wanted.sort_by_key(|&(grade, weight, _)| (grade, weight));
+        let wanted = wanted.into_iter().map(|(.., one)| one).collect();
+        Some(self.otherwise.preferences(request, resident)?.after(wanted))
     }
 }
 

@@ -8,6 +8,7 @@
 use serde::de::{Deserializer, Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use super::DependsOn;
 use crate::error::{Error, Result};
 use crate::units::{Level, Ratio};
 
@@ -73,6 +74,11 @@ impl SizeSpec {
     /// Whether it looks at sizes only.
     pub(crate) fn is_nominal(self) -> bool {
         self.rule != SizeRule::Profile
+    }
+
+    /// What the plans of a policy that picks so depend on: latencies tell of a switch.
+    pub(crate) fn depends_on(self) -> DependsOn {
+        if self.is_nominal() { DependsOn::Kind } else { DependsOn::Resident }
     }
 
     /// Refuses a number of layers where nothing counts them, and its absence where something does.

@@ -70,7 +70,7 @@ pub fn peak(
     options.progress.start(cells.len() as u64);
     let of_cell = |cell: &&Cell| {
         let found = row(cell, spec, &runs);
-        options.progress.advance();
+        options.progress.advance(1);
         match found {
             Ok(row) => Ok(Ok(row)),
             Err(Stop::Failed(failure)) => Ok(Err(failure)),

@@ -10,8 +10,8 @@ use super::cache::RunCache;
 use crate::digest::sha256;
 use crate::error::Result;
 use crate::experiment::{
-    Cell, Experiment, ExperimentSpec, Grid, Progress, RunResult, Tolerance, answer_files, pool,
-    simulate_run,
+    Cell, Experiment, ExperimentSpec, Grid, Progress, Replay, Replays, RunResult, Tolerance,
+    answer_files, pool,
 };
 use crate::input::sha256_as_read;
 use crate::method::MethodSpec;
@@ -60,6 +60,7 @@ struct Inputs<'a> {
 pub(super) struct Runs<'a> {
     pub grid: &'a Grid,
     service: ServiceOptions,
+    replays: Replays<'a>,
     cache: &'a RunCache,
     tolerance: Tolerance,
     /// By the device's place and the method's name: the hash of their files, where runs are kept.
@@ -79,7 +80,8 @@ impl<'a> Runs<'a> {
             files.insert((place, method.name.as_str()), files_hash(spec, place, method)?);
         }
         let tolerance = Tolerance::default();
-        Ok(Self { grid, service: spec.service, cache, tolerance, files })
+        let replays = Replays::new(grid.kinds(), spec.service);
+        Ok(Self { grid, service: spec.service, replays, cache, tolerance, files })
     }
 
     /// What `cell` shows on `trace` under the seed at `nth`.
@@ -102,7 +104,10 @@ impl<'a> Runs<'a> {
             trace: trace.digest(),
             seed,
         });
-        let run = || simulate_run(&cell.method, trace, seed, self.service);
+        let run = || {
+            let columns = &self.grid.columns(cell, nth).at_instants_of(trace);
+            self.replays.measures(&Replay { cell, trace, columns, seed, outcomes: None })
+        };
         self.tolerance.tolerate(cell, seed, self.cache.measures(inputs.as_ref(), run))
     }
 }

@@ -98,10 +98,11 @@ fn point(experiment: &Experiment, options: &SearchOptions<'_>) -> Result<Point> 
         .collect();
     let run = |(cell, nth): (&Cell, usize)| {
         let run = runs.measures(cell, nth, grid.trace(cell, nth));
-        options.progress.advance();
+        options.progress.advance(1);
         run
     };
     let results: Vec<RunResult> = places.into_par_iter().map(run).collect::<Result<_>>()?;
+    drop(runs);
     let (measures, failures) = without_failed(&mut grid, results)?;
     let cells = grid.cells.iter().zip(measures.chunks(grid.seeds.len()));
     let rows = cells

@@ -26,7 +26,6 @@
 //! With [`ServiceOptions::ideal_isolation`] every request starts at its arrival, as if it had the
 //! device to itself: no queueing, which is what the study assumes. Plans are made in order of
 //! arrival, and the resident level is the one most recently planned.
-
 //!
 //! # Closed loop
 //!
@@ -34,9 +33,19 @@
 //! every other one after the completion of the one before and a time to think: the gap that the
 //! trace has between the two. A slow service then sees fewer requests at a time, never more than
 //! there are apps; their arrivals differ between methods, their thoughts do not.
+//!
+//! # Two ways
+//!
+//! [`replay`] is the reference: it works off events, one at a time, for any policy and executor.
+//! [`replay_columns`] gives the same outcomes where a [`Ledger`] can be kept: to a policy that says
+//! that its plans depend on no more than kind, resident level and wait, and an executor that repeats
+//! itself. Then a request is a look-up and an addition. Closed loops have the reference alone: an
+//! arrival there is an event.
 
 mod closed_loop;
+mod fast;
 mod kernel;
+mod ledger;
 mod queue;
 mod service;
 
@@ -48,6 +57,8 @@ use crate::outcome::Outcome;
 use crate::policy::Policy;
 use crate::request::{Bounds, Request};
 
+pub use fast::{Ran, Served, ServedSink, replay_columns};
+pub use ledger::{Entered, Entry, Ledger};
 pub use queue::Discipline;
 
 /// How the service treats the requests that reach it.

@@ -22,24 +22,24 @@ pub enum Discipline {
     EdfLateFirst,
 }
 
-/// Indices of waiting requests in the order of a [`Discipline`].
+/// Waiting requests in the order of a [`Discipline`]; requests rise in their order of arrival.
 #[derive(Debug)]
-pub enum WaitingQueue {
+pub enum WaitingQueue<T> {
     /// First in, first out.
-    Fifo(VecDeque<usize>),
+    Fifo(VecDeque<T>),
     /// Earliest deadline first.
     Edf {
         /// Those in time.
-        waiting: ByDeadline,
+        waiting: ByDeadline<T>,
         /// Those whose deadline has passed; `None` where it makes no difference.
-        late: Option<ByDeadline>,
+        late: Option<ByDeadline<T>>,
     },
 }
 
-/// Earliest (deadline, index) first.
-type ByDeadline = BinaryHeap<Reverse<(SimTime, usize)>>;
+/// Earliest deadline first, of equals the earliest request.
+type ByDeadline<T> = BinaryHeap<Reverse<(SimTime, T)>>;
 
-impl WaitingQueue {
+impl<T: Ord + Copy> WaitingQueue<T> {
     /// An empty queue.
     pub fn new(discipline: Discipline) -> Self {
         let waiting = ByDeadline::new();
@@ -50,25 +50,25 @@ impl WaitingQueue {
         }
     }
 
-    /// Adds request `index`, whose first token is due at `deadline`.
-    pub fn push(&mut self, index: usize, deadline: SimTime) {
+    /// Adds `request`, whose first token is due at `deadline`.
+    pub fn push(&mut self, request: T, deadline: SimTime) {
         match self {
-            Self::Fifo(queue) => queue.push_back(index),
-            Self::Edf { waiting, .. } => waiting.push(Reverse((deadline, index))),
+            Self::Fifo(queue) => queue.push_back(request),
+            Self::Edf { waiting, .. } => waiting.push(Reverse((deadline, request))),
         }
     }
 
     /// Takes out the request to serve next, at the instant `now`.
-    pub fn pop(&mut self, now: SimTime) -> Option<usize> {
+    pub fn pop(&mut self, now: SimTime) -> Option<T> {
         match self {
             Self::Fifo(queue) => queue.pop_front(),
-            Self::Edf { waiting, late: None } => waiting.pop().map(|Reverse((_, index))| index),
+            Self::Edf { waiting, late: None } => waiting.pop().map(|Reverse((_, request))| request),
             Self::Edf { waiting, late: Some(late) } => {
                 let has_passed = |Reverse((deadline, _)): &Reverse<(SimTime, _)>| *deadline < now;
                 while waiting.peek().is_some_and(has_passed) {
                     late.extend(waiting.pop());
                 }
-                waiting.pop().or_else(|| late.pop()).map(|Reverse((_, index))| index)
+                waiting.pop().or_else(|| late.pop()).map(|Reverse((_, request))| request)
             }
         }
     }
@@ -77,7 +77,7 @@ impl WaitingQueue {
     pub fn len(&self) -> usize {
         match self {
             Self::Fifo(queue) => queue.len(),
-            Self::Edf { waiting, late } => waiting.len() + late.as_ref().map_or(0, ByDeadline::len),
+            Self::Edf { waiting, late } => waiting.len() + late.as_ref().map_or(0, BinaryHeap::len),
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct Service<'a> {
     ideal_isolation: bool,
     closed_loop: Option<ClosedLoop>,
     events: EventQueue,
-    waiting: WaitingQueue,
+    waiting: WaitingQueue<usize>,
     server: Server,
     resident: Option<Level>,
 }
@@ -171,7 +171,7 @@ impl<'a> Service<'a> {
 }
 
 /// The error of a replay whose device is so slow that its clock runs over.
-fn beyond_time(request: u64) -> Error {
+pub(super) fn beyond_time(request: u64) -> Error {
     Error::new("replay", "lasts longer than simulated time can say")
         .at(format!("request {request}"))
         .allowed("584 years in all: look at the device's latencies")

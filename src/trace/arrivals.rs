@@ -106,22 +106,18 @@ impl Arrivals {
     /// # Errors
     /// If a parameter is out of range, or the last arrival is later than a hundred years.
     pub fn draw(self, per_hour: f64, count: u32, rng: &mut ChaCha8Rng) -> Result<Vec<SimTime>> {
-        let too_slow = || {
-            Error::new("trace synth", "arrivals reach beyond a hundred years")
-                .at("arrivals_per_hour")
-                .found(per_hour)
-        };
+        let mut clock = self.clock(per_hour)?;
+        (0..count).map(|_| clock.next(rng)).collect()
+    }
+
+    /// The same, one arrival after the other.
+    ///
+    /// # Errors
+    /// If a parameter is out of range.
+    pub(super) fn clock(self, per_hour: f64) -> Result<Clock> {
         self.check()?;
-        let mut gap_hours = self.gaps(per_hour).ok_or_else(too_slow)?;
-        let mut since_start = Duration::ZERO;
-        (0..count)
-            .map(|_| {
-                let gap = Duration::try_from_secs_f64(gap_hours(rng) * 3600.0).ok();
-                let arrival = gap.and_then(|gap| since_start.checked_add(gap));
-                since_start = arrival.filter(|&arrival| arrival <= CENTURY).ok_or_else(too_slow)?;
-                Ok(SimTime::ZERO + since_start)
-            })
-            .collect()
+        let gap_hours = self.gaps(per_hour).ok_or_else(|| too_slow(per_hour))?;
+        Ok(Clock { per_hour, gap_hours, since_start: Duration::ZERO })
     }
 
     /// `None` if `per_hour` is no rate.
@@ -144,6 +140,33 @@ impl Arrivals {
             Self::Bursts { size, within_s } => bursts(per_hour, size, within_s)?,
         })
     }
+}
+
+/// Arrivals as they come.
+pub(super) struct Clock {
+    per_hour: f64,
+    gap_hours: Gaps,
+    since_start: Duration,
+}
+
+impl Clock {
+    /// The next arrival.
+    ///
+    /// # Errors
+    /// If it is later than a hundred years.
+    pub fn next(&mut self, rng: &mut ChaCha8Rng) -> Result<SimTime> {
+        let gap = Duration::try_from_secs_f64((self.gap_hours)(rng) * 3600.0).ok();
+        let arrival = gap.and_then(|gap| self.since_start.checked_add(gap));
+        let arrival = arrival.filter(|&arrival| arrival <= CENTURY);
+        self.since_start = arrival.ok_or_else(|| too_slow(self.per_hour))?;
+        Ok(SimTime::ZERO + self.since_start)
+    }
+}
+
+fn too_slow(per_hour: f64) -> Error {
+    Error::new("trace synth", "arrivals reach beyond a hundred years")
+        .at("arrivals_per_hour")
+        .found(per_hour)
 }
 
 /// Thinning (Lewis and Shedler 1979): candidates at the largest rate, each kept with the ratio of

@@ -4,8 +4,10 @@ mod apps;
 mod arrivals;
 pub mod export;
 pub mod import;
+mod kinds;
 mod native;
 mod objective;
+mod stream;
 mod summary;
 mod synth;
 
@@ -19,6 +21,8 @@ pub use native::write_text;
 
 pub use apps::{App, Apps, LevelOrder, Objective, StandIn};
 pub use arrivals::Arrivals;
+pub use kinds::{Columns, Kinds};
+pub use stream::CallStream;
 pub use summary::{Group, Range, Summary};
 pub use synth::{ItemPool, PooledItem, SynthSpec, stand_ins, synthesize};
 

@@ -9,7 +9,7 @@ use super::apps::{App, Apps, LevelOrder, Objective, StandIn};
 use super::arrivals::Arrivals;
 use crate::error::{Error, Result};
 use crate::item::ItemId;
-use crate::limits::{REQUESTS, TOKENS};
+use crate::limits::{Bounded, REQUESTS, TOKENS};
 use crate::request::{Request, Slo};
 use crate::rng::stream;
 
@@ -83,7 +83,7 @@ pub struct PooledItem {
 /// # Panics
 /// If there are more than 65536 pools.
 pub fn synthesize(spec: &SynthSpec, pools: &[ItemPool]) -> Result<Trace> {
-    check(spec)?;
+    check(spec, REQUESTS)?;
     let counts = spec.apps.counts(spec.level_order, spec.requests, spec.alpha);
     let objective = |app| Ok((app, spec.objective.of(app)?));
     let apps = spec.apps.all().iter().map(objective).collect::<Result<Vec<(&App, Slo)>>>()?;
@@ -116,11 +116,12 @@ pub fn synthesize(spec: &SynthSpec, pools: &[ItemPool]) -> Result<Trace> {
     Ok(trace)
 }
 
-fn check(spec: &SynthSpec) -> Result<()> {
+/// Refuses a spec that is out of range, or asks for more requests than there may be.
+pub(super) fn check(spec: &SynthSpec, requests: Bounded) -> Result<()> {
     let wrong = |key: &str, found: f64, allowed: &str| {
         Err(Error::new("trace synth", "bad value").at(key).found(found).allowed(allowed))
     };
-    REQUESTS.check("trace synth", "requests", spec.requests.into())?;
+    requests.check("trace synth", "requests", spec.requests.into())?;
     TOKENS.check("trace synth", "output_tokens", spec.output_tokens.into())?;
     if !spec.alpha.is_finite() {
         return wrong("alpha", spec.alpha, "a finite number");

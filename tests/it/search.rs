@@ -53,7 +53,7 @@ impl Progress for Kill {
         assert_eq!(steps as usize, 3 * RUNS);
     }
 
-    fn advance(&self) {
+    fn advance(&self, _steps: u64) {
         assert!(self.0.fetch_add(1, Ordering::Relaxed) < 19, "killed");
     }
 }

@@ -30,6 +30,64 @@ fn every_standard_method_keeps_the_contract() {
     }
 }
 
+#[test]
+fn every_standard_method_that_counts_the_wait_keeps_the_contract() {
+    for method in standard_methods() {
+        let margin = Some(Ratio::percent(15)).filter(|_| method.compressor.is_some());
+        let method = MethodSpec { counts_wait: true, margin, ..method };
+        let name = method.name.clone();
+        let contract = Contract::of_method(method);
+        contract
+            .plans_depend_on_no_more_than_it_says()
+            .unwrap_or_else(|breach| panic!("{name}: {breach}"));
+    }
+}
+
+/// The full model for all but requests that `looks` says to answer by half of it.
+struct Says<F>(DependsOn, F);
+
+impl<F> fmt::Debug for Says<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Says({:?})", self.0)
+    }
+}
+
+impl<F: FnMut(RequestView<'_>, ServiceView) -> bool + Send> Policy for Says<F> {
+    fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
+        plan(if (self.1)(request, service) { 50 } else { 100 }, 100)
+    }
+
+    fn depends_on(&self) -> DependsOn {
+        self.0
+    }
+}
+
+#[test]
+fn a_policy_that_declares_less_than_it_looks_at_is_caught() {
+    let held = |says, looks: fn(RequestView<'_>, ServiceView) -> bool| {
+        let contract = Contract::new(move |_, _, _| Ok(Box::new(Says(says, looks))));
+        contract.plans_depend_on_no_more_than_it_says().map_err(|breach| breach.to_string())
+    };
+    let resident = |_: RequestView<'_>, service: ServiceView| service.resident == Some(Level::FULL);
+    let clock = |_: RequestView<'_>, service: ServiceView| service.now.as_nanos() > 1_000_000_000;
+    let queue = |_: RequestView<'_>, service: ServiceView| service.queued == 0;
+    let id = |request: RequestView<'_>, _: ServiceView| request.id() == 7;
+    let kind = |request: RequestView<'_>, _: ServiceView| request.prompt_tokens() == 100;
+    assert_eq!(held(DependsOn::Kind, kind), Ok(()));
+    assert_eq!(held(DependsOn::Resident, resident), Ok(()));
+    assert_eq!(held(DependsOn::History, queue), Ok(()));
+    let caught = |says, looks| {
+        let breach = held(says, looks).unwrap_err();
+        assert!(breach.starts_with("a policy's plans depend on no more than it says"), "{breach}");
+    };
+    caught(DependsOn::Kind, resident);
+    caught(DependsOn::Kind, id);
+    caught(DependsOn::Resident, clock);
+    caught(DependsOn::Resident, queue);
+    // It says that it looks at the wait, and by_wait() does not say how.
+    caught(DependsOn::Wait, kind);
+}
+
 /// A policy as a function, with a place to remember.
 struct Scripted<F>(F, usize);
 

@@ -1,0 +1,131 @@
+//! Replays on the cost model: the fast way where there is one, by events where not.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::grid::Cell;
+use super::runner::{Recorder, Silent, served};
+use crate::error::Result;
+use crate::metrics::{RunMeasures, Tally};
+use crate::outcome::Outcome;
+use crate::results::OutcomeCsv;
+use crate::sim::{Ledger, OutcomeSink as _, Served, ServedSink, ServiceOptions, replay_columns};
+use crate::trace::{Columns, Kinds, Trace};
+
+/// Ledgers that no replay needs just now are kept for the next one of their method: as many as this
+/// for every thread.
+const IDLE_PER_THREAD: usize = 2;
+
+/// What replays of one experiment share.
+#[derive(Debug)]
+pub(crate) struct Replays<'a> {
+    kinds: &'a Kinds,
+    service: ServiceOptions,
+    /// With the device's place and the method's name; the last one came back last.
+    idle: Mutex<Vec<((usize, String), Ledger<'a>)>>,
+}
+
+/// One replay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replay<'t> {
+    /// Whose method.
+    pub cell: &'t Cell,
+    /// The requests.
+    pub trace: &'t Trace,
+    /// The same, by kind.
+    pub columns: &'t Columns,
+    /// Of the policy.
+    pub seed: u64,
+    /// Where outcomes are written, if they are.
+    pub outcomes: Option<&'t Path>,
+}
+
+impl<'a> Replays<'a> {
+    /// Of traces of these `kinds`.
+    pub fn new(kinds: &'a Kinds, service: ServiceOptions) -> Self {
+        Self { kinds, service, idle: Mutex::default() }
+    }
+
+    /// What a run shows.
+    ///
+    /// # Errors
+    /// If method and trace do not fit each other, a plan has no answer, or outcomes cannot be
+    /// written.
+    pub fn measures(&self, replay: &Replay<'_>) -> Result<RunMeasures> {
+        // By events it goes wrong in the same way, and the error knows the request by its id.
+        let fast = self.ledger(replay.cell).ok().flatten();
+        let fast = fast.and_then(|ledger| self.in_ledger(replay, ledger).ok());
+        fast.map_or_else(|| self.by_events(replay), Ok)
+    }
+
+    fn by_events(&self, replay: &Replay<'_>) -> Result<RunMeasures> {
+        let Replay { cell, trace, seed, .. } = *replay;
+        let (policy, mut executor) = cell.method.players(trace, seed)?;
+        let recorder =
+            Recorder { tally: Tally::default(), file: replay.file()?, progress: &Silent };
+        served(&cell.method, trace, policy, &mut executor, self.service, recorder)
+    }
+
+    fn in_ledger(&self, replay: &Replay<'_>, mut ledger: Ledger<'a>) -> Result<RunMeasures> {
+        let mut noted = Noted { replay, tally: Tally::default(), file: replay.file()? };
+        let ran = replay_columns(&mut ledger, replay.columns.calls(), &self.service, &mut noted)?;
+        noted.file.map_or(Ok(()), OutcomeCsv::finish)?;
+        let measures = noted.tally.finish_with(&ledger, ran);
+        self.give_back(replay.cell, ledger);
+        Ok(measures)
+    }
+
+    /// A ledger for the method of `cell`, kept or new; `None` if it has none.
+    fn ledger(&self, cell: &Cell) -> Result<Option<Ledger<'a>>> {
+        if self.service.closed_loop || cell.method.spec().policy.is_external() {
+            return Ok(None);
+        }
+        let key = key(cell);
+        let mut idle = self.idle.lock().expect("nobody panics while holding ledgers");
+        if let Some(place) = idle.iter().rposition(|(of, _)| *of == key) {
+            return Ok(Some(idle.remove(place).1));
+        }
+        drop(idle);
+        let kinds = self.kinds.as_trace();
+        // What a ledger may be kept of draws nothing, so any seed does.
+        let (policy, executor) = cell.method.players(kinds, 0)?;
+        let bounds = cell.method.bounds(kinds)?;
+        Ok(Ledger::new(&kinds.requests, bounds, policy, Box::new(executor)))
+    }
+
+    fn give_back(&self, cell: &Cell, ledger: Ledger<'a>) {
+        let mut idle = self.idle.lock().expect("nobody panics while holding ledgers");
+        idle.push((key(cell), ledger));
+        if idle.len() > IDLE_PER_THREAD * rayon::current_num_threads() {
+            idle.remove(0);
+        }
+    }
+}
+
+fn key(cell: &Cell) -> (usize, String) {
+    (cell.device, cell.label.method.clone())
+}
+
+impl<'t> Replay<'t> {
+    fn file(&self) -> Result<Option<OutcomeCsv<'t>>> {
+        let of = (&self.cell.label, self.seed);
+        self.outcomes.map(|path| OutcomeCsv::create(path, of, self.trace, 1024)).transpose()
+    }
+}
+
+/// What is noted of each request of a fast replay.
+struct Noted<'t> {
+    replay: &'t Replay<'t>,
+    tally: Tally,
+    file: Option<OutcomeCsv<'t>>,
+}
+
+impl ServedSink for Noted<'_> {
+    #[inline]
+    fn served(&mut self, served: Served<'_, '_>) -> Result<()> {
+        self.tally.served(self.replay.columns.id(served.nth), &served);
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let request = self.replay.trace.requests[served.nth as usize];
+        file.record(&Outcome { request, start: served.start, ..served.entry().outcome })
+    }
+}
