@@ -430,9 +430,8 @@ fn compare(
     let cells: Vec<_> = grid.cells.iter().zip(measures.chunks(grid.seeds.len())).collect();
     let compared = |group: &[(&Cell, &[RunMeasures])]| {
         let asked = AskedItems::of(&grid.asked(group[0].0));
-        let row = |(cell, runs): &(&Cell, &[RunMeasures])| {
-            MetricsRow::of(&cell.label, runs, &asked)
-        };
+        let row =
+            |(cell, runs): &(&Cell, &[RunMeasures])| MetricsRow::of(&cell.label, runs, &asked);
         let is_named = |(cell, _): &&(&Cell, _)| named == Some(cell.label.method.as_str());
         let against = group.iter().find(is_named);
         let centre = against.unwrap_or(&group[0]);
