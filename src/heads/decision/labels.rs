@@ -39,6 +39,9 @@ pub struct Sample {
 ///
 /// # Errors
 /// If the table lacks a level of the ladder, or an item has no known lengths at the study's ratios.
+///
+/// # Panics
+/// Never: a table has room for the study's ratios.
 pub fn samples(table: &QualityTable, lengths: &PromptLengths, side: Split) -> Result<Vec<Sample>> {
     let mut levels = [0; LEVELS];
     for (place, level) in levels.iter_mut().zip(Level::LADDER) {

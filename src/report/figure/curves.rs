@@ -273,7 +273,7 @@ fn difference_line(
 ) -> Vec<Point> {
     let others = cells(other, over);
     let point = |cell: Cell| {
-        let against = others.iter().find(|other| other.x == cell.x)?;
+        let against = others.iter().find(|other| other.x.total_cmp(&cell.x).is_eq())?;
         let difference = |&item: &ItemId| {
             let grade = |table: &QualityTable, cell: &Cell| {
                 table.grade(table.row(dataset, item)?, cell.level, cell.ratio).map(f64::from)
