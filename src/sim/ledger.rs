@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::service::beyond_time;
+use super::service::{beyond_time, check_energy};
 use crate::error::{Error, Result};
 use crate::executor::Repeats;
 use crate::outcome::{Outcome, Standing};
@@ -234,6 +234,7 @@ impl<'a> Ledger<'a> {
         if let Some(decide) = billed {
             execution.decide = decide;
         }
+        check_energy(request.id, &execution)?;
         let until_first_token = execution.until_first_token();
         let takes = until_first_token + execution.decode;
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).ok();

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::executor::Executor;
-use crate::outcome::Outcome;
+use crate::outcome::{Execution, Outcome};
 use crate::policy::{Policy, ServiceView};
 use crate::request::{Bounds, Request, RequestView};
 use crate::units::{Energy, Level, SimTime};
@@ -138,12 +138,7 @@ impl<'a> Service<'a> {
         if now.checked_add(takes).is_none() {
             return Err(beyond_time(request.id).found(format!("{takes:?} of work")));
         }
-        if execution.energy() == Some(Energy::MOST) {
-            return Err(Error::new("replay", "draws more energy than can be told")
-                .at(format!("request {}", request.id))
-                .found(format!("{takes:?} of work"))
-                .allowed("18 GJ a request: look at the device's latencies and power"));
-        }
+        check_energy(request.id, &execution)?;
         self.resident = Some(plan.level);
         Ok(Outcome { request, bounds, plan, start: now, execution })
     }
@@ -175,4 +170,16 @@ pub(super) fn beyond_time(request: u64) -> Error {
     Error::new("replay", "lasts longer than simulated time can say")
         .at(format!("request {request}"))
         .allowed("584 years in all: look at the device's latencies")
+}
+
+/// Refuses an execution whose device draws more than its meter can say.
+pub(super) fn check_energy(request: u64, execution: &Execution) -> Result<()> {
+    if execution.energy() != Some(Energy::MOST) {
+        return Ok(());
+    }
+    let takes = execution.until_first_token() + execution.decode;
+    Err(Error::new("replay", "draws more energy than can be told")
+        .at(format!("request {request}"))
+        .found(format!("{takes:?} of work"))
+        .allowed("18 GJ a request: look at the device's latencies and power"))
 }
