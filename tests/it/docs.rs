@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{pliant, python, skipped};
 
 /// What is done about a command that starts like this; the longest start counts.
-const RULES: [(&str, How); 31] = [
+const RULES: [(&str, How); 32] = [
     ("make ", How::Target),
     ("cargo build", How::Leave("builds what the test runs")),
     ("cargo install", How::Leave("installs what the test runs")),
@@ -20,6 +20,7 @@ const RULES: [(&str, How); 31] = [
     ("cargo run --release --example", How::Leave("is run by tests of its own")),
     ("pliant run experiments/", How::Run),
     ("pliant run own.toml", How::Leave("is run by a test of its own")),
+    ("pliant run cut.toml", How::Leave("is run by the same test")),
     ("pliant run experiments/own-policy.toml", How::Python),
     ("pliant sweep experiments/", How::Run),
     ("pliant peak experiments/", How::Run),
