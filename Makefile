@@ -55,8 +55,16 @@ soak: ## Property tests at 100 times their cases, and 200 kills at random moment
 	PLIANT_KILLS=25 $(CARGO) test --locked --release --features engine --test it -- --include-ignored killed
 
 .PHONY: bench
-bench: ## Requests per second through the simulator
-	@$(CARGO) bench --locked --bench replay
+bench: ## How near the replay is to its limit, other simulators beside it: results/bench
+	@mkdir -p target
+	peers=(--release --locked --manifest-path benches/peers/Cargo.toml --target-dir target/peers)
+	if $(CARGO) build --quiet "$${peers[@]}"; then
+		export PLIANT_PEERS=$$PWD/target/peers/release/peers
+	fi
+	if python3 -m venv target/bench-venv && target/bench-venv/bin/pip install --quiet simpy; then
+		export PLIANT_SIMPY=$$PWD/target/bench-venv/bin/python
+	fi
+	$(CARGO) bench --locked --bench limits -- --out results/bench
 
 .PHONY: claims
 claims: ## Run the experiments behind docs/claims.md anew, and compare every number

@@ -27,12 +27,14 @@ impl SimTime {
 
     /// The instant `nanos` ns after the start.
     #[must_use]
+    #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
     /// Nanoseconds since the start.
     #[must_use]
+    #[inline]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
@@ -56,6 +58,7 @@ impl SimTime {
 impl SimTime {
     /// The instant `length` later; `None` after more than 584 years.
     #[must_use]
+    #[inline]
     pub fn checked_add(self, length: Duration) -> Option<Self> {
         let nanos = u64::try_from(length.as_nanos()).ok()?;
         self.0.checked_add(nanos).map(Self)
@@ -63,6 +66,7 @@ impl SimTime {
 
     /// The instant `length` later, [`NEVER`](Self::NEVER) after more than 584 years.
     #[must_use]
+    #[inline]
     pub fn saturating_add(self, length: Duration) -> Self {
         self.checked_add(length).unwrap_or(Self::NEVER)
     }
@@ -152,6 +156,7 @@ impl Grade {
 
     /// In ten-thousandths.
     #[must_use]
+    #[inline]
     pub const fn ten_thousandths(self) -> u16 {
         self.0
     }
@@ -244,12 +249,14 @@ impl Energy {
 
     /// `nanojoules` billionths of a joule.
     #[must_use]
+    #[inline]
     pub const fn from_nanojoules(nanojoules: u64) -> Self {
         Self(nanojoules)
     }
 
     /// In nanojoules.
     #[must_use]
+    #[inline]
     pub const fn as_nanojoules(self) -> u64 {
         self.0
     }

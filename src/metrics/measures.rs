@@ -132,7 +132,7 @@ impl Tally {
     /// Notes of a request that a ledger counts what it does not: request `id` was `served`.
     #[inline]
     pub fn served(&mut self, id: u64, served: &Served<'_, '_>) {
-        self.note(id, served.ttft_ns, served.worth());
+        self.note(id, served.ttft_ns, served.worth);
     }
 
     #[inline]
@@ -193,7 +193,7 @@ impl Tally {
     pub fn finish(mut self, fallbacks: Option<usize>) -> RunMeasures {
         self.fallbacks = fallbacks.map(|count| count as u64);
         for sample in [&mut self.ttft_ns, &mut self.tpot_ns, &mut self.energy_nj] {
-            sample.sort();
+            sample.finish();
         }
         self.answers.sort_unstable_by_key(|&(id, _)| id);
         RunMeasures {

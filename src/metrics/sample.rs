@@ -17,10 +17,13 @@ const SKETCH_DIGITS: u8 = 3;
 /// The largest value that the sketch tells from larger ones: 146 years in ns.
 const SKETCH_MAX: u64 = 1 << 62;
 
+/// Values that wait for the sketch, once there is one.
+const BATCH: usize = 1 << 12;
+
 /// A sample of whole numbers, in any order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sample {
-    /// Sorted by [`sort`](Self::sort); empty once there is a sketch.
+    /// All values, or those that the sketch does not have yet.
     kept: Vec<u64>,
     sketch: Option<Histogram<u64>>,
     sum: u128,
@@ -30,49 +33,54 @@ impl Sample {
     #[inline]
     pub fn add(&mut self, value: u64) {
         self.sum += u128::from(value);
-        match &mut self.sketch {
-            Some(sketch) => sketch.saturating_record(value),
-            None => self.keep(value),
+        if self.kept.len() == self.kept.capacity() {
+            self.make_room();
         }
+        self.kept.push(value);
     }
 
     /// Adds `value` as often as `count` says.
     pub fn add_many(&mut self, value: u64, count: u64) {
         self.sum += u128::from(value) * u128::from(count);
-        let room = (EXACT_VALUES - self.kept.len()) as u64;
-        if self.sketch.is_none() && count <= room {
+        if self.sketch.is_none() && self.kept.len() as u64 + count <= EXACT_VALUES as u64 {
             self.kept.resize(self.kept.len() + count as usize, value);
             return;
         }
-        self.sketch().saturating_record_n(value, count);
+        self.to_sketch().saturating_record_n(value, count);
     }
 
-    fn keep(&mut self, value: u64) {
-        if self.kept.len() < EXACT_VALUES {
-            self.kept.push(value);
-        } else {
-            self.sketch().saturating_record(value);
-        }
-    }
-
-    /// The sketch, with all that was kept if it is new.
+    /// Room for a value more.
     #[cold]
-    fn sketch(&mut self) -> &mut Histogram<u64> {
-        let kept = std::mem::take(&mut self.kept);
-        self.sketch.get_or_insert_with(|| {
-            let sketch = Histogram::new_with_bounds(1, SKETCH_MAX, SKETCH_DIGITS);
-            let mut sketch = sketch.expect("the bounds are apart");
-            kept.into_iter().for_each(|value| sketch.saturating_record(value));
-            sketch
-        })
+    fn make_room(&mut self) {
+        if self.sketch.is_some() || self.kept.len() >= EXACT_VALUES {
+            self.to_sketch();
+            return;
+        }
+        let room = (2 * self.kept.len()).clamp(64, EXACT_VALUES);
+        self.kept.reserve_exact(room - self.kept.len());
     }
 
-    pub fn sort(&mut self) {
+    /// The sketch, with all that was kept.
+    fn to_sketch(&mut self) -> &mut Histogram<u64> {
+        let sketch = self.sketch.get_or_insert_with(|| {
+            let sketch = Histogram::new_with_bounds(1, SKETCH_MAX, SKETCH_DIGITS);
+            sketch.expect("the bounds are apart")
+        });
+        self.kept.drain(..).for_each(|value| sketch.saturating_record(value));
+        self.kept.shrink_to(BATCH);
+        sketch
+    }
+
+    /// Says that all values have come: [`millionths`](Self::millionths) may be asked for.
+    pub fn finish(&mut self) {
+        if self.sketch.is_some() || self.kept.len() > EXACT_VALUES {
+            self.to_sketch();
+        }
         self.kept.sort_unstable();
     }
 
     pub fn len(&self) -> u64 {
-        self.sketch.as_ref().map_or(self.kept.len() as u64, Histogram::len)
+        self.kept.len() as u64 + self.sketch.as_ref().map_or(0, Histogram::len)
     }
 
     /// The mean, in millionths: ms of ns, mJ of nJ.
@@ -80,7 +88,7 @@ impl Sample {
         (self.len() > 0).then(|| self.sum as f64 / 1e6 / self.len() as f64)
     }
 
-    /// A quantile of the values, which are sorted, in millionths.
+    /// A quantile of the values, in millionths.
     pub fn millionths(&self, share: f64) -> Option<f64> {
         match &self.sketch {
             None => interpolated(self.kept.len(), share, |place| self.kept[place] as f64 / 1e6),
@@ -109,6 +117,7 @@ mod tests {
         let of = |values: &mut dyn Iterator<Item = u64>| {
             let mut sample = Sample::default();
             values.for_each(|value| sample.add(value));
+            sample.finish();
             [0.5, 0.95, 0.99].map(|share| sample.millionths(share).unwrap())
         };
         let found = of(&mut values.iter().copied());
@@ -129,7 +138,7 @@ mod tests {
                 (0..times).for_each(|_| single.add(value));
             }
             for sample in [&mut together, &mut single] {
-                sample.sort();
+                sample.finish();
                 assert_eq!(sample.len(), 2 * times);
                 assert_eq!(sample.mean_millionths(), Some(4.0));
             }

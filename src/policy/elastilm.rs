@@ -60,6 +60,9 @@ pub(crate) struct Elastilm {
     draws: ChaCha8Rng,
     reading: Reading,
     fallbacks: usize,
+    /// Whether every answer is soft and of the store: one fails only where nothing fits, and then
+    /// nothing is drawn.
+    draws_nothing: bool,
     /// Whether there was a decision, until it is settled.
     last: Result<()>,
 }
@@ -73,7 +76,9 @@ impl Elastilm {
         head: Option<Box<dyn LiveHead>>,
     ) -> Self {
         let draws = rng::stream(seed, "policy/elastilm");
-        Self { menu, head, draws, reading, fallbacks: 0, last: Ok(()) }
+        let soft = |known: &Decision| matches!(known.answer, Answer::Soft(_));
+        let draws_nothing = head.is_none() && menu.decisions.iter().flatten().all(soft);
+        Self { menu, head, draws, reading, fallbacks: 0, draws_nothing, last: Ok(()) }
     }
 }
 
@@ -114,11 +119,8 @@ impl Policy for Elastilm {
         std::mem::replace(&mut self.last, Ok(())).map(|()| None)
     }
 
-    /// A soft answer of the store fails only where nothing fits, and then nothing is drawn.
     fn depends_on(&self) -> DependsOn {
-        let soft = |known: &Decision| matches!(known.answer, Answer::Soft(_));
-        let stored = self.head.is_none() && self.menu.decisions.iter().flatten().all(soft);
-        if stored { DependsOn::Resident } else { DependsOn::History }
+        if self.draws_nothing { DependsOn::Resident } else { DependsOn::History }
     }
 
     fn preferences(
@@ -127,7 +129,7 @@ impl Policy for Elastilm {
         resident: Option<Level>,
     ) -> Option<Preferences> {
         let choices = self.menu.choices(request, resident);
-        let decision = choices.decision().filter(|_| self.depends_on() == DependsOn::Resident)?;
+        let decision = choices.decision().filter(|_| self.draws_nothing)?;
         let candidates = choices.candidates().iter();
         let mut wanted: Vec<_> =
             candidates.map(|candidate| choices.forecasted(candidate)).collect();

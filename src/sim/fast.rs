@@ -24,6 +24,7 @@ pub trait ServedSink {
 
 /// Nothing is noted of a request, beyond what the ledger counts.
 impl ServedSink for () {
+    #[inline]
     fn served(&mut self, _served: Served<'_, '_>) -> Result<()> {
         Ok(())
     }
@@ -38,10 +39,10 @@ pub struct Served<'a, 'k> {
     pub start: SimTime,
     /// From its arrival to its first token, in ns.
     pub ttft_ns: u64,
+    /// How right the answer was, 0 where a bound was missed; `None` where nobody knows.
+    pub worth: Option<Grade>,
     ledger: &'a Ledger<'k>,
     number: u32,
-    line: &'a Line,
-    late: bool,
 }
 
 impl Served<'_, '_> {
@@ -49,12 +50,6 @@ impl Served<'_, '_> {
     #[must_use]
     pub fn entry(&self) -> &Entry {
         self.ledger.entry(self.number)
-    }
-
-    /// How right the answer was, 0 where a bound was missed; `None` where nobody knows.
-    #[must_use]
-    pub fn worth(&self) -> Option<Grade> {
-        self.line.worth.map(|grade| if self.late { Grade::WRONG } else { grade })
     }
 }
 
@@ -92,16 +87,11 @@ pub fn replay_columns(
         resident: 0,
         ran: Ran::default(),
     };
-    let mut last = SimTime::ZERO;
-    let calls = calls.enumerate().map(|(nth, (arrival, kind))| {
-        assert!(arrival >= last, "requests are sorted by arrival");
-        last = arrival;
-        Call { nth: nth as u64, arrival: arrival.as_nanos(), kind }
-    });
+    let mut calls = Calls { calls, nth: 0, last: 0 };
     match options.discipline {
-        Discipline::Fifo => server.in_turn(calls)?,
+        Discipline::Fifo => server.in_turn(&mut calls)?,
         Discipline::Edf | Discipline::EdfLateFirst => {
-            server.by_deadline(calls, WaitingQueue::new(options.discipline))?;
+            server.by_deadline(&mut calls, WaitingQueue::new(options.discipline))?;
         }
     }
     Ok(server.ran)
@@ -113,6 +103,25 @@ struct Call {
     nth: u64,
     arrival: u64,
     kind: u32,
+}
+
+/// The calls that are left.
+struct Calls<I> {
+    calls: I,
+    nth: u64,
+    last: u64,
+}
+
+impl<I: Iterator<Item = (SimTime, u32)>> Calls<I> {
+    #[expect(clippy::inline_always, reason = "in the loop of every request")]
+    #[inline(always)]
+    fn next(&mut self) -> Option<Call> {
+        let (arrival, kind) = self.calls.next()?;
+        let call = Call { nth: self.nth, arrival: arrival.as_nanos(), kind };
+        assert!(call.arrival >= self.last, "requests are sorted by arrival");
+        (self.nth, self.last) = (call.nth + 1, call.arrival);
+        Some(call)
+    }
 }
 
 struct Server<'a, 'k, S> {
@@ -128,8 +137,8 @@ struct Server<'a, 'k, S> {
 }
 
 impl<S: ServedSink> Server<'_, '_, S> {
-    fn in_turn(&mut self, calls: impl Iterator<Item = Call>) -> Result<()> {
-        for call in calls {
+    fn in_turn(&mut self, calls: &mut Calls<impl Iterator<Item = (SimTime, u32)>>) -> Result<()> {
+        while let Some(call) = calls.next() {
             // Alone, the server is free as the last request is taken up: never after this arrival.
             self.serve(call, self.free.max(call.arrival))?;
         }
@@ -138,44 +147,68 @@ impl<S: ServedSink> Server<'_, '_, S> {
 
     fn by_deadline(
         &mut self,
-        calls: impl Iterator<Item = Call>,
+        calls: &mut Calls<impl Iterator<Item = (SimTime, u32)>>,
         mut waiting: WaitingQueue<Call>,
     ) -> Result<()> {
-        let mut calls = calls.peekable();
+        let mut next = calls.next();
         loop {
-            let now = match calls.peek() {
-                Some(next) if waiting.len() == 0 => self.free.max(next.arrival),
-                None if waiting.len() == 0 => return Ok(()),
-                _ => self.free,
-            };
-            while let Some(call) = calls.next_if(|call| call.arrival <= now) {
-                let arrival = SimTime::from_nanos(call.arrival);
-                let due = self.ledger.due(call.kind);
-                waiting.push(call, due.map_or(SimTime::NEVER, |due| arrival.saturating_add(due)));
+            let mut now = self.free;
+            if waiting.len() == 0 {
+                let Some(call) = next else { return Ok(()) };
+                now = now.max(call.arrival);
+                next = calls.next();
+                if next.is_none_or(|other| other.arrival > now) {
+                    // Nobody else is there to choose from.
+                    self.serve(call, now)?;
+                    continue;
+                }
+                self.wait(call, &mut waiting);
             }
-            let call = waiting.pop(SimTime::from_nanos(now)).expect("one waits, or has just come");
+            while let Some(call) = next.filter(|call| call.arrival <= now) {
+                self.wait(call, &mut waiting);
+                next = calls.next();
+            }
+            let call = waiting.pop(SimTime::from_nanos(now)).expect("one waits");
             self.serve(call, now)?;
         }
     }
 
-    #[inline]
+    fn wait(&self, call: Call, waiting: &mut WaitingQueue<Call>) {
+        let arrival = SimTime::from_nanos(call.arrival);
+        let due = self.ledger.due(call.kind);
+        waiting.push(call, due.map_or(SimTime::NEVER, |due| arrival.saturating_add(due)));
+    }
+
+    #[expect(clippy::inline_always, reason = "in the loop of every request")]
+    #[inline(always)]
     fn serve(&mut self, call: Call, start: u64) -> Result<()> {
         let wait = start - call.arrival;
-        let (number, line) = self.ledger.enter(call.kind, self.resident, wait)?;
-        let end = start.checked_add(line.takes).ok_or_else(|| beyond_time(call.nth))?;
+        let number = self.ledger.number_of(call.kind, self.resident, wait)?;
+        let &Line { takes, first_token, late_from, level, worth, .. } =
+            self.ledger.enter(number, wait);
+        let end = start.checked_add(takes).ok_or_else(|| beyond_time(call.nth))?;
         self.free = if self.alone { start } else { end };
         self.ran.requests += 1;
-        self.ran.switches += u64::from(line.level != self.resident && self.resident != 0);
-        self.resident = line.level;
+        if level != self.resident {
+            self.switch(level);
+        }
+        let late = wait >= late_from;
         self.sink.served(Served {
             nth: call.nth,
             start: SimTime::from_nanos(start),
-            ttft_ns: wait + line.first_token,
+            ttft_ns: wait + first_token,
+            worth: worth.map(|grade| if late { Grade::WRONG } else { grade }),
             ledger: self.ledger,
             number,
-            line: &line,
-            late: wait >= line.late_from,
         })
+    }
+
+    /// Why a call? A jump is foreseen where the level stays, so that the next look-up need not wait
+    /// for this one's level.
+    #[inline(never)]
+    fn switch(&mut self, level: u32) {
+        self.ran.switches += u64::from(self.resident != 0);
+        self.resident = level;
     }
 }
 

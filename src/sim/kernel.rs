@@ -3,14 +3,13 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use crate::outcome::Outcome;
 use crate::units::SimTime;
 
 /// Something that happens at an instant.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The last token of a request is out.
-    Completion(Outcome),
+    /// The last token is out of the request at this place of those in flight.
+    Completion(usize),
     /// The request with this index calls.
     Arrival(usize),
     /// The free server takes up a waiting request.

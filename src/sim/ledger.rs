@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use super::service::{beyond_time, check_energy};
+use super::service::end_of;
 use crate::error::{Error, Result};
 use crate::executor::Repeats;
 use crate::outcome::{Outcome, Standing};
 use crate::plan::Plan;
 use crate::policy::{DependsOn, Policy, ServiceView, Step};
 use crate::request::{Bounds, Request, RequestView};
-use crate::units::{Grade, Level};
+use crate::units::{Grade, Level, SimTime};
 
 /// Marks a place whose line is not yet there.
 const EMPTY: u32 = u32::MAX;
@@ -160,27 +160,33 @@ impl<'a> Ledger<'a> {
         self.bounds[kind as usize].first_token_due()
     }
 
-    /// The line of a request of `kind` that has waited `wait` ns while the level numbered
-    /// `resident` is in memory, and its number. The request is counted in.
-    #[inline]
-    pub(super) fn enter(&mut self, kind: u32, resident: u32, wait: u64) -> Result<(u32, Line)> {
-        let mut place = self.places[kind as usize * self.room + resident as usize];
-        if self.by_wait && place != EMPTY {
-            place = self.steps[self.step(place, wait)].line;
+    /// The number of the line of a request of `kind` that has waited `wait` ns while the level
+    /// numbered `resident` is in memory.
+    #[expect(clippy::inline_always, reason = "in the loop of every request")]
+    #[inline(always)]
+    pub(super) fn number_of(&mut self, kind: u32, resident: u32, wait: u64) -> Result<u32> {
+        let mut number = self.places[kind as usize * self.room + resident as usize];
+        if self.by_wait && number != EMPTY {
+            number = self.steps[self.step(number, wait)].line;
         }
-        if place == EMPTY {
-            place = self.fill(kind, resident, wait)?;
+        if number == EMPTY { self.fill(kind, resident, wait) } else { Ok(number) }
+    }
+
+    /// The line with this number, a request that has waited `wait` ns counted in.
+    #[expect(clippy::inline_always, reason = "in the loop of every request")]
+    #[inline(always)]
+    pub(super) fn enter(&mut self, number: u32, wait: u64) -> &Line {
+        if self.lines[number as usize].requests == 0 {
+            self.touched.push(number);
         }
-        let line = &mut self.lines[place as usize];
-        if line.requests == 0 {
-            self.touched.push(place);
-        }
+        let line = &mut self.lines[number as usize];
         line.requests += 1;
         line.late += u64::from(wait >= line.late_from);
-        Ok((place, *line))
+        line
     }
 
     /// The step, of those from `place` on, of a request that has waited `wait` ns.
+    #[inline]
     fn step(&self, place: u32, wait: u64) -> usize {
         let mut step = place as usize;
         while self.steps[step].step.until_ns < wait {
@@ -190,6 +196,7 @@ impl<'a> Ledger<'a> {
     }
 
     #[cold]
+    #[inline(never)]
     fn fill(&mut self, kind: u32, resident: u32, wait: u64) -> Result<u32> {
         let level = resident.checked_sub(1).map(|number| self.levels[number as usize]);
         let at = |room: usize| kind as usize * room + resident as usize;
@@ -234,20 +241,17 @@ impl<'a> Ledger<'a> {
         if let Some(decide) = billed {
             execution.decide = decide;
         }
-        check_energy(request.id, &execution)?;
-        let until_first_token = execution.until_first_token();
-        let takes = until_first_token + execution.decode;
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).ok();
-        let too_long = || beyond_time(request.id).found(format!("{takes:?} of work"));
-        let takes_ns = nanos(takes).ok_or_else(too_long)?;
+        let end = end_of(SimTime::ZERO, request.id, &execution)?;
         let outcome = Outcome { request, bounds, plan, start: request.arrival, execution };
         let standing = outcome.standing();
-        let late_from = |wait| nanos(wait).map_or(u64::MAX, |wait| wait.saturating_add(1));
+        let late_from = |wait: Duration| {
+            u64::try_from(wait.as_nanos()).map_or(u64::MAX, |wait| wait.saturating_add(1))
+        };
         let met = |grade| if standing.in_time.is_none() { grade } else { Grade::WRONG };
         let level = self.number(plan.level);
         self.lines.push(Line {
-            takes: takes_ns,
-            first_token: nanos(until_first_token).ok_or_else(too_long)?,
+            takes: end.as_nanos(),
+            first_token: end.as_nanos() - execution.decode.as_nanos() as u64,
             late_from: standing.longest_wait.map_or(0, late_from),
             level,
             worth: execution.correct.map(met),

@@ -51,6 +51,7 @@ impl<T: Ord + Copy> WaitingQueue<T> {
     }
 
     /// Adds `request`, whose first token is due at `deadline`.
+    #[inline]
     pub fn push(&mut self, request: T, deadline: SimTime) {
         match self {
             Self::Fifo(queue) => queue.push_back(request),
@@ -59,6 +60,7 @@ impl<T: Ord + Copy> WaitingQueue<T> {
     }
 
     /// Takes out the request to serve next, at the instant `now`.
+    #[inline]
     pub fn pop(&mut self, now: SimTime) -> Option<T> {
         match self {
             Self::Fifo(queue) => queue.pop_front(),
@@ -74,6 +76,7 @@ impl<T: Ord + Copy> WaitingQueue<T> {
     }
 
     /// How many wait.
+    #[inline]
     pub fn len(&self) -> usize {
         match self {
             Self::Fifo(queue) => queue.len(),

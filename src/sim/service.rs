@@ -22,6 +22,7 @@ pub struct Service<'a> {
     ideal_isolation: bool,
     closed_loop: Option<ClosedLoop>,
     events: EventQueue,
+    in_flight: InFlight,
     waiting: WaitingQueue<usize>,
     server: Server,
     resident: Option<Level>,
@@ -54,6 +55,7 @@ impl<'a> Service<'a> {
             ideal_isolation: options.ideal_isolation,
             closed_loop: options.closed_loop.then(|| ClosedLoop::new(requests)),
             events: EventQueue::default(),
+            in_flight: InFlight::default(),
             waiting: WaitingQueue::new(options.discipline),
             server: Server::Idle,
             resident: None,
@@ -65,11 +67,11 @@ impl<'a> Service<'a> {
         self.expect_first_arrivals();
         while let Some((now, event)) = self.events.next() {
             match event {
-                Event::Completion(outcome) => self.complete(now, &outcome)?,
+                Event::Completion(place) => self.complete(now, place)?,
                 Event::Arrival(index) => self.arrive(now, index),
                 Event::Start => {
-                    let outcome = self.start(now)?;
-                    sink.record(&outcome)?;
+                    let place = self.start(now)?;
+                    sink.record(self.in_flight.get(place))?;
                 }
             }
         }
@@ -111,18 +113,18 @@ impl<'a> Service<'a> {
         self.events.schedule(now, Event::Start);
     }
 
-    fn start(&mut self, now: SimTime) -> Result<Outcome> {
+    /// Takes up the next request, and says where it is among those in flight.
+    fn start(&mut self, now: SimTime) -> Result<usize> {
         let index = self.waiting.pop(now).expect("a start is scheduled only while a request waits");
-        let outcome = self.serve(now, index)?;
-        self.events.schedule(outcome.completion(), Event::Completion(outcome));
+        let place = self.serve(now, index)?;
         self.server = Server::Busy;
         if self.ideal_isolation {
             self.release(now);
         }
-        Ok(outcome)
+        Ok(place)
     }
 
-    fn serve(&mut self, now: SimTime, index: usize) -> Result<Outcome> {
+    fn serve(&mut self, now: SimTime, index: usize) -> Result<usize> {
         let (mut request, bounds) = (self.requests[index], self.bounds[index]);
         if let Some(closed_loop) = &mut self.closed_loop {
             request.arrival = closed_loop.take(index);
@@ -134,18 +136,19 @@ impl<'a> Service<'a> {
         if let Some(decide) = billed {
             execution.decide = decide;
         }
-        let takes = execution.until_first_token() + execution.decode;
-        if now.checked_add(takes).is_none() {
-            return Err(beyond_time(request.id).found(format!("{takes:?} of work")));
-        }
-        check_energy(request.id, &execution)?;
+        let end = end_of(now, request.id, &execution)?;
         self.resident = Some(plan.level);
-        Ok(Outcome { request, bounds, plan, start: now, execution })
+        let outcome = Outcome { request, bounds, plan, start: now, execution };
+        let place = self.in_flight.put(outcome);
+        self.events.schedule(end, Event::Completion(place));
+        Ok(place)
     }
 
-    fn complete(&mut self, now: SimTime, outcome: &Outcome) -> Result<()> {
+    fn complete(&mut self, now: SimTime, place: usize) -> Result<()> {
+        let outcome = self.in_flight.get(place);
         self.policy.observe(outcome);
         let successor = self.closed_loop.as_ref().and_then(|it| it.successor(outcome.request.id));
+        self.in_flight.remove(place);
         if let Some((next, think)) = successor {
             let next_call = now.checked_add(think);
             let next_call = next_call.ok_or_else(|| beyond_time(self.requests[next].id))?;
@@ -165,6 +168,44 @@ impl<'a> Service<'a> {
     }
 }
 
+/// Requests that are being answered, kept aside so that events are small.
+#[derive(Debug, Default)]
+struct InFlight {
+    outcomes: Vec<Outcome>,
+    free: Vec<usize>,
+}
+
+impl InFlight {
+    fn put(&mut self, outcome: Outcome) -> usize {
+        if let Some(place) = self.free.pop() {
+            self.outcomes[place] = outcome;
+            return place;
+        }
+        self.outcomes.push(outcome);
+        self.outcomes.len() - 1
+    }
+
+    fn get(&self, place: usize) -> &Outcome {
+        &self.outcomes[place]
+    }
+
+    fn remove(&mut self, place: usize) {
+        self.free.push(place);
+    }
+}
+
+/// When a request that is taken up at `start` has its last token.
+///
+/// # Errors
+/// If time or energy are more than can be told.
+pub(super) fn end_of(start: SimTime, request: u64, execution: &Execution) -> Result<SimTime> {
+    let takes = execution.until_first_token() + execution.decode;
+    let end = start.checked_add(takes);
+    let end = end.ok_or_else(|| beyond_time(request).found(format!("{takes:?} of work")))?;
+    check_energy(request, execution)?;
+    Ok(end)
+}
+
 /// The error of a replay whose device is so slow that its clock runs over.
 pub(super) fn beyond_time(request: u64) -> Error {
     Error::new("replay", "lasts longer than simulated time can say")
@@ -173,7 +214,7 @@ pub(super) fn beyond_time(request: u64) -> Error {
 }
 
 /// Refuses an execution whose device draws more than its meter can say.
-pub(super) fn check_energy(request: u64, execution: &Execution) -> Result<()> {
+fn check_energy(request: u64, execution: &Execution) -> Result<()> {
     if execution.energy() != Some(Energy::MOST) {
         return Ok(());
     }

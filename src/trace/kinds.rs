@@ -137,6 +137,7 @@ impl Columns {
     }
 
     /// Arrival and kind of each request.
+    #[inline]
     pub fn calls(&self) -> impl Iterator<Item = (SimTime, u32)> {
         self.arrivals.iter().copied().zip(self.kinds.iter().copied())
     }

@@ -18,7 +18,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::Trace;
-use super::objective::{self, BadCell, FORMS, stated};
+use super::objective::{self, BadCell, FORMS, form_of, stated};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::input::{Input, Rows};
@@ -66,7 +66,7 @@ impl Trace {
     pub fn to_csv(&self) -> String {
         let mut forms = [false; FORMS.len()];
         for request in &self.requests {
-            forms[stated(request.slo).0] = true;
+            forms[form_of(request.slo)] = true;
         }
         forms[0] |= self.requests.is_empty();
         let mut text = String::new();

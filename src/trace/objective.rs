@@ -26,18 +26,30 @@ pub(super) fn forms() -> String {
     FORMS.map(|columns| columns.join(",")).join(" or ")
 }
 
-/// The place of an objective's form among [`FORMS`], and its cells.
+/// The place of an objective's form among [`FORMS`].
+pub(super) const fn form_of(slo: Slo) -> usize {
+    match slo {
+        Slo::Relative { .. } => 0,
+        Slo::Absolute { .. } => 1,
+        Slo::EndToEnd(Limit::Share(_)) => 2,
+        Slo::EndToEnd(Limit::Absolute(_)) => 3,
+        Slo::Energy(Limit::Share(_)) => 4,
+        Slo::Energy(Limit::Absolute(_)) => 5,
+    }
+}
+
+/// The place of an objective's form, and its cells.
 pub(super) fn stated(slo: Slo) -> (usize, Vec<String>) {
     let share = |share: Ratio| share.as_f64().to_string();
     let time = |length: Duration| decimal_millis(length.as_nanos() as u64);
-    match slo {
-        Slo::Relative { ttft, tpot } => (0, vec![share(ttft), share(tpot)]),
-        Slo::Absolute { ttft, tpot } => (1, vec![time(ttft), time(tpot)]),
-        Slo::EndToEnd(Limit::Share(of)) => (2, vec![share(of)]),
-        Slo::EndToEnd(Limit::Absolute(bound)) => (3, vec![time(bound)]),
-        Slo::Energy(Limit::Share(of)) => (4, vec![share(of)]),
-        Slo::Energy(Limit::Absolute(bound)) => (5, vec![decimal_millis(bound.as_nanojoules())]),
-    }
+    let cells = match slo {
+        Slo::Relative { ttft, tpot } => vec![share(ttft), share(tpot)],
+        Slo::Absolute { ttft, tpot } => vec![time(ttft), time(tpot)],
+        Slo::EndToEnd(Limit::Absolute(bound)) => vec![time(bound)],
+        Slo::EndToEnd(Limit::Share(of)) | Slo::Energy(Limit::Share(of)) => vec![share(of)],
+        Slo::Energy(Limit::Absolute(bound)) => vec![decimal_millis(bound.as_nanojoules())],
+    };
+    (form_of(slo), cells)
 }
 
 /// A cell that states no bound.
