@@ -44,9 +44,9 @@ impl ServedSink for Measures {
 }
 
 /// Replays `columns` with all measures.
-fn measured(ledger: &mut Ledger<'_>, columns: &Columns, options: &ServiceOptions) {
+fn measured(ledger: &mut Ledger<'_>, columns: &Columns, options: ServiceOptions) {
     let mut sink = Measures(Tally::of_measures_alone());
-    let ran = replay_columns(ledger, columns.calls(), options, &mut sink);
+    let ran = replay_columns(ledger, columns.calls(), &options, &mut sink);
     black_box(sink.0.finish_with(ledger, ran.expect("every plan has an answer")));
 }
 
@@ -91,7 +91,7 @@ fn case<'s>(
     options: ServiceOptions,
 ) -> Case<'s> {
     let mut ledger = scene.ledger(method);
-    let run = Box::new(move || measured(&mut ledger, &scene.columns, &options));
+    let run = Box::new(move || measured(&mut ledger, &scene.columns, options));
     Case { name, goal, requests: scene.columns.len() as u64, run }
 }
 
@@ -168,7 +168,7 @@ pub fn together(scene: &Scene) -> Vec<Line> {
             for half in ledgers.chunks_mut(4) {
                 scope.spawn(|| {
                     for ledger in half {
-                        measured(ledger, &scene.columns, &options);
+                        measured(ledger, &scene.columns, options);
                     }
                 });
             }
@@ -180,11 +180,11 @@ pub fn together(scene: &Scene) -> Vec<Line> {
     vec![Line::new(name, Goal::Seconds(1.0), requests, took)]
 }
 
-/// The cost as work grows: requests from a thousand on, methods one after the other.
+/// The cost as work grows: requests from a hundred thousand on, methods one after the other.
 pub fn growth(scene: &Scene) -> Result<Vec<Line>> {
     let method = scene.method("elastilm");
     let mut lines = Vec::new();
-    let mut requests = 1000;
+    let mut requests = 100_000;
     while requests <= scene.synth.requests {
         let spec = SynthSpec { requests, ..scene.synth.clone() };
         let (_, mut calls) = CallStream::new(&spec, &scene.pools)?;
@@ -192,7 +192,7 @@ pub fn growth(scene: &Scene) -> Result<Vec<Line>> {
         calls.finish()?;
         let took = timed(|| {
             let mut ledger = scene.ledger(method);
-            measured(&mut ledger, &columns, &ServiceOptions::default());
+            measured(&mut ledger, &columns, ServiceOptions::default());
         });
         let name = "growth: elastilm, its ledger included";
         lines.push(Line::new(name, Goal::None, requests.into(), took));
@@ -203,7 +203,7 @@ pub fn growth(scene: &Scene) -> Result<Vec<Line>> {
         let mut ledgers: Vec<_> = methods.iter().map(|method| scene.ledger(method)).collect();
         let took = timed(|| {
             for ledger in &mut ledgers {
-                measured(ledger, &scene.columns, &ServiceOptions::default());
+                measured(ledger, &scene.columns, ServiceOptions::default());
             }
         });
         let requests = (count * scene.columns.len()) as u64;

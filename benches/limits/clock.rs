@@ -14,7 +14,8 @@ const PASSES: u32 = 3;
 
 /// Times `limit` and `case` in turns.
 pub fn turns(mut limit: impl FnMut(), mut case: impl FnMut()) -> Timed {
-    (limit(), case());
+    limit();
+    case();
     let passes = (0..PASSES).map(|_| (timed(&mut limit), timed(&mut case)));
     let fastest = |a: Timed, b: (Duration, Duration)| Timed {
         limit: a.limit.min(b.0),
@@ -27,7 +28,7 @@ pub fn turns(mut limit: impl FnMut(), mut case: impl FnMut()) -> Timed {
 pub fn timed(mut pass: impl FnMut()) -> Duration {
     let started = of_thread();
     pass();
-    of_thread() - started
+    of_thread().saturating_sub(started)
 }
 
 fn of_thread() -> Duration {

@@ -145,7 +145,8 @@ fn resampled(count: usize, mut statistic: impl FnMut(&[u32]) -> f64) -> Vec<f64>
 /// The parts of `pairs` where all are whole and small: sums of those are exact in any order, so
 /// that how often a pair is drawn says all. `None` of others, of many and of fewer than two pairs.
 fn small_numbers(pairs: &[(f64, f64)]) -> Option<[Vec<i16>; 2]> {
-    let small = |value: f64| (value.fract() == 0.0 && value.abs() <= 8192.0).then(|| value as i16);
+    let small =
+        |value: f64| (value.fract() == 0.0 && value.abs() <= 8192.0).then_some(value as i16);
     let numbers = |part: fn(&(f64, f64)) -> f64| {
         pairs.iter().map(part).map(small).collect::<Option<Vec<_>>>()
     };
@@ -189,7 +190,9 @@ fn kept_counts(count: usize) -> Arc<[i16]> {
         let mut counts = vec![0; RESAMPLES * count];
         let draws = kept_draws(count);
         for (counts, places) in counts.chunks_exact_mut(count).zip(draws.chunks_exact(count)) {
-            places.iter().for_each(|&place| counts[place as usize] += 1);
+            for &place in places {
+                counts[place as usize] += 1;
+            }
         }
         counts.into()
     })

@@ -171,12 +171,11 @@ impl Tally {
             let grade = outcome.execution.correct;
             let right = grade.map_or(0, |grade| u64::from(grade.ten_thousandths()) * requests);
             self.right += right;
-            match missed {
-                Some(kind) => self.misses[kind as usize] += requests,
-                None => {
-                    self.in_time += requests;
-                    self.right_in_time += right;
-                }
+            if let Some(kind) = missed {
+                self.misses[kind as usize] += requests;
+            } else {
+                self.in_time += requests;
+                self.right_in_time += right;
             }
         }
         self.judged += if outcome.execution.correct.is_some() { requests } else { 0 };

@@ -91,9 +91,9 @@ impl Preferences {
         let lost = lost_after(bounds).max(from);
         let mut from = from;
         while from < lost {
-            let (taken, last) = (plan(from), lost - 1);
-            let is_taken = |wait_ns| plan(wait_ns) == taken;
-            let until = if is_taken(last) { last } else { last_that(from, last, is_taken) };
+            let (taken, end) = (plan(from), lost - 1);
+            let holds = |wait_ns| plan(wait_ns) == taken;
+            let until = if holds(end) { end } else { last_that(from, end, holds) };
             push(until, taken);
             from = until + 1;
         }

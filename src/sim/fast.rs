@@ -87,7 +87,7 @@ pub fn replay_columns(
         resident: 0,
         ran: Ran::default(),
     };
-    let mut calls = Calls { calls, nth: 0, last: 0 };
+    let mut calls = Calls { left: calls, nth: 0, last: 0 };
     match options.discipline {
         Discipline::Fifo => server.in_turn(&mut calls)?,
         Discipline::Edf | Discipline::EdfLateFirst => {
@@ -107,7 +107,7 @@ struct Call {
 
 /// The calls that are left.
 struct Calls<I> {
-    calls: I,
+    left: I,
     nth: u64,
     last: u64,
 }
@@ -116,7 +116,7 @@ impl<I: Iterator<Item = (SimTime, u32)>> Calls<I> {
     #[expect(clippy::inline_always, reason = "in the loop of every request")]
     #[inline(always)]
     fn next(&mut self) -> Option<Call> {
-        let (arrival, kind) = self.calls.next()?;
+        let (arrival, kind) = self.left.next()?;
         let call = Call { nth: self.nth, arrival: arrival.as_nanos(), kind };
         assert!(call.arrival >= self.last, "requests are sorted by arrival");
         (self.nth, self.last) = (call.nth + 1, call.arrival);

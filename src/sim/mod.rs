@@ -39,8 +39,8 @@
 //! [`replay`] is the reference: it works off events, one at a time, for any policy and executor.
 //! [`replay_columns`] gives the same outcomes where a [`Ledger`] can be kept: to a policy that says
 //! that its plans depend on no more than kind, resident level and wait, and an executor that
-//! repeats itself. Then a request is a look-up and an addition. Closed loops have the reference alone: an
-//! arrival there is an event.
+//! repeats itself. Then a request is a look-up and an addition. Closed loops have the reference
+//! alone: an arrival there is an event.
 
 mod closed_loop;
 mod fast;

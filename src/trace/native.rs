@@ -88,14 +88,11 @@ impl Trace {
             let Request { id, app, dataset, item, prompt_tokens, output_tokens, slo, .. } = request;
             let arrival = decimal_millis(request.arrival.as_nanos());
             let (app, dataset) = (&apps[usize::from(app.0)], &datasets[usize::from(dataset.0)]);
-            let written = match item.number() {
-                Some(number) => {
-                    write!(text, "{id},{arrival},{app},{dataset},{number},{prompt_tokens},")
-                }
-                None => {
-                    let name = cell(&item.to_string());
-                    write!(text, "{id},{arrival},{app},{dataset},{name},{prompt_tokens},")
-                }
+            let written = if let Some(number) = item.number() {
+                write!(text, "{id},{arrival},{app},{dataset},{number},{prompt_tokens},")
+            } else {
+                let name = cell(&item.to_string());
+                write!(text, "{id},{arrival},{app},{dataset},{name},{prompt_tokens},")
             };
             written.and_then(|()| write!(text, "{output_tokens}")).expect("memory takes any row");
             objectives.write(&mut text, *slo);

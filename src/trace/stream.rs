@@ -143,7 +143,9 @@ mod tests {
         let all = kinds.as_trace();
         let counts = |names: Vec<&str>| {
             let mut counts = std::collections::BTreeMap::new();
-            names.into_iter().for_each(|name| *counts.entry(name.to_owned()).or_insert(0) += 1);
+            for name in names {
+                *counts.entry(name.to_owned()).or_insert(0) += 1;
+            }
             counts
         };
         let streamed = calls.iter().map(|call| all.app(all.requests[call.1 as usize].app));
