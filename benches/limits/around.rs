@@ -184,12 +184,13 @@ fn peer(name: &str, variable: &str, arguments: &[&str]) -> Option<Line> {
         None
     };
     let Ok(program) = std::env::var(variable) else { return skip("not installed") };
+    let before = of_children();
     let Ok(output) = Command::new(program).args(arguments).output() else {
         return skip("cannot be started");
     };
+    let took = of_children().saturating_sub(before);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [requests, seconds, _] = numbers[..] else { return skip("it failed") };
-    let took = Duration::from_secs_f64(seconds);
+    let [requests, _] = numbers[..] else { return skip("it failed") };
     Some(Line::new(format!("peer: {name}"), Goal::None, requests as u64, took))
 }
