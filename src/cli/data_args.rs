@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use pliant::prompt::DataPaths;
+use pliant::Result;
+use pliant::prompt::{DataPaths, Dataset};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArgs {
@@ -18,5 +19,12 @@ impl DataArgs {
     /// Where datasets are.
     pub fn paths(&self) -> DataPaths {
         DataPaths { package: self.data.clone(), droidtask: self.droidtask.clone() }
+    }
+
+    /// The datasets of the agent apps that are there: screens only if a file of steps is given.
+    pub fn datasets_of_lists(&self) -> Result<Vec<Dataset>> {
+        let mut names = vec![Dataset::agent_names()[0]];
+        names.extend(self.droidtask.as_ref().map(|_| Dataset::agent_names()[1]));
+        names.into_iter().map(|name| self.paths().load(name)).collect()
     }
 }

@@ -44,6 +44,8 @@ mod tlm;
 #[cfg(feature = "engine")]
 mod tlm_decision;
 #[cfg(feature = "engine")]
+mod tlm_lists;
+#[cfg(feature = "engine")]
 mod tlm_score;
 mod trace;
 

@@ -90,9 +90,12 @@ struct QualityArgs {
     #[arg(long, value_delimiter = ',', default_value = "10,20,30,40,50,60,70,80,90,100")]
     ratios: Vec<u16>,
     /// How prompts are cut: structured, truncate, random, self-information, score-head,
-    /// lingua
+    /// ranked-lists, lingua
     #[arg(long, default_value = "structured", value_parser = by_name::<Compressor>)]
     compressor: Compressor,
+    /// Compressor whose answers to the very same prompts are taken over, not measured
+    #[arg(long, value_name = "COMPRESSOR", value_parser = by_name::<Compressor>)]
+    taken_from: Option<Compressor>,
     /// Datasets; also: api-calling, ui-automation, api-calling-live
     #[arg(long, value_delimiter = ',', default_value = "arc-easy,openbookqa,piqa,sciq")]
     datasets: Vec<String>,
@@ -263,6 +266,7 @@ fn quality(args: QualityArgs) -> Result<()> {
             levels: levels(&args.levels, &model)?,
             ratios,
             compressor: args.compressor,
+            taken_from: args.taken_from,
             items: args.items,
             seed: args.seed,
         },

@@ -3,6 +3,7 @@
 use pliant::Result;
 
 use super::tlm_decision::{DecideArgs, ProfileArgs, TrainArgs, run_decide, run_profile, run_train};
+use super::tlm_lists::{OrderArgs, RecallArgs, run_order, run_recall};
 use super::tlm_score::{CompareArgs, LabelArgs, TimeArgs, TrainArgs as TrainScoreArgs};
 use super::tlm_score::{run_compare, run_label, run_time, run_train as run_train_score};
 
@@ -20,6 +21,10 @@ pub enum Command {
     TrainScore(TrainScoreArgs),
     /// Compare compressors on questions that are never scored
     Compare(CompareArgs),
+    /// How often the right entry of a list is among those that a ranking keeps
+    Recall(RecallArgs),
+    /// Learn how far the lists of each dataset are shortened before its shots are
+    OrderLists(OrderArgs),
     /// Time both heads beside the full model's prefill
     Time(TimeArgs),
 }
@@ -32,6 +37,8 @@ pub fn run(command: Command) -> Result<()> {
         Command::Label(args) => run_label(&args),
         Command::TrainScore(args) => run_train_score(&args),
         Command::Compare(args) => run_compare(&args),
+        Command::Recall(args) => run_recall(&args),
+        Command::OrderLists(args) => run_order(&args),
         Command::Time(args) => run_time(&args),
     }
 }

@@ -130,14 +130,17 @@ pub fn run_profile(args: &ProfileArgs) -> Result<()> {
     let data = args.data.paths();
     let datasets: Vec<Dataset> =
         Dataset::names().map(|name| data.load(name)).collect::<Result<_>>()?;
+    let lists = args.data.datasets_of_lists()?;
     let mut decider = match &args.name {
         Some(name) => Decider::open(runtime, &trained_head(name)?, args.precision)?,
         None => Decider::untrained(runtime, BASE_MODEL, &datasets, SHARED_LAYERS, args.precision)?,
     };
     let mut scorers = Vec::new();
-    for (family, compressor) in
-        [(tlm::COMPRESS, Compressor::ScoreHead), (tlm::LINGUA, Compressor::Lingua)]
-    {
+    for (family, compressor) in [
+        (tlm::COMPRESS, Compressor::ScoreHead),
+        (tlm::RANKED_LISTS, Compressor::RankedLists),
+        (tlm::LINGUA, Compressor::Lingua),
+    ] {
         if score_head::folder_of(compressor, BASE_MODEL).join(MANIFEST_FILE).exists() {
             scorers.push((family, ScoreHead::of(compressor, BASE_MODEL, runtime)?));
         }
@@ -145,7 +148,7 @@ pub fn run_profile(args: &ProfileArgs) -> Result<()> {
     let folder = Profiles::default().device(&args.device);
     let origin = [origin::command(), origin::today(), origin::commit()];
     let heads = Heads { decider: &mut decider, scorers, tokenizer: &model.tokenizer };
-    tlm::measure(heads, &datasets, &folder, args.repetitions, origin)?;
+    tlm::measure(heads, &datasets, &lists, &folder, args.repetitions, origin)?;
     print_line(device::tlm_summary(&DeviceProfile::load(&folder)?))
 }
 

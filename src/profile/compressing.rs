@@ -10,6 +10,9 @@ use crate::units::duration_from_millis;
 /// The compressor that the tiny language model runs.
 pub const SCORE_HEAD: &str = "score-head";
 
+/// The compressor that also ranks entries of lists, with all layers of the encoder.
+pub const RANKED_LISTS: &str = "ranked-lists";
+
 /// The compressor whose head sits on all layers of the encoder.
 pub const LINGUA: &str = "lingua";
 
@@ -35,6 +38,7 @@ impl Compressing {
         let tlm = || device.tlm(&family.base_model);
         let (times, key) = match compressor {
             Some(SCORE_HEAD) => (tlm()?.compress_ms, "compress_ms"),
+            Some(RANKED_LISTS) => (tlm()?.ranked_lists_ms, "ranked_lists_ms"),
             Some(LINGUA) => (tlm()?.lingua_ms, "lingua_ms"),
             _ => return Ok(Self::PerToken(family.compress_ms_per_token)),
         };

@@ -22,7 +22,7 @@ mod split;
 mod text;
 mod tlm_latency;
 
-pub use compressing::{Compressing, LINGUA, SCORE_HEAD};
+pub use compressing::{Compressing, LINGUA, RANKED_LISTS, SCORE_HEAD};
 pub use curve::{DecodeCurve, FitError, MAX_TOKENS, PrefillCurve, TokenRange};
 pub use decisions::{
     Answer, Decision, DecisionKind, Decisions, DecisionsManifest, PlanGrid, PlanProbabilities,

@@ -409,6 +409,19 @@ impl QualityTable {
         self.grades[self.cell(row, level, ratio)]
     }
 
+    /// The answer as it was measured; `None` if it was not, or its scores were [not
+    /// read](Self::load_scored).
+    #[must_use]
+    pub fn answer(&self, row: RowId, level: usize, ratio: usize) -> Option<Cell> {
+        let scores = self.scores(row, level, ratio);
+        Some(Cell {
+            correct: self.grade(row, level, ratio)?.is_right(),
+            sum_correct: scores.sum? > 0.5,
+            gold_probability: scores.probability?,
+            top_correct: scores.top.map(|top| top > 0.5),
+        })
+    }
+
     fn scores(&self, row: RowId, level: usize, ratio: usize) -> Scores {
         self.scores.get(self.cell(row, level, ratio)).copied().unwrap_or_default()
     }

@@ -21,6 +21,9 @@ pub struct TlmLatency {
     /// none was timed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compress_ms: Option<PrefillCurve>,
+    /// Compressor `ranked-lists`, over the same tokens, of prompts with and without lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranked_lists_ms: Option<PrefillCurve>,
     /// Compressor `lingua`, over the same tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lingua_ms: Option<PrefillCurve>,
@@ -46,6 +49,7 @@ impl TlmLatency {
         let curves = [
             ("decide_ms", Some(self.decide_ms)),
             ("compress_ms", self.compress_ms),
+            ("ranked_lists_ms", self.ranked_lists_ms),
             ("lingua_ms", self.lingua_ms),
         ];
         for (key, curve) in curves.into_iter().filter_map(|(key, curve)| Some((key, curve?))) {

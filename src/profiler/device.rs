@@ -271,9 +271,12 @@ pub fn tlm_summary(profile: &DeviceProfile) -> String {
             let compress = compress.map_or("-".to_owned(), |ms| format!("{ms:.2}"));
             let share = 100.0 * share;
             let _ = writeln!(text, "  {tokens:>5}  {decide:6.2}  {compress:>6}  {share:.1} %");
-            if let Some(lingua) = tlm.lingua_ms.map(|curve| curve.millis(tokens)) {
-                let share = 100.0 * lingua / base.ttft_ms.millis(tokens);
-                let _ = writeln!(text, "  {tokens:>5}  lingua  {lingua:6.2}  {share:.1} %");
+            for (compressor, curve) in [("ranked", tlm.ranked_lists_ms), ("lingua", tlm.lingua_ms)]
+            {
+                if let Some(ms) = curve.map(|curve| curve.millis(tokens)) {
+                    let share = 100.0 * ms / base.ttft_ms.millis(tokens);
+                    let _ = writeln!(text, "  {tokens:>5}  {compressor}  {ms:6.2}  {share:.1} %");
+                }
             }
         }
     }

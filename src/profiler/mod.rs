@@ -11,4 +11,5 @@ pub mod memory;
 mod prompted;
 pub mod quality;
 pub mod quality_run;
+mod taken_over;
 pub mod tlm;

@@ -36,6 +36,12 @@ impl Prompted<'_> {
         std::array::from_fn(|ratio| self.contexts[self.context_of[ratio]].len() as u32)
     }
 
+    /// The prompt at `ratio`, if it was cut to it.
+    pub(super) fn context(&self, ratio: Ratio) -> Option<&[u32]> {
+        let place = self.ratios.iter().position(|cut| *cut == ratio)?;
+        Some(&self.contexts[self.context_of[place]])
+    }
+
     /// The same item with its prompts at those of `ratios` alone that it was cut to.
     pub(super) fn at(&self, ratios: impl Fn(Ratio) -> bool) -> Self {
         let mut part = Self {

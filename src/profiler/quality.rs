@@ -8,9 +8,10 @@
 use std::path::Path;
 
 use super::prompted::{Cutter, Prompted, score_batch};
+use super::taken_over::OtherAnswers;
 use crate::error::{Error, Result};
 use crate::model::ElasticModel;
-use crate::profile::{AnswersOf, LengthsOf, PromptLengths, QualityLog};
+use crate::profile::{AnswersOf, LengthsOf, PromptLengths, QualityLog, QualityManifest};
 use crate::prompt::{Compressor, Dataset};
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
@@ -28,6 +29,8 @@ pub struct QualityPlan {
     pub ratios: Vec<Ratio>,
     /// How prompts are cut.
     pub compressor: Compressor,
+    /// Whose answers are taken over to prompts that it cuts alike; absent: nobody's.
+    pub taken_from: Option<Compressor>,
     /// Items per dataset, from the front.
     pub items: usize,
     /// Seed of the random compressor.
@@ -56,16 +59,19 @@ pub struct QualityProgress<'a> {
     pub planned: usize,
 }
 
-/// Measures the rows of `plan` that `folder` lacks, appends them, and returns how many there were;
-/// `report` is called after each batch. Also writes the compressor's prompt lengths.
+/// Measures the rows of `plan` that `folder` lacks, or takes them over, appends them, and returns
+/// how many there were; `report` is called after each batch, and `manifest` says what the rows will
+/// be. Also writes the compressor's prompt lengths.
 ///
 /// # Errors
-/// If a dataset has too few items, a file cannot be written, or inference fails.
+/// If a dataset has too few items, answers of other data would be taken over, a file cannot be
+/// written, or inference fails.
 pub fn measure(
     model: &mut ElasticModel,
     datasets: &[Dataset],
     plan: &QualityPlan,
     folder: &Path,
+    manifest: &QualityManifest,
     report: &mut dyn FnMut(QualityProgress<'_>),
 ) -> Result<usize> {
     check_sizes(datasets, plan)?;
@@ -79,6 +85,16 @@ pub fn measure(
         prompted.push(cut_prompts(model, dataset, plan, &mut cutter)?);
     }
     write_lengths(datasets, &prompted, plan, folder)?;
+    for entry in prompted.iter_mut().flatten() {
+        *entry = entry.at(|ratio| plan.ratios.contains(&ratio));
+    }
+    if let Some(compressor) = plan.taken_from {
+        let mut others = OtherAnswers::open(model, plan, compressor, folder, manifest)?;
+        for entry in prompted.iter().flatten() {
+            others.take(model, plan, entry, &mut log)?;
+        }
+        done = log.rows();
+    }
     let together = if model.engine.reads_prompts_whole() { plan.levels.len().max(1) } else { 1 };
     for levels in plan.levels.chunks(together) {
         for (dataset, prompted) in datasets.iter().zip(&prompted) {
@@ -128,20 +144,17 @@ fn cut_prompts<'a>(
     cutter: &mut Cutter,
 ) -> Result<Vec<Prompted<'a>>> {
     let items = &dataset.items[..plan.items];
-    items.iter().map(|item| cutter.cut(model, dataset, item, &plan.ratios)).collect()
+    items.iter().map(|item| cutter.cut(model, dataset, item, &PROMPT_RATIOS)).collect()
 }
 
-/// Adds the real lengths to the compressor's, if the plan has every ratio: they depend on the
-/// compressor alone.
+/// Adds the real lengths at every ratio, whatever the plan's, to the compressor's: they depend on
+/// the compressor alone.
 fn write_lengths(
     datasets: &[Dataset],
     prompted: &[Vec<Prompted<'_>>],
     plan: &QualityPlan,
     folder: &Path,
 ) -> Result<()> {
-    if plan.ratios != PROMPT_RATIOS {
-        return Ok(());
-    }
     let mut lengths = PromptLengths::of_table(folder, plan.compressor.name(), LengthsOf::Whole)?;
     for (dataset, prompted) in datasets.iter().zip(prompted) {
         for entry in prompted {

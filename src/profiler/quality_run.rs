@@ -53,6 +53,11 @@ pub fn measure(
     let mut manifest = manifest(model, about, &datasets);
     let planned = |dataset: &Dataset| (dataset.name.clone(), planned(dataset, run.plan.items));
     manifest.datasets = datasets.iter().map(planned).collect();
+    if let Some(other) = run.plan.taken_from {
+        let note =
+            format!("answers to prompts that {} cuts alike are taken over from it", other.name());
+        manifest.notes.push(note);
+    }
     let path = AnswerFiles(&run.folder).manifest(&of.compressor);
     let _lock = Lock::acquire(&path, "the quality table")?;
     let earlier = QualityManifest::load(&run.folder, &of, false)?;
@@ -60,7 +65,7 @@ pub fn measure(
         manifest.continue_from(earlier, &path)?;
     }
     manifest.save(&run.folder)?;
-    let measured = quality::measure(model, &datasets, &run.plan, &run.folder, report)?;
+    let measured = quality::measure(model, &datasets, &run.plan, &run.folder, &manifest, report)?;
     let mut manifest = earlier.filter(|_| measured == 0).unwrap_or(manifest);
     let rows = QualityTable::load(&run.folder, &of.to_string())?;
     count_items(&mut manifest, &rows);

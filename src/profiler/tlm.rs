@@ -2,6 +2,7 @@
 //! decision-head per word piece that it reads, its score-head per token of the full prompt.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::engine::stopwatch::timed;
 use crate::error::Result;
@@ -13,7 +14,7 @@ use crate::profile::{
     fit_prefill,
 };
 use crate::prompt::compress::score_head;
-use crate::prompt::{Dataset, Tokenize};
+use crate::prompt::{Dataset, Item, Tokenize};
 use crate::units::{Level, PROMPT_RATIOS, Ratio, millis};
 
 /// Samples beside the profile: columns of a device's samples, families [`DECIDE`] and
@@ -23,6 +24,8 @@ pub const SAMPLES: &str = "tlm-samples.csv";
 pub const DECIDE: &str = "tlm-decide";
 /// Scoring and cutting by the score-head, over the full prompt's tokens.
 pub const COMPRESS: &str = "tlm-compress";
+/// Scoring, ranking and cutting by compressor `ranked-lists`, over the same.
+pub const RANKED_LISTS: &str = "tlm-ranked-lists";
 /// Scoring and cutting by compressor `lingua`, over the same.
 pub const LINGUA: &str = "tlm-lingua";
 
@@ -36,21 +39,24 @@ const ITEMS: usize = 24;
 pub struct Heads<'a> {
     /// Decides.
     pub decider: &'a mut Decider,
-    /// Score prompts, as many as there are: [`COMPRESS`] or [`LINGUA`], and the head.
+    /// Score prompts, as many as there are: [`COMPRESS`], [`RANKED_LISTS`] or [`LINGUA`], and the
+    /// head.
     pub scorers: Vec<(&'static str, ScoreHead)>,
     /// Splits prompts, which are cut in the base model's tokens.
     pub tokenizer: &'a dyn Tokenize,
 }
 
 /// Times `heads` on prompts of `datasets`, tokenizing, embedding and cutting included, and sets the
-/// `[[tlm]]` of their base model in the profile in `folder`. Times of a compressor whose head is
-/// not there are left as they are.
+/// `[[tlm]]` of their base model in the profile in `folder`. Of `lists`, datasets that choose from
+/// lists, only [`RANKED_LISTS`] is timed. Times of a compressor whose head is not there are left as
+/// they are.
 ///
 /// # Errors
 /// If inference fails, or a file cannot be read or written.
 pub fn measure(
     heads: Heads<'_>,
     datasets: &[Dataset],
+    lists: &[Dataset],
     folder: &Path,
     repetitions: u32,
     [command, date, commit]: [String; 3],
@@ -62,30 +68,21 @@ pub fn measure(
     for round in 0..=repetitions {
         for dataset in datasets {
             for (nth, item) in dataset.items.iter().take(ITEMS).enumerate() {
-                let mut note = |family: &str, tokens, time| {
-                    let sample = LatencySample {
-                        family: family.to_owned(),
-                        level: Level::FULL,
-                        phase: Phase::Prefill,
-                        tokens,
-                        repetition: round.wrapping_sub(1),
-                        ms: millis(time),
-                    };
-                    let new = round > 0 && !log.contains(&sample);
-                    if new { log.append(&sample) } else { Ok(()) }
-                };
                 let text = item.text();
                 let (decision, time) = timed(|| decider.decide_for(&dataset.name, &text, LOOSEST));
-                note(DECIDE, decision?.tlm_tokens, time)?;
+                note(&mut log, DECIDE, round, decision?.tlm_tokens, time)?;
                 for (family, head) in &mut scorers {
-                    let ratio = PROMPT_RATIOS[(nth + round as usize) % (PROMPT_RATIOS.len() - 1)];
-                    let (prompt, time) = timed(|| {
-                        let scores = head.scores(dataset, item)?;
-                        Ok::<_, crate::Error>(score_head::compress(
-                            dataset, item, ratio, tokenizer, &scores,
-                        ))
-                    });
-                    note(family, prompt?.full_tokens as u32, time)?;
+                    let ratio = ratio_of(nth, round);
+                    time_cut(&mut log, (family, head), tokenizer, dataset, item, ratio, round)?;
+                }
+            }
+        }
+        let mut ranking = scorers.iter_mut().filter(|(family, _)| *family == RANKED_LISTS);
+        if let Some((family, head)) = ranking.next() {
+            for dataset in lists {
+                for (nth, item) in dataset.items.iter().take(ITEMS).enumerate() {
+                    let ratio = ratio_of(nth, round);
+                    time_cut(&mut log, (family, head), tokenizer, dataset, item, ratio, round)?;
                 }
             }
         }
@@ -105,6 +102,7 @@ pub fn measure(
         base_model,
         decide_ms: fit_prefill(log.samples(), DECIDE, Level::FULL)?,
         compress_ms: fit(COMPRESS, before.and_then(|tlm| tlm.compress_ms))?,
+        ranked_lists_ms: fit(RANKED_LISTS, before.and_then(|tlm| tlm.ranked_lists_ms))?,
         lingua_ms: fit(LINGUA, before.and_then(|tlm| tlm.lingua_ms))?,
         provenance: Provenance::Measured { date, command, samples: SAMPLES.to_owned(), commit },
     };
@@ -114,4 +112,39 @@ pub fn measure(
     }
     profile.save(folder)?;
     Ok(tlm)
+}
+
+/// Below the whole prompt, another for each item and round.
+fn ratio_of(nth: usize, round: u32) -> Ratio {
+    PROMPT_RATIOS[(nth + round as usize) % (PROMPT_RATIOS.len() - 1)]
+}
+
+fn time_cut(
+    log: &mut LatencyLog,
+    (family, head): (&str, &mut ScoreHead),
+    tokenizer: &dyn Tokenize,
+    dataset: &Dataset,
+    item: &Item,
+    ratio: Ratio,
+    round: u32,
+) -> Result<()> {
+    let (prompt, time) = timed(|| {
+        let scores = head.scores(dataset, item)?;
+        Ok::<_, crate::Error>(score_head::compress(dataset, item, ratio, tokenizer, &scores))
+    });
+    note(log, family, round, prompt?.full_tokens as u32, time)
+}
+
+/// Appends a sample, unless the log has it; those of round 0 are none.
+fn note(log: &mut LatencyLog, family: &str, round: u32, tokens: u32, time: Duration) -> Result<()> {
+    let sample = LatencySample {
+        family: family.to_owned(),
+        level: Level::FULL,
+        phase: Phase::Prefill,
+        tokens,
+        repetition: round.wrapping_sub(1),
+        ms: millis(time),
+    };
+    let new = round > 0 && !log.contains(&sample);
+    if new { log.append(&sample) } else { Ok(()) }
 }

@@ -126,6 +126,8 @@ impl<'a> Query<'a> {
                 format!("{:.0}", 100.0 * self.share(w[2], w[3]) / self.share("oracle", w[3]))
             }
             "right" => self.right(),
+            "recall" => self.recall(),
+            "list-order" => self.list_order(),
             "switch-ms" => switch_ms(w[1], w[2]),
             "panel-items" => self.panel_items(),
             "cell" => self.cell(),
@@ -165,6 +167,34 @@ impl<'a> Query<'a> {
         rows.retain(|row| wanted.iter().all(|(column, value)| row[*column] == **value));
         let sum: f64 = rows.iter().map(|row| share(row, &format!("grade_{level}"))).sum();
         format!("{:.0}", 100.0 * sum / rows.len() as f64)
+    }
+
+    /// Share of a dataset's lists, in percent, whose right entry is among so many that a ranking
+    /// keeps.
+    fn recall(&self) -> String {
+        let [_, dataset, ranking, kept] = self.words[..] else {
+            panic!("{:?}: allowed: recall DATASET RANKING KEPT", self.words)
+        };
+        let is = |row: &&Row| row["dataset"] == dataset && row["ranking"] == ranking;
+        let rows = rows("list-recall", "recall.csv");
+        let row = rows.iter().find(is).unwrap_or_else(|| panic!("{:?}: no such row", self.words));
+        row[&format!("kept_{kept}_percent")].clone()
+    }
+
+    /// Answers of the full model that are right, in percent, and their mean ln p, with so many
+    /// entries kept while there are shots.
+    fn list_order(&self) -> String {
+        let [_, dataset, kept] = self.words[..] else {
+            panic!("{:?}: allowed: list-order DATASET KEPT", self.words)
+        };
+        let folder = root().join("device-profiles/elastic/smollm2-135m-instruct/tlm");
+        let text = std::fs::read_to_string(folder.join("lists.json")).unwrap();
+        let orders: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let tried = orders["datasets"][dataset]["tried"].as_array().expect("what was tried");
+        let is = |row: &&serde_json::Value| row["kept"].as_u64() == kept.parse().ok();
+        let row = tried.iter().find(is).unwrap_or_else(|| panic!("{:?}: no such row", self.words));
+        let number = |key: &str| row[key].as_f64().expect("a number");
+        format!("{:.0}, {:.2}", 100.0 * number("right"), number("gold")).replace('-', "−")
     }
 
     /// Items of one panel of a figure by dataset and SLO, or of its smallest and largest dataset.

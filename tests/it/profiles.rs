@@ -12,6 +12,8 @@ use pliant::profile::{
     AnswerFiles, AnswersOf, Decisions, DeviceProfile, PromptLengths, Provenance, QualityLog,
     QualityManifest, QualityTable, Split, read_latency_samples,
 };
+use pliant::prompt::Dataset;
+use pliant::units::PROMPT_RATIOS;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("device-profiles")
@@ -109,6 +111,37 @@ fn every_committed_answer_is_of_a_family_whose_manifest_counts_it() {
         }
         for path in files(&folder, ".tokens.csv") {
             PromptLengths::of_file(&path).unwrap();
+        }
+    }
+}
+
+/// Only lists are cut otherwise by `ranked-lists`: the answers to all other prompts are those that
+/// were measured under `score-head`.
+#[test]
+fn ranked_lists_changes_the_prompts_of_lists_alone() {
+    for folder in folders(&root().join("quality")) {
+        let lengths = |name| PromptLengths::load(&folder, name).unwrap();
+        let (old, new) = (lengths("score-head"), lengths("ranked-lists"));
+        let [old_answers, new_answers] = ["score-head", "ranked-lists"].map(|compressor| {
+            let of =
+                AnswersOf { family: "width-lora".to_owned(), compressor: compressor.to_owned() };
+            QualityTable::load_scored(&folder, &of.to_string()).unwrap()
+        });
+        for dataset in Dataset::names() {
+            let mut items = 0;
+            for (item, row) in new_answers.items(dataset) {
+                assert_eq!(old.of(dataset, item), new.of(dataset, item), "{dataset} {item}");
+                let old_row = old_answers.row(dataset, item).unwrap();
+                for level in 0..new_answers.levels().len() {
+                    for ratio in 0..PROMPT_RATIOS.len() {
+                        let of = |table: &QualityTable, row| table.answer(row, level, ratio);
+                        let (old, new) = (of(&old_answers, old_row), of(&new_answers, row));
+                        assert!(new.is_some() && old == new, "{dataset} {item}");
+                    }
+                }
+                items += 1;
+            }
+            assert_eq!(items, 120, "{dataset}");
         }
     }
 }

@@ -161,9 +161,7 @@ mod with_the_base_model_s_tokenizer {
                 let full = tokenizer.encode(&dataset.render(item));
                 let question = tokenizer.encode(&item.question);
                 let information = vec![1.0; full.len()];
-                // These need a trained head.
-                let heads = [Compressor::ScoreHead, Compressor::Lingua];
-                for compressor in Compressor::ALL.into_iter().filter(|c| !heads.contains(c)) {
+                for compressor in Compressor::ALL.into_iter().filter(|c| !c.is_scored()) {
                     let mut shorter = 0;
                     for ratio in PROMPT_RATIOS {
                         let tokens = compress(

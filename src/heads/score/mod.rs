@@ -6,6 +6,8 @@ pub mod cost;
 mod examples;
 pub mod items;
 pub mod labels;
+pub mod list_order;
+pub mod recall;
 pub mod shots;
 pub mod targets;
 pub mod train;

@@ -170,6 +170,7 @@ pub(crate) fn device() -> DeviceProfile {
             base_model: "tiny".into(),
             decide_ms: linear(0.1),
             compress_ms: None,
+            ranked_lists_ms: None,
             lingua_ms: None,
             provenance,
         }],

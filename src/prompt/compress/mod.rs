@@ -7,6 +7,7 @@
 //! 2. otherwise `tokens` has at most ⌊r·n⌋ tokens, and never fewer at a larger r;
 //! 3. at 100 % `tokens` are the tokens of [`Dataset::render`], exactly.
 
+pub mod lists;
 pub mod score_head;
 pub mod spans;
 pub(crate) mod structured;
@@ -33,18 +34,21 @@ pub enum Compressor {
     /// Parts of shots, sentences and words are dropped, least worth keeping first, as the tiny
     /// language model's score-head says: see [`score_head`].
     ScoreHead,
-    /// The same steps as a heavier reader scores them: all layers of the encoder, in f32.
+    /// The same, but entries of a list are ranked whole, and go before shots: see [`lists`].
+    RankedLists,
+    /// The steps of `ScoreHead` as a heavier reader scores them: all layers of the encoder, in f32.
     Lingua,
 }
 
 impl Compressor {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Structured,
         Self::Truncate,
         Self::Random,
         Self::SelfInformation,
         Self::ScoreHead,
+        Self::RankedLists,
         Self::Lingua,
     ];
 
@@ -57,6 +61,7 @@ impl Compressor {
             Self::Random => "random",
             Self::SelfInformation => "self-information",
             Self::ScoreHead => "score-head",
+            Self::RankedLists => "ranked-lists",
             Self::Lingua => "lingua",
         }
     }
@@ -64,7 +69,7 @@ impl Compressor {
     /// Whether a trained head scores what to keep: [`score_head::compress`] cuts, not [`compress`].
     #[must_use]
     pub const fn is_scored(self) -> bool {
-        matches!(self, Self::ScoreHead | Self::Lingua)
+        matches!(self, Self::ScoreHead | Self::RankedLists | Self::Lingua)
     }
 
     /// Whether [`compress`] needs each token's information.
@@ -133,7 +138,9 @@ pub fn compress(
             let information = information.expect("self-information needs each token's information");
             tokens::self_information(&full, region, budget, information)
         }
-        Compressor::ScoreHead | Compressor::Lingua => panic!("a head's scores are needed"),
+        Compressor::ScoreHead | Compressor::RankedLists | Compressor::Lingua => {
+            panic!("a head's scores are needed")
+        }
     };
     CompressedPrompt { tokens, full_tokens }
 }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Tokenize;
 use super::super::dataset::{Dataset, Item};
+use super::lists::{self, RankedList};
 use super::{CompressedPrompt, first_fit, spans};
 use crate::units::Ratio;
 
@@ -50,18 +51,29 @@ pub struct KeepScores {
     /// Probability that a piece of the passage is worth keeping, with the passage's bytes that it
     /// stands for.
     pub passage: Vec<(Range<usize>, f32)>,
+    /// The entries of the passage, if it is a list and its entries are ranked.
+    pub list: Option<RankedList>,
 }
 
 impl KeepScores {
     /// Mean probability of the pieces that share bytes with `span`; 0 without any.
     #[must_use]
     pub fn mean(&self, span: &Range<usize>) -> f32 {
-        let shares = |bytes: &Range<usize>| bytes.start < span.end && span.start < bytes.end;
-        let inside = || self.passage.iter().filter(|(bytes, _)| shares(bytes));
-        match inside().count() {
+        match self.inside(span).count() {
             0 => 0.0,
-            count => inside().map(|(_, probability)| probability).sum::<f32>() / count as f32,
+            count => self.inside(span).sum::<f32>() / count as f32,
         }
+    }
+
+    /// Highest probability of these pieces; 0 without any.
+    #[must_use]
+    pub fn maximum(&self, span: &Range<usize>) -> f32 {
+        self.inside(span).fold(0.0, f32::max)
+    }
+
+    fn inside(&self, span: &Range<usize>) -> impl Iterator<Item = f32> {
+        let shares = |bytes: &Range<usize>| bytes.start < span.end && span.start < bytes.end;
+        self.passage.iter().filter(move |(bytes, _)| shares(bytes)).map(|&(_, value)| value)
     }
 }
 
@@ -81,7 +93,13 @@ pub fn compress(
     let tokens = if budget == full_tokens {
         full
     } else {
-        first_fit(candidates(dataset, item, scores), budget, tokenizer)
+        let steps = steps(&dataset.shots, &scores.shots);
+        match &scores.list {
+            Some(list) => {
+                first_fit(lists::candidates(dataset, item, &steps, list), budget, tokenizer)
+            }
+            None => first_fit(candidates(dataset, item, &steps, scores), budget, tokenizer),
+        }
     };
     CompressedPrompt { tokens, full_tokens }
 }
@@ -91,9 +109,9 @@ pub fn compress(
 fn candidates<'a>(
     dataset: &'a Dataset,
     item: &'a Item,
+    steps: &'a [ShotPart],
     scores: &'a KeepScores,
 ) -> impl Iterator<Item = String> + 'a {
-    let steps = steps(&dataset.shots, &scores.shots);
     let fewer_shots =
         (0..=steps.len()).map(move |count| shorter_shots(dataset, &steps[..count]) + &item.text());
     let fewer_words = shorter_passages(item, scores).into_iter().map(|passage| {
@@ -223,13 +241,15 @@ mod tests {
                 ShotPart { shot: 0, part: Part::Whole },
             ],
             passage: words.map(|word| (word.clone(), probability(&PASSAGE[word]))).collect(),
+            list: None,
         }
     }
 
     #[test]
     fn parts_of_shots_go_in_the_stated_order_then_sentences_then_words_by_their_means() {
         let (dataset, item, scores) = (dataset(), item(), scores());
-        let texts: Vec<String> = candidates(&dataset, &item, &scores).collect();
+        let texts: Vec<String> =
+            candidates(&dataset, &item, &steps(&dataset.shots, &scores.shots), &scores).collect();
         let kept = |text: &String| {
             text.strip_suffix("Question: What melts ice?\nAnswer:").unwrap().to_owned()
         };
@@ -256,7 +276,8 @@ mod tests {
     #[test]
     fn shots_of_an_unknown_dataset_go_front_first() {
         let (dataset, scores) = (dataset(), KeepScores::default());
-        let texts: Vec<String> = candidates(&dataset, &item(), &scores).take(5).collect();
+        let steps = steps(&dataset.shots, &scores.shots);
+        let texts: Vec<String> = candidates(&dataset, &item(), &steps, &scores).take(5).collect();
         let starts =
             ["Passage 0.", "Question: shot 0?", "Passage 1.", "Question: shot 1?", "Rocks"];
         for (text, start) in texts.iter().zip(starts) {
@@ -266,10 +287,11 @@ mod tests {
 
     #[test]
     fn a_span_is_worth_the_mean_of_the_pieces_it_touches() {
-        let scores =
-            KeepScores { shots: Vec::new(), passage: vec![(0..3, 0.2), (3..5, 0.6), (9..12, 1.0)] };
+        let passage = vec![(0..3, 0.2), (3..5, 0.6), (9..12, 1.0)];
+        let scores = KeepScores { passage, ..KeepScores::default() };
         assert!((scores.mean(&(2..5)) - 0.4).abs() < 1e-6);
         assert!(scores.mean(&(5..9)).abs() < 1e-6);
+        assert_eq!((scores.maximum(&(2..5)), scores.maximum(&(5..9))), (0.6, 0.0));
     }
 
     proptest! {
@@ -285,6 +307,7 @@ mod tests {
             let scores = KeepScores {
                 shots: order.into_iter().map(|(shot, p)| ShotPart { shot, part: part(p) }).collect(),
                 passage: noise.into_iter().enumerate().map(|(i, p)| (i..i + 1, p)).collect(),
+                list: None,
             };
             let full = Words.encode(&dataset.render(&item));
             let mut shorter = 0;

@@ -12,7 +12,7 @@ use super::super::dataset::{Dataset, Item};
 use super::spans;
 
 /// Words that say nothing about a question's subject.
-const FUNCTION_WORDS: [&str; 40] = [
+pub(super) const FUNCTION_WORDS: [&str; 40] = [
     "a", "an", "and", "answer", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from",
     "has", "have", "how", "in", "is", "it", "its", "of", "on", "or", "question", "that", "the",
     "their", "these", "they", "this", "to", "was", "what", "when", "where", "which", "who", "why",
