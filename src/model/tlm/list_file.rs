@@ -94,3 +94,38 @@ pub fn load(folder: &Path) -> Result<ListOrders> {
             .allowed("1 or more")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_come_back_as_they_went_in_and_unknown_datasets_keep_two() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(load(folder.path()).unwrap().kept("mine"), 2);
+        let tried = vec![Tried { kept: 1, gold: -0.5, right: 0.75 }];
+        let (items, data_sha256, command) = (vec![3, 5], "aa".to_owned(), "c".to_owned());
+        let order = ListOrder { kept: 1, tried, items, data_sha256, command };
+        let orders = ListOrders { datasets: BTreeMap::from([("mine".to_owned(), order)]) };
+        orders.save(folder.path()).unwrap();
+        let found = load(folder.path()).unwrap();
+        assert_eq!((found.kept("mine"), found.kept("other")), (1, 2));
+        assert_eq!(found, orders);
+    }
+
+    #[test]
+    fn lists_without_an_entry_and_what_is_no_order_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |text: &str| {
+            std::fs::write(folder.path().join(LISTS_FILE), text).unwrap();
+            load(folder.path()).unwrap_err().to_string()
+        };
+        let none = r#"{"datasets":{"mine":{"kept":0,"tried":[],"items":[],
+            "data_sha256":"","command":""}}}"#;
+        let message = refused(none);
+        let said = "dataset mine, key \"kept\": a list without an entry is none; found 0; \
+                    allowed: 1 or more";
+        assert!(message.ends_with(said), "{message}");
+        assert!(refused("[]").contains("not orders of lists"));
+    }
+}
