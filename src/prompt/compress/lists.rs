@@ -53,12 +53,6 @@ impl Ranking {
             Self::Maximum => "maximum",
         }
     }
-
-    /// Whether the encoder reads question and entries for it.
-    #[must_use]
-    pub const fn needs_encoder(self) -> bool {
-        matches!(self, Self::Mixed | Self::Encoder)
-    }
 }
 
 /// The list of one prompt, its entries ranked.
@@ -234,6 +228,14 @@ mod tests {
     fn the_worthiest_come_first_and_of_equals_the_earlier() {
         assert_eq!(best_first(&[0.1, 0.5, 0.1, 0.9]), [3, 1, 0, 2]);
         assert_eq!(mixed(&[0.5, 0.2], &[0.0, 4.0]), [0.5, 0.6]);
+    }
+
+    #[test]
+    fn rankings_are_named_in_tables_as_on_the_command_line() {
+        for ranking in Ranking::ALL {
+            let json = serde_json::to_string(&ranking).unwrap();
+            assert_eq!(json, format!("\"{}\"", ranking.name()));
+        }
     }
 
     fn kept(list: &RankedList) -> Vec<String> {
