@@ -55,13 +55,13 @@ pub fn run_recall(args: &RecallArgs) -> Result<()> {
     let mut head = head.ranking_lists(ListOrders::default(), runtime)?;
     let data = args.data.paths();
     let columns = KEPT.map(|kept| format!("kept_{kept}_percent"));
-    let mut table = format!("dataset,lists,ranking,{}\n", columns.join(","));
+    let mut lines = vec![format!("dataset,lists,ranking,{}", columns.join(","))];
     for name in &args.datasets {
         let dataset = data.load(name)?;
         let items = lists_of(&dataset, args.lists)?;
         let mut add = |ranking: &str, lists: usize, shares: [f64; KEPT.len()]| {
             let shares = shares.map(|share| format!("{:.1}", 100.0 * share));
-            table += &format!("{name},{lists},{ranking},{}\n", shares.join(","));
+            lines.push(format!("{name},{lists},{ranking},{}", shares.join(",")));
         };
         let mut chance = None;
         for &ranking in &args.rankings {
@@ -73,10 +73,11 @@ pub fn run_recall(args: &RecallArgs) -> Result<()> {
             add("chance", ranks.lists(), KEPT.map(|kept| ranks.chance(kept)));
         }
     }
+    let table = lines.join("\n");
     if let Some(out) = &args.out {
-        files::write_whole(out, table.as_bytes())?;
+        files::write_whole(out, format!("{table}\n").as_bytes())?;
     }
-    print_line(table.trim_end())
+    print_line(table)
 }
 
 #[derive(Debug, clap::Args)]
@@ -119,16 +120,14 @@ pub fn run_order(args: &OrderArgs) -> Result<()> {
         let ids: Vec<u32> = items.iter().map(|item| item.id).collect();
         let known = orders.datasets.remove(name);
         let known = known.filter(|o| o.items == ids && o.data_sha256 == dataset.sha256);
-        let (tried, command) = match known {
-            Some(known) => (known.tried, known.command),
-            None => {
-                let bar = bar(name.clone(), "items", items.len() as u64);
-                let mut report = || bar.inc(1);
-                let tried =
-                    list_order::try_all(&mut model, &mut head, &dataset, &items, &mut report)?;
-                bar.finish_and_clear();
-                (tried, origin::command())
-            }
+        let (tried, command) = if let Some(known) = known {
+            (known.tried, known.command)
+        } else {
+            let bar = bar(name.clone(), "items", items.len() as u64);
+            let mut report = || bar.inc(1);
+            let tried = list_order::try_all(&mut model, &mut head, &dataset, &items, &mut report)?;
+            bar.finish_and_clear();
+            (tried, origin::command())
         };
         for row in &tried {
             let (kept, gold, right) = (row.kept, row.gold, 100.0 * row.right);

@@ -98,11 +98,11 @@ mod tests {
     fn recall_counts_lists_and_chance_their_lengths() {
         // Right entries are first of 2, third of 4 and last of 10.
         let ranks = Ranks { above: vec![(2, 0), (4, 2), (10, 9)] };
-        let of = |share: f64| (share * 1e4).round();
+        let of = |share: f64| (share * 1e4).round() as u32;
         let recalls = [1, 2, 3, 10].map(|kept| of(ranks.recall(kept)));
-        assert_eq!(recalls, [3333.0, 3333.0, 6667.0, 10000.0]);
+        assert_eq!(recalls, [3333, 3333, 6667, 10000]);
         // (1/2 + 1/4 + 1/10)/3, (1 + 2/4 + 2/10)/3, (1 + 3/4 + 3/10)/3.
         let chances = [1, 2, 3].map(|kept| of(ranks.chance(kept)));
-        assert_eq!(chances, [2833.0, 5667.0, 6833.0]);
+        assert_eq!(chances, [2833, 5667, 6833]);
     }
 }

@@ -1,5 +1,5 @@
 //! The score-head's two files: weights (safetensors, 16-bit floats), which may be
-//! [shipped](crate::model::shipped) ones instead, and, written last, a manifest that says which
+//! [shipped] ones instead, and, written last, a manifest that says which
 //! trunk it sits on, how it was trained, and in which order shots go.
 
 use std::collections::BTreeMap;
