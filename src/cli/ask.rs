@@ -3,7 +3,6 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use pliant::engine::EngineOptions;
 use pliant::engine::generate::{Generation, generate, stream};
@@ -15,9 +14,11 @@ use pliant::profile::Profiles;
 use pliant::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use pliant::units::{Level, PROMPT_RATIOS, Ratio, millis};
 use pliant::{Error, Result};
+use serde::Serialize;
+use serde_json::json;
 
 use super::engine_args::{BASE_MODEL, EngineArgs, measured_device};
-use super::output::{print_line, print_part};
+use super::output::{print_json, print_line, print_part};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -50,6 +51,48 @@ pub struct Args {
     /// Folder of quality tables that plans are weighed with
     #[arg(long, value_name = "DIR", default_value_os_t = Profiles::default().quality())]
     quality: PathBuf,
+    /// Print one JSON object at the end instead of text as it comes
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was answered, how, and how long it took.
+#[derive(Debug, Serialize)]
+struct Answer {
+    level: Level,
+    /// Tokens of the prompt that the model read, and that there were.
+    prompt_tokens: [usize; 2],
+    output_tokens: usize,
+    /// What follows the prompt; with options the model chooses among these instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    options: Vec<Weighed>,
+    measured_ttft_ms: f64,
+    /// Absent for one token.
+    measured_tpot_ms: Option<f64>,
+    /// Whether the answer stops because no more tokens fit.
+    context_full: bool,
+}
+
+/// An option and how likely it is, the likeliest first.
+#[derive(Debug, Serialize)]
+struct Weighed {
+    option: String,
+    probability: f64,
+}
+
+/// The plan, what it was allowed and predicted to take, and whether the objective was met.
+#[derive(Debug, Serialize)]
+struct Planned {
+    level: Level,
+    prompt_ratio: Ratio,
+    allowed_ms: [f64; 2],
+    predicted_ms: [f64; 2],
+    provenance: &'static str,
+    device: String,
+    feasible: bool,
+    met: bool,
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "every command consumes its arguments")]
@@ -71,14 +114,18 @@ pub fn run(args: Args) -> Result<ExitCode> {
             (choice.plan.level, &prompts[choice.ratio_index], Some(choice))
         }
     };
-    let out = args.answer(&mut model, level, tokens)?;
-    print_line(timings(level, [tokens.len(), whole.len()], &out))?;
-    if let Some(choice) = &choice {
-        print_line(plan_line(choice, &out))?;
+    let answer = args.answer(&mut model, level, [tokens, whole])?;
+    let planned = choice.map(|choice| Planned::of(&choice, &answer));
+    if !args.json {
+        print_line(answer.timings())?;
+        planned.as_ref().map_or(Ok(()), |planned| print_line(planned.line()))?;
     }
-    if args.compare {
-        let out = args.answer(&mut model, Level::FULL, whole)?;
-        print_line(timings(Level::FULL, [whole.len(), whole.len()], &out))?;
+    let full = args.compare.then(|| args.answer(&mut model, Level::FULL, [whole, whole]));
+    let full = full.transpose()?;
+    if args.json {
+        print_json(&json!({ "answer": answer, "plan": planned, "full_model": full }))?;
+    } else if let Some(full) = full {
+        print_line(full.timings())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -106,41 +153,94 @@ impl Args {
         Ok(())
     }
 
-    /// Prints the answer: text as it comes, or how likely each option is.
-    fn answer(&self, model: &mut ElasticModel, level: Level, prompt: &[u32]) -> Result<Generation> {
+    /// The answer to the first of `prompts`, which is what is left of the second; printed as it
+    /// comes, unless JSON is asked for.
+    fn answer(
+        &self,
+        model: &mut ElasticModel,
+        level: Level,
+        prompts: [&Vec<u32>; 2],
+    ) -> Result<Answer> {
+        let prompt = prompts[0];
         // The first run of a session pays for pages that have not been touched yet.
         generate(&mut model.engine, level, prompt, 1, None)?;
-        if !self.options.is_empty() {
+        let (out, text, options) = if self.options.is_empty() {
+            let (out, text) = self.continue_prompt(model, level, prompt)?;
+            (out, Some(text), Vec::new())
+        } else {
             let out = generate(&mut model.engine, level, prompt, self.tokens, None)?;
-            self.choose(model, level, prompt)?;
-            return Ok(out);
+            (out, None, self.choose(model, level, prompt)?)
+        };
+        let step = out.decode().checked_div(out.steps.len() as u32);
+        Ok(Answer {
+            level,
+            prompt_tokens: prompts.map(Vec::len),
+            output_tokens: out.tokens.len(),
+            text,
+            options,
+            measured_ttft_ms: millis(out.prefill),
+            measured_tpot_ms: step.map(millis),
+            context_full: out.context_full,
+        })
+    }
+
+    /// Generates, and prints or keeps the text.
+    fn continue_prompt(
+        &self,
+        model: &mut ElasticModel,
+        level: Level,
+        prompt: &[u32],
+    ) -> Result<(Generation, String)> {
+        let (mut pieces, end) = (TextStream::new(&model.tokenizer), model.tokenizer.end_of_text());
+        let mut text = String::new();
+        let mut say = |piece: &str| {
+            text += piece;
+            if self.json { Ok(()) } else { print_part(piece) }
+        };
+        let (engine, tokens) = (&mut model.engine, self.tokens);
+        let out =
+            stream(
+                engine,
+                level,
+                prompt,
+                tokens,
+                Some(end),
+                &mut |token| say(&pieces.push(token)),
+            )?;
+        say(&pieces.rest())?;
+        if !self.json {
+            print_line("")?;
         }
-        let (mut text, end) = (TextStream::new(&model.tokenizer), model.tokenizer.end_of_text());
-        let out = stream(&mut model.engine, level, prompt, self.tokens, Some(end), &mut |token| {
-            print_part(text.push(token))
-        })?;
-        print_line(text.rest())?;
-        if out.context_full {
+        if out.context_full && !self.json {
             let context = model.engine.context();
             print_line(format!(
                 "[the context of {context} tokens is full: the answer stops here]"
             ))?;
         }
-        Ok(out)
+        Ok((out, text))
     }
 
-    /// Prints the options, the likeliest first.
-    fn choose(&self, model: &mut ElasticModel, level: Level, prompt: &[u32]) -> Result<()> {
+    /// The options, the likeliest first; printed, unless JSON is asked for.
+    fn choose(
+        &self,
+        model: &mut ElasticModel,
+        level: Level,
+        prompt: &[u32],
+    ) -> Result<Vec<Weighed>> {
         let option = |option: &String| model.tokenizer.encode(&format!(" {}", option.trim_start()));
         let options = self.options.iter().map(option).collect();
         let task = Task { context: prompt.to_vec(), options };
         let scores = &score(&mut model.engine, level, &[&task])?[0];
-        let share = |index: usize| scores.probability(index);
-        let mut order: Vec<usize> = (0..self.options.len()).collect();
-        order.sort_by(|&a, &b| share(b).total_cmp(&share(a)));
-        order.into_iter().try_for_each(|index| {
-            print_line(format!("{:3.0} %  {}", 100.0 * share(index), self.options[index]))
-        })
+        let weighed = |(index, option): (usize, &String)| Weighed {
+            option: option.clone(),
+            probability: scores.probability(index),
+        };
+        let mut options: Vec<Weighed> = self.options.iter().enumerate().map(weighed).collect();
+        options.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        for Weighed { option, probability } in options.iter().filter(|_| !self.json) {
+            print_line(format!("{:3.0} %  {option}", 100.0 * probability))?;
+        }
+        Ok(options)
     }
 }
 
@@ -174,39 +274,47 @@ fn parse_slo(text: &str) -> Result<(Ratio, Ratio)> {
     })
 }
 
-fn timings(level: Level, [read, whole]: [usize; 2], out: &Generation) -> String {
-    let mean = out.decode().checked_div(out.steps.len() as u32).map_or_else(
-        || "undefined for one token".to_owned(),
-        |step: Duration| format!("{:.1} ms", millis(step)),
-    );
-    format!(
-        "[level {level}, {read} of {whole} prompt tokens, {} output tokens; measured TTFT {:.1} \
-         ms, \
-         TPOT {mean}]",
-        out.tokens.len(),
-        millis(out.prefill)
-    )
+impl Answer {
+    fn timings(&self) -> String {
+        let [read, whole] = self.prompt_tokens;
+        let mean = self.measured_tpot_ms;
+        let mean = mean.map_or("undefined for one token".to_owned(), |ms| format!("{ms:.1} ms"));
+        format!(
+            "[level {}, {read} of {whole} prompt tokens, {} output tokens; measured TTFT {:.1} ms, \
+             TPOT {mean}]",
+            self.level, self.output_tokens, self.measured_ttft_ms
+        )
+    }
 }
 
-fn plan_line(choice: &PlanChoice, out: &Generation) -> String {
-    let step = out.decode().checked_div(out.steps.len() as u32);
-    let met = out.prefill <= choice.ttft_bound && step.is_none_or(|step| step <= choice.tpot_bound);
-    format!(
-        "[plan: level {}, prompt ratio {}; allowed TTFT {:.1} ms, TPOT {:.1} ms; predicted {:.1} \
-         ms, \
-         {:.1} ms by the {} profile of {}; {}]",
-        choice.plan.level,
-        choice.plan.prompt_ratio,
-        millis(choice.ttft_bound),
-        millis(choice.tpot_bound),
-        millis(choice.ttft),
-        millis(choice.tpot),
-        choice.provenance,
-        choice.device,
-        match (choice.feasible, met) {
+impl Planned {
+    fn of(choice: &PlanChoice, answer: &Answer) -> Self {
+        let allowed_ms = [choice.ttft_bound, choice.tpot_bound].map(millis);
+        let tpot_met = answer.measured_tpot_ms.is_none_or(|ms| ms <= allowed_ms[1]);
+        Self {
+            level: choice.plan.level,
+            prompt_ratio: choice.plan.prompt_ratio,
+            allowed_ms,
+            predicted_ms: [choice.ttft, choice.tpot].map(millis),
+            provenance: choice.provenance,
+            device: choice.device.clone(),
+            feasible: choice.feasible,
+            met: answer.measured_ttft_ms <= allowed_ms[0] && tpot_met,
+        }
+    }
+
+    fn line(&self) -> String {
+        let ([ttft, tpot], [predicted_ttft, predicted_tpot]) = (self.allowed_ms, self.predicted_ms);
+        let verdict = match (self.feasible, self.met) {
             (false, _) => "no plan was predicted to meet the objective: the least late was taken",
             (true, true) => "met",
             (true, false) => "missed",
-        }
-    )
+        };
+        format!(
+            "[plan: level {}, prompt ratio {}; allowed TTFT {ttft:.1} ms, TPOT {tpot:.1} ms; \
+             predicted {predicted_ttft:.1} ms, {predicted_tpot:.1} ms by the {} profile of {}; \
+             {verdict}]",
+            self.level, self.prompt_ratio, self.provenance, self.device
+        )
+    }
 }

