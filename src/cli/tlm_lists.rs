@@ -22,9 +22,7 @@ use super::engine_args::{BASE_MODEL, EngineArgs};
 use super::output::print_line;
 
 #[derive(Debug, clap::Args)]
-pub struct RecallArgs {
-    #[command(flatten)]
-    data: DataArgs,
+struct WithLists {
     /// Datasets whose items choose from lists
     #[arg(
         long,
@@ -33,6 +31,14 @@ pub struct RecallArgs {
         default_value = "api-calling,ui-automation"
     )]
     datasets: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RecallArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    of: WithLists,
     /// How entries are ranked: mixed, encoder, overlap, mean, maximum
     #[arg(long, value_delimiter = ',', value_name = "NAME,…", value_parser = by_name::<Ranking>,
           default_value = "mixed,encoder,overlap,mean,maximum")]
@@ -56,7 +62,7 @@ pub fn run_recall(args: &RecallArgs) -> Result<()> {
     let data = args.data.paths();
     let columns = KEPT.map(|kept| format!("kept_{kept}_percent"));
     let mut lines = vec![format!("dataset,lists,ranking,{}", columns.join(","))];
-    for name in &args.datasets {
+    for name in &args.of.datasets {
         let dataset = data.load(name)?;
         let items = lists_of(&dataset, args.lists)?;
         let mut add = |ranking: &str, lists: usize, shares: [f64; KEPT.len()]| {
@@ -86,14 +92,8 @@ pub struct OrderArgs {
     engine: EngineArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Datasets whose items choose from lists
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "NAME,…",
-        default_value = "api-calling,ui-automation"
-    )]
-    datasets: Vec<String>,
+    #[command(flatten)]
+    of: WithLists,
     /// Items of the train part, per dataset
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..))]
     items: u16,
@@ -113,7 +113,7 @@ pub fn run_order(args: &OrderArgs) -> Result<()> {
     let head = ScoreHead::open(&folder(BASE_MODEL), runtime)?;
     let mut head = head.ranking_lists(ListOrders::default(), runtime)?;
     let data = args.data.paths();
-    for name in &args.datasets {
+    for name in &args.of.datasets {
         let dataset = data.load(name)?;
         let mut items = lists_of(&dataset, Lists::Train)?;
         items.truncate(usize::from(args.items));
