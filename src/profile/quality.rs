@@ -3,6 +3,7 @@
 mod answers_of;
 mod asked;
 mod cell;
+mod scores;
 pub(super) mod sheet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::answers_of::AnswersOf;
 pub use self::cell::{Cell, Counted, TOP};
+use self::scores::Scores;
 use self::sheet::{Key, Measure, Row, Sheet};
 use super::manifest::QualityManifest;
 use super::paths::AnswerFiles;
@@ -55,14 +57,6 @@ pub struct QualityTable {
     manifest: Option<QualityManifest>,
     /// Folder and name of what was read.
     source: Option<(PathBuf, AnswersOf)>,
-}
-
-/// What is known of a cell beside its grade.
-#[derive(Debug, Clone, Copy, Default)]
-struct Scores {
-    sum: Option<f32>,
-    probability: Option<f32>,
-    top: Option<f32>,
 }
 
 /// Levels and items that a table has rows for, answered or not.
@@ -239,48 +233,6 @@ impl QualityTable {
         Some(self.cell(place, self.level_index(level)?, self.ratio_index(row.key.ratio)?))
     }
 
-    /// Reads the scores of the answers, if they were not read yet and there are any.
-    fn read_scores(&mut self) -> Result<()> {
-        let Some((dir, of)) = self.source.as_ref().filter(|_| self.scores.is_empty()) else {
-            return Ok(());
-        };
-        let path = AnswerFiles(dir).scores(&of.compressor);
-        self.scores = vec![Scores::default(); self.grades.len()];
-        if path.exists() {
-            let sheet = Sheet::read(&path, Some(&of.family))?;
-            self.place_scores(&path, &sheet)?;
-        }
-        Ok(())
-    }
-
-    fn place_scores(&mut self, path: &Path, sheet: &Sheet) -> Result<()> {
-        for row in &sheet.rows {
-            for &(measure, level, value) in sheet.cells(row) {
-                let Some(cell) =
-                    self.cell_of(row, level).filter(|&cell| self.grades[cell].is_some())
-                else {
-                    if row.key.asked {
-                        continue;
-                    }
-                    let Key { dataset, item, .. } = &row.key;
-                    return Err(Error::file(path, "scores of an answer without a grade")
-                        .at(format!("line {}", row.line))
-                        .found(format!("{dataset} item {item} at {level}"))
-                        .allowed("answers of the table beside it"));
-                };
-                let scores = &mut self.scores[cell];
-                match measure {
-                    Measure::Grade => continue,
-                    Measure::GoldProbability => &mut scores.probability,
-                    Measure::SumGrade => &mut scores.sum,
-                    Measure::Top5Grade => &mut scores.top,
-                }
-                .get_or_insert(value);
-            }
-        }
-        Ok(())
-    }
-
     /// The table, as it was read, with API calls counted by `rule`. Other answers stay as they are.
     ///
     /// # Errors
@@ -407,46 +359,6 @@ impl QualityTable {
     #[must_use]
     pub fn grade(&self, row: RowId, level: usize, ratio: usize) -> Option<Grade> {
         self.grades[self.cell(row, level, ratio)]
-    }
-
-    /// The answer as it was measured; `None` if it was not, or its scores were [not
-    /// read](Self::load_scored).
-    #[must_use]
-    pub fn answer(&self, row: RowId, level: usize, ratio: usize) -> Option<Cell> {
-        let scores = self.scores(row, level, ratio);
-        Some(Cell {
-            correct: self.grade(row, level, ratio)?.is_right(),
-            sum_correct: scores.sum? > 0.5,
-            gold_probability: scores.probability?,
-            top_correct: scores.top.map(|top| top > 0.5),
-        })
-    }
-
-    fn scores(&self, row: RowId, level: usize, ratio: usize) -> Scores {
-        self.scores.get(self.cell(row, level, ratio)).copied().unwrap_or_default()
-    }
-
-    /// How right the answer is under the sum of log-likelihoods; `None` if that was not measured,
-    /// or [not read](Self::load_scored).
-    #[must_use]
-    pub fn sum_grade(&self, row: RowId, level: usize, ratio: usize) -> Option<f32> {
-        self.scores(row, level, ratio).sum
-    }
-
-    /// Probability of the right option; `None` if that was not measured, or [not
-    /// read](Self::load_scored).
-    #[must_use]
-    pub fn gold_probability(&self, row: RowId, level: usize, ratio: usize) -> Option<f32> {
-        self.scores(row, level, ratio).probability
-    }
-
-    /// Share of the measured items of `dataset` whose right option is among the first [`TOP`];
-    /// `None` where the study does not count that, nothing was measured, or it was [not
-    /// read](Self::load_scored).
-    #[must_use]
-    pub fn top_accuracy(&self, dataset: &str, level: usize, ratio: usize) -> Option<f64> {
-        let rows = self.items(dataset).map(|(_, row)| row);
-        mean(rows.filter_map(|row| self.scores(row, level, ratio).top).map(f64::from))
     }
 
     /// Mean grade of the answers over the measured items of `dataset`, or of one side of its split;
