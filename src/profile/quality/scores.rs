@@ -89,9 +89,9 @@ impl QualityTable {
         self.scores(row, level, ratio).probability
     }
 
-    /// Share of the measured items of `dataset` whose right option is among the first [`TOP`];
-    /// `None` where the study does not count that, nothing was measured, or it was [not
-    /// read](Self::load_scored).
+    /// Share of the measured items of `dataset` whose right option is among the first
+    /// [`TOP`](super::TOP); `None` where the study does not count that, nothing was measured, or it
+    /// was [not read](Self::load_scored).
     #[must_use]
     pub fn top_accuracy(&self, dataset: &str, level: usize, ratio: usize) -> Option<f64> {
         let rows = self.items(dataset).map(|(_, row)| row);
