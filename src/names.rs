@@ -22,8 +22,7 @@ pub fn check(name: &str, error: impl FnOnce() -> Error) -> Result<(), Error> {
     }
     Err(error().found(format!("{name:?}")).allowed(format!(
         "1 to {BYTES_MAX} characters that can name a file: no slash, backslash or any of : * ? \" \
-         < > \
-         |, no dot or space at an end"
+         < > |, no dot or space at an end"
     )))
 }
 

@@ -94,8 +94,7 @@ pub(super) fn causes(comparison: &Comparison) -> Vec<String> {
         .collect();
     if lines.is_empty() && !falls.is_empty() {
         let kept = "falls by app and dataset: known where both sides keep outcomes/ of a seed; run \
-            the \
-                    baseline's commit into a folder and name its metrics.csv";
+            the baseline's commit into a folder and name its metrics.csv";
         lines.push(kept.to_owned());
     }
     lines
@@ -174,8 +173,7 @@ fn detectable(comparison: &Comparison, measure: Measure) -> Option<String> {
     });
     Some(format!(
         "smallest change for the worse of {} found {:.0} times in 100: {} (median point), {} \
-         (worst), \
-         of {}{by_requests}",
+         (worst), of {}{by_requests}",
         measure.column(),
         100.0 * comparison.tolerances.power,
         size(median),

@@ -219,8 +219,7 @@ fn came_of_it(explained: &Explanation) -> String {
         format!("chosen     {}{aside}", shown(*choice)),
         format!(
             "happened   TTFT {:.1} ms = {:.1} wait + {:.1} decide + {:.1} compress + {:.1} switch \
-             + \
-             {:.1} prefill of {} tokens",
+             + {:.1} prefill of {} tokens",
             happened.ttft_ms,
             happened.waited_ms,
             happened.decide_ms,

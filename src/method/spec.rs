@@ -302,9 +302,8 @@ fn largest_level_rule(rule: SizeRule) -> &'static str {
     match rule {
         SizeRule::Profile => {
             "the largest level of its family whose predicted TTFT, switching to it included, and \
-             TPOT \
-             meet the objective on the full prompt, or with a compressor on as much of it as fits; \
-             none feasible: the smallest predicted relative excess"
+             TPOT meet the objective on the full prompt, or with a compressor on as much of it as \
+             fits; none feasible: the smallest predicted relative excess"
         }
         SizeRule::Nominal => {
             "full prompt; the largest level at most the smaller share of the objective; none: the \

@@ -59,8 +59,7 @@ fn is_a_rule<'de, D: Deserializer<'de>>(value: D) -> std::result::Result<(), D::
     Err(D::Error::custom(
         "key `as` of a baseline is `rule` now, by what published code does: `never-full` (PFS), \
          `ttft-only` (LPruner), `one-layer-lost` with `layers` (layer removal, ShortGPT), \
-         `nominal` \
-         (LaCo, AttnDrop, LG2-CS)",
+         `nominal` (LaCo, AttnDrop, LG2-CS)",
     ))
 }
 

@@ -142,10 +142,8 @@ pub(super) fn manifest(
         compressor: about.compressor.name().to_owned(),
         scorer: "highest mean log-likelihood per option token, or highest sum where a note says \
                  so; beside it sum_grade: highest sum; of the headline's own scores: \
-                 gold_probability, \
-                 softmax at the gold option, and top5_grade, gold among the first five (API calls, \
-                 UI \
-                 steps)"
+                 gold_probability, softmax at the gold option, and top5_grade, gold among the \
+                 first five (API calls, UI steps)"
             .to_owned(),
         split: Split::RULE.to_owned(),
         command: about.command.to_owned(),

@@ -41,8 +41,7 @@ fn measures(rows: &[&MetricsRow]) -> String {
 fn gains(rows: &[&PairedRow]) -> String {
     let caption = format!(
         "{}: gain in accuracy@SLO, points, with its 95 % intervals over seeds and over items; \
-         McNemar's \
-         exact p adjusted for all pairs",
+         McNemar's exact p adjusted for all pairs",
         rows[0].label.device
     );
     let heads = ["α", "method", "against", "gain", "over seeds", "over items", "items", "p"];

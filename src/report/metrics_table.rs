@@ -67,8 +67,8 @@ pub fn differences_markdown(rows: &[PairedRow]) -> String {
 }
 
 const DIFFERENCES: &str = "gain in accuracy@SLO, points: mean over seeds, 95 % interval of the \
-    paired \
-    differences over seeds, and over items; seeds won, McNemar's exact p adjusted for all pairs";
+    paired differences over seeds, and over items; seeds won, McNemar's exact p adjusted for all \
+    pairs";
 
 /// Gains put into `table`, their two lines `apart`; `None` without rows.
 fn differences(

@@ -168,8 +168,7 @@ impl fmt::Display for Warning {
             Self::PerhapsSeconds { mean_gap_ms } => write!(
                 f,
                 "times are not whole milliseconds and {mean_gap_ms:.3} ms apart on average; if \
-                 they \
-                 are seconds: --time-unit s"
+                 they are seconds: --time-unit s"
             ),
             Self::Unsorted { requests, first_line } => write!(
                 f,
