@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use serde_json::json;
+
 use pliant::assets::{self, Package};
 use pliant::elastify::corpus::Corpus;
 use pliant::elastify::ladders;
@@ -28,7 +30,7 @@ use pliant::units::Level;
 use pliant::{Error, Result, digest, files, origin};
 
 use super::engine_args::BASE_MODEL;
-use super::output::{is_read, print_line};
+use super::output::{Form, is_read};
 
 mod all;
 mod contextual;
@@ -48,6 +50,9 @@ pub struct Args {
     file: ScoresFile,
     #[command(flatten)]
     ladder: Ladder,
+    /// Print the results as one JSON document at the end
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -242,12 +247,13 @@ impl Ladder {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
+    let form = Form::of(args.json);
     match args.step {
         None => {
             let levels = args.ladder.levels();
             let (anew, meter) = (!args.file.scores.exists(), Meter::start());
             score(&args.sources, &args.measure, &args.file, args.ladder.family, &levels)?;
-            allocate(&args.file, &args.ladder)?;
+            allocate(&args.file, &args.ladder, form)?;
             // What a resumed run spends is not what importance costs.
             if anew {
                 let file = args.ladder.out.with_file_name(offline_cost::FILE);
@@ -260,29 +266,32 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         Some(Step::Score { family, sources, measure, file }) => {
             score(&sources, &measure, &file, family, &Level::LADDER)?;
+            let text = format!("{}: scores for family {family}", file.scores.display());
+            form.one(&json!({ "scores": file.scores, "family": family }), text)?;
         }
-        Some(Step::Allocate { file, ladder }) => allocate(&file, &ladder)?,
-        Some(Step::Tlm { command }) => super::tlm::run(command)?,
+        Some(Step::Allocate { file, ladder }) => allocate(&file, &ladder, form)?,
+        Some(Step::Tlm { command }) => super::tlm::run(command, form)?,
         Some(Step::Evaluate { sources, tokens, levels, manifests }) => {
-            evaluate(&sources, tokens, &levels, &manifests)?;
+            evaluate(&sources, tokens, &levels, &manifests, form)?;
         }
-        Some(Step::Recover(args)) => recover::run(&args)?,
-        Some(Step::Contextual(args)) => contextual::run(&args)?,
-        Some(Step::Zoo(args)) => zoo(&args)?,
-        Some(Step::All(args)) => all::run(&args)?,
+        Some(Step::Recover(args)) => recover::run(&args, form)?,
+        Some(Step::Contextual(args)) => contextual::run(&args, form)?,
+        Some(Step::Zoo(args)) => zoo(&args, form)?,
+        Some(Step::All(args)) => all::run(&args, form)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn zoo(args: &ZooArgs) -> Result<()> {
+fn zoo(args: &ZooArgs, form: Form) -> Result<()> {
     let fetched = args.models.is_empty();
     let models: Vec<Option<PathBuf>> =
         if fetched { vec![None] } else { args.models.iter().cloned().map(Some).collect() };
     let name = args.base_model.as_deref().or(fetched.then_some(BASE_MODEL));
     let zoo = ZooManifest::new(name, &models, origin::command())?;
     zoo.save(&args.out)?;
-    print_line(format!("{}: zoo of {}", args.out.display(), zoo.base_model))?;
-    zoo.members.iter().try_for_each(|member| print_line(member.describe()))
+    form.text(format!("{}: zoo of {}", args.out.display(), zoo.base_model))?;
+    zoo.members.iter().try_for_each(|member| form.text(member.describe()))?;
+    form.json(&zoo)
 }
 
 /// A loaded model and corpus.
@@ -361,23 +370,32 @@ fn score(
     }
 }
 
-fn allocate(file: &ScoresFile, ladder: &Ladder) -> Result<()> {
+fn allocate(file: &ScoresFile, ladder: &Ladder, form: Form) -> Result<()> {
     let scores = Scores::load(&file.scores)?;
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let command = format!("pliant {command}");
     let (family, spec) = (ladder.family, ladder.spec());
     let manifest = ladders::from_scores(&scores, family, spec, &ladder.levels(), command)?;
     manifest.save(&ladder.out)?;
-    print_line(format!("{}: {family} ladder", ladder.out.display()))?;
+    form.text(format!("{}: {family} ladder", ladder.out.display()))?;
+    let mut levels = Vec::new();
     for (level, share) in manifest.levels.iter().zip(&manifest.unit_parameter_share) {
-        print_line(format!("level {}: {:.1} % of unit parameters", level.level, share * 100.0))?;
+        form.text(format!("level {}: {:.1} % of unit parameters", level.level, share * 100.0))?;
+        levels.push(json!({ "level": level.level, "unit_parameter_share": share }));
     }
-    Ok(())
+    form.json(&json!({ "manifest": ladder.out, "family": family, "levels": levels }))
 }
 
-fn evaluate(sources: &Sources, tokens: usize, levels: &[u16], manifests: &[PathBuf]) -> Result<()> {
+fn evaluate(
+    sources: &Sources,
+    tokens: usize,
+    levels: &[u16],
+    manifests: &[PathBuf],
+    form: Form,
+) -> Result<()> {
     let loaded = sources.load(None)?;
-    print_line("manifest,level,loss")?;
+    form.text("manifest,level,loss")?;
+    let mut rows = form.rows();
     for path in manifests {
         let manifest = ElasticManifest::load(path)?;
         manifest.check_model(path, &loaded.identity.config)?;
@@ -388,11 +406,14 @@ fn evaluate(sources: &Sources, tokens: usize, levels: &[u16], manifests: &[PathB
             let percent = sub_model.level.as_percent();
             if is_read() && (levels.is_empty() || levels.contains(&percent)) {
                 let loss = mean_loss(&network, &manifest.order, sub_model, sequences)?;
-                print_line(format!("{},{percent},{loss:.4}", path.display()))?;
+                rows.add(
+                    json!({ "manifest": path, "level": sub_model.level, "loss": loss }),
+                    format!("{},{percent},{loss:.4}", path.display()),
+                )?;
             }
         }
     }
-    Ok(())
+    rows.end()
 }
 
 fn mean_loss(

@@ -161,3 +161,34 @@ fn threads(text: &str) -> Result<usize, String> {
 fn by_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They print a script or a page.
+    const WITHOUT_RESULTS: [&str; 2] = ["completions", "man"];
+
+    /// Every command that can be run, as it is typed.
+    fn runnable(command: &clap::Command, typed: &str, found: &mut Vec<(String, bool)>) {
+        let has_json = command.get_arguments().any(|argument| argument.get_id() == "json");
+        if !command.is_subcommand_required_set() {
+            found.push((typed.to_owned(), has_json));
+        }
+        for inner in command.get_subcommands() {
+            runnable(inner, format!("{typed} {}", inner.get_name()).trim_start(), found);
+        }
+    }
+
+    #[test]
+    fn every_command_that_prints_results_prints_them_as_json_too() {
+        let mut all = Cli::command().disable_help_subcommand(true);
+        all.build();
+        let mut found = Vec::new();
+        runnable(&all, "", &mut found);
+        let without = found.iter().filter(|(_, has_json)| !has_json);
+        let without: Vec<&str> = without.map(|(typed, _)| typed.as_str()).collect();
+        assert_eq!(without, WITHOUT_RESULTS);
+        assert!(found.len() > 15, "{found:?}");
+    }
+}

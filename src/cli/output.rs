@@ -9,6 +9,8 @@ use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+#[cfg(feature = "engine")]
+use serde_json::Value;
 
 use pliant::{Error, Result, escape};
 
@@ -47,6 +49,71 @@ pub fn print_part(text: impl Display) -> Result<()> {
 /// If `value` has a map whose keys are not text.
 pub fn print_json(value: &(impl Serialize + ?Sized)) -> Result<()> {
     print_line(serde_json::to_string_pretty(value).expect("its keys are text"))
+}
+
+/// How a command prints its results: as text when they come, or as one JSON document at the end.
+#[cfg(feature = "engine")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Text,
+    Json,
+}
+
+#[cfg(feature = "engine")]
+impl Form {
+    /// What `--json` asks for, if it is given.
+    pub fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+
+    /// Prints what stands in the text alone, such as the head of a table.
+    pub fn text(self, text: impl Display) -> Result<()> {
+        if self == Self::Text { print_line(text) } else { Ok(()) }
+    }
+
+    /// Prints the document, once.
+    pub fn json(self, document: &(impl Serialize + ?Sized)) -> Result<()> {
+        if self == Self::Json { print_json(document) } else { Ok(()) }
+    }
+
+    /// Prints the only result of a command.
+    pub fn one(self, result: &(impl Serialize + ?Sized), text: impl Display) -> Result<()> {
+        self.text(text)?;
+        self.json(result)
+    }
+
+    /// Starts a list of results.
+    pub fn rows(self) -> Rows {
+        Rows { form: self, kept: Vec::new() }
+    }
+}
+
+/// A list of results: a text for each, or one JSON array of them.
+#[cfg(feature = "engine")]
+#[derive(Debug)]
+pub struct Rows {
+    form: Form,
+    /// For the array.
+    kept: Vec<Value>,
+}
+
+#[cfg(feature = "engine")]
+impl Rows {
+    /// Adds a result.
+    ///
+    /// # Panics
+    /// If it has a map whose keys are not text.
+    pub fn add(&mut self, result: impl Serialize, text: impl Display) -> Result<()> {
+        if self.form == Form::Json {
+            self.kept.push(serde_json::to_value(result).expect("its keys are text"));
+        }
+        self.form.text(text)
+    }
+
+    /// Ends the list.
+    pub fn end(self) -> Result<()> {
+        self.form.json(&self.kept)
+    }
 }
 
 /// Prints a file's text, which on its way to another program keeps every byte.

@@ -22,13 +22,16 @@ use super::bar::bar;
 use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::EngineArgs;
-use super::output::print_line;
+use super::output::Form;
 use super::profile_asked::{self, AskedArgs, LengthsArgs};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
+    /// Print the results as one JSON document at the end
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -144,27 +147,28 @@ struct AdapterArgs {
 }
 
 pub fn run(args: Args) -> Result<ExitCode> {
+    let form = Form::of(args.json);
     match args.command {
-        Command::Latency(args) => latency(&args)?,
+        Command::Latency(args) => latency(&args, form)?,
         Command::Memory(args) => {
             let mut model = args.engine.open(&args.family, EngineOptions::default())?;
             let memory = memory::measure(&mut model)?;
-            print_line(serde_json::to_string(&memory).expect("plain numbers"))?;
+            form.one(&memory, serde_json::to_string(&memory).expect("plain numbers"))?;
         }
-        Command::Quality(args) => quality(args)?,
-        Command::Lengths(args) => profile_asked::lengths(&args)?,
-        Command::Asked(args) => profile_asked::asked_answers(&args)?,
+        Command::Quality(args) => quality(args, form)?,
+        Command::Lengths(args) => profile_asked::lengths(&args, form)?,
+        Command::Asked(args) => profile_asked::asked_answers(&args, form)?,
         Command::Layouts(args) => {
             let open = |options| args.engine.open("width", options);
             layouts::measure(open, args.layout, args.repetitions, &args.out)?;
-            print_line(layouts::comparison(&args.out)?)?;
+            form.one(&layouts::rows(&args.out)?, layouts::comparison(&args.out)?)?;
         }
-        Command::Adapters(args) => adapters(&args)?,
+        Command::Adapters(args) => adapters(&args, form)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn latency(args: &LatencyArgs) -> Result<()> {
+fn latency(args: &LatencyArgs, form: Form) -> Result<()> {
     names::check(&args.device, || Error::new("--device", "cannot be part of a file name"))?;
     let default = || Profiles::default().device(&args.device);
     let open = |family: &str, options| args.engine.open(family, options);
@@ -188,7 +192,7 @@ fn latency(args: &LatencyArgs) -> Result<()> {
     let memory = |family: &str| memory_of(&args.engine, family);
     let profile = device::measure(&plan, open, memory, &mut report)?;
     bar.finish_and_clear();
-    print_line(device::summary(&profile))
+    form.one(&profile, device::summary(&profile))
 }
 
 /// What `pliant profile memory` prints for `family`.
@@ -207,18 +211,18 @@ fn memory_of(engine: &EngineArgs, family: &str) -> Result<Option<Memory>> {
     serde_json::from_slice(&output.stdout).map_err(|error| failed().caused_by(error))
 }
 
-fn adapters(args: &AdapterArgs) -> Result<()> {
+fn adapters(args: &AdapterArgs, form: Form) -> Result<()> {
     let levels = args.levels.iter().copied().map(Level::percent).collect();
     let (rank, repetitions) = (usize::from(args.rank), args.repetitions);
     let plan = AdapterPlan { levels, rank, repetitions };
     let mut model = args.engine.open("width", EngineOptions::default())?;
     let bar = bar("", "pairs", 0);
-    let table = adapters::compare(&mut model, &plan, &mut |done, planned| {
+    let costs = adapters::compare(&mut model, &plan, &mut |done, planned| {
         bar.set_length(planned as u64);
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
-    print_line(table)
+    form.one(&costs, adapters::table(&costs))
 }
 
 /// The columns of `percents`.
@@ -252,7 +256,7 @@ fn levels(percents: &[u16], model: &ElasticModel) -> Result<Vec<Level>> {
     percents.iter().map(known).collect()
 }
 
-fn quality(args: QualityArgs) -> Result<()> {
+fn quality(args: QualityArgs, form: Form) -> Result<()> {
     let ratios = ratios(&args.ratios)?;
     let mut model = args.engine.open(&args.family, EngineOptions::default())?;
     let base_model = model.identity().base_model;
@@ -285,5 +289,6 @@ fn quality(args: QualityArgs) -> Result<()> {
             bar.set_position(progress.done as u64);
         })?;
     bar.finish_and_clear();
-    print_line(quality_run::summary(&run, &manifest)?)
+    let summary = quality_run::summary(&run, &manifest)?;
+    form.one(&summary, &summary)
 }

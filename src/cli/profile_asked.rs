@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use pliant::engine::EngineOptions;
 use pliant::experiment::{Experiment, Unanswered, unanswered};
 use pliant::origin;
@@ -17,7 +19,7 @@ use super::bar::bar;
 use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::EngineArgs;
-use super::output::print_line;
+use super::output::Form;
 
 #[derive(Debug, clap::Args)]
 pub struct LengthsArgs {
@@ -57,13 +59,14 @@ pub struct AskedArgs {
     dry_run: bool,
 }
 
-pub fn lengths(args: &LengthsArgs) -> Result<()> {
+pub fn lengths(args: &LengthsArgs, form: Form) -> Result<()> {
     let mut model = args.engine.open("width", EngineOptions::default())?;
     let default = || Profiles::default().answers(&model.identity().base_model);
     let folder = args.out.clone().unwrap_or_else(default);
     let data = args.data.paths();
     let datasets: Vec<Dataset> =
         args.datasets.iter().map(|name| data.load(name)).collect::<Result<_>>()?;
+    let mut rows = form.rows();
     for &compressor in &args.compressors {
         let bar = bar(compressor.name(), "items", 0);
         let new = measure_lengths(
@@ -78,12 +81,13 @@ pub fn lengths(args: &LengthsArgs) -> Result<()> {
             },
         )?;
         bar.finish_and_clear();
-        print_line(format!("{}: {new} new items", compressor.name()))?;
+        let text = format!("{}: {new} new items", compressor.name());
+        rows.add(json!({ "compressor": compressor, "new_items": new }), text)?;
     }
-    Ok(())
+    rows.end()
 }
 
-pub fn asked_answers(args: &AskedArgs) -> Result<()> {
+pub fn asked_answers(args: &AskedArgs, form: Form) -> Result<()> {
     let experiment = Experiment::load(&args.experiment)?;
     let mut lacking = unanswered(&experiment)?;
     if let Some(unknown) = args.tables.iter().find(|name| lacking.iter().all(|l| l.table != **name))
@@ -94,15 +98,22 @@ pub fn asked_answers(args: &AskedArgs) -> Result<()> {
             .allowed(tables.join(", ")));
     }
     lacking.retain(|lacking| args.tables.is_empty() || args.tables.contains(&lacking.table));
+    let mut tables = Vec::new();
     for lacking in &lacking {
         let answers: usize = lacking.plans.values().map(BTreeSet::len).sum();
         let items = lacking.plans.len();
-        print_line(format!("{}: {answers} answers of {items} items missing", lacking.table))?;
-        if (answers > 0 || is_broken_off(&experiment, lacking)?) && !args.dry_run {
-            fill(args, &experiment, lacking)?;
+        form.text(format!("{}: {answers} answers of {items} items missing", lacking.table))?;
+        let fills = (answers > 0 || is_broken_off(&experiment, lacking)?) && !args.dry_run;
+        let rows = if fills { fill(args, &experiment, lacking)? } else { 0 };
+        if fills {
+            form.text(format!("{}: {rows} rows written", lacking.table))?;
         }
+        tables.push(json!({
+            "table": lacking.table, "answers_missing": answers, "items": items,
+            "rows_written": rows,
+        }));
     }
-    Ok(())
+    form.json(&tables)
 }
 
 /// Whether the manifest of what was asked for was left unfinished.
@@ -113,7 +124,8 @@ fn is_broken_off(experiment: &Experiment, lacking: &Unanswered) -> Result<bool> 
     Ok(manifest.is_some_and(|manifest| !manifest.complete))
 }
 
-fn fill(args: &AskedArgs, experiment: &Experiment, lacking: &Unanswered) -> Result<()> {
+/// Measures what a table lacks; how many rows were written.
+fn fill(args: &AskedArgs, experiment: &Experiment, lacking: &Unanswered) -> Result<usize> {
     let mut model = args.engine.open(&lacking.family, EngineOptions::default())?;
     let base_model = model.identity().base_model;
     if base_model != lacking.base_model {
@@ -138,5 +150,5 @@ fn fill(args: &AskedArgs, experiment: &Experiment, lacking: &Unanswered) -> Resu
         bar.set_position(progress.done as u64);
     })?;
     bar.finish_and_clear();
-    print_line(format!("{}: {rows} rows written", lacking.table))
+    Ok(rows)
 }

@@ -2,6 +2,7 @@
 
 use pliant::Result;
 
+use super::output::Form;
 use super::tlm_decision::{DecideArgs, ProfileArgs, TrainArgs, run_decide, run_profile, run_train};
 use super::tlm_lists::{OrderArgs, RecallArgs, run_order, run_recall};
 use super::tlm_score::{CompareArgs, LabelArgs, TimeArgs, TrainArgs as TrainScoreArgs};
@@ -29,16 +30,16 @@ pub enum Command {
     Time(TimeArgs),
 }
 
-pub fn run(command: Command) -> Result<()> {
+pub fn run(command: Command, form: Form) -> Result<()> {
     match command {
-        Command::TrainDecision(args) => run_train(args),
-        Command::Decide(args) => run_decide(args),
-        Command::Profile(args) => run_profile(&args),
-        Command::Label(args) => run_label(&args),
-        Command::TrainScore(args) => run_train_score(&args),
-        Command::Compare(args) => run_compare(&args),
-        Command::Recall(args) => run_recall(&args),
-        Command::OrderLists(args) => run_order(&args),
-        Command::Time(args) => run_time(&args),
+        Command::TrainDecision(args) => run_train(args, form),
+        Command::Decide(args) => run_decide(args, form),
+        Command::Profile(args) => run_profile(&args, form),
+        Command::Label(args) => run_label(&args, form),
+        Command::TrainScore(args) => run_train_score(&args, form),
+        Command::Compare(args) => run_compare(&args, form),
+        Command::Recall(args) => run_recall(&args, form),
+        Command::OrderLists(args) => run_order(&args, form),
+        Command::Time(args) => run_time(&args, form),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use pliant::Result;
 use pliant::assets::{self, Package};
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
@@ -27,7 +29,7 @@ use super::bar::bar;
 use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::{BASE_MODEL, EngineArgs, measured_device};
-use super::output::{print_line, say};
+use super::output::{Form, say};
 
 /// Layers of the trunk below a head's own.
 const SHARED_LAYERS: usize = 2;
@@ -124,7 +126,7 @@ pub struct ProfileArgs {
 }
 
 /// Times the decision-head and, where one was trained, the score-head.
-pub fn run_profile(args: &ProfileArgs) -> Result<()> {
+pub fn run_profile(args: &ProfileArgs, form: Form) -> Result<()> {
     let model = args.engine.open("width", EngineOptions::default())?;
     let runtime = Runtime::loaded()?;
     let data = args.data.paths();
@@ -149,10 +151,11 @@ pub fn run_profile(args: &ProfileArgs) -> Result<()> {
     let origin = [origin::command(), origin::today(), origin::commit()];
     let heads = Heads { decider: &mut decider, scorers, tokenizer: &model.tokenizer };
     tlm::measure(heads, &datasets, &lists, &folder, args.repetitions, origin)?;
-    print_line(device::tlm_summary(&DeviceProfile::load(&folder)?))
+    let profile = DeviceProfile::load(&folder)?;
+    form.one(&profile.tlms, device::tlm_summary(&profile))
 }
 
-pub fn run_train(args: TrainArgs) -> Result<()> {
+pub fn run_train(args: TrainArgs, form: Form) -> Result<()> {
     let folder = Profiles::default().answers(BASE_MODEL);
     let out = args.out.unwrap_or_else(|| head_path(&args.name));
     let plan = TrainPlan {
@@ -196,13 +199,15 @@ pub fn run_train(args: TrainArgs) -> Result<()> {
     let sha256 = file.save(&out)?;
     OfflineCost::new("tlm train-decision", args.name, meter.spent(), 0, args.watts_per_core)
         .record(&out.with_file_name(offline_cost::FILE))?;
-    for (name, value) in &file.info.measures {
-        print_line(format!("{name}: {value:.4}"))?;
+    let measures = &file.info.measures;
+    for (name, value) in measures {
+        form.text(format!("{name}: {value:.4}"))?;
     }
-    print_line(format!("{}: {sha256}", out.display()))
+    let text = format!("{}: {sha256}", out.display());
+    form.one(&json!({ "head": out, "sha256": sha256, "measures": measures }), text)
 }
 
-pub fn run_decide(args: DecideArgs) -> Result<()> {
+pub fn run_decide(args: DecideArgs, form: Form) -> Result<()> {
     let runtime = Runtime::load(&assets::main_file(Package::OnnxRuntime)?, args.threads)?;
     let folder = args.folder.unwrap_or_else(|| Profiles::default().answers(BASE_MODEL));
     let head = args.head.map_or_else(|| trained_head(&args.name), Ok)?;
@@ -220,7 +225,9 @@ pub fn run_decide(args: DecideArgs) -> Result<()> {
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
-    print_line(format!("{}: decisions for {} items", plan.name, decisions.len()))
+    let (name, items) = (&plan.name, decisions.len());
+    let text = format!("{name}: decisions for {items} items");
+    form.one(&json!({ "decisions": name, "items": items }), text)
 }
 
 /// The file of the trained head called `name`.

@@ -1,7 +1,10 @@
 //! `pliant elastify tlm recall` and `order-lists`: the entries of lists, ranked, and how many stay
 //! while there are shots.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+use serde_json::json;
 
 use pliant::engine::EngineOptions;
 use pliant::engine::session::Runtime;
@@ -19,7 +22,7 @@ use super::bar::bar;
 use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::{BASE_MODEL, EngineArgs};
-use super::output::print_line;
+use super::output::Form;
 
 #[derive(Debug, clap::Args)]
 struct WithLists {
@@ -55,17 +58,23 @@ pub struct RecallArgs {
 }
 
 /// Print, and write if asked, a table of shares in percent.
-pub fn run_recall(args: &RecallArgs) -> Result<()> {
+pub fn run_recall(args: &RecallArgs, form: Form) -> Result<()> {
     let runtime = Runtime::load(&assets::main_file(assets::Package::OnnxRuntime)?, args.threads)?;
     let head = ScoreHead::open(&folder(BASE_MODEL), runtime)?;
     let mut head = head.ranking_lists(ListOrders::default(), runtime)?;
     let data = args.data.paths();
     let columns = KEPT.map(|kept| format!("kept_{kept}_percent"));
     let mut lines = vec![format!("dataset,lists,ranking,{}", columns.join(","))];
+    let mut rows = Vec::new();
     for name in &args.of.datasets {
         let dataset = data.load(name)?;
         let items = lists_of(&dataset, args.lists)?;
         let mut add = |ranking: &str, lists: usize, shares: [f64; KEPT.len()]| {
+            let kept: BTreeMap<String, f64> =
+                KEPT.iter().map(ToString::to_string).zip(shares).collect();
+            rows.push(json!({
+                "dataset": name, "lists": lists, "ranking": ranking, "share_by_kept": kept,
+            }));
             let shares = shares.map(|share| format!("{:.1}", 100.0 * share));
             lines.push(format!("{name},{lists},{ranking},{}", shares.join(",")));
         };
@@ -83,7 +92,7 @@ pub fn run_recall(args: &RecallArgs) -> Result<()> {
     if let Some(out) = &args.out {
         files::write_whole(out, format!("{table}\n").as_bytes())?;
     }
-    print_line(table)
+    form.one(&rows, table)
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,7 +113,7 @@ pub struct OrderArgs {
 
 /// Learn how many entries stay while there are shots, dataset by dataset; what was tried on the
 /// same items is not tried again.
-pub fn run_order(args: &OrderArgs) -> Result<()> {
+pub fn run_order(args: &OrderArgs, form: Form) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| folder(BASE_MODEL));
     let mut model = args.engine.open("width", EngineOptions::default())?;
     let runtime = Runtime::loaded()?;
@@ -131,7 +140,7 @@ pub fn run_order(args: &OrderArgs) -> Result<()> {
         };
         for row in &tried {
             let (kept, gold, right) = (row.kept, row.gold, 100.0 * row.right);
-            print_line(format!("{name}, {kept} kept: ln p {gold:.4}, {right:.1} % right"))?;
+            form.text(format!("{name}, {kept} kept: ln p {gold:.4}, {right:.1} % right"))?;
         }
         let kept = list_order::best(&tried);
         let data_sha256 = dataset.sha256.clone();
@@ -139,7 +148,7 @@ pub fn run_order(args: &OrderArgs) -> Result<()> {
         orders.datasets.insert(name.clone(), order);
         orders.save(&out)?;
     }
-    Ok(())
+    form.json(&orders)
 }
 
 /// The items of `dataset` whose lists are meant, at least one.

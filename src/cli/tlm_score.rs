@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::engine::EngineOptions;
 use pliant::engine::session::Runtime;
@@ -30,7 +32,7 @@ use super::bar::bar;
 use super::by_name;
 use super::data_args::DataArgs;
 use super::engine_args::{BASE_MODEL, EngineArgs};
-use super::output::print_line;
+use super::output::Form;
 
 #[derive(Debug, clap::Args)]
 pub struct Data {
@@ -81,18 +83,24 @@ fn depth(name: &str) -> Result<Depth, String> {
 }
 
 /// Label passages, then shots; both go on where a run stopped.
-pub fn run_label(args: &LabelArgs) -> Result<()> {
+pub fn run_label(args: &LabelArgs, form: Form) -> Result<()> {
     let datasets = args.data.load()?;
     let mut model = args.engine.open("width", EngineOptions::default())?;
     let _lock = Lock::acquire(&args.out, "the labels")?;
-    label_passages(args, &datasets, &mut model)?;
+    let passages = label_passages(args, &datasets, &mut model)?;
     if args.shot_items > 0 {
         label_shots(args, &datasets, &mut model)?;
     }
-    Ok(())
+    let text = format!("{}: {passages} passages labelled", args.out.display());
+    form.one(&json!({ "labels": args.out, "passages": passages }), text)
 }
 
-fn label_passages(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticModel) -> Result<()> {
+/// Labels passages; returns how many the file has then.
+fn label_passages(
+    args: &LabelArgs,
+    datasets: &[Dataset],
+    model: &mut ElasticModel,
+) -> Result<usize> {
     let mut file = LabelFile::open(&args.out)?;
     let validation = args.items / 4;
     for dataset in datasets {
@@ -116,7 +124,7 @@ fn label_passages(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticMod
         }
         bar.finish();
     }
-    Ok(())
+    Ok(file.rows().len())
 }
 
 fn label_shots(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticModel) -> Result<()> {
@@ -194,7 +202,7 @@ pub struct TrainArgs {
 }
 
 /// Train, and write the head, its manifest and its loss curve.
-pub fn run_train(args: &TrainArgs) -> Result<()> {
+pub fn run_train(args: &TrainArgs, form: Form) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| folder(BASE_MODEL));
     let file = read_labels(&args.labels)?;
     let data = Data { paths: args.data.clone(), datasets: Vec::new() };
@@ -234,13 +242,14 @@ pub fn run_train(args: &TrainArgs) -> Result<()> {
     write_curve(&out, &trained)?;
     record_costs(&out, args.watts_per_core, &file, meter.spent(), trained.tokens)?;
     saved.remove();
-    print_line(format!(
+    let text = format!(
         "{}: {} labels, validation loss {:.4} after {} steps",
         out.join(score_file::MANIFEST_FILE).display(),
         manifest.labeling,
         manifest.validation_loss,
         manifest.steps
-    ))
+    );
+    form.one(&manifest, text)
 }
 
 /// Costs of labels and training; those of a training that was resumed count from there.
@@ -349,7 +358,7 @@ pub struct CompareArgs {
 }
 
 /// Print a table of accuracy and ln p(gold) by contender and ratio.
-pub fn run_compare(args: &CompareArgs) -> Result<()> {
+pub fn run_compare(args: &CompareArgs, form: Form) -> Result<()> {
     let datasets = args.data.load()?;
     let mut model = args.engine.open("width", EngineOptions::default())?;
     let mut contenders: Vec<Contender> =
@@ -359,27 +368,31 @@ pub fn run_compare(args: &CompareArgs) -> Result<()> {
         contenders.push(Contender::Head(folder.display().to_string(), Box::new(head)));
     }
     let ratios: Vec<Ratio> = args.ratios.iter().map(|&percent| Ratio::percent(percent)).collect();
-    print_line("dataset,compressor,ratio,items,reached,accuracy,ln_p_gold")?;
+    form.text("dataset,compressor,ratio,items,reached,accuracy,ln_p_gold")?;
+    let mut table = form.rows();
     for dataset in &datasets {
         let items = items(dataset, args.part, args.items);
         for contender in &mut contenders {
             let rows = compare(&mut model, contender, dataset, &items, &ratios)?;
             for (ratio, row) in ratios.iter().zip(rows) {
                 let right = row.correct.iter().filter(|&&right| right).count();
-                print_line(format!(
-                    "{},{},{},{},{:.3},{:.3},{:.4}",
-                    dataset.name,
-                    contender.name(),
-                    ratio.as_percent(),
-                    items.len(),
-                    row.reached,
-                    right as f64 / items.len() as f64,
-                    row.gold
-                ))?;
+                let accuracy = right as f64 / items.len() as f64;
+                let (name, compressor, items) = (&dataset.name, contender.name(), items.len());
+                let (percent, reached, gold) = (ratio.as_percent(), row.reached, row.gold);
+                table.add(
+                    json!({
+                        "dataset": name, "compressor": compressor, "ratio": ratio, "items": items,
+                        "reached": reached, "accuracy": accuracy, "ln_p_gold": gold,
+                    }),
+                    format!(
+                        "{name},{compressor},{percent},{items},{reached:.3},{accuracy:.3},\
+                         {gold:.4}"
+                    ),
+                )?;
             }
         }
     }
-    Ok(())
+    table.end()
 }
 
 #[derive(Debug, clap::Args)]
@@ -403,29 +416,34 @@ pub struct TimeArgs {
 }
 
 /// Print a table of times.
-pub fn run_time(args: &TimeArgs) -> Result<()> {
+pub fn run_time(args: &TimeArgs, form: Form) -> Result<()> {
     let data = Data { paths: args.data.clone(), datasets: vec!["sciq".to_owned()] };
     let datasets = data.load()?;
     let mut model = args.engine.open("width", EngineOptions::default())?;
-    print_line(
+    form.text(
         "shared_layers,precision,tokens,pieces,prefill_ms_median,tlm_ms_median,ratio_median",
     )?;
+    let mut table = form.rows();
     for &shared_layers in &args.shared_layers {
         for &precision in &args.precisions {
             let repetitions = usize::from(args.repetitions);
             let spec = CostSpec { shared_layers, precision, repetitions };
             for cost in measure(&mut model, &datasets[0], spec, &args.lengths)? {
-                print_line(format!(
-                    "{shared_layers},{},{},{},{:.2},{:.2},{:.4}",
-                    precision.name(),
-                    cost.tokens,
-                    cost.pieces,
-                    median(cost.prefill_ms.clone()),
-                    median(cost.tlm_ms.clone()),
-                    cost.ratio()
-                ))?;
+                let (tokens, pieces, ratio) = (cost.tokens, cost.pieces, cost.ratio());
+                let [prefill, tlm] = [cost.prefill_ms, cost.tlm_ms].map(median);
+                table.add(
+                    json!({
+                        "shared_layers": shared_layers, "precision": precision, "tokens": tokens,
+                        "pieces": pieces, "prefill_ms_median": prefill, "tlm_ms_median": tlm,
+                        "ratio_median": ratio,
+                    }),
+                    format!(
+                        "{shared_layers},{},{tokens},{pieces},{prefill:.2},{tlm:.2},{ratio:.4}",
+                        precision.name()
+                    ),
+                )?;
             }
         }
     }
-    Ok(())
+    table.end()
 }

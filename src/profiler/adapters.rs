@@ -3,7 +3,10 @@
 //!
 //! The adapters are zero, which takes as long as any other: no kernel looks at values.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+
+use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::engine::adapter::{Adapter, AdapterTarget};
@@ -28,31 +31,60 @@ pub struct AdapterPlan {
     pub repetitions: u32,
 }
 
+/// What an adapter costs one level.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AdapterCost {
+    /// The sub-model.
+    pub level: Level,
+    /// TTFT, by tokens of the prompt.
+    pub ttft: BTreeMap<u32, Ratios>,
+    /// TPOT.
+    pub tpot: Ratios,
+    /// Making the level resident with its adapter, median.
+    pub attach_ms_median: f64,
+    /// The same, at least.
+    pub attach_ms_min: f64,
+    /// Memory of the adapter.
+    pub adapter_bytes: usize,
+}
+
+/// Times with an adapter against those without.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ratios {
+    /// Median without.
+    pub without_ms_median: f64,
+    /// Median with, over median without.
+    pub of_medians: f64,
+    /// Median over repetitions of with over without.
+    pub median_of_pairs: f64,
+    /// Least with, over least without.
+    pub of_minima: f64,
+}
+
 /// Times in ms, a pair per repetition: without an adapter, with one.
 #[derive(Debug, Default)]
 struct Pairs(Vec<[f64; 2]>);
 
 impl Pairs {
-    fn median(&self, which: impl Fn(&[f64; 2]) -> f64) -> f64 {
-        let mut values: Vec<f64> = self.0.iter().map(which).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    }
-
-    /// Without: median; ratio of medians; median of the pairs' ratios; ratio of minima.
-    fn row(&self) -> String {
-        let min = |side: usize| self.0.iter().map(|pair| pair[side]).fold(f64::INFINITY, f64::min);
-        format!(
-            "{:9.2} {:7.3} {:7.3} {:7.3}",
-            self.median(|pair| pair[0]),
-            self.median(|pair| pair[1]) / self.median(|pair| pair[0]),
-            self.median(|pair| pair[1] / pair[0]),
-            min(1) / min(0)
-        )
+    fn ratios(&self) -> Ratios {
+        let of = |which: fn(&[f64; 2]) -> f64| self.0.iter().map(which).collect::<Vec<_>>();
+        let min = |times: Vec<f64>| times.into_iter().fold(f64::INFINITY, f64::min);
+        let [without, with] = [of(|pair| pair[0]), of(|pair| pair[1])];
+        Ratios {
+            without_ms_median: median(without.clone()),
+            of_medians: median(with.clone()) / median(without.clone()),
+            median_of_pairs: median(of(|pair| pair[1] / pair[0])),
+            of_minima: min(with) / min(without),
+        }
     }
 }
 
-/// Times the levels of `plan` with and without adapters; the result is a table.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Times the levels of `plan` with and without adapters.
 ///
 /// # Errors
 /// If the ladder lacks a level or inference fails.
@@ -60,10 +92,8 @@ pub fn compare(
     model: &mut ElasticModel,
     plan: &AdapterPlan,
     report: &mut dyn FnMut(usize, usize),
-) -> Result<String> {
-    let mut text = String::from(
-        "level  phase      without (ms, median)  with/without: medians, median pair, minima\n",
-    );
+) -> Result<Vec<AdapterCost>> {
+    let mut costs = Vec::new();
     let mut done = 0;
     for &level in &plan.levels {
         let adapter = zero(model, level, plan.rank)?;
@@ -88,21 +118,43 @@ pub fn compare(
             done += 1;
             report(done, plan.levels.len() * plan.repetitions as usize);
         }
-        for (tokens, pairs) in LENGTHS.iter().zip(&prefills) {
-            let _ = writeln!(text, "{level:>5}  TTFT {tokens:>4} {}", pairs.row());
+        costs.push(AdapterCost {
+            level,
+            ttft: LENGTHS.into_iter().zip(prefills.iter().map(Pairs::ratios)).collect(),
+            tpot: decodes.ratios(),
+            attach_ms_min: attach.iter().copied().fold(f64::INFINITY, f64::min),
+            attach_ms_median: median(attach),
+            adapter_bytes: engine.adapter_bytes(level),
+        });
+        engine.set_adapter(level, None)?;
+    }
+    Ok(costs)
+}
+
+/// `costs` as a table.
+#[must_use]
+pub fn table(costs: &[AdapterCost]) -> String {
+    let mut text = String::from(
+        "level  phase      without (ms, median)  with/without: medians, median pair, minima\n",
+    );
+    let row = |level: Level, phase: &str, ratios: &Ratios| {
+        let Ratios { without_ms_median, of_medians, median_of_pairs, of_minima } = ratios;
+        let ratios = format!("{of_medians:7.3} {median_of_pairs:7.3} {of_minima:7.3}");
+        format!("{level:>5}  {phase:9} {without_ms_median:9.2} {ratios}\n")
+    };
+    for cost in costs {
+        let level = cost.level;
+        for (tokens, ratios) in &cost.ttft {
+            text += &row(level, &format!("TTFT {tokens:>4}"), ratios);
         }
-        let _ = writeln!(text, "{level:>5}  TPOT      {}", decodes.row());
-        attach.sort_by(f64::total_cmp);
+        text += &row(level, "TPOT", &cost.tpot);
         let _ = writeln!(
             text,
             "{level:>5}  attach (ms): median {:.4}, least {:.4}; {} bytes in memory",
-            attach[attach.len() / 2],
-            attach[0],
-            engine.adapter_bytes(level)
+            cost.attach_ms_median, cost.attach_ms_min, cost.adapter_bytes
         );
-        engine.set_adapter(level, None)?;
     }
-    Ok(text)
+    text
 }
 
 fn zero(model: &ElasticModel, level: Level, rank: usize) -> Result<Adapter> {

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::memory::Resident;
 use crate::engine::generate::generate;
@@ -19,8 +19,8 @@ const LENGTHS: [u32; 3] = [32, 128, 512];
 const STEPS: usize = 9;
 
 /// A row of the table of layouts; further columns are not compared.
-#[derive(Debug, Deserialize)]
-struct Row {
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Row {
     layout: String,
     level: u16,
     tokens: u32,
@@ -67,15 +67,23 @@ pub fn measure(
     append(out, &rows)
 }
 
+/// The rows of `path`.
+///
+/// # Errors
+/// If the file cannot be read or is no table of layouts.
+pub fn rows(path: &Path) -> Result<Vec<Row>> {
+    let refused = |error: csv::Error| Error::file(path, "not a table of layouts").caused_by(error);
+    let mut reader = csv::Reader::from_path(path).map_err(refused)?;
+    reader.deserialize().collect::<Result<_, _>>().map_err(refused)
+}
+
 /// The rows of `path` as ratios of the shortest times to layout `plain` of the same level and
 /// length, in Markdown; memory in megabytes. Layouts follow each other as in the file.
 ///
 /// # Errors
 /// If the file cannot be read, is no table of layouts, or lacks `plain`.
 pub fn comparison(path: &Path) -> Result<String> {
-    let refused = |error: csv::Error| Error::file(path, "not a table of layouts").caused_by(error);
-    let mut reader = csv::Reader::from_path(path).map_err(refused)?;
-    let rows: Vec<Row> = reader.deserialize().collect::<Result<_, _>>().map_err(refused)?;
+    let rows = rows(path)?;
     let mut text = "| layout | level |".to_owned();
     for tokens in LENGTHS {
         let _ = write!(text, " TTFT {tokens} |");

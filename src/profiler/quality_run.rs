@@ -1,7 +1,9 @@
 //! One run of the quality measurement: data, table, manifest, and what came out in a few lines.
 
-use std::fmt::Write;
+use std::fmt;
 use std::path::PathBuf;
+
+use serde::Serialize;
 
 use super::quality::{self, QualityPlan, QualityProgress};
 use crate::assets::Package;
@@ -12,6 +14,7 @@ use crate::origin;
 use crate::profile::{AnswerFiles, DatasetCount, QualityManifest, QualityTable, Split, TOP};
 use crate::prompt::dataset::{SHOTS, Scoring};
 use crate::prompt::{Compressor, DataPaths, Dataset, Item};
+use crate::units::Level;
 
 /// What to measure, on what, and where it goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -172,37 +175,77 @@ fn notes(dataset: &Dataset) -> Vec<String> {
     notes
 }
 
-/// Accuracy per dataset and level on the fullest prompt measured, as text.
+/// Accuracy per dataset and level on the fullest prompt measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QualitySummary {
+    /// What was measured: family and compressor.
+    pub answers: String,
+    /// Name of the base model in profiles.
+    pub base_model: String,
+    /// In order of their names.
+    pub datasets: Vec<DatasetSummary>,
+}
+
+/// [`QualitySummary`] of one dataset.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DatasetSummary {
+    /// Its name.
+    pub name: String,
+    /// Its items, both halves.
+    pub items: u32,
+    /// Share of right answers, smallest level first; absent where none was measured.
+    pub accuracy: Vec<(Level, Option<f64>)>,
+    /// Share of items whose right option is among the first [`TOP`], at the largest level; absent
+    /// where the study does not count that.
+    pub among_first: Option<f64>,
+}
+
+/// What the table of `run` says.
 ///
 /// # Errors
 /// If the table cannot be read back.
-pub fn summary(run: &QualityRun, manifest: &QualityManifest) -> Result<String> {
-    let name = run.plan.answers().to_string();
-    let table = QualityTable::load_scored(&run.folder, &name)?;
+pub fn summary(run: &QualityRun, manifest: &QualityManifest) -> Result<QualitySummary> {
+    let answers = run.plan.answers().to_string();
+    let table = QualityTable::load_scored(&run.folder, &answers)?;
     let ratio = run.plan.ratios.iter().max().and_then(|&ratio| table.ratio_index(ratio));
     let ratio = ratio.unwrap_or_default();
-    let mut text = format!("{name} of {}, full prompt, % right:\nlevel", run.base_model);
-    for (name, count) in &manifest.datasets {
-        let _ = write!(text, "  {name} (n={})", count.estimate + count.replay);
-    }
-    for (index, level) in table.levels().iter().enumerate() {
-        let _ = write!(text, "\n{level}");
-        for name in manifest.datasets.keys() {
-            match table.accuracy(name, None, index, ratio) {
-                Some(accuracy) => {
-                    let _ = write!(text, "  {:.1}", 100.0 * accuracy);
+    let levels = || table.levels().iter().copied().enumerate();
+    let dataset = |(name, count): (&String, &DatasetCount)| DatasetSummary {
+        name: name.clone(),
+        items: count.estimate + count.replay,
+        accuracy: levels()
+            .map(|(index, level)| (level, table.accuracy(name, None, index, ratio)))
+            .collect(),
+        among_first: levels()
+            .next_back()
+            .and_then(|(index, _)| table.top_accuracy(name, index, ratio)),
+    };
+    let datasets = manifest.datasets.iter().map(dataset).collect();
+    Ok(QualitySummary { answers, base_model: run.base_model.clone(), datasets })
+}
+
+impl fmt::Display for QualitySummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { answers, base_model, datasets } = self;
+        write!(f, "{answers} of {base_model}, full prompt, % right:\nlevel")?;
+        for DatasetSummary { name, items, .. } in datasets {
+            write!(f, "  {name} (n={items})")?;
+        }
+        let Some(first) = datasets.first() else { return Ok(()) };
+        for (index, (level, _)) in first.accuracy.iter().enumerate() {
+            write!(f, "\n{level}")?;
+            for dataset in datasets {
+                match dataset.accuracy[index].1 {
+                    Some(accuracy) => write!(f, "  {:.1}", 100.0 * accuracy)?,
+                    None => f.write_str("  -")?,
                 }
-                None => text.push_str("  -"),
             }
         }
-    }
-    let Some((index, level)) = table.levels().iter().enumerate().next_back() else {
-        return Ok(text);
-    };
-    for name in manifest.datasets.keys() {
-        if let Some(top) = table.top_accuracy(name, index, ratio) {
-            let _ = write!(text, "\n{name} at {level}: {:.1} among the first {TOP}", 100.0 * top);
+        for DatasetSummary { name, accuracy, among_first, .. } in datasets {
+            if let Some(((level, _), top)) = accuracy.last().zip(*among_first) {
+                write!(f, "\n{name} at {level}: {:.1} among the first {TOP}", 100.0 * top)?;
+            }
         }
+        Ok(())
     }
-    Ok(text)
 }

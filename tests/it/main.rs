@@ -16,6 +16,7 @@ mod experiment;
 mod explain;
 mod external;
 mod inputs;
+mod json;
 mod kill;
 mod numbers;
 mod policy;

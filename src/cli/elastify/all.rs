@@ -6,7 +6,7 @@
 //! which are finished; the others resume where they stopped.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use pliant::profile::Profiles;
 use pliant::{Error, Result, files, origin};
 
 use super::super::engine_args::BASE_MODEL;
-use super::super::output::print_line;
+use super::super::output::Form;
 
 /// Finished stages, in the folder.
 const LEDGER: &str = "elastify-all.json";
@@ -42,7 +42,7 @@ pub struct Args {
 }
 
 /// One command of the offline stage.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Stage {
     /// What it is for.
     purpose: &'static str,
@@ -62,20 +62,26 @@ struct Finished {
     wall_s: f64,
 }
 
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: &Args, form: Form) -> Result<()> {
     let stages = stages(args);
     if args.dry_run {
+        let mut rows = form.rows();
         for stage in &stages {
-            print_line(format!("pliant {}", stage.arguments.join(" ")))?;
+            rows.add(stage, format!("pliant {}", stage.arguments.join(" ")))?;
         }
-        return Ok(());
+        return rows.end();
     }
     let root = &args.root;
     std::fs::create_dir_all(root).map_err(|error| Error::io(root, "cannot create", error))?;
     let program = crate::cli::this_program()?;
     let mut start = |stage: &Stage| {
-        let status = Command::new(&program).args(&stage.arguments).current_dir(root).status();
-        match status {
+        let mut command = Command::new(&program);
+        command.args(&stage.arguments).current_dir(root);
+        if form == Form::Json {
+            // What a stage says for itself is no part of the document.
+            command.stdout(Stdio::null());
+        }
+        match command.status() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(Error::new("pliant elastify all", "a stage stopped")
                 .at(format!("pliant {}", stage.arguments.join(" ")))
@@ -85,13 +91,14 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     let _lock = files::Lock::acquire(&root.join(LEDGER), "the offline stage")?;
-    run_stages(&stages, &root.join(LEDGER), &mut start)
+    run_stages(&stages, &root.join(LEDGER), form, &mut start)
 }
 
 /// Runs the stages that the ledger does not name, in order, and enters each when it is finished.
 fn run_stages(
     stages: &[Stage],
     ledger: &Path,
+    form: Form,
     start: &mut dyn FnMut(&Stage) -> Result<()>,
 ) -> Result<()> {
     let mut finished = read_ledger(ledger)?;
@@ -99,10 +106,10 @@ fn run_stages(
         let command = stage.arguments.join(" ");
         let place = format!("[{}/{}] {}", nth + 1, stages.len(), stage.purpose);
         if let Some(known) = finished.iter().find(|known| known.command == command) {
-            print_line(format!("{place}: finished on {}, {:.0} s", known.date, known.wall_s))?;
+            form.text(format!("{place}: finished on {}, {:.0} s", known.date, known.wall_s))?;
             continue;
         }
-        print_line(format!("{place}: pliant {command}"))?;
+        form.text(format!("{place}: pliant {command}"))?;
         let meter = Meter::start();
         start(stage)?;
         let wall_s = (meter.spent().wall_s * 10.0).round() / 10.0;
@@ -110,9 +117,10 @@ fn run_stages(
         let json = serde_json::to_vec_pretty(&finished).expect("a ledger is plain data");
         files::write_whole(ledger, &json)?;
     }
-    let own = |known: &&Finished| stages.iter().any(|s| s.arguments.join(" ") == known.command);
-    let wall_s: f64 = finished.iter().filter(own).map(|known| known.wall_s).sum();
-    print_line(format!("all {} stages finished: {:.1} minutes", stages.len(), wall_s / 60.0))
+    finished.retain(|known| stages.iter().any(|s| s.arguments.join(" ") == known.command));
+    let wall_s: f64 = finished.iter().map(|known| known.wall_s).sum();
+    let text = format!("all {} stages finished: {:.1} minutes", stages.len(), wall_s / 60.0);
+    form.one(&finished, text)
 }
 
 fn read_ledger(path: &Path) -> Result<Vec<Finished>> {
@@ -209,12 +217,12 @@ mod tests {
         let ledger = folder.path().join(LEDGER);
         let stages = &stages(&args())[..5];
         let mut started = Vec::new();
-        let broken = run_stages(stages, &ledger, &mut |stage| {
+        let broken = run_stages(stages, &ledger, Form::Text, &mut |stage| {
             started.push(stage.purpose);
             if started.len() == 3 { Err(Error::new("stage", "killed")) } else { Ok(()) }
         });
         assert!(broken.unwrap_err().to_string().contains("killed"));
-        run_stages(stages, &ledger, &mut |stage| {
+        run_stages(stages, &ledger, Form::Text, &mut |stage| {
             started.push(stage.purpose);
             Ok(())
         })
@@ -223,7 +231,7 @@ mod tests {
         let expected: Vec<_> = purposes[..3].iter().chain(&purposes[2..]).copied().collect();
         assert_eq!(started, expected);
         assert_eq!(read_ledger(&ledger).unwrap().len(), 5);
-        run_stages(stages, &ledger, &mut |_| unreachable!("all are finished")).unwrap();
+        run_stages(stages, &ledger, Form::Text, &mut |_| unreachable!("all are finished")).unwrap();
     }
 
     #[test]
@@ -231,7 +239,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = folder.path().join(LEDGER);
         std::fs::write(&ledger, "{}").unwrap();
-        let error = run_stages(&stages(&args()), &ledger, &mut |_| Ok(())).unwrap_err();
+        let error = run_stages(&stages(&args()), &ledger, Form::Text, &mut |_| Ok(())).unwrap_err();
         assert!(error.to_string().contains("not a ledger of finished stages"), "{error}");
         assert_eq!(std::fs::read_to_string(&ledger).unwrap(), "{}");
     }

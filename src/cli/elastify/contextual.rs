@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use pliant::elastify::contextual::{Trained, ladder, manifest, train};
 use pliant::elastify::offline_cost::{self, Meter, OfflineCost};
 use pliant::model::family::contextual::{Captured, PredictorFile};
 use pliant::{Error, Result, digest, files, origin};
 
 use super::super::bar::bar;
-use super::super::output::print_line;
+use super::super::output::Form;
 use super::Sources;
 use pliant::units::Level;
 
@@ -43,7 +45,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: &Args, form: Form) -> Result<()> {
     let meter = Meter::start();
     let levels = levels(&args.levels)?;
     let _lock = files::Lock::acquire(&args.out, "the contextual ladder")?;
@@ -71,8 +73,10 @@ pub fn run(args: &Args) -> Result<()> {
     manifest(loaded.identity, corpus, ladder, &trained, file, command).save(&args.out)?;
     OfflineCost::new("contextual", String::new(), meter.spent(), tokens, args.watts_per_core)
         .record(&args.out.with_file_name(offline_cost::FILE))?;
-    print_line(format!("{}: contextual ladder, {} beside it", args.out.display(), path.display()))?;
-    print_line(summary(&trained))
+    form.text(format!("{}: contextual ladder, {} beside it", args.out.display(), path.display()))?;
+    form.text(summary(&trained))?;
+    let captured = &trained.captured;
+    form.json(&json!({ "manifest": args.out, "predictor": path, "captured": captured }))
 }
 
 fn levels(percents: &[u16]) -> Result<Vec<Level>> {

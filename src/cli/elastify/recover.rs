@@ -4,10 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
+use serde::Serialize;
+use serde_json::json;
 
 use super::super::bar::bar;
 use super::super::engine_args::BASE_MODEL;
-use super::super::output::print_line;
+use super::super::output::Form;
 use pliant::assets::{self, Package};
 use pliant::elastify::offline_cost::{self, OfflineCost};
 use pliant::elastify::recover::{
@@ -139,17 +141,18 @@ struct Stage {
     threads: rayon::ThreadPool,
 }
 
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: &Args, form: Form) -> Result<()> {
     divide_by_sequences_only();
     let stage = Stage::open(args)?;
     let _lock = Lock::acquire(&stage.out, "the family and its adapters")?;
     let wanted = stage.wanted(&args.levels)?;
     let bar = stage.bar(&wanted)?;
+    let mut levels = Vec::new();
     for &sub_model in &wanted {
         let record = stage.train(args, sub_model, &bar)?;
         let LevelRecord { level, tokens, held_out_before, held_out_after, spent, .. } = &record;
         bar.suspend(|| {
-            print_line(format!(
+            form.text(format!(
                 "level {level}: held-out loss {held_out_before:.3} → {held_out_after:.3} nats per \
                  token, {tokens} tokens, {:.0} s",
                 spent.wall_s
@@ -158,9 +161,26 @@ pub fn run(args: &Args) -> Result<()> {
         let file = stage.out.with_file_name(offline_cost::FILE);
         let part = level.as_percent().to_string();
         OfflineCost::new("recover", part, *spent, *tokens, args.watts_per_core).record(&file)?;
+        levels.push(record);
     }
     bar.finish_and_clear();
-    stage.write_manifests()
+    let (manifests, missing) = stage.write_manifests()?;
+    if !missing.is_empty() {
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        form.text(format!("no manifest yet: levels {} are missing", missing.join(", ")))?;
+    }
+    for Written { manifest, adapters } in &manifests {
+        form.text(format!("{}: {adapters} adapters", manifest.display()))?;
+    }
+    form.json(&json!({ "levels": levels, "manifests": manifests, "levels_missing": missing }))
+}
+
+/// A manifest that is there now.
+#[derive(Debug, Serialize)]
+struct Written {
+    manifest: PathBuf,
+    /// How many it names.
+    adapters: usize,
 }
 
 /// Has candle take one thread per product: sequences are computed side by side already, and
@@ -297,8 +317,8 @@ impl Stage {
     }
 
     /// Writes the manifest if every level below 100 % has its adapter, and the control's if 100 %
-    /// has.
-    fn write_manifests(&self) -> Result<()> {
+    /// has; returns what was written, and the levels below 100 % that lack their adapter.
+    fn write_manifests(&self) -> Result<(Vec<Written>, Vec<Level>)> {
         let (mut records, mut missing) = (Vec::new(), Vec::new());
         for sub_model in &self.ladder.levels {
             match self.finished(sub_model)? {
@@ -309,22 +329,25 @@ impl Stage {
         let (below, control): (Vec<_>, Vec<_>) =
             records.into_iter().partition(|record| record.level < Level::FULL);
         missing.retain(|&level| level < Level::FULL);
+        let mut written = Vec::new();
         if missing.is_empty() {
-            self.write(&self.out, self.ladder.clone(), below)?;
-        } else {
-            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-            print_line(format!("no manifest yet: levels {} are missing", missing.join(", ")))?;
+            written.push(self.write(&self.out, self.ladder.clone(), below)?);
         }
-        if control.is_empty() {
-            return Ok(());
+        if !control.is_empty() {
+            let mut ladder = self.ladder.clone();
+            ladder.levels.retain(|sub_model| sub_model.level == Level::FULL);
+            ladder.unit_parameter_share = vec![1.0];
+            written.push(self.write(&self.control(), ladder, control)?);
         }
-        let mut ladder = self.ladder.clone();
-        ladder.levels.retain(|sub_model| sub_model.level == Level::FULL);
-        ladder.unit_parameter_share = vec![1.0];
-        self.write(&self.control(), ladder, control)
+        Ok((written, missing))
     }
 
-    fn write(&self, path: &Path, ladder: ElasticManifest, records: Vec<LevelRecord>) -> Result<()> {
+    fn write(
+        &self,
+        path: &Path,
+        ladder: ElasticManifest,
+        records: Vec<LevelRecord>,
+    ) -> Result<Written> {
         let adapter = |record: &LevelRecord| {
             let file = LevelFiles::new(Path::new("adapters"), record.level).adapter;
             let sha256 = record.adapter_sha256.clone();
@@ -332,7 +355,7 @@ impl Stage {
         };
         let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
         let files: Vec<AdapterFile> = records.iter().map(adapter).collect();
-        let (count, corpus) = (files.len(), self.text.info().clone());
+        let (adapters, corpus) = (files.len(), self.text.info().clone());
         let recovery = Some(Recovery { corpus, recipe: self.recipe, levels: records });
         let manifest = ElasticManifest {
             command: format!("pliant {command}"),
@@ -346,7 +369,7 @@ impl Stage {
         if !path.exists() || !same(ElasticManifest::load(path)?) {
             manifest.save(path)?;
         }
-        print_line(format!("{}: {} adapters", path.display(), count))
+        Ok(Written { manifest: path.to_owned(), adapters })
     }
 }
 
