@@ -184,11 +184,14 @@ fn caption(rows: &[MetricsRow], pairs: &[PairedRow], whiskers: Whiskers) -> Stri
     let provenances = provenances.iter().map(|rows| &rows[0].label);
     let provenances: Vec<String> =
         provenances.map(|label| format!("{}: {}", label.device, label.provenance)).collect();
+    let replications = match range(rows, |row| row.replications) {
+        one if one == "1" => "one replication".to_owned(),
+        many => format!("mean of {many} replications"),
+    };
     format!(
-        "Bars: share of arrived requests answered rightly with every bound met, mean of {} \
-         replications ({} requests a bar).{}{alike} Pale: accuracy with lateness forgiven. α: skew \
-         of the trace over SLO levels. {}.",
-        range(rows, |row| row.replications),
+        "Bars: share of arrived requests answered rightly with every bound met, {replications} ({} \
+         requests a bar).{}{alike} Pale: accuracy with lateness forgiven. α: skew of the trace \
+         over SLO levels. {}.",
         range(rows, |row| row.requests),
         whisker_words(&all, whiskers),
         provenances.join("; "),

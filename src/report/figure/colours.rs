@@ -81,7 +81,7 @@ const ORACLE: Look = look(0x8E, 0x95, 0x9F, Marker::Diamond, DOTTED);
 const FULL: Look = look(0x3C, 0x42, 0x4A, Marker::Frame, DOTTED);
 
 /// Which look a method, compressor or table has, by its place in [`LOOKS`].
-const NAMED: [(&str, usize); 25] = [
+const NAMED: [(&str, usize); 24] = [
     ("elastilm", 0),
     ("pfs", 1),
     ("lpruner", 2),
@@ -98,7 +98,6 @@ const NAMED: [(&str, usize); 25] = [
     ("elastilm-no-score-head", 5),
     ("elastilm-no-decision-head", 9),
     ("elastilm-hard", 6),
-    ("layer-removal-greedy", 3),
     // Compressors.
     ("score-head", 0),
     ("structured", 1),
@@ -115,8 +114,8 @@ const NAMED: [(&str, usize); 25] = [
 /// The look of `method`, wherever it stands.
 ///
 /// A method that is another one and something more, `BASE+MORE`, sized by formula 1,
-/// `BASE-nominal`, or as published, `BASE-published`, has that one's colour under a hatch, and its
-/// points are open.
+/// `BASE-nominal`, ranked step by step, `BASE-greedy`, or as published, `BASE-published`, has that
+/// one's colour under a hatch, and its points are open.
 pub(in crate::report) fn of_method(method: &str) -> Look {
     match method {
         "oracle" => return ORACLE,
@@ -127,7 +126,8 @@ pub(in crate::report) fn of_method(method: &str) -> Look {
         return LOOKS[*place];
     }
     let more = method.rsplit_once('+').map(|(base, _)| (base, Hatch::Rising));
-    let ended = [("-nominal", Hatch::Falling), ("-published", Hatch::Crossed)];
+    let ended =
+        [("-nominal", Hatch::Falling), ("-greedy", Hatch::Falling), ("-published", Hatch::Crossed)];
     let ended = ended.iter().find_map(|(end, hatch)| Some((method.strip_suffix(end)?, *hatch)));
     if let Some((base, hatch)) = more.or(ended) {
         return variant(of_method(base), hatch);
@@ -153,20 +153,32 @@ fn variant(look: Look, hatch: Hatch) -> Look {
     Look { marker, dash, hatch, ..look }
 }
 
-/// The looks of `names`, which stand in one figure: where two would be alike, the later one takes
-/// the next that is free.
+/// The looks of `names`, which stand in one figure. Where two would be alike, the one that is first
+/// in [`NAMED`], or has the fewest additions, looks as it does in every figure; the other takes the
+/// next that is free, a variant of another method first among its colour's hatches.
 pub(super) fn of_all<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Look> {
-    let hatches = [Hatch::None, Hatch::Falling, Hatch::Crossed, Hatch::Rising];
-    let all = hatches.into_iter().flat_map(|hatch| LOOKS.map(|look| variant(look, hatch)));
-    let mut looks: Vec<Look> = Vec::new();
-    for name in names {
-        let own = of_method(name);
-        let free = |look: &Look| {
-            looks.iter().all(|other| (other.colour, other.hatch) != (look.colour, look.hatch))
+    let names: Vec<&str> = names.into_iter().collect();
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by_key(|&nth| {
+        let known = NAMED.iter().position(|(name, _)| *name == names[nth]);
+        (known.unwrap_or(NAMED.len()), names[nth].matches('+').count())
+    });
+    let hatches = [Hatch::Falling, Hatch::Crossed, Hatch::Rising];
+    let mut looks: Vec<Option<Look>> = vec![None; names.len()];
+    for nth in order {
+        let own = of_method(names[nth]);
+        let of_its_colour = hatches.into_iter().filter(|_| own.hatch != Hatch::None);
+        let of_its_colour = of_its_colour.map(|hatch| variant(own, hatch));
+        let all = [Hatch::None].into_iter().chain(hatches);
+        let all = all.flat_map(|hatch| LOOKS.map(|look| variant(look, hatch)));
+        let is_free = |look: &Look| {
+            let alike = |other: &Look| (other.colour, other.hatch) == (look.colour, look.hatch);
+            !looks.iter().flatten().any(alike)
         };
-        looks.push(std::iter::once(own).chain(all.clone()).find(free).unwrap_or(own));
+        let mut wanted = std::iter::once(own).chain(of_its_colour).chain(all);
+        looks[nth] = Some(wanted.find(is_free).unwrap_or(own));
     }
-    looks
+    looks.into_iter().map(|look| look.expect("each has one")).collect()
 }
 
 /// The look of a family of sub-models: that of the method of the study that serves it.
@@ -329,6 +341,18 @@ mod tests {
         assert_eq!((more.colour, base.hatch), (base.colour, Hatch::None));
         assert_eq!(more.hatch, Hatch::Rising);
         assert_eq!(of_all(["elastilm", "lpruner"]), [of_method("elastilm"), base]);
+    }
+
+    /// `a+b+c` and `a+c` would both be `a` under one hatch.
+    #[test]
+    fn of_two_alike_the_simpler_keeps_its_look_whatever_the_order() {
+        let names = ["lpruner+lora+prompt", "lpruner+prompt", "zzz", "lg2-cs"];
+        let looks = of_all(names);
+        for nth in [1, 3] {
+            assert_eq!(looks[nth], of_method(names[nth]), "{}", names[nth]);
+        }
+        assert_eq!(looks[0].colour, of_method("lpruner").colour);
+        assert_ne!(looks[0].hatch, Hatch::None);
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub(super) fn draw_memory(of: &[FamiliesSpec], press: &Press<'_>) -> Result<Stri
         title: "Memory by family of sub-models".to_owned(),
         caption:
             "Dark: weights of the full model. Pale: of all levels, which share one copy or have \
-                  one each."
+                  one each. Process: the whole process that serves, with one level open and, where \
+                  it holds all at once, with all."
                 .to_owned(),
         height: 0,
     };

@@ -225,9 +225,9 @@ impl Lines {
         }
         let x_axis = self.x_axis(frame);
         self.draw_x_names(&x_axis, frame)?;
-        // Lines of one place stand side by side, so that their intervals can be told apart.
-        let step = if self.bands { 0 } else { sizes.em(0.28) };
-        let spread = |nth: usize| step * (2 * nth as i32 - (panel.lines.len() as i32 - 1)) / 2;
+        let lines = panel.lines.len() as i32;
+        let step = if self.bands { 0 } else { self.step(&x_axis, lines, sizes) };
+        let spread = |nth: usize| step * (2 * nth as i32 - (lines - 1)) / 2;
         for (nth, line) in panel.lines.iter().enumerate() {
             let places: Vec<_> =
                 line.points.iter().map(|point| x_axis.place(point.x) + spread(nth)).collect();
@@ -240,6 +240,17 @@ impl Lines {
             places.iter().try_for_each(|&at| mark(area, at, line.look, sizes))?;
         }
         Ok(())
+    }
+
+    /// How far apart lines stand at one place, so that their intervals can be told apart: all of
+    /// them within half the way to the next place, so that no point seems to belong there.
+    fn step(&self, x_axis: &Axis, lines: i32, sizes: Sizes) -> i32 {
+        let ways = self.x_ticks.windows(2).map(|pair| {
+            let [one, next] = [&pair[0], &pair[1]].map(|(value, _)| x_axis.place(*value));
+            (next - one).abs()
+        });
+        let way = ways.min().unwrap_or(i32::MAX);
+        sizes.em(0.28).min(way / 2 / (lines - 1).max(1))
     }
 
     fn x_axis(&self, frame: &Frame<'_, '_>) -> Axis {
