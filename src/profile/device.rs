@@ -137,7 +137,11 @@ pub struct FamilyLatency {
     pub levels: Vec<LevelLatency>,
 }
 
-/// Resident memory of the serving process.
+/// Resident memory of the serving process: what it has written, and the pages of mapped files, its
+/// weights above all, that it has read.
+///
+/// Pages of files are dropped and read again as the system likes: on a machine that is short of
+/// memory fewer are resident than the process works with. What it has written stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
@@ -145,6 +149,12 @@ pub struct Memory {
     pub one_level_bytes: u64,
     /// With every level open.
     pub all_levels_bytes: u64,
+    /// Of the first, what the process has written; absent from older profiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_level_private_bytes: Option<u64>,
+    /// Of the second, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_levels_private_bytes: Option<u64>,
 }
 
 /// Latencies of one sub-model.

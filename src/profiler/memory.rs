@@ -15,7 +15,7 @@ const PROMPT_TOKENS: u32 = 1024;
 /// Resident memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resident {
-    /// Of this process alone.
+    /// What this process has written: it has no copy elsewhere, so the system cannot drop it.
     pub private: u64,
     /// Pages of mapped files, which the system may drop and read again.
     pub file: u64,
@@ -51,9 +51,12 @@ pub fn measure(model: &mut ElasticModel) -> Result<Option<Memory>> {
         generate(&mut model.engine, level, &prompt, 2, None)?;
     }
     let all = Resident::now();
-    Ok(one
-        .zip(all)
-        .map(|(one, all)| Memory { one_level_bytes: one.total(), all_levels_bytes: all.total() }))
+    Ok(one.zip(all).map(|(one, all)| Memory {
+        one_level_bytes: one.total(),
+        all_levels_bytes: all.total(),
+        one_level_private_bytes: Some(one.private),
+        all_levels_private_bytes: Some(all.private),
+    }))
 }
 
 fn field(status: &str, name: &str) -> Option<u64> {
