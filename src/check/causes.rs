@@ -10,15 +10,15 @@ use super::change::{Change, Verdict};
 use super::comparison::Comparison;
 use super::results::RunResults;
 use crate::error::Result;
-use crate::metrics::{Better, CellLabel, Measure, Over, RunMeasures, SeedRow};
+use crate::metrics::{Better, CellLabel, Class, ClassAnswers, Measure, Over, RunMeasures, SeedRow};
 use crate::outcome::Outcome;
 use crate::results::StoredRun;
 
 /// Falls that are looked into: the surest.
 const LOOKED_INTO: usize = 9;
 
-/// A class of requests, by app or dataset, that got worse in the seeds whose outcomes both sides
-/// keep.
+/// A class of requests, by app or dataset, that got worse: over all seeds where `metrics.csv` says
+/// it, else in those whose outcomes both sides keep.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cause {
     /// `app` or `dataset`.
@@ -33,8 +33,10 @@ pub struct Cause {
     pub requests: usize,
 }
 
-/// Looks for the causes of the falls of `comparison`; whether outcomes of all of them are kept on
-/// both sides.
+/// A measure over the requests of each class, and how many they are.
+type Shares = BTreeMap<Class, (f64, usize)>;
+
+/// Looks for the causes of the falls of `comparison`.
 ///
 /// # Errors
 /// If a file of outcomes is bad.
@@ -48,11 +50,24 @@ pub fn explain(comparison: &mut Comparison, now: &RunResults, baseline: &RunResu
         .collect();
     falls.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (_, change) in falls.into_iter().take(LOOKED_INTO) {
-        let sides = [baseline, now].map(|side| stored(side, change));
-        let [was, is] = sides;
-        change.causes = causes(change.measure, &was?, &is?);
+        let told = counted(baseline, change).zip(counted(now, change));
+        let (was, is) = match told {
+            Some(told) => told,
+            None => of_outcomes(change.measure, &stored(baseline, change)?, &stored(now, change)?),
+        };
+        change.causes = causes(change.measure, &was, &is);
     }
     Ok(())
+}
+
+/// What `metrics.csv` of `side` says by class: of accuracy@SLO alone, unless it is an older file.
+fn counted(side: &RunResults, change: &Change) -> Option<Shares> {
+    let classes = &side.find(&change.point)?.row.by_class;
+    let share = |(class, answers): (&Class, &ClassAnswers)| {
+        (class.clone(), (answers.right_in_time / answers.judged as f64, answers.judged))
+    };
+    let is_counted = change.measure == Measure::AccuracyAtSlo && !classes.is_empty();
+    is_counted.then(|| classes.iter().map(share).collect())
 }
 
 /// The runs of a change's point that `side` keeps. A commit seldom keeps outcomes; its folder in
@@ -88,53 +103,51 @@ fn is_of(run: &StoredRun, row: &SeedRow) -> bool {
         })
 }
 
-/// Apps, then datasets, of the seeds that both sides keep, each with the worst first.
-fn causes(measure: Measure, baseline: &[StoredRun], now: &[StoredRun]) -> Vec<Cause> {
-    let of_both = |runs: &'_ [StoredRun], others: &[StoredRun]| -> Vec<usize> {
-        let kept = |run: &StoredRun| others.iter().any(|other| other.seed == run.seed);
-        (0..runs.len()).filter(|&at| kept(&runs[at])).collect()
+/// The measure by class in the seeds that both sides keep.
+fn of_outcomes(measure: Measure, baseline: &[StoredRun], now: &[StoredRun]) -> (Shares, Shares) {
+    let shares = |runs: &[StoredRun], others: &[StoredRun]| -> Shares {
+        let kept = |run: &&StoredRun| others.iter().any(|other| other.seed == run.seed);
+        let classes = by_class(runs.iter().filter(kept)).into_iter();
+        let share = |(class, outcomes): (Class, Vec<&Outcome>)| {
+            let value = RunMeasures::of(outcomes.iter().copied()).values[measure]?;
+            Some((class, (value, outcomes.len())))
+        };
+        classes.filter_map(share).collect()
     };
-    let (was, is) = (of_both(baseline, now), of_both(now, baseline));
-    let mut causes = Vec::new();
-    for class in ["app", "dataset"] {
-        let was = by_class(class, was.iter().map(|&at| &baseline[at]));
-        let is = by_class(class, is.iter().map(|&at| &now[at]));
-        let all: usize = is.values().map(Vec::len).sum();
-        let mut found: Vec<(f64, Cause)> = Vec::new();
-        for (name, outcomes) in is {
-            let Some(before) = was.get(name) else { continue };
-            let value =
-                |outcomes: &[&Outcome]| RunMeasures::of(outcomes.iter().copied()).values[measure];
-            let (Some(baseline), Some(now)) = (value(before), value(&outcomes)) else { continue };
-            let worse_by = match measure.definition().better {
-                Better::More => baseline - now,
-                Better::Less => now - baseline,
-            };
-            let requests = outcomes.len();
-            let cause = Cause { class, name: name.to_owned(), baseline, now, requests };
-            found.push((worse_by * requests as f64 / all as f64, cause));
-        }
-        found.sort_by(|a, b| b.0.total_cmp(&a.0));
-        causes.extend(found.into_iter().filter(|(worse, _)| *worse > 0.0).map(|(_, cause)| cause));
-    }
-    causes
+    (shares(baseline, now), shares(now, baseline))
 }
 
-fn by_class<'a>(
-    class: &str,
-    runs: impl Iterator<Item = &'a StoredRun>,
-) -> BTreeMap<&'a str, Vec<&'a Outcome>> {
-    let mut classes: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+fn by_class<'a>(runs: impl Iterator<Item = &'a StoredRun>) -> BTreeMap<Class, Vec<&'a Outcome>> {
+    let mut classes: BTreeMap<Class, Vec<&Outcome>> = BTreeMap::new();
     for run in runs {
         for outcome in &run.outcomes {
-            let name = match class {
-                "app" => &run.apps[usize::from(outcome.request.app.0)],
-                _ => &run.datasets[usize::from(outcome.request.dataset.0)],
-            };
-            classes.entry(name).or_default().push(outcome);
+            let app = run.apps[usize::from(outcome.request.app.0)].clone();
+            let dataset = run.datasets[usize::from(outcome.request.dataset.0)].clone();
+            for class in [Class::App(app), Class::Dataset(dataset)] {
+                classes.entry(class).or_default().push(outcome);
+            }
         }
     }
     classes
+}
+
+/// Apps, then datasets, each with the worst first: what a class makes of the whole is its own fall
+/// times its share of the requests.
+fn causes(measure: Measure, was: &Shares, is: &Shares) -> Vec<Cause> {
+    let mut found: Vec<(f64, Cause)> = Vec::new();
+    for (class, &(now, requests)) in is {
+        let Some(&(baseline, _)) = was.get(class) else { continue };
+        let worse_by = match measure.definition().better {
+            Better::More => baseline - now,
+            Better::Less => now - baseline,
+        };
+        let (name, class) = (class.name().to_owned(), class.kind());
+        let cause = Cause { class, name, baseline, now, requests };
+        found.push((worse_by * requests as f64, cause));
+    }
+    found.retain(|(worse, _)| *worse > 0.0);
+    found.sort_by(|a, b| a.1.class.cmp(b.1.class).then(b.0.total_cmp(&a.0)));
+    found.into_iter().map(|(_, cause)| cause).collect()
 }
 
 #[cfg(test)]
@@ -149,7 +162,8 @@ mod tests {
     fn an_app_that_answers_less_is_named_with_its_dataset() {
         let mut worse = run("full", 0);
         worse.outcomes[0].execution.correct = Some(false.into());
-        let causes = causes(Measure::AccuracyAtSlo, &[run("full", 0)], &[worse]);
+        let (was, is) = of_outcomes(Measure::AccuracyAtSlo, &[run("full", 0)], &[worse]);
+        let causes = causes(Measure::AccuracyAtSlo, &was, &is);
         let shown: Vec<_> = causes
             .iter()
             .map(|cause| (cause.class, cause.name.as_str(), cause.baseline, cause.now))
@@ -159,6 +173,7 @@ mod tests {
 
     #[test]
     fn without_a_seed_in_common_nothing_is_said() {
-        assert_eq!(causes(Measure::Attainment, &[run("full", 0)], &[run("full", 1)]), []);
+        let (was, is) = of_outcomes(Measure::Attainment, &[run("full", 0)], &[run("full", 1)]);
+        assert_eq!(causes(Measure::Attainment, &was, &is), []);
     }
 }

@@ -93,8 +93,9 @@ pub(super) fn causes(comparison: &Comparison) -> Vec<String> {
         .map(|change| format!("{}: {}{}", change.point, change.measure.column(), causes_of(change)))
         .collect();
     if lines.is_empty() && !falls.is_empty() {
-        let kept = "falls by app and dataset: known where both sides keep outcomes/ of a seed; run \
-            the baseline's commit into a folder and name its metrics.csv";
+        let kept = "falls by app and dataset: those of accuracy_at_slo are told by metrics.csv, \
+            unless it is older, others where both sides keep outcomes/ of a seed; run the \
+            baseline's commit into a folder and name its metrics.csv";
         lines.push(kept.to_owned());
     }
     lines
@@ -252,7 +253,7 @@ mod tests {
          better   full              0.25   phone (large)   attainment        95.1       97.1     +2.0 points (+2.0 – +2.0)   p < 0.001, 20 seeds paired, 12000 requests 
         ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-        falls by app and dataset: known where both sides keep outcomes/ of a seed; run the baseline's commit into a folder and name its metrics.csv
+        falls by app and dataset: those of accuracy_at_slo are told by metrics.csv, unless it is older, others where both sides keep outcomes/ of a seed; run the baseline's commit into a folder and name its metrics.csv
         inputs that changed: device.toml
         verdicts: worse by more than the tolerance, one-sided t test, Holm-adjusted p < 0.05 over 24 tests
         smallest change for the worse of accuracy found 80 times in 100: 0.50 points (median point), 0.50 points (worst), of 20 seeds paired; 2.85 points if both sides were 12000 independent requests

@@ -19,7 +19,7 @@ use crate::files::write_whole;
 use crate::input::read_toml;
 use crate::method::Method;
 use crate::metrics::{
-    AskedItems, MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, write_metrics_csv,
+    AskedItems, MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, by_class, write_metrics_csv,
     write_paired_csv, write_seeds_csv,
 };
 use crate::outcome::Outcome;
@@ -430,8 +430,11 @@ fn compare(
     let cells: Vec<_> = grid.cells.iter().zip(measures.chunks(grid.seeds.len())).collect();
     let compared = |group: &[(&Cell, &[RunMeasures])]| {
         let asked = AskedItems::of(&grid.asked(group[0].0));
-        let row =
-            |(cell, runs): &(&Cell, &[RunMeasures])| MetricsRow::of(&cell.label, runs, &asked);
+        let row = |&(cell, runs): &(&Cell, &[RunMeasures])| {
+            let traced = runs.iter().enumerate().map(|(nth, run)| (grid.trace(cell, nth), run));
+            let by_class = by_class(traced);
+            MetricsRow { by_class, ..MetricsRow::of(&cell.label, runs, &asked) }
+        };
         let is_named = |(cell, _): &&(&Cell, _)| named == Some(cell.label.method.as_str());
         let against = group.iter().find(is_named);
         let centre = against.unwrap_or(&group[0]);

@@ -10,6 +10,7 @@
 //! A measure that no request defines is absent: `None` here, an empty cell in a file.
 
 mod bootstrap;
+mod by_class;
 mod by_item;
 mod detectable;
 mod estimate;
@@ -23,6 +24,7 @@ mod statistics;
 mod table;
 
 pub use bootstrap::{bca_mean_95, bootstrap_95, bootstrap_mean_95};
+pub use by_class::{ByClass, Class, ClassAnswers, by_class};
 pub use by_item::{AskedItems, ItemKey, ItemMeans};
 pub use detectable::{Sureness, detectable_mean, detectable_share};
 pub use estimate::{Estimate, wilson_95};

@@ -5,6 +5,7 @@ use std::ops::Index;
 use std::path::PathBuf;
 
 use super::bootstrap::bca_mean_95;
+use super::by_class::ByClass;
 use super::by_item::{AskedItems, ItemMeans};
 use super::estimate::Estimate;
 use super::hypothesis::{Discordance, holm};
@@ -72,6 +73,8 @@ pub struct MetricsRow {
     pub traces: Option<usize>,
     /// Requests that arrived, over all replications.
     pub requests: usize,
+    /// Their answers by app and by dataset, where that is known: [`by_class`](super::by_class).
+    pub by_class: ByClass,
 }
 
 impl MetricsRow {
@@ -97,6 +100,7 @@ impl MetricsRow {
             replications: runs.len(),
             traces: Some(asked.traces(runs.len())),
             requests: runs.iter().map(|run| run.requests).sum(),
+            by_class: ByClass::new(),
         }
     }
 }

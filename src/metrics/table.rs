@@ -18,6 +18,7 @@ use serde::{Serialize, Serializer};
 use self::cells::Cell;
 pub(crate) use self::cells::Cells;
 use self::line::{Line, read_records};
+use super::by_class::Class;
 use super::measure::{Measure, PerMeasure, Unit};
 use super::row::{MetricsRow, PairedRow, SeedRow};
 use super::search_rows::{PeakRow, SweepRow, SweepTable};
@@ -27,6 +28,16 @@ use crate::files::write_whole;
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 const DIFFERENCE: RangeInclusive<f64> = -1.0..=1.0;
 const ANY: RangeInclusive<f64> = f64::MIN..=f64::MAX;
+
+/// What the columns of a class begin with: of its answers, how many could be judged, and the sum of
+/// their grades.
+const JUDGED: &str = "judged_";
+const RIGHT_IN_TIME: &str = "right_in_time_";
+
+/// The class whose column, of those that begin with `what`, is called so.
+fn class_of(what: &str, column: &str) -> Option<Class> {
+    Class::of_column(column.strip_prefix(what)?)
+}
 
 /// Writes `rows` to `path`, one line each after the header.
 ///
@@ -140,6 +151,11 @@ pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T
 /// What becomes a line of a file. A column whose cell is empty by default may be absent from it.
 pub(crate) trait Row: Default {
     fn cells(&self) -> Cells;
+
+    /// Whether rows may have `column` beside those that all of them have.
+    fn may_have(_column: &str) -> bool {
+        false
+    }
 }
 
 /// What is read from one.
@@ -157,6 +173,11 @@ impl Row for MetricsRow {
             .whole("replications", self.replications)
             .whole("traces", self.traces)
             .whole("requests", self.requests)
+            .by_class(&self.by_class)
+    }
+
+    fn may_have(column: &str) -> bool {
+        class_of(JUDGED, column).or_else(|| class_of(RIGHT_IN_TIME, column)).is_some()
     }
 }
 
@@ -174,6 +195,7 @@ impl ReadRow for MetricsRow {
             replications: line.required_whole("replications")?,
             traces: line.whole("traces")?,
             requests: line.required_whole("requests")?,
+            by_class: line.by_class()?,
         })
     }
 }
@@ -283,9 +305,30 @@ fn columns<R: Row>() -> impl Iterator<Item = Cow<'static, str>> {
     R::default().cells().0.into_iter().map(|(column, _)| column)
 }
 
-/// `rows` as CSV, a line each after the header.
+/// `rows` as CSV, a line each after the header: the columns that all rows have, then those that
+/// some have, in order of first appearance.
 pub(crate) fn csv_of<R: Row>(rows: &[R]) -> Vec<u8> {
-    csv_bytes(columns::<R>(), rows.iter().map(|row| row.cells().into_values()))
+    let mut header: Vec<Cow<'static, str>> = columns::<R>().collect();
+    let all = header.len();
+    let mut lines: Vec<Vec<Cell>> = Vec::new();
+    for row in rows {
+        let mut cells = row.cells().0;
+        let own = cells.split_off(all);
+        let mut line: Vec<Cell> = cells.into_iter().map(|(_, cell)| cell).collect();
+        for (column, cell) in own {
+            let place = header.iter().position(|known| *known == column).unwrap_or_else(|| {
+                header.push(column);
+                header.len() - 1
+            });
+            line.resize(line.len().max(place + 1), Cell::Whole(None));
+            line[place] = cell;
+        }
+        lines.push(line);
+    }
+    for line in &mut lines {
+        line.resize(header.len(), Cell::Whole(None));
+    }
+    csv_bytes(header.into_iter(), lines.into_iter())
 }
 
 fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<()> {
@@ -318,7 +361,7 @@ fn check_columns<R: Row>(path: &Path, header: &StringRecord, leading: usize) -> 
         let named = format!("{problem} {}", columns.join(", "));
         Err(Error::file(path, named).at("line 1").allowed(all()))
     };
-    let is_known = |name: &str| known.iter().any(|(column, _)| column == name);
+    let is_known = |name: &str| known.iter().any(|(column, _)| column == name) || R::may_have(name);
     let unknown: Vec<&str> = header.iter().skip(leading).filter(|&name| !is_known(name)).collect();
     if !unknown.is_empty() {
         return error("unknown columns", &unknown);

@@ -71,12 +71,19 @@ impl Trace {
         digest::finish(hash)
     }
 
+    /// The requests in order of their ids.
+    #[must_use]
+    pub fn by_id(&self) -> Vec<&Request> {
+        let mut requests: Vec<&Request> = self.requests.iter().collect();
+        requests.sort_unstable_by_key(|request| request.id);
+        requests
+    }
+
     /// The dataset's name and the item that each request asks for, in order of the requests' ids.
     #[must_use]
     pub fn asked(&self) -> Vec<(&str, ItemId)> {
-        let mut requests: Vec<&Request> = self.requests.iter().collect();
-        requests.sort_unstable_by_key(|request| request.id);
-        requests.into_iter().map(|request| (self.dataset(request.dataset), request.item)).collect()
+        let requests = self.by_id().into_iter();
+        requests.map(|request| (self.dataset(request.dataset), request.item)).collect()
     }
 
     /// The id of the app `name`, new if it is; `None` when ids have run out.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 
+use super::{JUDGED, RIGHT_IN_TIME};
+use crate::metrics::by_class::ByClass;
 use crate::metrics::estimate::Estimate;
 use crate::metrics::measure::{Measure, PerMeasure};
 use crate::metrics::row::CellLabel;
@@ -52,6 +54,16 @@ impl Cells {
 
     pub fn whole(self, column: &'static str, whole: impl Into<Option<usize>>) -> Self {
         self.with(column, Cell::Whole(whole.into().map(|whole| whole as u64)))
+    }
+
+    /// The answers of each class.
+    pub(super) fn by_class(self, classes: &ByClass) -> Self {
+        classes.iter().fold(self, |cells, (class, answers)| {
+            let judged = Cell::Whole(Some(answers.judged as u64));
+            cells
+                .with(format!("{JUDGED}{class}"), judged)
+                .number(format!("{RIGHT_IN_TIME}{class}"), answers.right_in_time)
+        })
     }
 
     /// The ends of an interval.

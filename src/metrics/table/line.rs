@@ -5,8 +5,9 @@ use std::path::Path;
 
 use csv::StringRecord;
 
-use super::ANY;
+use super::{ANY, JUDGED, RIGHT_IN_TIME, class_of};
 use crate::error::{Error, Result};
+use crate::metrics::by_class::{ByClass, ClassAnswers};
 use crate::metrics::estimate::Estimate;
 use crate::metrics::row::CellLabel;
 use crate::metrics::statistics::Interval;
@@ -90,6 +91,19 @@ impl Line<'_> {
             base_model: text("base_model"),
             provenance: text("provenance"),
         })
+    }
+
+    /// The answers of each class that has columns here and is not empty.
+    pub(super) fn by_class(&self) -> Result<ByClass> {
+        let mut classes = ByClass::new();
+        for class in self.header.iter().filter_map(|column| class_of(JUDGED, column)) {
+            let (judged, right) = (format!("{JUDGED}{class}"), format!("{RIGHT_IN_TIME}{class}"));
+            if let Some(judged) = self.whole(&judged)? {
+                let right_in_time = self.required_number(&right, &(0.0..=judged as f64))?;
+                classes.insert(class, ClassAnswers { judged, right_in_time });
+            }
+        }
+        Ok(classes)
     }
 
     pub(super) fn ends(
