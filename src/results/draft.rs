@@ -131,6 +131,11 @@ impl Draft {
             let given = permissions.and_then(|found| fs::set_permissions(&self.folder, found));
             given.map_err(|error| Error::io(&self.folder, "cannot change", error))?;
         }
+        // What a measured run has shown is kept until its results are in their place. A simulated
+        // one is run again instead, and no reader finds its mark, whatever kills the process.
+        if !self.is_precious {
+            remove_if_there(&self.folder.join(UNFINISHED))?;
+        }
         sync(&self.folder)?;
         {
             let _lock = lock_place(&place)?;
