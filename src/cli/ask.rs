@@ -17,7 +17,7 @@ use pliant::{Error, Result};
 use serde::Serialize;
 use serde_json::json;
 
-use super::engine_args::{BASE_MODEL, EngineArgs, measured_device};
+use super::engine_args::{EngineArgs, measured_device};
 use super::output::{print_json, print_line, print_part};
 
 #[derive(Debug, clap::Args)]
@@ -109,7 +109,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Some(slo) => {
             let lengths = prompts.each_ref().map(|tokens| tokens.len() as u32);
             let (device, quality) = (&args.device, &args.quality);
-            let planner = PromptPlanner::load(device, quality, BASE_MODEL, &args.family)?;
+            let base_model = model.identity().base_model;
+            let planner = PromptPlanner::load(device, quality, &base_model, &args.family)?;
             let choice = planner.choose(slo, &lengths, args.tokens as u32)?;
             (choice.plan.level, &prompts[choice.ratio_index], Some(choice))
         }

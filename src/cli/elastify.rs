@@ -296,6 +296,8 @@ fn zoo(args: &ZooArgs, form: Form) -> Result<()> {
 
 /// A loaded model and corpus.
 struct Loaded {
+    /// The model's file.
+    path: PathBuf,
     identity: ModelIdentity,
     network: Network,
     corpus: Corpus,
@@ -312,7 +314,7 @@ impl Sources {
             quantisation: gguf.quantisation_label(),
             config: gguf.config()?,
         };
-        Ok(Loaded { identity, network: Network::new(gguf.model()?)?, corpus })
+        Ok(Loaded { path, identity, network: Network::new(gguf.model()?)?, corpus })
     }
 
     fn model_path(&self) -> Result<PathBuf> {
@@ -398,6 +400,7 @@ fn evaluate(
     let mut rows = form.rows();
     for path in manifests {
         let manifest = ElasticManifest::load(path)?;
+        manifest.check_weights(path, &loaded.path, &loaded.identity.model_sha256)?;
         manifest.check_model(path, &loaded.identity.config)?;
         let sequences = loaded.corpus.sequences(manifest.corpus.tokens, tokens);
         for sub_model in &manifest.levels {

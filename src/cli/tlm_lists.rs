@@ -114,12 +114,13 @@ pub struct OrderArgs {
 /// Learn how many entries stay while there are shots, dataset by dataset; what was tried on the
 /// same items is not tried again.
 pub fn run_order(args: &OrderArgs, form: Form) -> Result<()> {
-    let out = args.out.clone().unwrap_or_else(|| folder(BASE_MODEL));
     let mut model = args.engine.open("width", EngineOptions::default())?;
+    let heads = folder(&model.identity().base_model);
+    let out = args.out.clone().unwrap_or_else(|| heads.clone());
     let runtime = Runtime::loaded()?;
     let _lock = Lock::acquire(&out.join(list_file::LISTS_FILE), "the orders of lists")?;
     let mut orders = list_file::load(&out)?;
-    let head = ScoreHead::open(&folder(BASE_MODEL), runtime)?;
+    let head = ScoreHead::open(&heads, runtime)?;
     let mut head = head.ranking_lists(ListOrders::default(), runtime)?;
     let data = args.data.paths();
     for name in &args.of.datasets {

@@ -304,6 +304,20 @@ impl ElasticManifest {
         order_sha256(&self.order)
     }
 
+    /// Checks that this manifest, read from `path`, was made from the model in the file `gguf`,
+    /// whose SHA-256 is `sha256`.
+    ///
+    /// # Errors
+    /// If it was made from another.
+    pub fn check_weights(&self, path: &Path, gguf: &Path, sha256: &str) -> Result<()> {
+        if self.model.model_sha256 == sha256 {
+            return Ok(());
+        }
+        Err(Error::file(gguf, "not the model that the manifest was made from")
+            .found(format!("sha256 {sha256}"))
+            .allowed(format!("sha256 {}, as {} says", self.model.model_sha256, path.display())))
+    }
+
     /// Checks that this manifest belongs to a model of dimensions `config`.
     ///
     /// # Errors

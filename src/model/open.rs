@@ -41,6 +41,8 @@ pub struct ElasticModel {
     pub manifest: Manifest,
     /// SHA-256 of the manifest's file.
     pub manifest_sha256: String,
+    /// The package that the base model came from; `None`: a file of the user's.
+    pub package: Option<Package>,
     /// Runs the levels.
     pub engine: Engine,
     /// Splits text.
@@ -67,14 +69,14 @@ impl ElasticModel {
             Manifest::Zoo(zoo) => open_zoo(source, zoo)?,
         };
         let manifest_sha256 = digest::sha256_file(&source.manifest)?;
-        Ok(Self { manifest, manifest_sha256, engine, tokenizer })
+        let package = source.gguf.is_none().then_some(Package::SmolLm2);
+        Ok(Self { manifest, manifest_sha256, package, engine, tokenizer })
     }
 }
 
 fn open_ladder(source: &ElasticSource, manifest: &ElasticManifest) -> Result<(Engine, Tokenizer)> {
     let path = source.gguf.clone().map_or_else(|| assets::main_file(Package::SmolLm2), Ok)?;
-    let problem = "not the model that the manifest was made from";
-    check_sha256(&path, &manifest.model.model_sha256, problem, &source.manifest)?;
+    manifest.check_weights(&source.manifest, &path, &digest::sha256_file(&path)?)?;
     let gguf = Gguf::open(&path)?;
     manifest.check_model(&source.manifest, &gguf.config()?)?;
     let runtime = runtime(source.threads)?;

@@ -127,11 +127,9 @@ pub(super) fn manifest(
     let identity = model.identity();
     let none = DatasetCount { estimate: 0, replay: 0 };
     let template = |dataset: &Dataset| format!("{}: {}", dataset.name, dataset.template);
-    let spec = Package::SmolLm2.spec();
-    let origin = if identity.base_model == about.base_model {
-        format!("{} {}, {}", spec.name, spec.version, identity.quantisation)
-    } else {
-        format!("local file, {}", identity.quantisation)
+    let origin = match model.package.map(Package::spec) {
+        Some(spec) => format!("{} {}, {}", spec.name, spec.version, identity.quantisation),
+        None => format!("local file, {}", identity.quantisation),
     };
     QualityManifest {
         base_model: about.base_model.to_owned(),
