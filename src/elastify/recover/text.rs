@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::list_text;
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::model::recorded::CorpusInfo;
@@ -38,9 +39,35 @@ impl RecoveryText {
         let names: Vec<&str> = datasets.iter().map(|dataset| dataset.name.as_str()).collect();
         let description =
             format!("answered questions, none of them scored, of {}", names.join(", "));
-        let texts = unscored(datasets);
+        let scored = Scored::of(datasets);
+        let texts = datasets.iter().map(|dataset| scored.leave(&dataset.calibration));
         let sources = names.into_iter().zip(texts).collect::<Vec<_>>();
         Self::new(description, &sources, tokenizer, sequence_tokens)
+    }
+
+    /// The same, and requests that choose from `lists`, cut to a few entries and more.
+    ///
+    /// # Errors
+    /// If a dataset has too few questions, or too few lists that fit a sequence.
+    pub fn with_lists(
+        datasets: &[Dataset],
+        lists: &[Dataset],
+        tokenizer: &dyn Tokenize,
+        sequence_tokens: usize,
+    ) -> Result<Self> {
+        let names: Vec<&str> =
+            datasets.iter().chain(lists).map(|dataset| dataset.name.as_str()).collect();
+        let description = format!(
+            "answered questions and requests with lists of 1 to 20 entries, none of them scored, \
+             of {}",
+            names.join(", ")
+        );
+        let scored = Scored::of(datasets.iter().chain(lists));
+        let of_lists: Vec<Vec<String>> =
+            lists.iter().map(|d| list_text::texts(d, tokenizer, sequence_tokens)).collect();
+        let texts = datasets.iter().map(|dataset| &dataset.calibration).chain(&of_lists);
+        let sources = names.into_iter().zip(texts.map(|texts| scored.leave(texts)));
+        Self::new(description, &sources.collect::<Vec<_>>(), tokenizer, sequence_tokens)
     }
 
     /// The text file `path`: texts with an empty line between them.
@@ -105,18 +132,30 @@ impl RecoveryText {
     }
 }
 
-/// For each dataset, the texts that share neither question nor passage with anything that any of
-/// `datasets` scores.
-fn unscored(datasets: &[Dataset]) -> Vec<Vec<&str>> {
-    let items = || datasets.iter().flat_map(|dataset| &dataset.items);
-    let questions: BTreeSet<String> = items().map(|item| question_words(&item.question)).collect();
-    let passages: BTreeSet<&str> = items().filter_map(|item| item.passage.as_deref()).collect();
-    let fine = |text: &&str| {
-        !questions.contains(&question_words(text))
-            && !passages.iter().any(|passage| text.starts_with(passage))
-    };
-    let texts = datasets.iter().map(|dataset| dataset.calibration.iter().map(String::as_str));
-    texts.map(|texts| texts.filter(fine).collect()).collect()
+/// What any of the datasets scores.
+struct Scored<'a> {
+    questions: BTreeSet<String>,
+    passages: BTreeSet<&'a str>,
+}
+
+impl<'a> Scored<'a> {
+    fn of(datasets: impl IntoIterator<Item = &'a Dataset>) -> Self {
+        let mut scored = Self { questions: BTreeSet::new(), passages: BTreeSet::new() };
+        for item in datasets.into_iter().flat_map(|dataset| &dataset.items) {
+            scored.questions.insert(question_words(&item.question));
+            scored.passages.extend(item.passage.as_deref());
+        }
+        scored
+    }
+
+    /// Those of `texts` that share neither question nor passage with it.
+    fn leave<'t>(&self, texts: &'t [String]) -> Vec<&'t str> {
+        let fine = |text: &&str| {
+            !self.questions.contains(&question_words(text))
+                && !self.passages.iter().any(|passage| text.starts_with(passage))
+        };
+        texts.iter().map(String::as_str).filter(fine).collect()
+    }
 }
 
 /// The words of a text's last question, whatever their case and spacing: passage, template and
@@ -212,8 +251,8 @@ mod tests {
         let passage = "Of bees.\nQuestion: Who?\nAnswer: bees".to_owned();
         let calibration = [&texts[..], &[passage]].concat();
         let trained = Dataset { calibration, ..Dataset::default() };
-        let datasets = [scored, trained];
-        assert_eq!(unscored(&datasets), [vec![], vec![texts[1].as_str()]]);
+        let left = Scored::of([&scored, &trained]);
+        assert_eq!(left.leave(&trained.calibration), [texts[1].as_str()]);
     }
 
     #[test]
@@ -222,7 +261,9 @@ mod tests {
         let folder = assets::folder(Package::Olmo).unwrap();
         let datasets: Vec<Dataset> =
             Dataset::names().map(|name| Dataset::load(&folder, name).unwrap()).collect();
-        let corpus = unscored(&datasets).into_iter().map(|texts| texts.join(SEPARATOR));
+        let scored = Scored::of(&datasets);
+        let texts = datasets.iter().map(|dataset| scored.leave(&dataset.calibration));
+        let corpus = texts.map(|texts| texts.join(SEPARATOR));
         let flat = |text: &str| {
             text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
         };
