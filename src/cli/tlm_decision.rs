@@ -12,9 +12,11 @@ use pliant::engine::session::Runtime;
 use pliant::files::Lock;
 use pliant::heads::decision::hard::HardPlan;
 use pliant::heads::decision::labels::LabelRule;
+use pliant::heads::decision::soft;
 use pliant::heads::decision::{DecidePlan, Learnt, TrainPlan, decide, train};
 use pliant::model::decision::Decider;
 use pliant::model::decision::reading::Input;
+use pliant::model::decision::soft::{SoftRule, Told};
 use pliant::model::shipped;
 use pliant::model::tlm::graph::Precision;
 use pliant::model::tlm::score_file::MANIFEST_FILE;
@@ -65,6 +67,14 @@ pub struct TrainArgs {
     /// published code does)
     #[arg(long, default_value = "prompt", value_parser = by_name::<Input>)]
     input: Input,
+    /// Where probabilities come from (soft): table (the dataset's pooled accuracies, corrected by
+    /// what is read), surface (the same with a learnt polynomial of level and ratio) or neighbours
+    /// (the most similar training prompts)
+    #[arg(long, default_value = "surface", value_parser = by_name::<SoftRule>)]
+    rule: SoftRule,
+    /// What is told beside the prompt (soft): dataset or nothing
+    #[arg(long, default_value = "dataset", value_parser = by_name::<Told>)]
+    told: Told,
     /// Step size (hard)
     #[arg(long, default_value_t = HardPlan::default().rate)]
     rate: f64,
@@ -133,9 +143,10 @@ pub fn run_profile(args: &ProfileArgs, form: Form) -> Result<()> {
     let datasets: Vec<Dataset> =
         Dataset::names().map(|name| data.load(name)).collect::<Result<_>>()?;
     let lists = args.data.datasets_of_lists()?;
+    let base_model = model.identity().base_model;
     let mut decider = match &args.name {
-        Some(name) => Decider::open(runtime, &trained_head(name)?, args.precision)?,
-        None => Decider::untrained(runtime, BASE_MODEL, &datasets, SHARED_LAYERS, args.precision)?,
+        Some(name) => Decider::open(runtime, &trained_head_of(&base_model, name)?, args.precision)?,
+        None => Decider::untrained(runtime, &base_model, &datasets, SHARED_LAYERS, args.precision)?,
     };
     let mut scorers = Vec::new();
     for (family, compressor) in [
@@ -143,8 +154,8 @@ pub fn run_profile(args: &ProfileArgs, form: Form) -> Result<()> {
         (tlm::RANKED_LISTS, Compressor::RankedLists),
         (tlm::LINGUA, Compressor::Lingua),
     ] {
-        if score_head::folder_of(compressor, BASE_MODEL).join(MANIFEST_FILE).exists() {
-            scorers.push((family, ScoreHead::of(compressor, BASE_MODEL, runtime)?));
+        if score_head::folder_of(compressor, &base_model).join(MANIFEST_FILE).exists() {
+            scorers.push((family, ScoreHead::of(compressor, &base_model, runtime)?));
         }
     }
     let folder = Profiles::default().device(&args.device);
@@ -168,6 +179,7 @@ pub fn run_train(args: TrainArgs, form: Form) -> Result<()> {
         output_tokens: args.output_tokens,
         shared_layers: args.shared_layers,
         input: args.input,
+        form: soft::Form { rule: args.rule, told: args.told },
         hard: HardPlan {
             steps: args.steps,
             rate: args.rate,
@@ -232,7 +244,12 @@ pub fn run_decide(args: DecideArgs, form: Form) -> Result<()> {
 
 /// The file of the trained head called `name`.
 pub fn trained_head(name: &str) -> Result<PathBuf> {
-    shipped::decision_head(&head_path(name), BASE_MODEL, name)
+    trained_head_of(BASE_MODEL, name)
+}
+
+fn trained_head_of(base_model: &str, name: &str) -> Result<PathBuf> {
+    let path = Profiles::default().decision_head(base_model, name);
+    shipped::decision_head(&path, base_model, name)
 }
 
 /// Where the head called `name` is written in a checkout of the project.

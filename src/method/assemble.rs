@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::expected::{Expect, expected};
+use super::expected::{Expect, by_app, expected};
 use super::inputs::{Answers, Replayed, by_row, check_manifest, lengths_by_row, load_decisions};
 use super::spec::{MethodSpec, PolicySpec};
 use crate::error::{Error, Result};
 use crate::executor::{CostModel, Truth};
 use crate::item::ItemId;
 use crate::policy::{
-    Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, Expected, External, Facts,
-    Full, GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy, RandomFeasible,
-    check_lengths,
+    Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, ExpectBy, Expected,
+    External, Facts, Full, GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy,
+    RandomFeasible, check_lengths,
 };
 use crate::profile::{
     Compressing, Counted, Decision, Decisions, DeviceProfile, FamilyLatency, LevelLatency, Power,
@@ -240,11 +240,18 @@ impl Method {
     }
 
     fn menu_over(&self, trace: &Trace, facts: Arc<Annotations>) -> Menu {
-        let expected = |dataset| self.0.expected.get(dataset).cloned().unwrap_or_default();
+        let expect_by = self.0.spec.expect_by;
+        let of_dataset = |name: &String| self.0.expected.get(name).cloned().unwrap_or_default();
+        let expected: Vec<Expected> = trace.datasets.iter().map(of_dataset).collect();
+        let expected = match expect_by {
+            ExpectBy::Dataset => expected,
+            ExpectBy::App => by_app(trace, &expected),
+        };
         Menu {
             costs: Arc::clone(&self.0.costs),
             candidates: Arc::clone(&self.0.candidates),
-            expected: trace.datasets.iter().map(expected).collect(),
+            expected,
+            expect_by,
             decisions: Arc::clone(&self.0.decisions),
             margin: self.0.spec.margin,
             facts,
@@ -334,7 +341,8 @@ impl Method {
     /// Refuses requests of a dataset that no accuracies can be expected of.
     fn elastic_profile(&self, menu: Menu, trace: &Trace) -> Result<Box<dyn Policy>> {
         for request in &trace.requests {
-            let expected = |one| menu.expected_accuracy(one, request.dataset).is_some();
+            let group = self.0.spec.expect_by.group(request.app, request.dataset);
+            let expected = |one| menu.expected_accuracy(one, group).is_some();
             if !menu.candidates().iter().any(expected) {
                 let place = format!("dataset {}", trace.dataset(request.dataset));
                 return Err(Error::new(

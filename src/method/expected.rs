@@ -8,7 +8,7 @@
 //! `w = τ² / (τ² + σ²)`, where `σ²` is how far a mean grade is off by chance (from what is left of
 //! grades once items and plans are taken out) and `τ²` what plans differ from the line beyond that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::executor::Truth;
 use crate::policy::Expected;
 use crate::profile::{QualityTable, RowId};
+use crate::trace::Trace;
 
 /// How expected accuracies come from the answers to estimate items.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,11 +62,39 @@ pub(super) fn expected(
     Ok(all)
 }
 
+/// By app of `trace`: means over the datasets that its requests come from, each as much, of
+/// `expected` accuracies by dataset; of plans that all of them have answers to.
+pub(super) fn by_app(trace: &Trace, expected: &[Expected]) -> Vec<Expected> {
+    let mut datasets = vec![BTreeSet::new(); trace.apps.len()];
+    for request in &trace.requests {
+        datasets[usize::from(request.app.0)].insert(usize::from(request.dataset.0));
+    }
+    let of_app = |datasets: BTreeSet<usize>| {
+        let plans = datasets.iter().map(|&dataset| expected[dataset].len()).min().unwrap_or(0);
+        let of_plan = |plan: usize| {
+            let known = datasets.iter().map(|&dataset| expected[dataset][plan]);
+            Some(mean(&known.collect::<Option<Vec<f64>>>()?))
+        };
+        (0..plans).map(of_plan).collect()
+    };
+    datasets.into_iter().map(of_app).collect()
+}
+
 fn no_scores(truth: &Truth, method: &str) -> Error {
     Error::new(format!("method {method}"), "no probabilities of the right options to pool")
         .at("key \"expect\"")
         .found(format!("the quality table {} without scores", truth.name))
         .allowed("expect = \"grades\", or a table with gold_probability in its .scores.csv.gz")
+}
+
+/// The [pooled](Expect::Pooled) accuracy of each plan of a dataset, from grades and probabilities
+/// of the right option, `[plan][item]`.
+///
+/// # Panics
+/// If plans have not the same items.
+#[must_use]
+pub fn pooled(grades: Vec<Vec<f64>>, probabilities: Vec<Vec<f64>>) -> Vec<f64> {
+    Sample { grades, probabilities }.pooled()
 }
 
 /// Grades and probabilities of the right option, `[plan][item]`.
@@ -134,6 +163,8 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::contract::stage;
+    use crate::request::{AppId, DatasetId, Request};
 
     fn near(found: &[f64], expected: &[f64]) {
         for (found, expected) in found.iter().zip(expected) {
@@ -170,6 +201,30 @@ mod tests {
         let probabilities = vec![vec![0.2; 4], vec![0.4; 4], vec![0.6; 4]];
         let sample = Sample { grades, probabilities };
         near(&sample.pooled(), &[2.0 / 3.0, 5.0 / 12.0, 2.0 / 3.0]);
+    }
+
+    /// App 0 draws from both datasets, 1 from the second, 2 from none of this trace. The first plan
+    /// was measured on both: (0.2 + 0.6) / 2.
+    #[test]
+    fn an_app_expects_the_mean_of_its_datasets_where_all_have_answers() {
+        let request = |app, dataset| {
+            let ms = std::time::Duration::from_millis(1);
+            let request = stage::request(7, ms, ms);
+            Request { app: AppId(app), dataset: DatasetId(dataset), ..request }
+        };
+        let trace = Trace {
+            apps: vec!["mixed".into(), "plain".into(), "idle".into()],
+            datasets: vec!["a".into(), "b".into()],
+            requests: vec![request(0, 1), request(0, 0), request(0, 1), request(1, 1)],
+            ..Trace::default()
+        };
+        let expected: [Expected; 2] =
+            [[Some(0.2), None, Some(0.5)].into(), [Some(0.6), Some(0.3), None].into()];
+        let found = by_app(&trace, &expected);
+        near(&[found[0][0].unwrap()], &[0.4]);
+        assert_eq!(&found[0][1..], [None, None]);
+        assert_eq!(found[1], expected[1]);
+        assert!(found[2].is_empty());
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use assemble::Method;
-pub use expected::Expect;
+pub use expected::{Expect, pooled};
 pub use inputs::Replayed;
 pub use spec::{Description, MethodSpec, PolicySpec};
 pub use standard::standard_methods;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::expected::Expect;
 use crate::error::{Error, Result};
 use crate::family::FamilyName;
-use crate::policy::{ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
+use crate::policy::{ExpectBy, ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
 use crate::units::Ratio;
 
 /// One method of a comparison, as an experiment file states it.
@@ -38,6 +38,9 @@ pub struct MethodSpec {
     /// What expected accuracies come from. Absent: mean grades.
     #[serde(default, skip_serializing_if = "is_default")]
     pub expect: Expect,
+    /// What accuracies are expected by. Absent: the request's dataset.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub expect_by: ExpectBy,
     /// How plans are chosen.
     pub policy: PolicySpec,
 }
@@ -97,7 +100,7 @@ impl MethodSpec {
     /// # Errors
     /// If the policy never cuts a prompt but a compressor is named, prompts are shortened for
     /// a decision-head that read them whole, it counts layers
-    /// without knowing how many there are, accuracies are pooled that it does not look at, or a
+    /// without knowing how many there are, accuracies are stated that it does not look at, or a
     /// program is none.
     pub fn check(&self) -> Result<()> {
         if let PolicySpec::External(external) = &self.policy {
@@ -130,11 +133,7 @@ impl MethodSpec {
             let error = Error::new(format!("method {}", self.name), "has no bounds to count in");
             return Err(error.at("key \"counts_wait\"").found("true").allowed(NO_FORECAST));
         }
-        if self.expect != Expect::default() && !self.policy.expects_accuracies() {
-            let error = Error::new(format!("method {}", self.name), "expects no accuracies");
-            let allowed = "no such key: the policy looks at no expected accuracy";
-            return Err(error.at("key \"expect\"").found("pooled").allowed(allowed));
-        }
+        self.check_expectations()?;
         if let Some(whole) = self.whole_prompt
             && self.policy.decisions().is_some()
         {
@@ -153,6 +152,22 @@ impl MethodSpec {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses what a policy does not look at.
+    fn check_expectations(&self) -> Result<()> {
+        if self.expect != Expect::default() && !self.policy.expects_accuracies() {
+            let error = Error::new(format!("method {}", self.name), "expects no accuracies");
+            let allowed = "no such key: the policy looks at no expected accuracy";
+            return Err(error.at("key \"expect\"").found("pooled").allowed(allowed));
+        }
+        let looks_up = matches!(self.policy, PolicySpec::ElasticProfile {} | PolicySpec::Oracle {});
+        if self.expect_by != ExpectBy::default() && !looks_up {
+            let error = Error::new(format!("method {}", self.name), "no table by app to look at");
+            let allowed = "no such key: policies elastic-profile and oracle look at it";
+            return Err(error.at("key \"expect_by\"").found("app").allowed(allowed));
+        }
+        Ok(())
     }
 }
 
@@ -357,6 +372,20 @@ mod tests {
         insta::assert_snapshot!(
             method("full").check().unwrap_err(),
             @r#"method a, key "expect": expects no accuracies; found pooled; allowed: no such key: the policy looks at no expected accuracy"#
+        );
+    }
+
+    #[test]
+    fn accuracies_are_expected_by_app_only_where_a_table_is_looked_at() {
+        let method = |kind: &str| -> MethodSpec {
+            let policy = format!("policy = {{ kind = '{kind}' }}");
+            toml::from_str(&format!("name = 'a'\nfamily = 'width'\nexpect_by = 'app'\n{policy}"))
+                .unwrap()
+        };
+        method("elastic-profile").check().unwrap();
+        insta::assert_snapshot!(
+            method("largest-level").check().unwrap_err(),
+            @r#"method a, key "expect_by": no table by app to look at; found app; allowed: no such key: policies elastic-profile and oracle look at it"#
         );
     }
 

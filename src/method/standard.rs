@@ -3,7 +3,7 @@
 
 use super::{Expect, MethodSpec, PolicySpec};
 use crate::family::Family;
-use crate::policy::{Reading, SizeSpec};
+use crate::policy::{ExpectBy, Reading, SizeSpec};
 use crate::profile::{LINGUA, SCORE_HEAD};
 
 /// The methods of the study's comparison, in the order of its tables, and fairer forms of its
@@ -21,6 +21,7 @@ pub fn standard_methods() -> Vec<MethodSpec> {
             counts_wait: false,
             whole_prompt: None,
             expect: Expect::Grades,
+            expect_by: ExpectBy::Dataset,
             policy,
         };
     let structured = |name: &str, policy| MethodSpec {
@@ -80,6 +81,7 @@ fn elastilm_methods() -> [MethodSpec; 5] {
         counts_wait: false,
         whole_prompt: None,
         expect: Expect::Grades,
+        expect_by: ExpectBy::Dataset,
         policy: PolicySpec::Elastilm {
             decisions: format!("{answers}-{compressor}"),
             reading: Reading::Described,

@@ -184,11 +184,11 @@ pub(crate) fn ladder_device() -> crate::profile::DeviceProfile {
 
 /// A soft answer: `known` probabilities, all others 0.
 pub(crate) fn soft(known: &[(Plan, f32)]) -> Answer {
-    let mut grid = PlanProbabilities::default();
+    let mut grid: PlanProbabilities = [[Some(0.0); PROMPT_RATIOS.len()]; Level::LADDER.len()];
     for &(plan, probability) in known {
         let level = Level::LADDER.iter().position(|&level| level == plan.level).unwrap();
         let ratio = PROMPT_RATIOS.iter().position(|&ratio| ratio == plan.prompt_ratio).unwrap();
-        grid[level][ratio] = probability;
+        grid[level][ratio] = Some(probability);
     }
     Answer::Soft(Box::new(grid))
 }

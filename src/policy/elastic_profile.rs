@@ -1,6 +1,6 @@
 //! `elastic-profile`: the most accurate plan that fits the objective.
 //!
-//! Knows the latency profile, each dataset's accuracies on estimate items, the lengths of the
+//! Knows the latency profile, accuracies on estimate items by dataset (or by app), the lengths of the
 //! request at hand, and the resident level. Among candidates whose unqueued forecast meets both
 //! bounds it takes the largest expected accuracy; ties: the lighter plan. If none is feasible: the
 //! plan that misses by the smallest share. Time already spent in the queue is not looked at, as in
@@ -10,15 +10,15 @@ use super::costs::Candidate;
 use super::menu::Menu;
 use super::{DependsOn, Policy, Preferences, ServiceView};
 use crate::plan::Plan;
-use crate::request::{DatasetId, RequestView};
+use crate::request::RequestView;
 use crate::units::Level;
 
 /// The policy; see the module.
 #[derive(Debug)]
 pub(crate) struct ElasticProfile {
     menu: Menu,
-    /// By dataset of the trace: candidates by falling expected accuracy. Empty for a dataset
-    /// without estimate items.
+    /// By group of the menu: candidates by falling expected accuracy. Empty for one without
+    /// estimate items.
     ranking: Vec<Vec<Ranked>>,
 }
 
@@ -29,24 +29,23 @@ struct Ranked {
 }
 
 impl ElasticProfile {
-    /// Ranks the candidates of `menu` for every dataset, each of which has expected accuracies if a
-    /// request is from it.
+    /// Ranks the candidates of `menu` for every group, each of which has expected accuracies if a
+    /// request is of it.
     pub(crate) fn new(menu: Menu) -> Self {
-        let datasets = (0..menu.datasets()).map(|dataset| DatasetId(dataset as u16));
-        let ranking = datasets.map(|dataset| rank(&menu, dataset)).collect();
+        let ranking = (0..menu.groups()).map(|group| rank(&menu, group)).collect();
         Self { menu, ranking }
     }
 
     /// Candidates of one expected accuracy after the other, most accurate first.
-    fn ties(&self, dataset: DatasetId) -> impl Iterator<Item = &[Ranked]> {
-        let ranking = &self.ranking[usize::from(dataset.0)];
+    fn ties(&self, request: RequestView<'_>) -> impl Iterator<Item = &[Ranked]> {
+        let ranking = &self.ranking[self.menu.group(request)];
         ranking.chunk_by(|a, b| a.expected_accuracy.total_cmp(&b.expected_accuracy).is_eq())
     }
 }
 
-fn rank(menu: &Menu, dataset: DatasetId) -> Vec<Ranked> {
+fn rank(menu: &Menu, group: usize) -> Vec<Ranked> {
     let ranked = |&candidate: &Candidate| {
-        let expected_accuracy = menu.expected_accuracy(&candidate, dataset)?;
+        let expected_accuracy = menu.expected_accuracy(&candidate, group)?;
         Some(Ranked { expected_accuracy, candidate })
     };
     let mut ranking: Vec<_> = menu.candidates().iter().filter_map(ranked).collect();
@@ -57,13 +56,13 @@ fn rank(menu: &Menu, dataset: DatasetId) -> Vec<Ranked> {
 impl Policy for ElasticProfile {
     fn plan(&mut self, request: RequestView<'_>, service: ServiceView) -> Plan {
         let choices = self.menu.choices(request, service.resident);
-        for equally_accurate in self.ties(request.dataset()) {
+        for equally_accurate in self.ties(request) {
             let feasible = choices.feasible(equally_accurate.iter().map(|one| &one.candidate));
             if let Some((_, plan)) = feasible.map(|(one, forecast)| one.weight(&forecast)).min() {
                 return plan;
             }
         }
-        let ranking = &self.ranking[usize::from(request.dataset().0)];
+        let ranking = &self.ranking[self.menu.group(request)];
         choices.least_late(ranking.iter().map(|ranked| &ranked.candidate))
     }
 
@@ -78,7 +77,7 @@ impl Policy for ElasticProfile {
     ) -> Option<Preferences> {
         let choices = self.menu.choices(request, resident);
         let mut wanted = Vec::new();
-        for equally_accurate in self.ties(request.dataset()) {
+        for equally_accurate in self.ties(request) {
             let from = wanted.len();
             wanted.extend(equally_accurate.iter().map(|one| choices.forecasted(&one.candidate)));
             wanted[from..].sort_by_key(|(candidate, forecast)| candidate.weight(forecast));

@@ -16,7 +16,7 @@ use super::{Policy, Seen, ServiceView};
 use crate::error::{Error, Result};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::request::{DatasetId, RequestView};
+use crate::request::RequestView;
 use process::Process;
 use protocol::{Answer, Hello, Message, Observed, PROTOCOL, Question, Ready};
 
@@ -245,7 +245,7 @@ fn hello<'a>(
 ) -> Hello<'a> {
     let (candidates, power) = (menu.candidates(), menu.power());
     let expected = |dataset| {
-        let of = |candidate| menu.expected_accuracy(candidate, DatasetId(dataset as u16));
+        let of = |candidate| menu.expected_accuracy(candidate, dataset);
         candidates.iter().map(of).collect()
     };
     Hello {
@@ -256,7 +256,7 @@ fn hello<'a>(
         datasets,
         power_mw: power.map(|power| power.energy(Duration::from_secs(1)).as_millijoules_f64()),
         candidates: candidates.iter().map(|candidate| candidate.plan).collect(),
-        expected_accuracy: (0..menu.datasets()).map(expected).collect(),
+        expected_accuracy: (0..menu.groups()).map(expected).collect(),
     }
 }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::costs::{Candidate, Costs, Forecast};
 use super::facts::{Annotations, Facts};
 use super::preferences::Preferences;
 use crate::plan::Plan;
 use crate::profile::{Decision, RowId};
-use crate::request::{Bounds, DatasetId, RequestView, Slo};
+use crate::request::{AppId, Bounds, DatasetId, RequestView, Slo};
 use crate::units::{Level, Milliwatts, Ratio};
 
 /// The candidates of a method for the requests of one trace: what each will take, how often it is
@@ -46,13 +48,36 @@ pub struct Menu {
     /// Shared with the cost model, so that a forecast and a bill are one function.
     pub(crate) costs: Arc<Costs>,
     pub(crate) candidates: Arc<[Candidate]>,
-    /// By dataset of the trace; empty for one without estimate items.
+    /// By dataset or app of the trace; empty for one without estimate items.
     pub(crate) expected: Vec<Expected>,
+    /// Which of the two.
+    pub(crate) expect_by: ExpectBy,
     /// By item; empty for a method that does not ask a decision-head.
     pub(crate) decisions: Arc<[Option<Decision>]>,
     /// Share of each bound that a forecast must leave unused.
     pub(crate) margin: Option<Ratio>,
     pub(crate) facts: Arc<Annotations>,
+}
+
+/// What a service knows of a request that accuracies are expected by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectBy {
+    /// Its dataset.
+    #[default]
+    Dataset,
+    /// Its app, which may mix datasets: their mean.
+    App,
+}
+
+impl ExpectBy {
+    /// The place of the group of a request.
+    pub(crate) fn group(self, app: AppId, dataset: DatasetId) -> usize {
+        match self {
+            Self::Dataset => dataset.0.into(),
+            Self::App => app.0.into(),
+        }
+    }
 }
 
 /// `[level][ratio]`: shares of a dataset's estimate items that are answered rightly.
@@ -65,18 +90,24 @@ impl Menu {
         &self.candidates
     }
 
-    /// How many datasets the trace has: [`DatasetId`]s count from 0.
+    /// How many groups of requests accuracies are expected of: datasets or apps of the trace.
     #[must_use]
-    pub fn datasets(&self) -> usize {
+    pub fn groups(&self) -> usize {
         self.expected.len()
     }
 
-    /// Share of the dataset's whole estimate items that `candidate` answers rightly; `None` if
+    /// The group of a request: the number of its dataset or app.
+    #[must_use]
+    pub fn group(&self, request: RequestView<'_>) -> usize {
+        self.expect_by.group(request.app(), request.dataset())
+    }
+
+    /// Share of the whole estimate items of a group that `candidate` answers rightly; `None` if
     /// there is none, or the plan was not measured.
     #[must_use]
-    pub fn expected_accuracy(&self, candidate: &Candidate, dataset: DatasetId) -> Option<f64> {
+    pub fn expected_accuracy(&self, candidate: &Candidate, group: usize) -> Option<f64> {
         let place = candidate.level * self.costs.ratios.len() + candidate.ratio;
-        *self.expected[usize::from(dataset.0)].get(place)?
+        *self.expected[group].get(place)?
     }
 
     /// What the device draws while it serves, where known.
@@ -141,10 +172,10 @@ impl<'a> Choices<'a> {
         Preferences::new(wanted, self.menu.margin)
     }
 
-    /// As [`Menu::expected_accuracy`], for the request's dataset.
+    /// As [`Menu::expected_accuracy`], for the request's group.
     #[must_use]
     pub fn expected_accuracy(&self, candidate: &Candidate) -> Option<f64> {
-        self.menu.expected_accuracy(candidate, self.request.dataset())
+        self.menu.expected_accuracy(candidate, self.menu.group(self.request))
     }
 
     /// What the decision-head said of the request's own prompt, if the method asks one.

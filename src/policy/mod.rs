@@ -47,7 +47,7 @@ pub use costs::{Candidate, Forecast};
 pub use elastilm::{LiveHead, Reading};
 pub use external::{Bill, ExternalSpec};
 pub(crate) use menu::Expected;
-pub use menu::{Choices, Menu};
+pub use menu::{Choices, ExpectBy, Menu};
 pub use preferences::{Preferences, Step};
 pub use seen::{Seen, StatedBounds, StatedSlo};
 pub use size_rule::{SizeRule, SizeSpec};

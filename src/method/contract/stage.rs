@@ -231,7 +231,7 @@ pub(crate) fn lengths() -> PromptLengths {
 fn decisions(draws: &mut ChaCha8Rng) -> Decisions {
     let mut decisions = Decisions::new(decisions_manifest(DecisionKind::Soft));
     for item in items(Split::Replay) {
-        let grid = [[(); 10]; 9].map(|level| level.map(|()| draws.random()));
+        let grid = [[(); 10]; 9].map(|level| level.map(|()| Some(draws.random())));
         let answer = Answer::Soft(Box::new(grid));
         decisions.insert(DATASET, item, Decision { answer, tlm_tokens: 10 });
     }

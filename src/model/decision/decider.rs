@@ -7,11 +7,15 @@ use candle_core::{Device, Tensor};
 
 use super::file::{HeadFile, HeadInfo, Numbers, plan_axes};
 use super::hard::{HardHead, LEVEL, RATIO};
-use super::reading::{Input, Reader, unit};
-use super::soft::{DatasetPart, SoftHead, TERMS};
-use super::{LEVELS, Objective, RATIOS};
+use super::neighbours::{Neighbours, Remembered};
+use super::reading::{Input, Pooling, Reader, unit};
+use super::soft::{
+    DatasetPart, EstimateBy, Estimator, Prior, SoftHead, SoftRule, Standard, TERMS, Told,
+};
+use super::{Grid, LEVELS, Objective, RATIOS};
 use crate::engine::session::Runtime;
 use crate::error::{Error, Result};
+use crate::model::tlm::encoder::direction;
 use crate::model::tlm::graph::{GraphSpec, Precision};
 use crate::model::tlm::head::{Head, ReadOut, Reads};
 use crate::model::tlm::runner::{RunInput, Runner};
@@ -34,12 +38,12 @@ pub struct Decider {
 
 #[derive(Debug)]
 enum Kind {
-    Soft(SoftHead),
+    Soft(Estimator),
     /// The rows of the SLO tokens.
     Hard(Vec<f32>),
 }
 
-/// The features of `[CLS]` as a read-out.
+/// The states that features are made of as a read-out.
 const FEATURES: &str = "features";
 
 impl Decider {
@@ -86,6 +90,9 @@ impl Decider {
             trunk_sha256: trunk.sha256().to_owned(),
             shared_layers,
             input: Input::Prompt,
+            rule: SoftRule::Surface,
+            pooling: Pooling::Mean,
+            told: Told::Dataset,
             datasets: datasets.iter().map(|dataset| dataset.name.clone()).collect(),
             trained_on: BTreeMap::new(),
             validated_on: BTreeMap::new(),
@@ -94,14 +101,18 @@ impl Decider {
             measures: BTreeMap::new(),
             command: String::new(),
         };
-        let zeros = |columns: usize| Numbers {
-            shape: vec![datasets.len(), columns],
-            values: vec![0.0; datasets.len() * columns],
+        let all = |shape: &[usize], value: f32| Numbers {
+            shape: shape.to_vec(),
+            values: vec![value; shape.iter().product()],
         };
-        let tensors = BTreeMap::from([
-            ("coefficients".to_owned(), zeros(TERMS)),
-            ("means".to_owned(), zeros(width)),
-        ]);
+        let tensors = [
+            ("coefficients", all(&[datasets.len(), TERMS], 0.0)),
+            ("means", all(&[datasets.len(), width], 0.0)),
+            ("item", all(&[TERMS, width], 0.0)),
+            ("mean", all(&[width], 0.0)),
+            ("deviation", all(&[width], 1.0)),
+        ];
+        let tensors = tensors.map(|(name, numbers)| (name.to_owned(), numbers)).into();
         let file = HeadFile { info, tensors, sha256: String::new() };
         Self::with(runtime, Path::new("untrained head"), file, trunk, precision)
     }
@@ -125,9 +136,12 @@ impl Decider {
                     weight: identity.map_err(failed)?,
                     bias: bias.map_err(failed)?,
                 };
-                let reads = Reads::Rows(1);
+                let reads = match file.info.pooling {
+                    Pooling::Start => Reads::Rows(1),
+                    Pooling::Mean => Reads::EveryToken,
+                };
                 let graph = Head { reads, layers: vec![own], read_outs: vec![read_out] };
-                (graph, Kind::Soft(soft_head(&file, path, width)?))
+                (graph, Kind::Soft(estimator(&file, path, width)?))
             }
             DecisionKind::Hard => {
                 let tensor =
@@ -214,9 +228,14 @@ impl Decider {
             Kind::Soft(head) => {
                 let places = reader.sequence(prompt, None);
                 let embedded = self.trunk.embeddings().sum(&places, &[]);
-                let input = RunInput { embedded: &embedded, mask: None, rows: Some(&[0]) };
+                let rows = (info.pooling == Pooling::Start).then_some(&[0][..]);
+                let input = RunInput { embedded: &embedded, mask: None, rows };
                 let mut outputs = self.runner.run(&input)?;
-                let features = unit(outputs.remove(FEATURES).expect("the graph's read-out"));
+                let states = outputs.remove(FEATURES).expect("the graph's read-out");
+                let features = match info.pooling {
+                    Pooling::Start => unit(states),
+                    Pooling::Mean => direction(&states, self.trunk.config().hidden),
+                };
                 let grid = head.probabilities(dataset, &features).ok_or_else(|| {
                     Error::new("decision-head", "never saw such prompts")
                         .found(dataset)
@@ -246,14 +265,55 @@ fn largest<const COUNT: usize>(logits: &[f32]) -> usize {
     (0..COUNT).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).expect("there are choices")
 }
 
+fn estimator(file: &HeadFile, path: &Path, width: usize) -> Result<Estimator> {
+    let standard = match file.info.pooling {
+        Pooling::Start => None,
+        Pooling::Mean => {
+            let row = |name| Ok::<_, Error>(file.tensor(path, name, &[width])?.to_vec());
+            Some(Standard { mean: row("mean")?, deviation: row("deviation")? })
+        }
+    };
+    let reader = match file.info.rule {
+        SoftRule::Neighbours => EstimateBy::Neighbours(neighbours(file, path, width)?),
+        SoftRule::Surface | SoftRule::Table => EstimateBy::Formula(soft_head(file, path, width)?),
+    };
+    Ok(Estimator { standard, reader })
+}
+
+fn neighbours(file: &HeadFile, path: &Path, width: usize) -> Result<Neighbours> {
+    let datasets = &file.info.datasets;
+    let features = file.tensor(path, "features", &[datasets.len(), width])?;
+    let right = grids(file, path, "right", datasets.len())?;
+    let known = datasets.iter().zip(features.chunks(width)).zip(right);
+    let remembered = known.map(|((dataset, features), right)| Remembered {
+        dataset: dataset.clone(),
+        features: features.to_vec(),
+        right: right.map(|row| row.map(|cell| cell.map(|value| value > 0.5))),
+    });
+    let k = file.tensor(path, "k", &[1])?[0] as usize;
+    Ok(Neighbours { k, told: file.info.told, remembered: remembered.collect() })
+}
+
+/// The tensor `name`, `[count, plans]`, without the cells that `measured` says are empty.
+fn grids(file: &HeadFile, path: &Path, name: &str, count: usize) -> Result<Vec<Grid<Option<f32>>>> {
+    let shape = [count, LEVELS * RATIOS];
+    let cells = file.tensor(path, name, &shape)?.iter().zip(file.tensor(path, "measured", &shape)?);
+    let cells: Vec<Option<f32>> =
+        cells.map(|(value, measured)| (*measured > 0.5).then_some(*value)).collect();
+    let grid = |row: &[Option<f32>]| {
+        let mut grid = Grid::default();
+        grid.as_flattened_mut().copy_from_slice(row);
+        grid
+    };
+    Ok(cells.chunks(LEVELS * RATIOS).map(grid).collect())
+}
+
 fn soft_head(file: &HeadFile, path: &Path, width: usize) -> Result<SoftHead> {
     let count = file.info.datasets.len();
-    let coefficients = file.tensor(path, "coefficients", &[count, TERMS])?;
     let means = file.tensor(path, "means", &[count, width])?;
-    let parts = coefficients.chunks(TERMS).zip(means.chunks(width));
-    let part = |(name, (coefficients, mean)): (&String, (&[f32], &[f32]))| {
-        let coefficients = coefficients.try_into().expect("a coefficient per term");
-        (name.clone(), DatasetPart { coefficients, mean: mean.to_vec() })
+    let parts = priors(file, path, count)?.into_iter().zip(means.chunks(width));
+    let part = |(name, (prior, mean)): (&String, (Prior, &[f32]))| {
+        (name.clone(), DatasetPart { prior, mean: mean.to_vec() })
     };
     let item = if file.tensors.contains_key("item") {
         Some(file.tensor(path, "item", &[TERMS, width])?)
@@ -265,4 +325,15 @@ fn soft_head(file: &HeadFile, path: &Path, width: usize) -> Result<SoftHead> {
         datasets: file.info.datasets.iter().zip(parts).map(part).collect(),
         item: item.map(rows),
     })
+}
+
+/// What the head of `file` expects of each of its datasets before it reads a prompt.
+fn priors(file: &HeadFile, path: &Path, count: usize) -> Result<Vec<Prior>> {
+    if file.info.rule == SoftRule::Table {
+        let tables = grids(file, path, "logits", count)?.into_iter();
+        return Ok(tables.map(|logits| Prior::Table(Box::new(logits))).collect());
+    }
+    let rows = file.tensor(path, "coefficients", &[count, TERMS])?.chunks(TERMS);
+    let surface = |row: &[f32]| Prior::Surface(row.try_into().expect("a coefficient per term"));
+    Ok(rows.map(surface).collect())
 }

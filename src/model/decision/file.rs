@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::reading::Input;
+use super::reading::{Input, Pooling};
+use super::soft::{SoftRule, Told};
 use crate::error::{Error, Result};
 use crate::item::ItemId;
 use crate::model::tensor_file::{self, TensorFile};
@@ -39,7 +40,17 @@ pub struct HeadInfo {
     /// What it reads of a request.
     #[serde(default)]
     pub input: Input,
-    /// Datasets in the order of the tensors' rows.
+    /// Where a soft head's probabilities come from.
+    #[serde(default)]
+    pub rule: SoftRule,
+    /// What a soft head's features are.
+    #[serde(default)]
+    pub pooling: Pooling,
+    /// What a soft head is told.
+    #[serde(default)]
+    pub told: Told,
+    /// Datasets in the order of the tensors' rows; of a head that is told none, one name for all;
+    /// of one that remembers prompts, the dataset of each.
     pub datasets: Vec<String>,
     /// The items it learnt from, by dataset.
     pub trained_on: BTreeMap<String, BTreeSet<ItemId>>,
@@ -183,6 +194,9 @@ mod tests {
                 trunk_sha256: "bb".into(),
                 shared_layers: 2,
                 input: Input::Template,
+                rule: SoftRule::Table,
+                told: Told::Nothing,
+                pooling: Pooling::Mean,
                 datasets: vec!["sciq".into()],
                 trained_on: BTreeMap::from([("sciq".into(), BTreeSet::from([1.into()]))]),
                 validated_on: BTreeMap::new(),

@@ -11,6 +11,7 @@ use crate::units::{Level, PROMPT_RATIOS, Ratio};
 mod decider;
 pub mod file;
 pub mod hard;
+pub mod neighbours;
 pub mod reading;
 pub mod soft;
 

@@ -89,7 +89,8 @@ fn mask(lengths: &[usize]) -> Vec<f32> {
     of.iter().flat_map(row).collect()
 }
 
-fn direction(states: &[f32], hidden: usize) -> Vec<f32> {
+/// The mean of `states`, rows of `hidden` values, at length 1.
+pub(crate) fn direction(states: &[f32], hidden: usize) -> Vec<f32> {
     let mut sum = vec![0.0; hidden];
     for state in states.chunks(hidden) {
         for (sum, value) in sum.iter_mut().zip(state) {

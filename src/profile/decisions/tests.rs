@@ -18,7 +18,7 @@ fn plan(level: u16, ratio: u16) -> Plan {
 fn soft() -> Decisions {
     let mut decisions = Decisions::new(manifest(DecisionKind::Soft));
     let mut grid = PlanProbabilities::default();
-    (grid[0][1], grid[8][9]) = (0.25, 0.75);
+    (grid[0][1], grid[8][9]) = (Some(0.25), Some(0.75));
     let answer = Answer::Soft(Box::new(grid));
     decisions.insert("sciq", 3, Decision { answer, tlm_tokens: 40 });
     decisions
@@ -132,7 +132,7 @@ fn broken_tables_are_refused_with_their_place() {
         format!("{message}{}", if columns.is_empty() { "" } else { "…" })
     };
     insta::assert_snapshot!(refusals.map(|line| header(&line)).join("\n"), @r#"
-    soft.csv.gz, line 2, column "20/20": not a probability; found "1.25"; allowed: 0 to 1
+    soft.csv.gz, line 2, column "20/20": not a probability; found "1.25"; allowed: 0 to 1, or nothing
     soft.csv.gz, line 2, column "item": no name of an item; found ""; allowed: 1 to 256 printed bytes
     soft.csv.gz, line 2: impossible item; found head,sciq,3,0; allowed: each item once, 1 to 65536 tokens
     hard.csv.gz, line 2, column "40/70": not a plan; found "75/40"; allowed: LEVEL/RATIO in percent: 20 to 100 / 10 to 100, whole tens
