@@ -1,7 +1,7 @@
 //! `elastic-profile`: the most accurate plan that fits the objective.
 //!
-//! Knows the latency profile, accuracies on estimate items by dataset (or by app), the lengths of the
-//! request at hand, and the resident level. Among candidates whose unqueued forecast meets both
+//! Knows the latency profile, accuracies on estimate items by dataset (or by app), the lengths of
+//! the request at hand, and the resident level. Among candidates whose unqueued forecast meets both
 //! bounds it takes the largest expected accuracy; ties: the lighter plan. If none is feasible: the
 //! plan that misses by the smallest share. Time already spent in the queue is not looked at, as in
 //! the paper.

@@ -3,12 +3,12 @@
 //! Knows what the head answered to the request's own prompt (stored with the item, since a replay
 //! has no text), the latency profile, the lengths of the request at hand and the resident level.
 //! A `soft` answer gives each plan's probability of being right: the feasible plan of the largest
-//! one is taken, of those without any only if no other is feasible; ties: the lighter plan. A `hard` answer names one plan for the objective. Each
-//! decision is checked against the objective before it is followed (the study's run-time check):
-//! one that would miss it gives way to a plan drawn evenly from those that do not, from a random
-//! stream of its own, and is counted. If none is feasible: the plan that misses by the smallest
-//! share. As published, a plan that would miss keeps its prompt ratio and gets the largest level
-//! that meets the objective with it.
+//! one is taken, of those without any only if no other is feasible; ties: the lighter plan. A `hard`
+//! answer names one plan for the objective. Each decision is checked against the objective before
+//! it is followed (the study's run-time check): one that would miss it gives way to a plan drawn
+//! evenly from those that do not, from a random stream of its own, and is counted. If none is
+//! feasible: the plan that misses by the smallest share. As published, a plan that would miss keeps
+//! its prompt ratio and gets the largest level that meets the objective with it.
 //!
 //! In a real run the head itself is asked as requests come, in place of its stored answers
 //! ([`LiveHead`]).

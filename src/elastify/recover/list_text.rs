@@ -1,8 +1,8 @@
 //! Text of requests that choose from lists: short lists, as cut prompts have them, and longer ones.
 //!
-//! A prompt is the list, maybe shots before it, the request and the right answer. The list keeps the
-//! entries most like the request, by [`overlap`], and always the right one: an answer that is not on
-//! its list would teach to make names up.
+//! A prompt is the list, maybe shots before it, the request and the right answer. The list keeps
+//! the entries most like the request, by [`overlap`], and always the right one: an answer that is
+//! not on its list would teach to make names up.
 
 use crate::prompt::compress::lists::{best_first, entries, is_list, overlap};
 use crate::prompt::{Dataset, Item, Tokenize};

@@ -1,10 +1,10 @@
 //! Trains the soft head ([`SoftHead`]): its prior, and what reading a prompt moves.
 //!
-//! A *surface* learns plans from their neighbours, so that noise of single cells is not mistaken for
-//! skill, draws datasets towards the mean one, and is discouraged from falling with a larger level or
-//! ratio. A *table* is not learnt: it is the pooled accuracies of the training items, and only the
-//! correction by the prompt is, so that a head that learns nothing is the table. Penalties are chosen
-//! by cross-validation, no item part among the choices.
+//! A *surface* learns plans from their neighbours, so that noise of single cells is not mistaken
+//! for skill, draws datasets towards the mean one, and is discouraged from falling with a larger
+//! level or ratio. A *table* is not learnt: it is the pooled accuracies of the training items, and
+//! only the correction by the prompt is, so that a head that learns nothing is the table. Penalties
+//! are chosen by cross-validation, no item part among the choices.
 
 use std::collections::BTreeMap;
 
@@ -430,8 +430,8 @@ mod tests {
     }
 
     /// The probabilities of a head that has one for every plan.
-    fn sure(grid: Option<PlanProbabilities>) -> Grid<f32> {
-        grid.unwrap().map(|row| row.map(Option::unwrap))
+    fn sure(grid: Option<&PlanProbabilities>) -> Grid<f32> {
+        grid.expect("known").map(|row| row.map(Option::unwrap))
     }
 
     const FREE: Penalties = Penalties { dataset: 0.01, item: None, falling: 0.0, neighbours: 0 };
@@ -445,7 +445,7 @@ mod tests {
         let samples: Vec<&Sample> = samples.iter().collect();
         let features = vec![[0.0_f32].as_slice(); 40];
         let head = SoftHead::train(&samples, &features, Form::default(), FREE).unwrap();
-        let grid = sure(head.probabilities("sciq", &[0.0]));
+        let grid = sure(head.probabilities("sciq", &[0.0]).as_ref());
         assert!(grid[0][5] < 0.1 && (0.4..0.6).contains(&grid[7][5]), "{grid:?}");
         assert!(head.probabilities("piqa", &[0.0]).is_none());
     }
@@ -460,7 +460,8 @@ mod tests {
         let features: Vec<&[f32]> = (0..40).map(|item| rows[item % 2].as_slice()).collect();
         let reads = Penalties { item: Some(0.01), ..FREE };
         let head = SoftHead::train(&samples, &features, Form::default(), reads).unwrap();
-        let [short, long] = [[1.0], [-1.0]].map(|row| sure(head.probabilities("sciq", &row)));
+        let [short, long] =
+            [[1.0], [-1.0]].map(|row| sure(head.probabilities("sciq", &row).as_ref()));
         assert!(short[4][0] > 0.8 && short[4][9] < 0.2, "{short:?}");
         assert!(long[4][0] < 0.2 && long[4][9] > 0.8, "{long:?}");
         let blind = SoftHead::train(&samples, &features, Form::default(), FREE).unwrap();
@@ -496,7 +497,7 @@ mod tests {
     fn a_head_that_is_told_nothing_tells_datasets_apart_by_reading() {
         let datasets = ["piqa", "sciq"];
         let of = |item: usize| datasets[item % 2];
-        let right = |item: usize| move |(_, ratio): Place| (item % 2 == 0) == (ratio < 5);
+        let right = |item: usize| move |(_, ratio): Place| item.is_multiple_of(2) == (ratio < 5);
         let samples: Vec<Sample> =
             (0..40).map(|item| sample(of(item), item as u32, right(item))).collect();
         let samples: Vec<&Sample> = samples.iter().collect();
@@ -505,11 +506,12 @@ mod tests {
         let form = Form { told: Told::Nothing, ..TABLE };
         let reads = Penalties { item: Some(0.01), ..FREE };
         let head = SoftHead::train(&samples, &features, form, reads).unwrap();
-        let [piqa, sciq] = [[1.0], [-1.0]].map(|row| sure(head.probabilities("unseen", &row)));
+        let [piqa, sciq] =
+            [[1.0], [-1.0]].map(|row| sure(head.probabilities("unseen", &row).as_ref()));
         assert!(piqa[4][0] > 0.8 && piqa[4][9] < 0.2, "{piqa:?}");
         assert!(sciq[4][0] < 0.2 && sciq[4][9] > 0.8, "{sciq:?}");
         let blind = SoftHead::train(&samples, &features, form, FREE).unwrap();
-        let even = sure(blind.probabilities("piqa", &[1.0]));
+        let even = sure(blind.probabilities("piqa", &[1.0]).as_ref());
         assert!(even.as_flattened().iter().all(|p| (p - 0.5).abs() < 1e-3), "{even:?}");
     }
 
@@ -523,7 +525,7 @@ mod tests {
         let slope = |falling| {
             let penalties = Penalties { falling, ..FREE };
             let head = SoftHead::train(&samples, &features, Form::default(), penalties).unwrap();
-            let grid = sure(head.probabilities("sciq", &[0.0]));
+            let grid = sure(head.probabilities("sciq", &[0.0]).as_ref());
             grid[8][5] - grid[0][5]
         };
         assert!(slope(0.0) < -0.8);

@@ -208,14 +208,14 @@ fn note_baselines(info: &mut HeadInfo, cases: &[Case<'_>]) {
     }
 }
 
-fn matrix(rows: Vec<Vec<f32>>) -> Numbers {
+fn matrix(rows: &[Vec<f32>]) -> Numbers {
     let columns = rows.first().map_or(0, Vec::len);
     Numbers { shape: vec![rows.len(), columns], values: rows.concat() }
 }
 
 fn soft_tensors(head: &SoftHead) -> BTreeMap<String, Numbers> {
-    let means = head.datasets.values().map(|part| part.mean.clone()).collect();
-    let mut tensors = BTreeMap::from([("means".to_owned(), matrix(means))]);
+    let means: Vec<_> = head.datasets.values().map(|part| part.mean.clone()).collect();
+    let mut tensors = BTreeMap::from([("means".to_owned(), matrix(&means))]);
     let (mut coefficients, mut tables) = (Vec::new(), Vec::new());
     for part in head.datasets.values() {
         match &part.prior {
@@ -224,13 +224,13 @@ fn soft_tensors(head: &SoftHead) -> BTreeMap<String, Numbers> {
         }
     }
     if !coefficients.is_empty() {
-        tensors.insert("coefficients".to_owned(), matrix(coefficients));
+        tensors.insert("coefficients".to_owned(), matrix(&coefficients));
     }
     if !tables.is_empty() {
         tensors.extend(measured("logits", &tables));
     }
     if let Some(item) = &head.item {
-        tensors.insert("item".to_owned(), matrix(item.clone()));
+        tensors.insert("item".to_owned(), matrix(item));
     }
     tensors
 }
@@ -239,9 +239,9 @@ fn neighbour_tensors(head: &Neighbours) -> BTreeMap<String, Numbers> {
     let as_number = |cell: Option<bool>| cell.map(|right| f32::from(u8::from(right)));
     let right = |one: &Remembered| one.right.map(|row| row.map(as_number));
     let right: Vec<Grid<Option<f32>>> = head.remembered.iter().map(right).collect();
-    let features = head.remembered.iter().map(|one| one.features.clone()).collect();
+    let features: Vec<_> = head.remembered.iter().map(|one| one.features.clone()).collect();
     let mut tensors = BTreeMap::from([
-        ("features".to_owned(), matrix(features)),
+        ("features".to_owned(), matrix(&features)),
         ("k".to_owned(), Numbers { shape: vec![1], values: vec![head.k as f32] }),
     ]);
     tensors.extend(measured("right", &right));
@@ -254,7 +254,7 @@ fn measured(name: &str, grids: &[Grid<Option<f32>>]) -> [(String, Numbers); 2] {
     let rows = |value: fn(Option<f32>) -> f32| {
         let row =
             |grid: &Grid<Option<f32>>| grid.as_flattened().iter().map(|&c| value(c)).collect();
-        matrix(grids.iter().map(row).collect())
+        matrix(&grids.iter().map(row).collect::<Vec<_>>())
     };
     [
         (name.to_owned(), rows(Option::unwrap_or_default)),

@@ -5,9 +5,10 @@
 //! ```
 //!
 //! φ is a small polynomial of level and ratio ([`basis`]). The prior is what is expected before the
-//! prompt is read: accuracies of the dataset's answers, or φ · (a + b_d), a surface fitted with the
-//! rest. `C` reads `z`, the TLM's features of the very prompt as multiples of what they vary by
-//! ([`Standard`]), centred by the dataset's mean `μ_d`; where `C` is 0 the prior is all. A head that is not told the dataset has one prior for all.
+//! prompt is read: accuracies of the dataset's answers, or `φ · (a + b_d)`, a surface fitted with
+//! the rest. `C` reads `z`, the TLM's features of the very prompt as multiples of what they vary by
+//! ([`Standard`]), centred by the dataset's mean `μ_d`; where `C` is 0 the prior is all. A head
+//! that is not told the dataset has one prior for all.
 
 use std::collections::BTreeMap;
 
