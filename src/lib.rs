@@ -28,7 +28,7 @@
 //! use pliant::outcome::Execution;
 //! use pliant::plan::Plan;
 //! use pliant::policy::{Policy, ServiceView};
-//! use pliant::request::{AppId, Bounds, DatasetId, Request, RequestView, Slo};
+//! use pliant::request::{AppId, Bounds, DatasetId, Request, RequestView, Slo, Terms};
 //! use pliant::sim::{ServiceOptions, replay};
 //! use pliant::units::SimTime;
 //!
@@ -52,6 +52,7 @@
 //!     prompt_tokens: 10,
 //!     output_tokens: 5,
 //!     slo: Slo::Absolute { ttft, tpot },
+//!     terms: Terms::default(),
 //! };
 //! // 30 ms to the first token, four more tokens in 20 ms.
 //! let execution = Execution { prefill: ms(30), decode: ms(20), ..Execution::default() };
@@ -114,6 +115,8 @@ pub mod units;
 pub mod outcome;
 pub mod plan;
 pub mod request;
+
+pub mod schedule;
 
 pub mod trace;
 

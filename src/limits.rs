@@ -26,6 +26,8 @@ pub const REQUESTS: Bounded = Bounded { name: "requests", min: 1, max: 10_000_00
 pub const STREAMED_REQUESTS: Bounded = Bounded { name: "requests", min: 1, max: 4_000_000_000 };
 /// Apps of a set.
 pub const APPS: Bounded = Bounded { name: "apps", min: 1, max: 1000 };
+/// Class of a request: the higher, the sooner.
+pub const PRIORITY: Bounded = Bounded { name: "priority", min: 0, max: 7 };
 /// Cells of a row.
 pub const CELLS: Bounded = Bounded { name: "cells", min: 1, max: 10_000 };
 /// An input's length, unpacked.

@@ -68,6 +68,18 @@ pub struct Standing {
     pub late: Option<Miss>,
 }
 
+/// What interruptions, each between two tokens, added to an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Interruptions {
+    /// How many.
+    pub times: u32,
+    /// How long it waited for the server, over all of them.
+    pub paused: Duration,
+    /// How long the server worked to go on: making the level resident and reading again what the KV
+    /// cache had.
+    pub again: Duration,
+}
+
 /// A served request. Instants are ordered: arrival ≤ start ≤ first token ≤ completion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
@@ -81,6 +93,8 @@ pub struct Outcome {
     pub start: SimTime,
     /// Phases and answer.
     pub execution: Execution,
+    /// What is not in them, because it happened between two tokens.
+    pub interruptions: Interruptions,
 }
 
 impl Outcome {
@@ -93,7 +107,26 @@ impl Outcome {
     /// When the last output token was there.
     #[must_use]
     pub fn completion(&self) -> SimTime {
-        self.first_token() + self.execution.decode
+        self.first_token() + self.after_first_token()
+    }
+
+    /// From the first token to the last: decoding, and what interrupted it.
+    #[must_use]
+    pub fn after_first_token(&self) -> Duration {
+        self.execution.decode + self.interruptions.paused + self.interruptions.again
+    }
+
+    /// How long the server worked for it.
+    #[must_use]
+    pub fn worked(&self) -> Duration {
+        let first = self.execution.until_first_token() + self.execution.decode;
+        first + self.interruptions.again
+    }
+
+    /// What it drew, where the power is known; pauses draw nothing that is its own.
+    #[must_use]
+    pub fn energy(&self) -> Option<Energy> {
+        Some(self.execution.power?.energy(self.worked()))
     }
 
     /// Time spent waiting for earlier requests.
@@ -112,7 +145,7 @@ impl Outcome {
     #[must_use]
     pub fn tpot(&self) -> Option<Duration> {
         let gaps = self.request.output_tokens.checked_sub(1).filter(|&gaps| gaps > 0)?;
-        Some(self.execution.decode / gaps)
+        Some(self.after_first_token() / gaps)
     }
 
     /// From arrival to the last token.
@@ -149,12 +182,12 @@ impl Outcome {
                 }
             }
             Bounds::EndToEnd(bound) => Standing {
-                longest_wait: bound.checked_sub(until_first_token + self.execution.decode),
+                longest_wait: bound.checked_sub(until_first_token + self.after_first_token()),
                 in_time: None,
                 late: Some(Miss::EndToEnd),
             },
             Bounds::Energy(bound) => {
-                let met = self.execution.energy().is_some_and(|drawn| drawn <= bound);
+                let met = self.energy().is_some_and(|drawn| drawn <= bound);
                 let missed = (!met).then_some(Miss::Energy);
                 Standing { longest_wait: Some(Duration::MAX), in_time: missed, late: missed }
             }
@@ -165,7 +198,7 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{AppId, DatasetId, Limit, Slo};
+    use crate::request::{AppId, DatasetId, Limit, Slo, Terms};
 
     /// Waits 5 ms, reads for 10 ms, writes three more tokens for 12 ms, at 2 W.
     fn outcome(bounds: Bounds) -> Outcome {
@@ -179,6 +212,7 @@ mod tests {
             prompt_tokens: 1,
             output_tokens: 4,
             slo: Slo::EndToEnd(Limit::Absolute(ms(1))),
+            terms: Terms::default(),
         };
         let execution = Execution {
             prefill: ms(10),
@@ -186,7 +220,14 @@ mod tests {
             power: Some(Milliwatts::new(2000)),
             ..Execution::default()
         };
-        Outcome { request, bounds, plan: Plan::FULL, start: SimTime::ZERO + ms(5), execution }
+        Outcome {
+            request,
+            bounds,
+            plan: Plan::FULL,
+            start: SimTime::ZERO + ms(5),
+            execution,
+            interruptions: Interruptions::default(),
+        }
     }
 
     #[test]

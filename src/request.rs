@@ -32,6 +32,19 @@ pub struct Request {
     pub output_tokens: u32,
     /// The objective as the app stated it.
     pub slo: Slo,
+    /// What else the app asks of the service.
+    pub terms: Terms,
+}
+
+/// What an app asks of the service beside its objective; by default nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// The class of the request: the higher, the sooner.
+    pub priority: u8,
+    /// After how long from its arrival the app gives it up.
+    pub cancel_after: Option<Duration>,
+    /// Whether it takes the place of what the app has asked for and is not answered yet.
+    pub supersedes: bool,
 }
 
 /// An objective as stated by an app: one bound, or the pair ⟨TTFT, TPOT⟩.

@@ -158,7 +158,7 @@ mod tests {
                 "
 "
             ), @r#"
-        gate.toml, line 2: unknown measure `accuracy_at_sla`, expected one of accuracy, accuracy_at_slo, attainment, ttft_ms_p50, ttft_ms_p95, ttft_ms_p99, tpot_ms_p50, tpot_ms_p95, tpot_ms_p99, missed_ttft, missed_tpot, missed_both, missed_e2e, missed_energy, energy_mj, energy_mj_p95, switches, fallbacks
+        gate.toml, line 2: unknown measure `accuracy_at_sla`, expected one of accuracy, accuracy_at_slo, attainment, ttft_ms_p50, ttft_ms_p95, ttft_ms_p99, tpot_ms_p50, tpot_ms_p95, tpot_ms_p99, missed_ttft, missed_tpot, missed_both, missed_e2e, missed_energy, energy_mj, energy_mj_p95, switches, fallbacks, refused, cancelled, preempted, wasted, fairness, busy, saturated
         gate.toml, key "points.accuracy": out of range; found NaN; allowed: a number from 0 to 100
         gate.toml, key "percent.ttft_ms_p50": out of range; found -1; allowed: a number from 0 to 1000
         gate.toml, key "percent.attainment": not a measure of this table; allowed: ttft_ms_p50, ttft_ms_p95, ttft_ms_p99, tpot_ms_p50, tpot_ms_p95, tpot_ms_p99, energy_mj, energy_mj_p95

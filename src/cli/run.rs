@@ -69,7 +69,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
     if let Some(seed) = args.seed {
         experiment.spec.first_seed = seed;
     }
-    experiment.spec.service.ideal_isolation |= args.ideal_isolation;
+    let of_methods = experiment.spec.methods.iter_mut().filter_map(|one| one.service.as_mut());
+    for service in of_methods.chain([&mut experiment.spec.service]) {
+        service.ideal_isolation |= args.ideal_isolation;
+    }
+    let experiment = experiment.with(experiment.spec.clone())?;
     let out = args.out.unwrap_or_else(|| Path::new("results").join(&experiment.name));
     let bar = Bar::new("requests");
     let (force, draw, threads) = (args.force, !args.json, args.threads);

@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::policy::ServiceView;
 use crate::request::{AppId, DatasetId, Request, RequestView};
 use crate::results::AnsweredItems;
-use crate::sim::{self, OutcomeSink, ServiceOptions};
+use crate::sim::{self, Calls, OutcomeSink, ServiceOptions};
 use crate::trace::{ItemPool, PooledItem, Trace, index_of};
 use crate::units::{Level, Ratio};
 
@@ -59,7 +59,8 @@ pub fn unanswered(experiment: &Experiment) -> Result<Vec<Unanswered>> {
         grid.cells.iter().flat_map(|cell| seeds.clone().map(move |nth| (cell, nth))).collect();
     let replay = |(cell, nth): (&Cell, usize)| {
         let (trace, seed) = (grid.trace(cell, nth), grid.seeds[nth]);
-        replayed(&cell.method, trace, seed, experiment.spec.service)
+        let service = cell.method.spec().served_by(experiment.spec.service);
+        replayed(&cell.method, trace, seed, service)
     };
     let mut found: Vec<Result<Plans>> = runs.clone().into_par_iter().map(replay).collect();
     let traces: Vec<&Trace> = runs.iter().map(|&(cell, nth)| grid.trace(cell, nth)).collect();
@@ -133,8 +134,9 @@ fn settle_compressor(cell: &Cell, table: &mut Unanswered) -> Result<()> {
 fn replayed(method: &Method, trace: &Trace, seed: u64, service: ServiceOptions) -> Result<Plans> {
     let mut open = Open::new(method, trace)?;
     let (bounds, mut policy) = (method.bounds(trace)?, method.policy(trace, seed)?);
-    let requests = &trace.requests;
-    sim::replay(requests, &bounds, policy.as_mut(), &mut open, &service, &mut Nowhere)?;
+    let needs = method.needs(trace, &bounds, service)?;
+    let calls = Calls { requests: &trace.requests, bounds: &bounds, needs: needs.as_deref() };
+    sim::replay_calls(calls, policy.as_mut(), &mut open, &service, &mut Nowhere)?;
     Ok(open.plans)
 }
 

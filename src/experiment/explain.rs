@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::policy::{Policy, Seen, ServiceView};
 use crate::request::RequestView;
 use crate::results::{InputNow, Manifest, StoredRun};
-use crate::sim::{self, OutcomeSink, ServiceOptions};
+use crate::sim::{self, Calls, OutcomeSink, ServiceOptions};
 use crate::trace::Trace;
 
 /// Which request of which run. What is left open is the experiment's first.
@@ -57,7 +57,7 @@ pub fn explain(run: &Path, which: &Which) -> Result<Explanation> {
         cell,
         trace,
         seed: grid.seeds[0],
-        service: experiment.spec.service,
+        service: cell.method.spec().served_by(experiment.spec.service),
         request: which.request,
     };
     let stored = match &folder {
@@ -227,16 +227,22 @@ impl Replay<'_> {
         executor: &mut dyn Executor,
     ) -> Result<Decision> {
         let bounds = self.cell.method.bounds(self.trace)?;
+        let needs = self.cell.method.needs(self.trace, &bounds, self.service)?;
         let mut watched = Watched { policy, request: self.request, seen: None };
         let mut kept = Kept { request: self.request, outcome: None };
         let requests = &self.trace.requests;
-        let ended =
-            sim::replay(requests, &bounds, &mut watched, executor, &self.service, &mut kept);
+        let calls = Calls { requests, bounds: &bounds, needs: needs.as_deref() };
+        let ended = sim::replay_calls(calls, &mut watched, executor, &self.service, &mut kept);
         match (watched.seen, kept.outcome) {
             (Some((service, put_aside)), Some(outcome)) => {
                 Ok(Decision { service, put_aside, outcome })
             }
-            _ => Err(ended.expect_err("a whole replay serves every request")),
+            _ => ended.and_then(|()| {
+                Err(Error::new("replay", "the request has no answer")
+                    .at(format!("request {}", self.request))
+                    .found("refused, or cancelled")
+                    .allowed("requests that were answered"))
+            }),
         }
     }
 

@@ -108,7 +108,7 @@ impl Happened {
             ttft_ms: millis(outcome.ttft()),
             tpot_ms: outcome.tpot().map(millis),
             e2e_ms: millis(outcome.end_to_end()),
-            energy_mj: outcome.execution.energy().map(Energy::as_millijoules_f64),
+            energy_mj: outcome.energy().map(Energy::as_millijoules_f64),
             slo_met: outcome.slo_met(),
             correct,
         }

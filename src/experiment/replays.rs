@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::grid::Cell;
-use super::runner::{Recorder, Silent, served};
+use super::runner::{Recorder, Silent, served, tally_of};
 use crate::error::Result;
 use crate::metrics::{RunMeasures, Tally};
 use crate::outcome::Outcome;
@@ -53,22 +53,30 @@ impl<'a> Replays<'a> {
     /// written.
     pub fn measures(&self, replay: &Replay<'_>) -> Result<RunMeasures> {
         // By events it goes wrong in the same way, and the error knows the request by its id.
-        let fast = self.ledger(replay.cell).ok().flatten();
+        let service = self.service_of(replay.cell);
+        let in_turn = service.serves_all_in_turn() && !replay.columns.has_terms();
+        let fast = in_turn.then(|| self.ledger(replay.cell).ok().flatten()).flatten();
         let fast = fast.and_then(|ledger| self.in_ledger(replay, ledger).ok());
         fast.map_or_else(|| self.by_events(replay), Ok)
+    }
+
+    fn service_of(&self, cell: &Cell) -> ServiceOptions {
+        cell.method.spec().served_by(self.service)
     }
 
     fn by_events(&self, replay: &Replay<'_>) -> Result<RunMeasures> {
         let Replay { cell, trace, seed, .. } = *replay;
         let (policy, mut executor) = cell.method.players(trace, seed)?;
-        let recorder =
-            Recorder { tally: Tally::default(), file: replay.file()?, progress: &Silent };
-        served(&cell.method, trace, policy, &mut executor, self.service, recorder)
+        let service = self.service_of(cell);
+        let tally = tally_of(trace, &service);
+        let recorder = Recorder { tally, file: replay.file()?, progress: &Silent };
+        served(&cell.method, trace, policy, &mut executor, service, recorder)
     }
 
     fn in_ledger(&self, replay: &Replay<'_>, mut ledger: Ledger<'a>) -> Result<RunMeasures> {
         let mut noted = Noted { replay, tally: Tally::default(), file: replay.file()? };
-        let ran = replay_columns(&mut ledger, replay.columns.calls(), &self.service, &mut noted)?;
+        let service = self.service_of(replay.cell);
+        let ran = replay_columns(&mut ledger, replay.columns.calls(), &service, &mut noted)?;
         noted.file.map_or(Ok(()), OutcomeCsv::finish)?;
         let measures = noted.tally.finish_with(&ledger, ran);
         self.give_back(replay.cell, ledger);
@@ -77,7 +85,7 @@ impl<'a> Replays<'a> {
 
     /// A ledger for the method of `cell`, kept or new; `None` if it has none.
     fn ledger(&self, cell: &Cell) -> Result<Option<Ledger<'a>>> {
-        if self.service.closed_loop || cell.method.spec().policy.is_external() {
+        if cell.method.spec().policy.is_external() {
             return Ok(None);
         }
         let key = key(cell);

@@ -19,8 +19,8 @@ use crate::files::write_whole;
 use crate::input::read_toml;
 use crate::method::Method;
 use crate::metrics::{
-    AskedItems, MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, by_class, write_metrics_csv,
-    write_paired_csv, write_seeds_csv,
+    AskedItems, ClassRow, MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, by_class,
+    write_classes_csv, write_metrics_csv, write_paired_csv, write_seeds_csv,
 };
 use crate::outcome::Outcome;
 use crate::policy::{LiveHead, Policy};
@@ -30,7 +30,8 @@ use crate::results::{
     Compared, Draft, Failure, FigureInputs, FigureSpec, Manifest, OutcomeCsv, PredictionErrors,
     SIMULATED, write_failures_csv, write_predictions_csv,
 };
-use crate::sim::{self, OutcomeSink, ServiceOptions};
+use crate::schedule::Preempt;
+use crate::sim::{self, Calls, Lost, OutcomeSink, ServiceOptions};
 use crate::trace::Trace;
 
 /// Who answers and, where the method asks a decision-head, who decides, in one real run.
@@ -160,6 +161,10 @@ pub fn run(
         write_metrics_csv(&folder.join("metrics.csv"), &rows)?;
         write_seeds_csv(&folder.join("seeds.csv"), &by_seed(&grid, &measures))?;
         write_paired_csv(&folder.join("paired.csv"), &differences)?;
+        let classes = class_rows(&grid, &measures);
+        if !classes.is_empty() {
+            write_classes_csv(&folder.join("classes.csv"), &classes)?;
+        }
     }
     for figure in &experiment.spec.figures {
         if let FigureSpec::Standalone(spec) = figure {
@@ -333,6 +338,8 @@ impl Runner<'_> {
     ) -> Result<Result<KeptRun, Failure>> {
         let trace = self.grid.trace(cell, nth);
         refuse_energy(trace)?;
+        let service = cell.method.spec().served_by(self.spec.service);
+        refuse_interruptions(&service)?;
         let RealRun { executor: mut engine, head } = make(&cell.method, trace)?;
         let mut predicted = cell.method.cost_model(trace)?;
         let of = (&cell.label, self.grid.seeds[nth]);
@@ -367,8 +374,10 @@ impl Runner<'_> {
         let of = (&cell.label, seed);
         let file = self.outcomes(cell, nth);
         let file = file.map(|path| OutcomeCsv::create(&path, of, trace, 1)).transpose()?;
-        let recorder = Recorder { tally: Tally::default(), file, progress: self.options.progress };
-        served(&cell.method, trace, policy, executor, self.spec.service, recorder)
+        let service = cell.method.spec().served_by(self.spec.service);
+        let tally = tally_of(trace, &service);
+        let recorder = Recorder { tally, file, progress: self.options.progress };
+        served(&cell.method, trace, policy, executor, service, recorder)
     }
 }
 
@@ -383,6 +392,17 @@ fn refuse_energy(trace: &Trace) -> Result<()> {
     })
 }
 
+/// A real answer is measured whole, before it is known what comes in between.
+fn refuse_interruptions(service: &ServiceOptions) -> Result<()> {
+    if service.preempt == Preempt::None {
+        return Ok(());
+    }
+    Err(Error::new("real inference", "is not interrupted")
+        .at("key \"service.preempt\"")
+        .found("\"token\"")
+        .allowed("\"none\", or --executor cost-model"))
+}
+
 /// What `method` shows on `trace` with `policy` and `executor`, worked off by events.
 pub(super) fn served(
     method: &Method,
@@ -393,8 +413,15 @@ pub(super) fn served(
     mut recorder: Recorder<'_>,
 ) -> Result<RunMeasures> {
     let bounds = method.bounds(trace)?;
-    sim::replay(&trace.requests, &bounds, policy.as_mut(), executor, &service, &mut recorder)?;
+    let needs = method.needs(trace, &bounds, service)?;
+    let calls = Calls { requests: &trace.requests, bounds: &bounds, needs: needs.as_deref() };
+    sim::replay_calls(calls, policy.as_mut(), executor, &service, &mut recorder)?;
     recorder.finish(policy.fallbacks())
+}
+
+/// What counts a run of `trace`: more where the service does more than to serve all in turn.
+pub(super) fn tally_of(trace: &Trace, service: &ServiceOptions) -> Tally {
+    if service.is_managed() || trace.has_terms() { Tally::of_service() } else { Tally::default() }
 }
 
 /// Counts, writes and tells.
@@ -409,6 +436,12 @@ impl OutcomeSink for Recorder<'_> {
         self.tally.record(outcome);
         self.progress.advance(1);
         self.file.as_mut().map_or(Ok(()), |file| file.record(outcome))
+    }
+
+    fn lose(&mut self, lost: &Lost) -> Result<()> {
+        self.tally.lose(lost);
+        self.progress.advance(1);
+        self.file.as_mut().map_or(Ok(()), |file| file.lose(lost))
     }
 }
 
@@ -460,4 +493,10 @@ fn by_seed(grid: &Grid, measures: &[RunMeasures]) -> Vec<SeedRow> {
         seeds.map(|(&seed, run)| SeedRow::of(&cell.label, seed, run)).collect::<Vec<_>>()
     };
     cells.flat_map(rows).collect()
+}
+
+/// What each class of requests got, cell by cell.
+fn class_rows(grid: &Grid, measures: &[RunMeasures]) -> Vec<ClassRow> {
+    let cells = grid.cells.iter().zip(measures.chunks(grid.seeds.len()));
+    cells.flat_map(|(cell, runs)| ClassRow::all(&cell.label, runs)).collect()
 }

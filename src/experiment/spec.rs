@@ -262,6 +262,10 @@ impl Experiment {
         if self.is_figures_alone() {
             return Ok(());
         }
+        let services = spec.methods.iter().filter_map(|method| method.service);
+        for service in std::iter::once(spec.service).chain(services) {
+            service.check(&self.path.display().to_string())?;
+        }
         let alphas = spec.trace.alphas();
         if let Some(alpha) = alphas.iter().find(|alpha| !alpha.is_finite()) {
             let error = self.wrong("trace", "skew is not a number");

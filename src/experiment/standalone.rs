@@ -9,11 +9,11 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::method::{Method, MethodSpec, Replayed};
-use crate::outcome::Outcome;
+use crate::outcome::{Interruptions, Outcome};
 use crate::policy::ServiceView;
 use crate::profile::{Counted, DeviceProfile, PromptLengths, Split};
 use crate::report::{StandaloneRow, mean_line, point, slo_names};
-use crate::request::{AppId, DatasetId, Request, RequestView, Slo};
+use crate::request::{AppId, DatasetId, Request, RequestView, Slo, Terms};
 use crate::results::StandaloneSpec;
 use crate::trace::Trace;
 use crate::units::{Ratio, SimTime};
@@ -75,6 +75,7 @@ fn trace(spec: &StandaloneSpec, methods: &[Method]) -> Result<Trace> {
             prompt_tokens: tokens[tokens.len() - 1],
             output_tokens: spec.output_tokens,
             slo: Slo::Relative { ttft: Ratio::ONE, tpot: Ratio::ONE },
+            terms: Terms::default(),
         });
     }
     if trace.requests.is_empty() {
@@ -139,8 +140,14 @@ fn ask(
             let plan = policy.plan(RequestView::new(request, bounds), service);
             policy.settle()?;
             let execution = executor.bill(request, plan, None)?;
-            let outcome =
-                Outcome { request: *request, bounds, plan, start: request.arrival, execution };
+            let outcome = Outcome {
+                request: *request,
+                bounds,
+                plan,
+                start: request.arrival,
+                execution,
+                interruptions: Interruptions::default(),
+            };
             let grade = execution.correct.map_or(0.0, f64::from);
             sum.0 += if outcome.slo_met() { grade } else { 0.0 };
             sum.1 += f64::from(u8::from(outcome.slo_met()));

@@ -33,7 +33,7 @@ use std::time::Duration;
 use super::{Method, MethodSpec, standard_methods};
 use crate::error::Result;
 use crate::executor::CostModel;
-use crate::outcome::{Execution, Outcome};
+use crate::outcome::{Execution, Interruptions, Outcome};
 use crate::plan::Plan;
 use crate::policy::{DependsOn, Menu, Policy, ServiceView, Step};
 use crate::request::{Request, RequestView, Slo};
@@ -362,7 +362,14 @@ impl Asking<'_> {
             }
             if otherwise {
                 let execution = billed(&executor, request, plan, service, Told::All);
-                policy.observe(&Outcome { request: *request, bounds, plan, start: now, execution });
+                policy.observe(&Outcome {
+                    request: *request,
+                    bounds,
+                    plan,
+                    start: now,
+                    execution,
+                    interruptions: Interruptions::default(),
+                });
             }
             plans.push(plan);
         }
@@ -402,8 +409,14 @@ impl Asking<'_> {
             policy.settle().map_err(|error| self.breach(error))?;
             self.check_candidate(&menu, request.id, plan)?;
             let execution = billed(&executor, request, plan, service, told);
-            let outcome =
-                Outcome { request: *request, bounds, plan, start: service.now, execution };
+            let outcome = Outcome {
+                request: *request,
+                bounds,
+                plan,
+                start: service.now,
+                execution,
+                interruptions: Interruptions::default(),
+            };
             if told == Told::Late {
                 untold.push(outcome);
             } else {

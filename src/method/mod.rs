@@ -8,6 +8,7 @@ mod assemble;
 pub mod contract;
 mod expected;
 mod inputs;
+mod needs;
 pub mod one_prompt;
 mod spec;
 mod standard;

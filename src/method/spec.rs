@@ -6,6 +6,7 @@ use super::expected::Expect;
 use crate::error::{Error, Result};
 use crate::family::FamilyName;
 use crate::policy::{ExpectBy, ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
+use crate::schedule::ServiceOptions;
 use crate::units::Ratio;
 
 /// One method of a comparison, as an experiment file states it.
@@ -41,6 +42,10 @@ pub struct MethodSpec {
     /// What accuracies are expected by. Absent: the request's dataset.
     #[serde(default, skip_serializing_if = "is_default")]
     pub expect_by: ExpectBy,
+    /// How the service treats requests where this method serves, in place of the experiment's
+    /// `[service]`: schedulers beside each other. Absent: as that says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceOptions>,
     /// How plans are chosen.
     pub policy: PolicySpec,
 }
@@ -93,6 +98,12 @@ impl MethodSpec {
     #[must_use]
     pub fn quality_family(&self) -> &str {
         self.quality_family.as_deref().unwrap_or(&self.family)
+    }
+
+    /// How its requests are treated in an experiment whose `service` is this.
+    #[must_use]
+    pub fn served_by(&self, service: ServiceOptions) -> ServiceOptions {
+        self.service.unwrap_or(service)
     }
 
     /// Refuses a method that contradicts itself.

@@ -22,6 +22,7 @@ pub fn standard_methods() -> Vec<MethodSpec> {
             whole_prompt: None,
             expect: Expect::Grades,
             expect_by: ExpectBy::Dataset,
+            service: None,
             policy,
         };
     let structured = |name: &str, policy| MethodSpec {
@@ -82,6 +83,7 @@ fn elastilm_methods() -> [MethodSpec; 5] {
         whole_prompt: None,
         expect: Expect::Grades,
         expect_by: ExpectBy::Dataset,
+        service: None,
         policy: PolicySpec::Elastilm {
             decisions: format!("{answers}-{compressor}"),
             reading: Reading::Described,

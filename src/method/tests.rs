@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::testing::{Bench, answers, items, lengths, plan};
 use super::*;
-use crate::outcome::Outcome;
+use crate::outcome::{Interruptions, Outcome};
 use crate::plan::Plan;
 use crate::policy::{Policy, ServiceView, SizeRule, SizeSpec};
 use crate::profile::Split;
@@ -21,7 +21,14 @@ fn outcome(bench: &Bench, request: &Request, plan: Plan, resident: Option<Level>
     let executor = bench.method.cost_model(&bench.trace).unwrap();
     let execution = executor.bill(request, plan, resident).unwrap();
     let bounds = bench.method.bounds(&bench.trace).unwrap()[request.id as usize];
-    Outcome { request: *request, bounds, plan, start: request.arrival, execution }
+    Outcome {
+        request: *request,
+        bounds,
+        plan,
+        start: request.arrival,
+        execution,
+        interruptions: Interruptions::default(),
+    }
 }
 
 fn feasible(bench: &Bench, request: &Request, bounds: Bounds, resident: Option<Level>) -> bool {

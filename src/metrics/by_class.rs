@@ -88,7 +88,7 @@ pub fn by_class<'a>(runs: impl IntoIterator<Item = (&'a Trace, &'a RunMeasures)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{AppId, DatasetId, Request, Slo};
+    use crate::request::{AppId, DatasetId, Request, Slo, Terms};
     use crate::units::{Ratio, SimTime};
 
     /// Mail asks requests 0 and 2, Keys 1 and 3, in another order than that of their ids; all of
@@ -103,6 +103,7 @@ mod tests {
             prompt_tokens: 1,
             output_tokens: 1,
             slo: Slo::Relative { ttft: Ratio::ONE, tpot: Ratio::ONE },
+            terms: Terms::default(),
         };
         Trace {
             apps: ["Mail", "Keys"].map(str::to_owned).into(),

@@ -101,50 +101,51 @@ measures! {
         "Σ{*i* ∈ *J*} *y* / #*J*", |t| share(t.right(), t.judged);
     /// The same, an answer that missed a bound counting as wrong.
     AccuracyAtSlo: "accuracy_at_slo", "accuracy@SLO", Share, More, Judged, Some(0.5),
-        "Σ{*i* ∈ *J* : met} *y* / #*J*", |t| share(t.right_in_time(), t.judged);
+        "Σ{*i* ∈ *J* : met} *y* / #(*J* ∪ *R* ∖ *A*)",
+        |t| share(t.right_in_time(), t.judged_or_lost());
     /// Share that met every bound, of those that arrived.
     Attainment: "attainment", "attainment", Share, More, Arrived, Some(0.5),
         "#{*i* ∈ *R* : met} / #*R*", |t| share(t.in_time as f64, t.requests());
     /// Median time to first token.
     TtftP50: "ttft_ms_p50", "TTFT p50", Ms, Less, Arrived, Some(5.0),
-        "median of TTFT over *R*", |t| t.ttft_ms(0.50);
+        "median of TTFT over *A*", |t| t.ttft_ms(0.50);
     /// 95th percentile of the time to first token.
     TtftP95: "ttft_ms_p95", "TTFT p95", Ms, Less, Arrived, Some(5.0),
-        "0.95 quantile of TTFT over *R*", |t| t.ttft_ms(0.95);
+        "0.95 quantile of TTFT over *A*", |t| t.ttft_ms(0.95);
     /// 99th percentile of the time to first token.
     TtftP99: "ttft_ms_p99", "TTFT p99", Ms, Less, Arrived, None,
-        "0.99 quantile of TTFT over *R*", |t| t.ttft_ms(0.99);
+        "0.99 quantile of TTFT over *A*", |t| t.ttft_ms(0.99);
     /// Median time per output token, of requests with two output tokens or more.
     TpotP50: "tpot_ms_p50", "TPOT p50", Ms, Less, Arrived, Some(5.0),
-        "median of TPOT over {*i* ∈ *R* : *n* > 1}", |t| t.tpot_ms(0.50);
+        "median of TPOT over {*i* ∈ *A* : *n* > 1}", |t| t.tpot_ms(0.50);
     /// 95th percentile of the time per output token.
     TpotP95: "tpot_ms_p95", "TPOT p95", Ms, Less, Arrived, None,
-        "0.95 quantile of TPOT over {*i* ∈ *R* : *n* > 1}", |t| t.tpot_ms(0.95);
+        "0.95 quantile of TPOT over {*i* ∈ *A* : *n* > 1}", |t| t.tpot_ms(0.95);
     /// 99th percentile of the time per output token.
     TpotP99: "tpot_ms_p99", "TPOT p99", Ms, Less, Arrived, None,
-        "0.99 quantile of TPOT over {*i* ∈ *R* : *n* > 1}", |t| t.tpot_ms(0.99);
+        "0.99 quantile of TPOT over {*i* ∈ *A* : *n* > 1}", |t| t.tpot_ms(0.99);
     /// Share that missed the bound on the time to first token alone. Absent, as are the others of
     /// its kind, where no request states such a bound.
     MissedTtft: "missed_ttft", "missed TTFT only", Share, Less, Arrived, None,
-        "#{*i* ∈ *R* : TTFT > *B*ᵗ, TPOT ≤ *B*ᵖ or *n* = 1} / #*R*", |t| t.missed(Miss::Ttft);
+        "#{*i* ∈ *A* : TTFT > *B*ᵗ, TPOT ≤ *B*ᵖ or *n* = 1} / #*R*", |t| t.missed(Miss::Ttft);
     /// Share that missed the bound on the time per output token alone.
     MissedTpot: "missed_tpot", "missed TPOT only", Share, Less, Arrived, None,
-        "#{*i* ∈ *R* : TTFT ≤ *B*ᵗ, TPOT > *B*ᵖ} / #*R*", |t| t.missed(Miss::Tpot);
+        "#{*i* ∈ *A* : TTFT ≤ *B*ᵗ, TPOT > *B*ᵖ} / #*R*", |t| t.missed(Miss::Tpot);
     /// Share that missed both of these.
     MissedBoth: "missed_both", "missed TTFT and TPOT", Share, Less, Arrived, None,
-        "#{*i* ∈ *R* : TTFT > *B*ᵗ, TPOT > *B*ᵖ} / #*R*", |t| t.missed(Miss::Both);
+        "#{*i* ∈ *A* : TTFT > *B*ᵗ, TPOT > *B*ᵖ} / #*R*", |t| t.missed(Miss::Both);
     /// Share that missed a bound on the time end to end.
     MissedE2e: "missed_e2e", "missed end to end", Share, Less, Arrived, None,
-        "#{*i* ∈ *R* : end-to-end time > *B*ᵉ} / #*R*", |t| t.missed(Miss::EndToEnd);
+        "#{*i* ∈ *A* : end-to-end time > *B*ᵉ} / #*R*", |t| t.missed(Miss::EndToEnd);
     /// Share that missed a bound on energy.
     MissedEnergy: "missed_energy", "missed energy", Share, Less, Arrived, None,
-        "#{*i* ∈ *R* : energy > *B*ʲ or unknown} / #*R*", |t| t.missed(Miss::Energy);
+        "#{*i* ∈ *A* : energy > *B*ʲ or unknown} / #*R*", |t| t.missed(Miss::Energy);
     /// Mean energy of a request, of those whose power is known.
     Energy: "energy_mj", "energy", Mj, Less, Arrived, None,
-        "mean energy over {*i* ∈ *R* : *p* known}", |t| t.energy_mj_mean();
+        "mean energy over {*i* ∈ *A* : *p* known}", |t| t.energy_mj_mean();
     /// 95th percentile of the energy of a request.
     EnergyP95: "energy_mj_p95", "energy p95", Mj, Less, Arrived, None,
-        "0.95 quantile of energy over {*i* ∈ *R* : *p* known}", |t| t.energy_mj(0.95);
+        "0.95 quantile of energy over {*i* ∈ *A* : *p* known}", |t| t.energy_mj(0.95);
     /// How often the level changed from one request to the next.
     Switches: "switches", "switches", Count, Less, Run, None,
         "#{consecutive served pairs with *ℓ*ᵢ ≠ *ℓ*ᵢ₊₁}", |t| Some(t.switches as f64);
@@ -152,7 +153,37 @@ measures! {
     Fallbacks: "fallbacks", "fallbacks", Count, Less, Run, None,
         "#{*i* ∈ *R* : the decision would have missed a bound and gave way to another plan}",
         |t| t.fallbacks.map(|count| count as f64);
+    /// Share that the service refused. This and those below are absent where the service serves
+    /// all, in turn, and no request asks for more.
+    Refused: "refused", "refused", Share, Less, Arrived, None,
+        "#{*i* ∈ *R* : refused} / #*R*", |t| t.service.share(t.service.refused, t.requests());
+    /// Share that was cancelled: by its app, by a time-out, or by a newer request.
+    Cancelled: "cancelled", "cancelled", Share, Less, Arrived, None,
+        "#{*i* ∈ *R* : cancelled} / #*R*", |t| t.service.share(t.service.cancelled, t.requests());
+    /// Share that was answered and interrupted on the way.
+    Preempted: "preempted", "preempted", Share, Less, Arrived, None,
+        "#{*i* ∈ *A* : interrupted} / #*R*", |t| t.service.share(t.service.preempted, t.requests());
+    /// Share of the server's work that came to nothing: for requests that were cancelled, and to go
+    /// on with those that were interrupted.
+    Wasted: "wasted", "wasted work", Share, Less, Run, None,
+        "(Σ{*i* ∈ *R* ∖ *A*} *w* + Σ{*i* ∈ *A*} again) / Σ{*i* ∈ *R*} *w*",
+        |t| t.service.wasted_share();
+    /// Jain's index of fairness of the apps' attainments: 1 if all are alike, 1/n if one of n has
+    /// it all.
+    Fairness: "fairness", "fairness", Share, More, Run, None,
+        "(Σ{apps} *x*)² / (#apps · Σ{apps} *x*²), *x* the app's attainment",
+        |t| t.service.fairness();
+    /// Share of the time, from the first arrival until the last request is gone, that the server
+    /// worked.
+    Busy: "busy", "busy", Share, Less, Run, None,
+        "Σ{*i* ∈ *R*} *w* / (last end − first arrival)", |t| t.service.busy();
+    /// Whether it hardly ever idled: 1 or 0, so that a mean is a share of replications.
+    Saturated: "saturated", "saturated", Share, Less, Run, None,
+        "1 if busy ≥ 0.99, else 0", |t| Some(f64::from(t.service.busy()? >= SATURATED));
 }
+
+/// The share of the time from which on a server counts as saturated.
+const SATURATED: f64 = 0.99;
 
 fn share(part: f64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part / whole as f64)
@@ -181,6 +212,13 @@ impl Measure {
     #[must_use]
     pub fn unit(self) -> Unit {
         self.definition().unit
+    }
+
+    /// Whether it is of what a service does beside serving: absent, column and all, from results of
+    /// services that do not.
+    #[must_use]
+    pub fn is_of_service(self) -> bool {
+        self >= Self::Refused
     }
 
     /// Whether its values are shares, which are compared by their difference; others are by their

@@ -1,17 +1,20 @@
 //! Measures of one replication: one pass over its outcomes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::measure::PerMeasure;
+use super::measure::{Measure, Over, PerMeasure};
 use super::sample::Sample;
+use super::service::ServiceSums;
 use crate::outcome::{Miss, Outcome, Standing};
-use crate::request::Bounds;
-use crate::sim::{Entered, Ledger, Ran, Served};
+use crate::request::{Bounds, Request};
+use crate::sim::{Entered, Ledger, Lost, Ran, Served};
 use crate::units::{Grade, Level};
 
 /// What one replication shows.
 ///
-/// Every request that arrived counts: the simulator serves them all, however late.
+/// Every request that arrived counts, however late it is served, and if it is not.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunMeasures {
@@ -24,6 +27,21 @@ pub struct RunMeasures {
     pub answers: Vec<Option<f64>>,
     /// Its measures.
     pub values: PerMeasure<Option<f64>>,
+    /// The same of each class, from the lowest, where a service has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassMeasures>,
+}
+
+/// What the requests of one class show.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassMeasures {
+    /// The class.
+    pub priority: u8,
+    /// Requests that arrived.
+    pub requests: usize,
+    /// Their measures, but for those that only a whole run has.
+    pub values: PerMeasure<Option<f64>>,
 }
 
 impl RunMeasures {
@@ -33,6 +51,23 @@ impl RunMeasures {
         let mut tally = Tally::default();
         for outcome in outcomes {
             tally.record(outcome);
+        }
+        tally.finish(None)
+    }
+
+    /// The measures of requests that were `served`, and of those that were `lost`.
+    #[must_use]
+    pub fn with(served: &[Outcome], lost: &[Lost]) -> Self {
+        let interrupted = |outcome: &Outcome| outcome.interruptions.times > 0;
+        if lost.is_empty() && !served.iter().any(interrupted) {
+            return Self::of(served);
+        }
+        let mut tally = Tally::of_service();
+        for outcome in served {
+            tally.record(outcome);
+        }
+        for lost in lost {
+            tally.lose(lost);
         }
         tally.finish(None)
     }
@@ -103,6 +138,11 @@ pub struct Tally {
     /// By id.
     answers: Vec<(u64, Option<Grade>)>,
     forgets_answers: bool,
+    /// Requests that were refused or cancelled.
+    lost: u64,
+    pub(super) service: ServiceSums,
+    /// By class, where a service may know several.
+    classes: Option<BTreeMap<u8, Tally>>,
 }
 
 impl Tally {
@@ -112,12 +152,47 @@ impl Tally {
         Self { forgets_answers: true, ..Self::default() }
     }
 
+    /// One that also counts what a service does beside serving.
+    #[must_use]
+    pub fn of_service() -> Self {
+        let service = ServiceSums::counted();
+        Self { service, classes: Some(BTreeMap::new()), ..Self::default() }
+    }
+
+    /// The tally of the class of `request`, if classes are told apart.
+    fn of_class(&mut self, request: &Request) -> Option<&mut Self> {
+        let classes = self.classes.as_mut()?;
+        let class = classes.entry(request.terms.priority);
+        Some(class.or_insert_with(|| Self {
+            service: ServiceSums::counted(),
+            ..Self::of_measures_alone()
+        }))
+    }
+
+    /// Counts a request in that was refused or cancelled: it meets nothing, and its answer is
+    /// wrong.
+    pub fn lose(&mut self, lost: &Lost) {
+        self.requests += 1;
+        self.lost += 1;
+        self.service.lose(lost);
+        if !self.forgets_answers {
+            self.answers.push((lost.request.id, Some(Grade::WRONG)));
+        }
+        if let Some(class) = self.of_class(&lost.request) {
+            class.lose(lost);
+        }
+    }
+
     /// Counts `outcome` in. Outcomes come in service order.
     pub fn record(&mut self, outcome: &Outcome) {
+        if let Some(class) = self.of_class(&outcome.request) {
+            class.record(outcome);
+        }
         let standing = outcome.standing();
         let late = standing.longest_wait.is_none_or(|longest| outcome.queued() > longest);
         self.count(outcome, &standing, u64::from(!late), u64::from(late));
         let missed = if late { standing.late } else { standing.in_time };
+        self.service.serve(outcome, missed.is_none());
         let grade = outcome.execution.correct;
         self.note(
             outcome.request.id,
@@ -182,7 +257,7 @@ impl Tally {
         if let Some(time) = outcome.tpot() {
             self.tpot_ns.add_many(time.as_nanos() as u64, requests);
         }
-        if let Some(drawn) = outcome.execution.energy() {
+        if let Some(drawn) = outcome.energy() {
             self.energy_nj.add_many(drawn.as_nanojoules(), requests);
         }
     }
@@ -195,11 +270,25 @@ impl Tally {
             sample.finish();
         }
         self.answers.sort_unstable_by_key(|&(id, _)| id);
+        let classes = self.classes.take().filter(|classes| classes.len() > 1);
+        let of_class = |(priority, tally): (u8, Self)| {
+            let RunMeasures { requests, values, .. } = tally.finish(None);
+            let of_run = |measure: Measure| measure.definition().over == Over::Run;
+            let values = PerMeasure::of(|measure| values[measure].filter(|_| !of_run(measure)));
+            ClassMeasures { priority, requests, values }
+        };
         RunMeasures {
             requests: self.requests as usize,
             values: PerMeasure::of(|measure| (measure.definition().of)(&self)),
             answers: self.answers.iter().map(|&(_, answer)| answer.map(f64::from)).collect(),
+            classes: classes.into_iter().flatten().map(of_class).collect(),
         }
+    }
+
+    /// Those whose answers could be judged, and those that have none; 0 if no answer could be.
+    pub(super) fn judged_or_lost(&self) -> u64 {
+        let is_unjudged = self.judged == 0 && self.requests > self.lost;
+        if is_unjudged { 0 } else { self.judged + self.lost }
     }
 
     pub(super) fn requests(&self) -> u64 {
@@ -243,10 +332,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metrics::Measure;
-    use crate::outcome::Execution;
+    use crate::outcome::{Execution, Interruptions};
     use crate::plan::Plan;
-    use crate::request::{AppId, DatasetId, Request, Slo};
+    use crate::request::{AppId, DatasetId, Slo, Terms};
+    use crate::schedule::Reason;
     use crate::units::{Energy, Milliwatts, Ratio, SimTime};
 
     /// Request `id`, which arrives at 0, starts after `queued_ms`, prefills for 100 ms and decodes
@@ -263,6 +352,7 @@ mod tests {
                 prompt_tokens: 32,
                 output_tokens: gaps + 1,
                 slo: Slo::Absolute { ttft, tpot },
+                terms: Terms::default(),
             },
             bounds: Bounds::Latency { ttft, tpot },
             plan: Plan { level: Level::percent(level), prompt_ratio: Ratio::ONE },
@@ -274,6 +364,7 @@ mod tests {
                 correct: correct.map(Grade::from),
                 ..Execution::default()
             },
+            interruptions: Interruptions::default(),
         }
     }
 
@@ -341,6 +432,80 @@ mod tests {
             [Measure::MissedTtft, Measure::MissedE2e, Measure::Energy].map(|m| met[m]),
             [Some(0.0), None, None]
         );
+    }
+
+    fn lost(id: u64, app: u16, at_ms: u64, reason: Reason, worked_ms: u64) -> Lost {
+        let Outcome { mut request, bounds, .. } = outcome(id, 0, 3, 100, None);
+        request.app = AppId(app);
+        let at = SimTime::ZERO + Duration::from_millis(at_ms);
+        let worked = Duration::from_millis(worked_ms);
+        Lost { request, bounds, at, reason, started: None, worked }
+    }
+
+    /// App 0 has two answers. The first is in time: 130 ms of work. The second was interrupted: 135
+    /// ms of work, 5 of them again, and 45 ms for three tokens, which is too slow. App 1 has one
+    /// request refused, and one, on which 40 ms were spent, cancelled at 610 ms.
+    #[test]
+    fn what_is_not_answered_meets_nothing_and_is_counted_apart() {
+        let ms = Duration::from_millis;
+        let mut interrupted = outcome(1, 0, 3, 100, Some(true));
+        interrupted.interruptions = Interruptions { times: 1, paused: ms(10), again: ms(5) };
+        let served = [outcome(0, 0, 3, 100, Some(true)), interrupted];
+        let lost = [lost(2, 1, 9, Reason::Shed, 0), lost(3, 1, 610, Reason::TimedOut, 40)];
+        let run = RunMeasures::with(&served, &lost);
+        assert_eq!((run.requests, run.classes.len()), (4, 0));
+        assert_eq!(run.answers, [Some(1.0), Some(0.0), Some(0.0), Some(0.0)]);
+        let expected = [
+            (Measure::Accuracy, 1.0),
+            (Measure::AccuracyAtSlo, 0.25),
+            (Measure::Attainment, 0.25),
+            (Measure::MissedTpot, 0.25),
+            (Measure::TpotP95, 15.0),
+            (Measure::Refused, 0.25),
+            (Measure::Cancelled, 0.25),
+            (Measure::Preempted, 0.25),
+            (Measure::Wasted, 45.0 / 305.0),
+            (Measure::Fairness, 0.5),
+            (Measure::Busy, 0.5),
+            (Measure::Saturated, 0.0),
+        ];
+        for (measure, value) in expected {
+            assert_eq!(run.values[measure], Some(value), "{measure}");
+        }
+        let in_turn = RunMeasures::with(&served[..1], &[]);
+        assert_eq!(in_turn, RunMeasures::of(&served[..1]));
+        assert!(in_turn.values.iter().all(|(of, value)| !of.is_of_service() || value.is_none()));
+    }
+
+    #[test]
+    fn a_class_has_the_measures_of_its_requests_but_for_those_of_the_run() {
+        let of_class = |priority: u8, mut outcome: Outcome| {
+            outcome.request.terms.priority = priority;
+            outcome
+        };
+        let mut tally = Tally::of_service();
+        tally.record(&of_class(2, outcome(0, 0, 3, 100, Some(true))));
+        tally.record(&of_class(0, outcome(1, 100, 3, 100, Some(true))));
+        tally.lose(&lost(2, 0, 0, Reason::QueueFull, 0));
+        let classes = tally.finish(None).classes;
+        let row = |nth: usize, measure| classes[nth].values[measure];
+        assert_eq!(
+            [0, 1].map(|nth| (classes[nth].priority, classes[nth].requests)),
+            [(0, 2), (2, 1)]
+        );
+        assert_eq!([0, 1].map(|nth| row(nth, Measure::Attainment)), [Some(0.0), Some(1.0)]);
+        assert_eq!([0, 1].map(|nth| row(nth, Measure::Refused)), [Some(0.5), Some(0.0)]);
+        assert_eq!([0, 1].map(|nth| row(nth, Measure::Busy)), [None; 2]);
+    }
+
+    /// Nobody knows whether the one answer is right, so the share of right ones is not 0 of 2.
+    #[test]
+    fn a_request_that_is_lost_does_not_make_a_judgement_of_unjudged_answers() {
+        let refused = lost(1, 0, 0, Reason::AppRate, 0);
+        let run = RunMeasures::with(&[outcome(0, 0, 3, 100, None)], &[refused]);
+        assert_eq!(run.values[Measure::AccuracyAtSlo], None);
+        let all_lost = RunMeasures::with(&[], &[refused]);
+        assert_eq!(all_lost.values[Measure::AccuracyAtSlo], Some(0.0));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `metrics.csv`, `seeds.csv`, `paired.csv`, `sweep.csv` and `peak.csv`: one typed row per line,
-//! checked when read.
+//! `metrics.csv`, `seeds.csv`, `classes.csv`, `paired.csv`, `sweep.csv` and `peak.csv`: one typed
+//! row per line, checked when read.
 //!
 //! Columns are known by their names, in any order. One that a file lacks is empty, so that files
 //! from before a measure was added can be read; an unknown one is an error.
@@ -15,11 +15,12 @@ use csv::StringRecord;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
-use self::cells::Cell;
 pub(crate) use self::cells::Cells;
+use self::cells::{Cell, is_of_service};
 use self::line::{Line, read_records};
 use super::by_class::Class;
-use super::measure::{Measure, PerMeasure, Unit};
+use super::class_row::ClassRow;
+use super::measure::{Measure, Over, PerMeasure, Unit};
 use super::row::{MetricsRow, PairedRow, SeedRow};
 use super::search_rows::{PeakRow, SweepRow, SweepTable};
 use crate::error::{Error, Result};
@@ -96,17 +97,26 @@ pub fn write_peak_csv(path: &Path, rows: &[PeakRow]) -> Result<()> {
     write_rows(path, rows)
 }
 
+/// Writes `rows` to `path`, one line each after the header.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_classes_csv(path: &Path, rows: &[ClassRow]) -> Result<()> {
+    write_rows(path, rows)
+}
+
 /// Writes `sweep.csv` to `path`: columns named after `keys`, then those of `metrics.csv`.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write_sweep_csv(path: &Path, keys: &[&str], rows: &[SweepRow]) -> Result<()> {
     let keys = keys.iter().map(|&key| Cow::Owned(key.to_owned()));
-    let lines = rows.iter().map(|SweepRow { settings, row }| {
+    let (header, of_rows) = filled(rows.iter().map(|SweepRow { row, .. }| row));
+    let lines = rows.iter().zip(of_rows).map(|(SweepRow { settings, .. }, cells)| {
         let settings = settings.iter().map(|&setting| Cell::Number(Some(setting)));
-        settings.chain(row.cells().into_values()).collect()
+        settings.chain(cells).collect()
     });
-    write_whole(path, &csv_bytes(keys.chain(columns::<MetricsRow>()), lines))
+    write_whole(path, &csv_bytes(keys.chain(header), lines))
 }
 
 /// Reads what [`write_sweep_csv`] wrote.
@@ -270,6 +280,18 @@ impl ReadRow for PairedRow {
     }
 }
 
+impl Row for ClassRow {
+    fn cells(&self) -> Cells {
+        let of_class = |measure: &Measure| measure.definition().over != Over::Run;
+        Cells::of(&self.label)
+            .whole("priority", usize::from(self.priority))
+            .estimates(Measure::ALL.into_iter().filter(of_class), &self.values)
+            .text("provenance", &self.label.provenance)
+            .whole("replications", self.replications)
+            .whole("requests", self.requests)
+    }
+}
+
 impl Row for PeakRow {
     fn cells(&self) -> Cells {
         Cells::of(&self.label)
@@ -308,6 +330,16 @@ fn columns<R: Row>() -> impl Iterator<Item = Cow<'static, str>> {
 /// `rows` as CSV, a line each after the header: the columns that all rows have, then those that
 /// some have, in order of first appearance.
 pub(crate) fn csv_of<R: Row>(rows: &[R]) -> Vec<u8> {
+    let (header, lines) = filled(rows.iter());
+    csv_bytes(header.into_iter(), lines.into_iter())
+}
+
+/// The columns of `rows` and their cells: those that all rows have, then those that some have, in
+/// order of first appearance. Columns of what services do beside serving are left out if no row has
+/// anything there.
+fn filled<'r, R: Row + 'r>(
+    rows: impl Iterator<Item = &'r R>,
+) -> (Vec<Cow<'static, str>>, Vec<Vec<Cell>>) {
     let mut header: Vec<Cow<'static, str>> = columns::<R>().collect();
     let all = header.len();
     let mut lines: Vec<Vec<Cell>> = Vec::new();
@@ -328,7 +360,17 @@ pub(crate) fn csv_of<R: Row>(rows: &[R]) -> Vec<u8> {
     for line in &mut lines {
         line.resize(header.len(), Cell::Whole(None));
     }
-    csv_bytes(header.into_iter(), lines.into_iter())
+    let is_kept = |(nth, name): (usize, &Cow<'static, str>)| {
+        !is_of_service(name) || lines.iter().any(|cells| !cells[nth].is_empty())
+    };
+    let kept: Vec<bool> = header.iter().enumerate().map(is_kept).collect();
+    let lines = lines.into_iter().map(|cells| only(cells, &kept)).collect();
+    (only(header, &kept), lines)
+}
+
+/// Those of `all` that are `kept`.
+fn only<T>(all: Vec<T>, kept: &[bool]) -> Vec<T> {
+    all.into_iter().zip(kept).filter_map(|(one, kept)| kept.then_some(one)).collect()
 }
 
 fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<()> {
@@ -393,6 +435,7 @@ mod tests {
 
     fn runs() -> [RunMeasures; 2] {
         [0.1, 0.3].map(|accuracy| RunMeasures {
+            classes: Vec::new(),
             requests: 600,
             answers: vec![Some(f64::from(accuracy > 0.2)), Some(1.0), None],
             values: PerMeasure::from([

@@ -95,7 +95,15 @@ impl Kept {
             let outcomes = stored.iter().find(|run| run.seed == seed.seed);
             let answers = outcomes.map(|run| RunMeasures::of(&run.outcomes).answers);
             let answers = answers.unwrap_or_default();
-            (seed.seed, RunMeasures { requests: seed.requests, answers, values: seed.values })
+            (
+                seed.seed,
+                RunMeasures {
+                    requests: seed.requests,
+                    answers,
+                    values: seed.values,
+                    classes: Vec::new(),
+                },
+            )
         };
         let runs = seeds.iter().filter(is_own).map(run).collect();
         Ok(Self { runs, stored })

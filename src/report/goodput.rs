@@ -11,8 +11,9 @@ use crate::metrics::{
     csv_of,
 };
 use crate::outcome::Outcome;
-use crate::request::{Limit, Slo};
+use crate::request::{Limit, Request, Slo};
 use crate::results::StoredRun;
+use crate::sim::Lost;
 use crate::units::millis;
 
 /// What requests are grouped by.
@@ -112,30 +113,44 @@ struct Members {
     /// The most relaxed objective among them.
     relaxed: (u128, u128),
     slos: BTreeSet<String>,
-    by_seed: BTreeMap<u64, Vec<Outcome>>,
+    by_seed: BTreeMap<u64, (Vec<Outcome>, Vec<Lost>)>,
 }
 
 fn members(cell: &[&StoredRun], class: Class) -> BTreeMap<String, Members> {
     let mut groups: BTreeMap<String, Members> = BTreeMap::new();
     for run in cell {
-        for outcome in &run.outcomes {
-            let slo = slo_name(outcome.request.slo);
+        let of = |request: &Request| {
+            let slo = slo_name(request.slo);
             let name = match class {
-                Class::App => run.apps[usize::from(outcome.request.app.0)].clone(),
+                Class::App => run.apps[usize::from(request.app.0)].clone(),
                 Class::Slo => slo.clone(),
             };
+            (name, slo)
+        };
+        for outcome in &run.outcomes {
+            let (name, slo) = of(&outcome.request);
             let group = groups.entry(name).or_default();
-            group.relaxed = group.relaxed.max(relaxedness(outcome.request.slo));
-            group.slos.insert(slo);
-            group.by_seed.entry(run.seed).or_default().push(*outcome);
+            group.of_seed(run.seed, outcome.request.slo, slo).0.push(*outcome);
+        }
+        for lost in &run.lost {
+            let (name, slo) = of(&lost.request);
+            groups.entry(name).or_default().of_seed(run.seed, lost.request.slo, slo).1.push(*lost);
         }
     }
     groups
 }
 
 impl Members {
+    /// Those under `seed`, one more of which states `slo`.
+    fn of_seed(&mut self, seed: u64, slo: Slo, named: String) -> &mut (Vec<Outcome>, Vec<Lost>) {
+        self.relaxed = self.relaxed.max(relaxedness(slo));
+        self.slos.insert(named);
+        self.by_seed.entry(seed).or_default()
+    }
+
     fn row(&self, label: &CellLabel, class: Class, name: &str) -> GoodputRow {
-        let runs: Vec<_> = self.by_seed.values().map(RunMeasures::of).collect();
+        let runs: Vec<_> =
+            self.by_seed.values().map(|(served, lost)| RunMeasures::with(served, lost)).collect();
         let requests = runs.iter().map(|run| run.requests).sum();
         let judged = runs.iter().flat_map(|run| &run.answers).flatten().count();
         let estimate = |measure: Measure| {

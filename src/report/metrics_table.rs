@@ -269,6 +269,7 @@ mod tests {
     #[test]
     fn tables_leave_absent_cells_empty_and_name_their_provenance() {
         let known = RunMeasures {
+            classes: Vec::new(),
             requests: 600,
             answers: vec![Some(1.0); 12],
             values: PerMeasure::from([
@@ -295,6 +296,7 @@ mod tests {
             provenance: String::new(),
         };
         let run = |accuracy_at_slo: f64| RunMeasures {
+            classes: Vec::new(),
             requests: 4,
             answers: vec![Some(f64::from(accuracy_at_slo > 0.3)); 4],
             values: PerMeasure::from([(Measure::AccuracyAtSlo, accuracy_at_slo)]),

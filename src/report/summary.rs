@@ -361,6 +361,7 @@ mod tests {
             for &alpha in skews {
                 let runs = |nth: usize| {
                     [0.0, 0.01].map(|more| RunMeasures {
+                        classes: Vec::new(),
                         requests: 600,
                         answers: Vec::new(),
                         values: PerMeasure::from([

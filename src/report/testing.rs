@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::metrics::CellLabel;
-use crate::outcome::{Execution, Outcome};
+use crate::outcome::{Execution, Interruptions, Outcome};
 use crate::plan::Plan;
-use crate::request::{AppId, Bounds, DatasetId, Request, Slo};
+use crate::request::{AppId, Bounds, DatasetId, Request, Slo, Terms};
 use crate::results::StoredRun;
 use crate::units::{Grade, Level, Milliwatts, Ratio, SimTime};
 
@@ -46,6 +46,7 @@ pub fn run(method: &str, seed: u64) -> StoredRun {
                 prompt_tokens: 100,
                 output_tokens: 3,
                 slo: Slo::Relative { ttft: Ratio::percent(ttft), tpot: Ratio::percent(tpot) },
+                terms: Terms::default(),
             },
             bounds: Bounds::Latency { ttft: ms(50), tpot: ms(5) },
             plan: Plan { level: Level::percent(30), prompt_ratio: Ratio::percent(40) },
@@ -60,6 +61,7 @@ pub fn run(method: &str, seed: u64) -> StoredRun {
                 correct: correct.map(Grade::from),
                 power: Some(Milliwatts::new(2000)),
             },
+            interruptions: Interruptions::default(),
         }
     };
     StoredRun {
@@ -73,5 +75,6 @@ pub fn run(method: &str, seed: u64) -> StoredRun {
             outcome(2, 200, 200, Some(false)),
             outcome(3, 300, 300, None),
         ],
+        lost: Vec::new(),
     }
 }

@@ -23,6 +23,7 @@ mod manifest;
 mod outcomes;
 mod predictions;
 mod rows;
+mod service_rows;
 mod stored_run;
 
 pub use draft::Draft;

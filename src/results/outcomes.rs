@@ -1,4 +1,4 @@
-//! Outcomes as CSV: one row per request, written as it is served.
+//! Outcomes as CSV: one row per request that was answered, written as it is served.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::rows::{Decimal, RowFile, plain, plain_or_nothing};
+use super::service_rows::ServiceCsv;
 use crate::error::Result;
 use crate::metrics::CellLabel;
-use crate::outcome::Outcome;
+use crate::outcome::{Interruptions, Outcome};
 use crate::request::{Bounds, Limit, Slo};
-use crate::sim::OutcomeSink;
+use crate::sim::{Lost, OutcomeSink};
 use crate::trace::Trace;
 use crate::units::{Grade, Milliwatts};
 
@@ -75,6 +76,7 @@ pub struct OutcomeCsv<'a> {
     seed: u64,
     trace: &'a Trace,
     file: RowFile,
+    beside: ServiceCsv,
 }
 
 impl<'a> OutcomeCsv<'a> {
@@ -89,14 +91,16 @@ impl<'a> OutcomeCsv<'a> {
         trace: &'a Trace,
         rows_per_flush: u32,
     ) -> Result<Self> {
-        Ok(Self { label, seed, trace, file: RowFile::create(path, rows_per_flush)? })
+        let beside = ServiceCsv::beside(path, rows_per_flush);
+        Ok(Self { label, seed, trace, file: RowFile::create(path, rows_per_flush)?, beside })
     }
 
-    /// Gives the file its name.
+    /// Gives the file its name, and the one beside it.
     ///
     /// # Errors
     /// If the last rows cannot be written.
     pub fn finish(self) -> Result<()> {
+        self.beside.finish()?;
         self.file.finish()
     }
 
@@ -138,7 +142,7 @@ impl<'a> OutcomeCsv<'a> {
             ttft_ms: Some(outcome.ttft().into()),
             tpot_ms: outcome.tpot().map(Decimal::from),
             e2e_ms: Some(outcome.end_to_end().into()),
-            energy_mj: execution.energy().map(|energy| Decimal(energy.as_nanojoules())),
+            energy_mj: outcome.energy().map(|energy| Decimal(energy.as_nanojoules())),
             slo_met: u8::from(outcome.slo_met()),
         }
     }
@@ -146,13 +150,20 @@ impl<'a> OutcomeCsv<'a> {
 
 impl OutcomeSink for OutcomeCsv<'_> {
     fn record(&mut self, outcome: &Outcome) -> Result<()> {
+        if outcome.interruptions != Interruptions::default() {
+            self.beside.interrupted(self.trace, outcome)?;
+        }
         let row = self.row(outcome);
         self.file.append(&row)
+    }
+
+    fn lose(&mut self, lost: &Lost) -> Result<()> {
+        self.beside.lost(self.trace, lost)
     }
 }
 
 /// The four shares, absent but for those of an objective in shares.
-fn shares(slo: Slo) -> [Option<f64>; 4] {
+pub(super) fn shares(slo: Slo) -> [Option<f64>; 4] {
     match slo {
         Slo::Relative { ttft, tpot } => [Some(ttft.as_f64()), Some(tpot.as_f64()), None, None],
         Slo::EndToEnd(Limit::Share(share)) => [None, None, Some(share.as_f64()), None],
@@ -162,7 +173,7 @@ fn shares(slo: Slo) -> [Option<f64>; 4] {
 }
 
 /// The four bounds, absent but for those of the objective.
-fn resolved(bounds: Bounds) -> [Option<Decimal>; 4] {
+pub(super) fn resolved(bounds: Bounds) -> [Option<Decimal>; 4] {
     let time = |length: Duration| Some(Decimal::from(length));
     match bounds {
         Bounds::Latency { ttft, tpot } => [time(ttft), time(tpot), None, None],
@@ -176,7 +187,7 @@ mod tests {
     use super::*;
     use crate::outcome::Execution;
     use crate::plan::Plan;
-    use crate::request::{AppId, DatasetId, Request};
+    use crate::request::{AppId, DatasetId, Request, Terms};
     use crate::units::{Level, Ratio, SimTime};
 
     /// Arrival 10 ms, start 12.5 ms, until the first token 1 + 2 + 3 + 4 = 10 ms: TTFT 12.5 ms.
@@ -199,6 +210,7 @@ mod tests {
                 prompt_tokens: 100,
                 output_tokens: 3,
                 slo: Slo::Relative { ttft: Ratio::percent(20), tpot: Ratio::percent(50) },
+                terms: Terms::default(),
             },
             bounds: Bounds::Latency { ttft: ms(12), tpot: ms(5) },
             plan: Plan { level: Level::percent(30), prompt_ratio: Ratio::percent(40) },
@@ -213,6 +225,7 @@ mod tests {
                 correct: None,
                 power: Some(Milliwatts::new(2000)),
             },
+            interruptions: Interruptions::default(),
         };
         let label = CellLabel {
             method: "elastilm".to_owned(),

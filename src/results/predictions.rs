@@ -216,7 +216,7 @@ impl<'a> Row<'a> {
 mod tests {
     use super::*;
     use crate::executor::scripted::Scripted;
-    use crate::request::{AppId, DatasetId, Slo};
+    use crate::request::{AppId, DatasetId, Slo, Terms};
     use crate::units::SimTime;
 
     fn execution(prefill_ms: u64, decode_ms: u64, correct: Option<bool>) -> Execution {
@@ -255,6 +255,7 @@ mod tests {
             prompt_tokens: 100,
             output_tokens: 3,
             slo: Slo::Absolute { ttft: bound, tpot: bound },
+            terms: Terms::default(),
         };
         let execution = compared.execute(&request, &Plan::FULL).unwrap();
         assert_eq!(execution.prefill, Duration::from_millis(11), "what is measured counts");

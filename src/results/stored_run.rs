@@ -5,12 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::outcomes::Row;
+use super::rows::Decimal;
+use super::service_rows::Beside;
 use crate::error::{Error, Result};
 use crate::item::ItemId;
 use crate::metrics::{CellLabel, read_lines};
-use crate::outcome::{Execution, Outcome};
+use crate::outcome::{Execution, Interruptions, Outcome};
 use crate::plan::Plan;
-use crate::request::{AppId, Bounds, DatasetId, Limit, Request, Slo};
+use crate::request::{AppId, Bounds, DatasetId, Limit, Request, Slo, Terms};
+use crate::sim::Lost;
 use crate::trace::index_of;
 use crate::units::{Energy, Level, Milliwatts, Ratio, SimTime};
 
@@ -27,6 +30,8 @@ pub struct StoredRun {
     pub datasets: Vec<String>,
     /// In service order, to the nanosecond.
     pub outcomes: Vec<Outcome>,
+    /// Requests that were refused or cancelled.
+    pub lost: Vec<Lost>,
 }
 
 impl StoredRun {
@@ -59,8 +64,9 @@ impl StoredRun {
     /// # Errors
     /// If it cannot be read, lacks a column, or contradicts itself.
     pub fn load(path: &Path, label: CellLabel, seed: u64) -> Result<Self> {
-        let mut run =
-            Self { label, seed, apps: Vec::new(), datasets: Vec::new(), outcomes: Vec::new() };
+        let mut beside = Beside::load(path)?;
+        let (apps, datasets, outcomes, lost) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut run = Self { label, seed, apps, datasets, outcomes, lost };
         for (line, row) in read_lines::<Row<'_>>(path)? {
             let wrong = |problem: &str| Error::file(path, problem).at(format!("line {line}"));
             run.check_own(&row).map_err(|found| {
@@ -70,11 +76,12 @@ impl StoredRun {
             let app = index_of(&mut run.apps, &row.app).map(AppId);
             let dataset = index_of(&mut run.datasets, &row.dataset).map(DatasetId);
             let names = app.zip(dataset).ok_or_else(|| wrong("too many names"))?;
-            let outcome = row.outcome(names).ok_or_else(|| {
+            let mut outcome = row.outcome(names).ok_or_else(|| {
                 wrong("no outcome").allowed(
                     "shares from 0 to 1, bounds of one objective, no start before its arrival",
                 )
             })?;
+            outcome.interruptions = beside.interruptions.remove(&row.id).unwrap_or_default();
             if outcome.slo_met() != (row.slo_met == 1) {
                 return Err(wrong("contradicts its own times and bounds")
                     .found(format!("slo_met {}", row.slo_met))
@@ -82,6 +89,7 @@ impl StoredRun {
             }
             run.outcomes.push(outcome);
         }
+        run.lost = beside.lost(&mut run.apps, &mut run.datasets)?;
         Ok(run)
     }
 
@@ -108,37 +116,12 @@ impl StoredRun {
 }
 
 impl Row<'_> {
-    /// The objective as stated and resolved.
-    fn objective(&self) -> Option<(Slo, Bounds)> {
-        let time = Duration::from;
-        let bounds = (self.ttft_bound_ms, self.tpot_bound_ms, self.e2e_bound_ms);
-        Some(match (bounds, self.energy_bound_mj) {
-            ((Some(ttft), Some(tpot), None), None) => {
-                let (ttft, tpot) = (time(ttft), time(tpot));
-                let slo = match self.ttft_ratio.zip(self.tpot_ratio) {
-                    Some((of_ttft, of_tpot)) => {
-                        Slo::Relative { ttft: Ratio::exact(of_ttft)?, tpot: Ratio::exact(of_tpot)? }
-                    }
-                    None => Slo::Absolute { ttft, tpot },
-                };
-                (slo, Bounds::Latency { ttft, tpot })
-            }
-            ((None, None, Some(bound)), None) => {
-                let bound = time(bound);
-                (Slo::EndToEnd(limit(self.e2e_ratio, bound)?), Bounds::EndToEnd(bound))
-            }
-            ((None, None, None), Some(bound)) => {
-                let bound = Energy::from_nanojoules(bound.0);
-                (Slo::Energy(limit(self.energy_ratio, bound)?), Bounds::Energy(bound))
-            }
-            _ => return None,
-        })
-    }
-
     /// `None` if a share is out of range, bounds are not those of one objective or the start
     /// precedes the arrival.
     fn outcome(&self, (app, dataset): (AppId, DatasetId)) -> Option<Outcome> {
-        let (slo, bounds) = self.objective()?;
+        let shares = [self.ttft_ratio, self.tpot_ratio, self.e2e_ratio, self.energy_ratio];
+        let times = [self.ttft_bound_ms, self.tpot_bound_ms, self.e2e_bound_ms];
+        let (slo, bounds) = objective(shares, times, self.energy_bound_mj)?;
         let request = Request {
             id: self.id,
             arrival: SimTime::from_nanos(self.arrival_ms.0),
@@ -148,6 +131,7 @@ impl Row<'_> {
             prompt_tokens: self.prompt_tokens,
             output_tokens: self.output_tokens,
             slo,
+            terms: Terms::default(),
         };
         let execution = Execution {
             decide: self.decide_ms.into(),
@@ -162,8 +146,46 @@ impl Row<'_> {
         let level = (self.level_percent <= 100).then(|| Level::percent(self.level_percent))?;
         let plan = Plan { level, prompt_ratio: Ratio::exact(self.prompt_ratio)? };
         let start = SimTime::from_nanos(self.start_ms.0);
-        (start >= request.arrival).then_some(Outcome { request, bounds, plan, start, execution })
+        (start >= request.arrival).then_some(Outcome {
+            request,
+            bounds,
+            plan,
+            start,
+            execution,
+            interruptions: Interruptions::default(),
+        })
     }
+}
+
+/// An objective as stated, of its four shares, and as resolved, of its bounds of TTFT, TPOT and
+/// end-to-end time or of energy; `None` if those are not of one.
+pub(super) fn objective(
+    [ttft_ratio, tpot_ratio, e2e_ratio, energy_ratio]: [Option<f64>; 4],
+    times: [Option<Decimal>; 3],
+    energy: Option<Decimal>,
+) -> Option<(Slo, Bounds)> {
+    let time = Duration::from;
+    Some(match (times, energy) {
+        ([Some(ttft), Some(tpot), None], None) => {
+            let (ttft, tpot) = (time(ttft), time(tpot));
+            let slo = match ttft_ratio.zip(tpot_ratio) {
+                Some((of_ttft, of_tpot)) => {
+                    Slo::Relative { ttft: Ratio::exact(of_ttft)?, tpot: Ratio::exact(of_tpot)? }
+                }
+                None => Slo::Absolute { ttft, tpot },
+            };
+            (slo, Bounds::Latency { ttft, tpot })
+        }
+        ([None, None, Some(bound)], None) => {
+            let bound = time(bound);
+            (Slo::EndToEnd(limit(e2e_ratio, bound)?), Bounds::EndToEnd(bound))
+        }
+        ([None, None, None], Some(bound)) => {
+            let bound = Energy::from_nanojoules(bound.0);
+            (Slo::Energy(limit(energy_ratio, bound)?), Bounds::Energy(bound))
+        }
+        _ => return None,
+    })
 }
 
 fn limit<T>(share: Option<f64>, bound: T) -> Option<Limit<T>> {
@@ -210,6 +232,7 @@ mod tests {
                 prompt_tokens: 90,
                 output_tokens: 3,
                 slo,
+                terms: Terms::default(),
             },
             bounds,
             plan: Plan { level: Level::percent(30), prompt_ratio: Ratio::percent(40) },
@@ -223,6 +246,7 @@ mod tests {
                 correct: correct.map(Grade::from),
                 ..Execution::default()
             },
+            interruptions: Interruptions::default(),
         };
         let (ttft, tpot) = (Duration::from_nanos(9), Duration::from_nanos(8));
         let pair = Bounds::Latency { ttft, tpot };
@@ -247,6 +271,7 @@ mod tests {
         }
         file.finish().unwrap();
         StoredRun {
+            lost: Vec::new(),
             label: label.clone(),
             seed,
             apps: trace.apps,

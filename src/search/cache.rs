@@ -134,6 +134,7 @@ mod tests {
 
     fn measures() -> RunMeasures {
         RunMeasures {
+            classes: Vec::new(),
             requests: 3,
             answers: vec![Some(1.0), None, Some(0.25)],
             values: PerMeasure::from([

@@ -147,7 +147,7 @@ mod tests {
     use crate::outcome::Execution;
     use crate::plan::Plan;
     use crate::policy::{Policy, ServiceView};
-    use crate::request::{AppId, Bounds, DatasetId, Request, RequestView, Slo};
+    use crate::request::{AppId, Bounds, DatasetId, Request, RequestView, Slo, Terms};
     use crate::rng::stream;
     use crate::sim::{ServiceOptions, replay};
     use crate::trace::Arrivals;
@@ -234,6 +234,7 @@ mod tests {
             prompt_tokens: 1,
             output_tokens: 1,
             slo: Slo::Absolute { ttft, tpot },
+            terms: Terms::default(),
         };
         let requests: Vec<_> = (0..).zip(arrivals.unwrap()).map(request).collect();
         let execution = Execution { prefill: service, ..Execution::default() };

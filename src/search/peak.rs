@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::experiment::{Cell, Experiment, Grid};
 use crate::metrics::{Measure, PeakRow, write_peak_csv};
 use crate::results::{Draft, Failure, Manifest};
+use crate::sim::ServiceOptions;
 
 /// What is searched.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -152,8 +153,10 @@ fn check(experiment: &Experiment, spec: &PeakSpec) -> Result<()> {
     if !(0.0001..=0.5).contains(precision) {
         return out_of_range("--precision", *precision, "0.0001 to 0.5");
     }
-    let service = &experiment.spec.service;
-    if service.ideal_isolation || service.closed_loop {
+    let methods = experiment.spec.methods.iter();
+    let mut services = methods.map(|method| method.served_by(experiment.spec.service));
+    let without_peak = |service: &ServiceOptions| service.ideal_isolation || service.closed_loop;
+    if let Some(service) = services.find(without_peak) {
         let key = if service.ideal_isolation { "ideal_isolation" } else { "closed_loop" };
         return Err(Error::file(&experiment.path, "the arrival rate has no peak")
             .at(format!("key \"service.{key}\""))

@@ -8,9 +8,9 @@
 
 use super::ServiceOptions;
 use super::ledger::{Entry, Ledger, Line};
-use super::queue::{Discipline, WaitingQueue};
 use super::service::beyond_time;
 use crate::error::Result;
+use crate::schedule::{Discipline, WaitingQueue};
 use crate::units::{Grade, SimTime};
 
 /// Is told of every request, in order of service.
@@ -70,14 +70,15 @@ pub struct Ran {
 /// requests by their ids.
 ///
 /// # Panics
-/// If the calls are not sorted, a kind is none of the ledger's, or the loop is closed.
+/// If the calls are not sorted, a kind is none of the ledger's, or the service does more than to
+/// serve all [in turn](ServiceOptions::serves_all_in_turn).
 pub fn replay_columns(
     ledger: &mut Ledger<'_>,
     calls: impl Iterator<Item = (SimTime, u32)>,
     options: &ServiceOptions,
     sink: &mut impl ServedSink,
 ) -> Result<Ran> {
-    assert!(!options.closed_loop, "in a closed loop arrivals are events");
+    assert!(options.serves_all_in_turn(), "by columns requests are served in turn, and all are");
     ledger.begin();
     let mut server = Server {
         ledger,
@@ -90,8 +91,8 @@ pub fn replay_columns(
     let mut calls = Calls { left: calls, nth: 0, last: 0 };
     match options.discipline {
         Discipline::Fifo => server.in_turn(&mut calls)?,
-        Discipline::Edf | Discipline::EdfLateFirst => {
-            server.by_deadline(&mut calls, WaitingQueue::new(options.discipline))?;
+        discipline => {
+            server.by_deadline(&mut calls, WaitingQueue::new(discipline))?;
         }
     }
     Ok(server.ran)

@@ -2,27 +2,32 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
+use crate::schedule::Ticket;
 use crate::units::SimTime;
 
 /// Something that happens at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The last token is out of the request at this place of those in flight.
-    Completion(usize),
+    /// The last token of a request is out, unless it was stopped since: this is its leg of the
+    /// number given.
+    Completion(Ticket, u32),
+    /// A token of a request that was told to stop is out.
+    Stop(Ticket),
+    /// The app of a request gives it up.
+    Cancel(Ticket),
     /// The request with this index calls.
     Arrival(usize),
-    /// The free server takes up a waiting request.
-    Start,
 }
 
 impl Event {
     /// Which goes first among simultaneous events: lower ranks do.
     fn rank(&self) -> u8 {
         match self {
-            Self::Completion(_) => 0,
-            Self::Arrival(_) => 1,
-            Self::Start => 2,
+            Self::Completion(..) | Self::Stop(_) => 0,
+            Self::Cancel(_) => 1,
+            Self::Arrival(_) => 2,
         }
     }
 }
@@ -46,11 +51,17 @@ impl EventQueue {
         self.scheduled += 1;
     }
 
-    /// Advances to the next event.
-    pub fn next(&mut self) -> Option<(SimTime, Event)> {
-        let Reverse(Scheduled { key: (time, ..), event }) = self.heap.pop()?;
-        self.now = time;
-        Some((time, event))
+    /// When the next event is.
+    pub fn next_instant(&self) -> Option<SimTime> {
+        self.heap.peek().map(|Reverse(Scheduled { key: (time, ..), .. })| *time)
+    }
+
+    /// The next event of the instant `now`; `None` once there is none left.
+    pub fn next_at(&mut self, now: SimTime) -> Option<Event> {
+        self.now = now;
+        let first = self.heap.peek_mut().filter(|first| first.0.key.0 <= now)?;
+        let Reverse(Scheduled { event, .. }) = PeekMut::pop(first);
+        Some(event)
     }
 }
 
@@ -83,34 +94,52 @@ impl Eq for Scheduled {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::AppId;
+    use crate::schedule::{Job, Scheduler, ServiceOptions};
+
+    /// All events, by instant, in the order in which they are worked off.
+    fn worked_off(events: &mut EventQueue) -> Vec<(u64, Event)> {
+        let mut all = Vec::new();
+        while let Some(now) = events.next_instant() {
+            while let Some(event) = events.next_at(now) {
+                all.push((now.as_nanos(), event));
+                // Scheduled while its instant is being worked off: still at that instant.
+                if event == Event::Arrival(1) {
+                    events.schedule(now, Event::Arrival(4));
+                }
+            }
+        }
+        all
+    }
 
     #[test]
     fn events_pop_by_time_then_rank_then_order_of_scheduling() {
+        let mut scheduler = Scheduler::new(ServiceOptions::default());
+        let ticket = scheduler.arrive(SimTime::ZERO, Job::plain(0, AppId(0)));
         let mut events = EventQueue::default();
         let at = SimTime::from_nanos;
         for (time, event) in [
             (at(2), Event::Arrival(0)),
-            (at(1), Event::Start),
-            (at(2), Event::Start),
+            (at(1), Event::Completion(ticket, 0)),
+            (at(2), Event::Cancel(ticket)),
             (at(1), Event::Arrival(1)),
+            (at(2), Event::Stop(ticket)),
             (at(2), Event::Arrival(2)),
             (at(1), Event::Arrival(3)),
         ] {
             events.schedule(time, event);
         }
-        assert_eq!(events.next(), Some((at(1), Event::Arrival(1))));
-        // Scheduled while its instant is being worked off: still before the start of that instant.
-        events.schedule(at(1), Event::Arrival(4));
-        let rest: Vec<_> = std::iter::from_fn(|| events.next()).collect();
         assert_eq!(
-            rest,
+            worked_off(&mut events),
             [
-                (at(1), Event::Arrival(3)),
-                (at(1), Event::Arrival(4)),
-                (at(1), Event::Start),
-                (at(2), Event::Arrival(0)),
-                (at(2), Event::Arrival(2)),
-                (at(2), Event::Start),
+                (1, Event::Completion(ticket, 0)),
+                (1, Event::Arrival(1)),
+                (1, Event::Arrival(3)),
+                (1, Event::Arrival(4)),
+                (2, Event::Stop(ticket)),
+                (2, Event::Cancel(ticket)),
+                (2, Event::Arrival(0)),
+                (2, Event::Arrival(2)),
             ]
         );
     }
@@ -119,8 +148,9 @@ mod tests {
     #[should_panic(expected = "never scheduled into the past")]
     fn the_past_is_closed() {
         let mut events = EventQueue::default();
-        events.schedule(SimTime::from_nanos(5), Event::Start);
-        events.next();
-        events.schedule(SimTime::from_nanos(4), Event::Start);
+        let at = SimTime::from_nanos;
+        events.schedule(at(5), Event::Arrival(0));
+        events.next_at(at(5));
+        events.schedule(at(4), Event::Arrival(0));
     }
 }

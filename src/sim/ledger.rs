@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::service::end_of;
 use crate::error::{Error, Result};
 use crate::executor::Repeats;
-use crate::outcome::{Outcome, Standing};
+use crate::outcome::{Interruptions, Outcome, Standing};
 use crate::plan::Plan;
 use crate::policy::{DependsOn, Policy, ServiceView, Step};
 use crate::request::{Bounds, Request, RequestView};
@@ -242,7 +242,14 @@ impl<'a> Ledger<'a> {
             execution.decide = decide;
         }
         let end = end_of(SimTime::ZERO, request.id, &execution)?;
-        let outcome = Outcome { request, bounds, plan, start: request.arrival, execution };
+        let outcome = Outcome {
+            request,
+            bounds,
+            plan,
+            start: request.arrival,
+            execution,
+            interruptions: Interruptions::default(),
+        };
         let standing = outcome.standing();
         let late_from = |wait: Duration| {
             u64::try_from(wait.as_nanos()).map_or(u64::MAX, |wait| wait.saturating_add(1))

@@ -1,21 +1,22 @@
 //! Discrete-event simulation of one service. Knows no concrete policy, executor, file or clock.
 //!
 //! ```text
-//! arrival ──► queue ──► start: policy.plan, executor.execute, sink ──► completion: policy.observe
-//!             FIFO/EDF  │ decide │ compress │ switch │ prefill │ decode │
-//!                       start                       first token ▲
+//! arrival ──► scheduler ──► start: policy.plan, executor.execute ──► completion: policy.observe
+//!                           │ decide │ compress │ switch │ prefill │ decode │
+//!                           start                       first token ▲
 //! ```
 //!
-//! One server takes up one request at a time and keeps it to its last token. The level whose
-//! weights are resident is the state of the service; a policy sees it before it plans.
+//! The [scheduler](crate::schedule) says who is taken up, refused or told to stop; here it is
+//! driven with virtual time. One server takes up one request at a time. The level whose weights are
+//! resident is the state of the service; a policy sees it before it plans.
 //!
 //! The page of the crate has a first simulation, worked out by hand.
 //!
 //! # Simultaneous events
 //!
-//! 1. At one instant completions come first, then arrivals, then the start of service. So a server
-//!    that becomes free at an instant may take up a request that arrives at it, and whoever is
-//!    chosen was chosen among all that have arrived by then.
+//! 1. At one instant completions come first, then what apps give up, then arrivals, then what the
+//!    scheduler decides. So a server that becomes free at an instant may take up a request that
+//!    arrives at it, and whoever is chosen was chosen among all that have arrived by then.
 //! 2. Events of one kind at one instant happen in the order in which they were scheduled: arrivals
 //!    in the order of the trace.
 //!
@@ -34,53 +35,87 @@
 //! trace has between the two. A slow service then sees fewer requests at a time, never more than
 //! there are apps; their arrivals differ between methods, their thoughts do not.
 //!
+//! # Interruptions
+//!
+//! What is told to stop does so at its next token; until the first one nothing stops it. When it
+//! goes on, making its level resident is billed again, and where its KV cache was lost reading its
+//! prompt and what it has written, at the pace at which the prompt was read. An outcome is recorded
+//! once it is certain: at the start where nothing can interrupt, else at the end.
+//!
 //! # Two ways
 //!
 //! [`replay`] is the reference: it works off events, one at a time, for any policy and executor.
 //! [`replay_columns`] gives the same outcomes where a [`Ledger`] can be kept: to a policy that says
 //! that its plans depend on no more than kind, resident level and wait, and an executor that
-//! repeats itself. Then a request is a look-up and an addition. Closed loops have the reference
-//! alone: an arrival there is an event.
+//! repeats itself. Then a request is a look-up and an addition. Closed loops, classes, and whatever
+//! refuses, interrupts or gives up have the reference alone.
 
 mod closed_loop;
 mod fast;
 mod kernel;
 mod ledger;
-mod queue;
+mod legs;
 mod service;
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::outcome::Outcome;
 use crate::policy::Policy;
 use crate::request::{Bounds, Request};
+use crate::schedule::{Admit, Needs, Reason};
+use crate::units::SimTime;
 
 pub use fast::{Ran, Served, ServedSink, replay_columns};
 pub use ledger::{Entered, Entry, Ledger};
-pub use queue::Discipline;
 
-/// How the service treats the requests that reach it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
-pub struct ServiceOptions {
-    /// Order of service.
-    pub discipline: Discipline,
-    /// Whether every request starts at its arrival, without queueing.
-    pub ideal_isolation: bool,
-    /// Whether an app waits for its answer, and thinks, before it sends its next request.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub closed_loop: bool,
+pub use crate::schedule::{Discipline, ServiceOptions};
+
+/// Requests as they are to arrive.
+#[derive(Debug, Clone, Copy)]
+pub struct Calls<'a> {
+    /// Sorted by arrival.
+    pub requests: &'a [Request],
+    /// The objective of each as quantities.
+    pub bounds: &'a [Bounds],
+    /// The least that answering each takes; only [`Admit::IfFeasible`] asks for it.
+    pub needs: Option<&'a [Needs]>,
 }
 
-/// Where outcomes go: in order of service, each as soon as it is known.
+/// A request that left without its answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lost {
+    /// The request as it arrived.
+    pub request: Request,
+    /// Its objective as quantities.
+    pub bounds: Bounds,
+    /// When it left.
+    pub at: SimTime,
+    /// Why.
+    pub reason: Reason,
+    /// When it was taken up, if it was.
+    pub started: Option<SimTime>,
+    /// How long the server worked for it.
+    pub worked: Duration,
+}
+
+/// Where outcomes go: each as soon as it is known, in order of service.
 pub trait OutcomeSink {
     /// Takes note of one served request.
     ///
     /// # Errors
     /// If it cannot be stored; the replay stops.
     fn record(&mut self, outcome: &Outcome) -> Result<()>;
+
+    /// Takes note of a request that was refused or cancelled, which a sink of outcomes alone does
+    /// not.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    fn lose(&mut self, _lost: &Lost) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl OutcomeSink for Vec<Outcome> {
@@ -92,7 +127,8 @@ impl OutcomeSink for Vec<Outcome> {
 
 /// Replays `requests`, which are sorted by arrival, each with its resolved objective.
 ///
-/// Every request is planned once, executed once and recorded once.
+/// Every request is planned once, executed once and recorded once, unless the service refuses it or
+/// gives it up.
 ///
 /// # Errors
 /// The first error of the policy, the executor or the sink.
@@ -107,8 +143,29 @@ pub fn replay(
     options: &ServiceOptions,
     sink: &mut dyn OutcomeSink,
 ) -> Result<()> {
-    assert_eq!(requests.len(), bounds.len(), "every request has its bounds");
-    service::Service::new(requests, bounds, policy, executor, *options).run(sink)
+    replay_calls(Calls { requests, bounds, needs: None }, policy, executor, options, sink)
+}
+
+/// The same, of `calls` that say what they need.
+///
+/// # Errors
+/// As [`replay`].
+///
+/// # Panics
+/// As there, or if the service admits what is feasible and nobody says what that takes.
+pub fn replay_calls(
+    calls: Calls<'_>,
+    policy: &mut dyn Policy,
+    executor: &mut dyn Executor,
+    options: &ServiceOptions,
+    sink: &mut dyn OutcomeSink,
+) -> Result<()> {
+    assert_eq!(calls.requests.len(), calls.bounds.len(), "every request has its bounds");
+    if let Some(needs) = calls.needs {
+        assert_eq!(calls.requests.len(), needs.len(), "every request has its needs");
+    }
+    assert!(options.admit == Admit::All || calls.needs.is_some(), "what is feasible is known");
+    service::Service::new(calls, policy, executor, *options).run(sink, |_, _| {})
 }
 
 #[cfg(test)]

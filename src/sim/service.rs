@@ -1,81 +1,115 @@
-//! The service: one model, one server, the level that is resident.
+//! The service: a scheduler driven with virtual time, one model, the level that is resident.
+
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::executor::Executor;
-use crate::outcome::{Execution, Outcome};
+use crate::outcome::{Execution, Interruptions, Outcome};
 use crate::policy::{Policy, ServiceView};
 use crate::request::{Bounds, Request, RequestView};
+use crate::schedule::{Decision, Job, Reason, Scheduler, ServiceOptions, Ticket};
 use crate::units::{Energy, Level, SimTime};
 
 use super::closed_loop::ClosedLoop;
 use super::kernel::{Event, EventQueue};
-use super::queue::WaitingQueue;
-use super::{OutcomeSink, ServiceOptions};
+use super::legs::Run;
+use super::{Calls, Lost, OutcomeSink};
 
 /// One replay in progress.
 #[derive(Debug)]
 pub struct Service<'a> {
-    requests: &'a [Request],
-    bounds: &'a [Bounds],
+    calls: Calls<'a>,
     policy: &'a mut dyn Policy,
     executor: &'a mut dyn Executor,
-    ideal_isolation: bool,
     closed_loop: Option<ClosedLoop>,
     events: EventQueue,
-    in_flight: InFlight,
-    waiting: WaitingQueue<usize>,
-    server: Server,
+    scheduler: Scheduler,
+    /// Those that were taken up, by their tickets' places.
+    runs: Vec<Option<(Ticket, Run)>>,
+    /// Whether what is taken up is served to its end, so that its outcome is known at once.
+    is_certain: bool,
     resident: Option<Level>,
-}
-
-/// What the server does. In ideal isolation it is never busy: each request has its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Server {
-    /// Nobody waits for it.
-    Idle,
-    /// A start is scheduled for this instant.
-    Starting,
-    /// A completion is scheduled.
-    Busy,
 }
 
 impl<'a> Service<'a> {
     pub fn new(
-        requests: &'a [Request],
-        bounds: &'a [Bounds],
+        calls: Calls<'a>,
         policy: &'a mut dyn Policy,
         executor: &'a mut dyn Executor,
         options: ServiceOptions,
     ) -> Self {
+        let leaves =
+            |request: &Request| request.terms.cancel_after.is_some() || request.terms.supersedes;
         Self {
-            requests,
-            bounds,
+            calls,
             policy,
             executor,
-            ideal_isolation: options.ideal_isolation,
-            closed_loop: options.closed_loop.then(|| ClosedLoop::new(requests)),
+            closed_loop: options.closed_loop.then(|| ClosedLoop::new(calls.requests)),
             events: EventQueue::default(),
-            in_flight: InFlight::default(),
-            waiting: WaitingQueue::new(options.discipline),
-            server: Server::Idle,
+            scheduler: Scheduler::new(options),
+            runs: Vec::new(),
+            is_certain: !options.may_interrupt() && !calls.requests.iter().any(leaves),
             resident: None,
         }
     }
 
-    /// Works off all events; every request is recorded once, as soon as its outcome is known.
-    pub fn run(mut self, sink: &mut dyn OutcomeSink) -> Result<()> {
+    /// Works off all events; every request is recorded once: as soon as its outcome is known, or
+    /// as lost.
+    pub fn run(
+        mut self,
+        sink: &mut dyn OutcomeSink,
+        mut log: impl FnMut(SimTime, Decision),
+    ) -> Result<()> {
         self.expect_first_arrivals();
-        while let Some((now, event)) = self.events.next() {
-            match event {
-                Event::Completion(place) => self.complete(now, place)?,
-                Event::Arrival(index) => self.arrive(now, index),
-                Event::Start => {
-                    let place = self.start(now)?;
-                    sink.record(self.in_flight.get(place))?;
+        while let Some(now) = self.next_instant() {
+            loop {
+                while let Some(event) = self.events.next_at(now) {
+                    self.happened(now, event, sink)?;
                 }
+                let Some(decision) = self.scheduler.decide(now) else { break };
+                log(now, decision);
+                self.act(now, decision, sink)?;
             }
         }
         Ok(())
+    }
+
+    fn next_instant(&mut self) -> Option<SimTime> {
+        let (event, wake) = (self.events.next_instant(), self.scheduler.wake());
+        event.into_iter().chain(wake).min()
+    }
+
+    fn happened(&mut self, now: SimTime, event: Event, sink: &mut dyn OutcomeSink) -> Result<()> {
+        match event {
+            Event::Completion(ticket, leg) => self.complete(now, ticket, leg, sink),
+            Event::Stop(ticket) => {
+                let cached = self.run_of(ticket).stop(now);
+                self.scheduler.stopped(now, ticket, cached);
+                Ok(())
+            }
+            Event::Cancel(ticket) => {
+                self.scheduler.cancel(now, ticket);
+                Ok(())
+            }
+            Event::Arrival(index) => {
+                self.arrive(now, index);
+                Ok(())
+            }
+        }
+    }
+
+    fn act(&mut self, now: SimTime, decision: Decision, sink: &mut dyn OutcomeSink) -> Result<()> {
+        match decision {
+            Decision::Start(ticket) => self.start(now, ticket, sink),
+            Decision::Resume { ticket, read_again } => self.resume(now, ticket, read_again),
+            Decision::Stop(ticket) => {
+                if let Some(at) = self.run_of(ticket).stop_at(now) {
+                    self.events.schedule(at, Event::Stop(ticket));
+                }
+                Ok(())
+            }
+            Decision::Leave(ticket, reason) => self.lose(now, ticket, reason, sink),
+        }
     }
 
     fn expect_first_arrivals(&mut self) {
@@ -83,7 +117,7 @@ impl<'a> Service<'a> {
             None => self.expect_arrival(0),
             Some(closed_loop) => {
                 for &index in &closed_loop.firsts {
-                    self.events.schedule(self.requests[index].arrival, Event::Arrival(index));
+                    self.events.schedule(self.calls.requests[index].arrival, Event::Arrival(index));
                 }
             }
         }
@@ -91,16 +125,25 @@ impl<'a> Service<'a> {
 
     /// Open arrivals are chained: each schedules the next, so that the heap stays small.
     fn expect_arrival(&mut self, index: usize) {
-        if let Some(request) = self.requests.get(index) {
+        if let Some(request) = self.calls.requests.get(index) {
             self.events.schedule(request.arrival, Event::Arrival(index));
         }
     }
 
     fn arrive(&mut self, now: SimTime, index: usize) {
-        let due = self.bounds[index].first_token_due();
-        self.waiting.push(index, due.map_or(SimTime::NEVER, |due| now.saturating_add(due)));
-        if self.server == Server::Idle {
-            self.schedule_start(now);
+        let request = &self.calls.requests[index];
+        let due = self.calls.bounds[index].first_token_due();
+        let job = Job {
+            id: index as u64,
+            app: request.app,
+            priority: request.terms.priority,
+            due: due.map_or(SimTime::NEVER, |due| now.saturating_add(due)),
+            supersedes: request.terms.supersedes,
+            needs: self.calls.needs.map(|needs| needs[index]).unwrap_or_default(),
+        };
+        let ticket = self.scheduler.arrive(now, job);
+        if let Some(patience) = request.terms.cancel_after {
+            self.events.schedule(now.saturating_add(patience), Event::Cancel(ticket));
         }
         match &mut self.closed_loop {
             None => self.expect_arrival(index + 1),
@@ -108,28 +151,20 @@ impl<'a> Service<'a> {
         }
     }
 
-    fn schedule_start(&mut self, now: SimTime) {
-        self.server = Server::Starting;
-        self.events.schedule(now, Event::Start);
-    }
-
-    /// Takes up the next request, and says where it is among those in flight.
-    fn start(&mut self, now: SimTime) -> Result<usize> {
-        let index = self.waiting.pop(now).expect("a start is scheduled only while a request waits");
-        let place = self.serve(now, index)?;
-        self.server = Server::Busy;
-        if self.ideal_isolation {
-            self.release(now);
-        }
-        Ok(place)
-    }
-
-    fn serve(&mut self, now: SimTime, index: usize) -> Result<usize> {
-        let (mut request, bounds) = (self.requests[index], self.bounds[index]);
+    /// The request of `ticket` as it arrived, which is now taken up or lost for good.
+    fn take(&mut self, ticket: Ticket) -> (Request, Bounds) {
+        let index = ticket.id as usize;
+        let mut request = self.calls.requests[index];
         if let Some(closed_loop) = &mut self.closed_loop {
             request.arrival = closed_loop.take(index);
         }
-        let view = ServiceView { now, resident: self.resident, queued: self.waiting.len() };
+        (request, self.calls.bounds[index])
+    }
+
+    fn start(&mut self, now: SimTime, ticket: Ticket, sink: &mut dyn OutcomeSink) -> Result<()> {
+        let (request, bounds) = self.take(ticket);
+        let queued = self.scheduler.waiting();
+        let view = ServiceView { now, resident: self.resident, queued };
         let plan = self.policy.plan(RequestView::new(&request, bounds), view);
         let billed = self.policy.settle()?;
         let mut execution = self.executor.execute(&request, &plan)?;
@@ -138,59 +173,97 @@ impl<'a> Service<'a> {
         }
         let end = end_of(now, request.id, &execution)?;
         self.resident = Some(plan.level);
-        let outcome = Outcome { request, bounds, plan, start: now, execution };
-        let place = self.in_flight.put(outcome);
-        self.events.schedule(end, Event::Completion(place));
-        Ok(place)
-    }
-
-    fn complete(&mut self, now: SimTime, place: usize) -> Result<()> {
-        let outcome = self.in_flight.get(place);
-        self.policy.observe(outcome);
-        let successor = self.closed_loop.as_ref().and_then(|it| it.successor(outcome.request.id));
-        self.in_flight.remove(place);
-        if let Some((next, think)) = successor {
-            let next_call = now.checked_add(think);
-            let next_call = next_call.ok_or_else(|| beyond_time(self.requests[next].id))?;
-            self.events.schedule(next_call, Event::Arrival(next));
+        let interruptions = Interruptions::default();
+        let run =
+            Run::new(&Outcome { request, bounds, plan, start: now, execution, interruptions });
+        self.events.schedule(end, Event::Completion(ticket, run.leg));
+        self.scheduler.expect_until(ticket, end);
+        if self.is_certain {
+            sink.record(&run.outcome)?;
         }
-        if !self.ideal_isolation {
-            self.release(now);
+        if self.runs.len() <= ticket.place() {
+            self.runs.resize_with(ticket.place() + 1, || None);
         }
+        self.runs[ticket.place()] = Some((ticket, run));
         Ok(())
     }
 
-    fn release(&mut self, now: SimTime) {
-        self.server = Server::Idle;
-        if self.waiting.len() > 0 {
-            self.schedule_start(now);
+    /// Goes on with a request: its level has to be resident, and its KV cache there.
+    fn resume(&mut self, now: SimTime, ticket: Ticket, read_again: bool) -> Result<()> {
+        let Outcome { request, plan, .. } = self.run_of(ticket).outcome;
+        let switch = if self.resident == Some(plan.level) {
+            Duration::ZERO
+        } else {
+            self.executor.execute(&request, &plan)?.switch
+        };
+        self.resident = Some(plan.level);
+        let run = self.run_of(ticket);
+        let read = if read_again { run.reading_again() } else { Duration::ZERO };
+        run.resume(now, switch + read);
+        let (left, leg) = (run.left(), run.leg);
+        let end = now.checked_add(left).ok_or_else(|| beyond_time(request.id))?;
+        self.events.schedule(end, Event::Completion(ticket, leg));
+        self.scheduler.expect_until(ticket, end);
+        Ok(())
+    }
+
+    /// A request leaves without its answer.
+    fn lose(
+        &mut self,
+        now: SimTime,
+        ticket: Ticket,
+        reason: Reason,
+        sink: &mut dyn OutcomeSink,
+    ) -> Result<()> {
+        let run = self.remove_run(ticket, |_| true);
+        let (request, bounds) = match &run {
+            Some(run) => (run.outcome.request, run.outcome.bounds),
+            None => self.take(ticket),
+        };
+        let worked = run.as_ref().map_or(Duration::ZERO, Run::worked);
+        let started = run.map(|run| run.outcome.start);
+        sink.lose(&Lost { request, bounds, at: now, reason, started, worked })?;
+        self.expect_successor(now, request.id)
+    }
+
+    fn complete(
+        &mut self,
+        now: SimTime,
+        ticket: Ticket,
+        leg: u32,
+        sink: &mut dyn OutcomeSink,
+    ) -> Result<()> {
+        let Some(run) = self.remove_run(ticket, |run| run.leg == leg) else { return Ok(()) };
+        if !self.is_certain {
+            sink.record(&run.outcome)?;
         }
+        self.policy.observe(&run.outcome);
+        self.scheduler.finished(now, ticket);
+        self.expect_successor(now, run.outcome.request.id)
     }
-}
 
-/// Requests that are being answered, kept aside so that events are small.
-#[derive(Debug, Default)]
-struct InFlight {
-    outcomes: Vec<Outcome>,
-    free: Vec<usize>,
-}
+    /// The request of `ticket`, which was taken up.
+    fn run_of(&mut self, ticket: Ticket) -> &mut Run {
+        let run = self.runs[ticket.place()].as_mut().filter(|(of, _)| *of == ticket);
+        run.map(|(_, run)| run).expect("it was taken up and is not done")
+    }
 
-impl InFlight {
-    fn put(&mut self, outcome: Outcome) -> usize {
-        if let Some(place) = self.free.pop() {
-            self.outcomes[place] = outcome;
-            return place;
+    /// Takes the request of `ticket` out, if it was taken up and is as `wanted`.
+    fn remove_run(&mut self, ticket: Ticket, wanted: impl Fn(&Run) -> bool) -> Option<Run> {
+        let run = self.runs.get_mut(ticket.place())?;
+        let run = run.take_if(|(of, run)| *of == ticket && wanted(run));
+        run.map(|(_, run)| run)
+    }
+
+    /// In a closed loop the app thinks, and calls again.
+    fn expect_successor(&mut self, now: SimTime, id: u64) -> Result<()> {
+        let successor = self.closed_loop.as_ref().and_then(|it| it.successor(id));
+        if let Some((next, think)) = successor {
+            let next_call = now.checked_add(think);
+            let next_call = next_call.ok_or_else(|| beyond_time(self.calls.requests[next].id))?;
+            self.events.schedule(next_call, Event::Arrival(next));
         }
-        self.outcomes.push(outcome);
-        self.outcomes.len() - 1
-    }
-
-    fn get(&self, place: usize) -> &Outcome {
-        &self.outcomes[place]
-    }
-
-    fn remove(&mut self, place: usize) {
-        self.free.push(place);
+        Ok(())
     }
 }
 

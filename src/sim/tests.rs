@@ -10,8 +10,10 @@ use crate::executor::scripted::Scripted;
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::policy::ServiceView;
-use crate::request::{AppId, DatasetId, RequestView, Slo};
+use crate::request::{AppId, DatasetId, RequestView, Slo, Terms};
 use crate::units::{Grade, Level, Ratio, SimTime};
+
+mod parity;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -29,6 +31,7 @@ fn request(id: u64, arrival_ms: u64, ttft_ms: u64) -> (Request, Bounds) {
         prompt_tokens: 100,
         output_tokens: 3,
         slo: Slo::Absolute { ttft, tpot },
+        terms: Terms::default(),
     };
     (request, Bounds::Latency { ttft, tpot })
 }
@@ -264,6 +267,7 @@ fn any_options() -> impl Strategy<Value = ServiceOptions> {
             discipline,
             ideal_isolation,
             closed_loop,
+            ..ServiceOptions::default()
         },
     )
 }

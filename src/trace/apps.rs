@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ use super::summary::bounds;
 use crate::error::{Error, Result};
 use crate::input::read_toml;
 use crate::limits;
-use crate::request::{Limit, Slo};
+use crate::request::{Limit, Slo, Terms};
 use crate::units::Ratio;
 
 /// An app that calls the service.
@@ -41,6 +42,15 @@ pub struct App {
     /// Tokens to generate for each of its requests; absent: the trace's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u32>,
+    /// The class of its requests: the higher, the sooner.
+    #[serde(default, skip_serializing_if = "App::is_lowest")]
+    pub priority: u8,
+    /// After how long it gives a request up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_after_ms: Option<u64>,
+    /// Whether its newer request takes the place of its older ones, as a keyboard's does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub supersedes: bool,
 }
 
 impl App {
@@ -51,6 +61,21 @@ impl App {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
     fn is_even(weight: &f64) -> bool {
         weight.total_cmp(&1.0).is_eq()
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_lowest(priority: &u8) -> bool {
+        *priority == 0
+    }
+
+    /// What its requests ask of the service.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms {
+            priority: self.priority,
+            cancel_after: self.cancel_after_ms.map(Duration::from_millis),
+            supersedes: self.supersedes,
+        }
     }
 
     /// The dataset that its requests are to resemble.
@@ -90,6 +115,24 @@ impl App {
                 &format!("{place}, key \"output_tokens\""),
                 tokens.into(),
             )?;
+        }
+        let key = |name: &str| format!("{place}, key \"{name}\"");
+        limits::PRIORITY.check("apps", &key("priority"), self.priority.into())?;
+        let patience = self.cancel_after_ms.unwrap_or(limits::TIME_MS.min);
+        limits::TIME_MS.check("apps", &key("cancel_after_ms"), patience)?;
+        Ok(())
+    }
+
+    /// What its requests ask of the service, in words, each after a comma.
+    fn write_terms(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.priority > 0 {
+            write!(f, ", class {}", self.priority)?;
+        }
+        if let Some(millis) = self.cancel_after_ms {
+            write!(f, ", gives up after {millis} ms")?;
+        }
+        if self.supersedes {
+            write!(f, ", the newest alone")?;
         }
         Ok(())
     }
@@ -204,6 +247,7 @@ impl fmt::Display for Apps {
             if !App::is_even(&app.weight) {
                 write!(f, ", weight {}", app.weight)?;
             }
+            app.write_terms(f)?;
             write!(f, ")")?;
         }
         Ok(())
@@ -404,6 +448,8 @@ mod tests {
         let none = format!("{mail}{pair}weight = 0.0\n");
         assert!(message(&none).ends_with("key \"weight\": bad value; allowed: a number above 0"));
         assert!(message(&format!("{mail}{pair}colour = 1\n")).contains("unknown field `colour`"));
+        let high = message(&format!("{mail}{pair}priority = 8\n"));
+        assert!(high.ends_with("key \"priority\": out of range; found 8; allowed: 0 to 7"));
     }
 
     #[test]
@@ -417,6 +463,21 @@ mod tests {
         assert_eq!(apps.counts(LevelOrder::Paper, 8, 0.0), [6, 2]);
         // Level 2 is a: e^(2 ln 3) · 3 to e^(ln 3) · 1, that is 27 to 3.
         assert_eq!(apps.counts(LevelOrder::Paper, 10, 3_f64.ln()), [9, 1]);
+    }
+
+    #[test]
+    fn what_an_app_asks_of_the_service_is_in_its_table_and_its_words() {
+        let text = "[[apps]]\nname = \"Keys\"\nslo = { e2e_ms = 90 }\ndraws_from_any = true\n\
+                    priority = 2\ncancel_after_ms = 400\nsupersedes = true\n";
+        let apps = toml::from_str::<AppsFile>(text).unwrap().apps;
+        let cancel_after = Some(Duration::from_millis(400));
+        let terms = Terms { priority: 2, cancel_after, supersedes: true };
+        assert_eq!(apps.all()[0].terms(), terms);
+        let words =
+            "apps: Keys (end-to-end 90 ms, class 2, gives up after 400 ms, the newest alone)";
+        assert_eq!(apps.to_string(), words);
+        assert_eq!(toml::from_str::<AppsFile>(&apps.to_toml()).unwrap().apps, apps);
+        assert_eq!(Apps::default().all()[0].terms(), Terms::default());
     }
 
     /// e^(0.25·i) for i = 1…6 is 1.2840, 1.6487, 2.1170, 2.7183, 3.4903, 4.4817; their sum is

@@ -81,7 +81,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::request::{AppId, DatasetId, Slo};
+    use crate::request::{AppId, DatasetId, Slo, Terms};
     use crate::units::SimTime;
 
     fn request(id: u64, micros: u64, item: u32, prompt_tokens: u32) -> Request {
@@ -94,6 +94,7 @@ mod tests {
             prompt_tokens,
             output_tokens: 16,
             slo: Slo::Absolute { ttft: Duration::ZERO, tpot: Duration::ZERO },
+            terms: Terms::default(),
         }
     }
 

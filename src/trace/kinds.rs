@@ -1,15 +1,15 @@
 //! A trace as columns: arrivals, and the kind of each request.
 //!
-//! A kind is all that repeats of a request: app, dataset, item, lengths and objective. Traces of
-//! one experiment ask the same few thousand things again and again, so kinds are numbered once for
-//! all of them, and a request is an instant and a number.
+//! A kind is all that repeats of a request: app, dataset, item, lengths, objective and terms.
+//! Traces of one experiment ask the same few thousand things again and again, so kinds are numbered
+//! once for all of them, and a request is an instant and a number.
 
 #[expect(clippy::disallowed_types, reason = "looked up, never listed")]
 use std::collections::HashMap;
 
 use super::Trace;
 use crate::item::ItemId;
-use crate::request::{AppId, DatasetId, Request, Slo};
+use crate::request::{AppId, DatasetId, Request, Slo, Terms};
 use crate::units::SimTime;
 
 /// Kinds of requests, numbered from 0 in order of first appearance.
@@ -30,6 +30,8 @@ pub struct Columns {
     kinds: Vec<u32>,
     /// What the trace calls it, if that is not its place.
     ids: Option<Vec<u64>>,
+    /// Whether some request asks more of the service than an objective.
+    has_terms: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +42,7 @@ struct Kind {
     prompt_tokens: u32,
     output_tokens: u32,
     slo: Slo,
+    terms: Terms,
 }
 
 impl Kinds {
@@ -79,13 +82,14 @@ impl Kinds {
             arrivals: arrivals(trace),
             kinds: trace.requests.iter().map(|request| self.number_of(of(request))).collect(),
             ids: (!ids().eq(0..trace.requests.len() as u64)).then(|| ids().collect()),
+            has_terms: trace.has_terms(),
         }
     }
 
     /// The number of the kind of `request`, whose app and dataset are of these kinds.
     pub(super) fn number_of(&mut self, request: Request) -> u32 {
-        let Request { app, dataset, item, prompt_tokens, output_tokens, slo, .. } = request;
-        let kind = Kind { app, dataset, item, prompt_tokens, output_tokens, slo };
+        let Request { app, dataset, item, prompt_tokens, output_tokens, slo, terms, .. } = request;
+        let kind = Kind { app, dataset, item, prompt_tokens, output_tokens, slo, terms };
         *self.numbers.entry(kind).or_insert_with(|| {
             let id = self.all.requests.len();
             let request = Request { id: id as u64, arrival: SimTime::ZERO, ..request };
@@ -119,6 +123,13 @@ impl Columns {
         self.ids.as_ref().map_or(nth, |ids| ids[nth as usize])
     }
 
+    /// Whether some request is of a class, may be given up or supersedes: those are replayed by
+    /// events.
+    #[must_use]
+    pub fn has_terms(&self) -> bool {
+        self.has_terms
+    }
+
     /// The same requests at the instants of `trace`, which has them in the same order.
     ///
     /// # Panics
@@ -133,7 +144,7 @@ impl Columns {
     #[must_use]
     pub fn of(calls: impl Iterator<Item = (SimTime, u32)>) -> Self {
         let (arrivals, kinds) = calls.unzip();
-        Self { arrivals, kinds, ids: None }
+        Self { arrivals, kinds, ids: None, has_terms: false }
     }
 
     /// Arrival and kind of each request.
@@ -161,6 +172,7 @@ mod tests {
             prompt_tokens: 7,
             output_tokens: 3,
             slo: Slo::Relative { ttft: Ratio::ONE, tpot: Ratio::ONE },
+            terms: Terms::default(),
         }
     }
 

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest;
 use crate::item::ItemId;
-use crate::request::{AppId, DatasetId, Request};
+use crate::request::{AppId, DatasetId, Request, Terms};
 
 pub use native::write_text;
 
@@ -59,6 +59,12 @@ impl Trace {
     #[must_use]
     pub fn dataset(&self, id: DatasetId) -> &str {
         &self.datasets[usize::from(id.0)]
+    }
+
+    /// Whether some request asks more of the service than its objective.
+    #[must_use]
+    pub fn has_terms(&self) -> bool {
+        self.requests.iter().any(|request| request.terms != Terms::default())
     }
 
     /// SHA-256 of all that a replay sees: names and requests, and not how the trace was made.

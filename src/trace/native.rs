@@ -3,8 +3,9 @@
 //! Lines that start with `#` may precede the header; they say how the trace was made. Columns may
 //! stand in any order, none may be missing or unknown. A row states its objective in one of six
 //! forms: `ttft_ratio,tpot_ratio`, `ttft_ms,tpot_ms`, `e2e_ratio`, `e2e_ms`, `energy_ratio` or
-//! `energy_mj`. A file has the columns of one form or of several, of which a row fills one.
-//! Instants are exact: `arrival_ms` has up to six decimals.
+//! `energy_mj`. A file has the columns of one form or of several, of which a row fills one. What it
+//! asks of the service beside, `priority,cancel_after_ms,supersedes`, may be left out, column or
+//! cell. Instants are exact: `arrival_ms` has up to six decimals.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -23,9 +24,12 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::input::{Input, Rows};
 use crate::item::ItemId;
-use crate::limits::{REQUESTS, TIME_MS, TOKENS};
-use crate::request::{Request, Slo};
+use crate::limits::{PRIORITY, REQUESTS, TIME_MS, TOKENS};
+use crate::request::{Request, Slo, Terms};
 use crate::units::{SimTime, decimal_millis, nanos_of_decimal_millis};
+
+/// Columns of what requests ask of the service beside; a file has those that some row fills.
+const TERMS: [&str; 3] = ["priority", "cancel_after_ms", "supersedes"];
 
 /// Columns of every trace.
 const COLUMNS: [&str; 7] =
@@ -78,7 +82,9 @@ impl Trace {
         let header: Vec<&str> = COLUMNS
             .into_iter()
             .chain(of_forms.flat_map(|(columns, _)| columns.iter().copied()))
+            .chain(written_terms(self).into_iter().flatten())
             .collect();
+        let terms = written_terms(self).map(|column| column.is_some());
         text += &header.join(",");
         text.push('\n');
         let mut objectives = Objectives { forms, known: Vec::new() };
@@ -96,9 +102,35 @@ impl Trace {
             };
             written.and_then(|()| write!(text, "{output_tokens}")).expect("memory takes any row");
             objectives.write(&mut text, *slo);
+            write_terms(&mut text, request.terms, terms);
             text.push('\n');
         }
         text
+    }
+}
+
+/// The columns of terms that some request fills.
+fn written_terms(trace: &Trace) -> [Option<&'static str>; TERMS.len()] {
+    let fills = |of: fn(&Terms) -> bool| trace.requests.iter().any(|request| of(&request.terms));
+    let filled = [
+        fills(|terms| terms.priority > 0),
+        fills(|terms| terms.cancel_after.is_some()),
+        fills(|terms| terms.supersedes),
+    ];
+    std::array::from_fn(|nth| filled[nth].then_some(TERMS[nth]))
+}
+
+/// Writes the cells of the columns that are there, each with the comma before it.
+fn write_terms(text: &mut String, terms: Terms, present: [bool; TERMS.len()]) {
+    let patience = terms.cancel_after.map(|length| decimal_millis(length.as_nanos() as u64));
+    let cells = [
+        if terms.priority > 0 { terms.priority.to_string() } else { String::new() },
+        patience.unwrap_or_default(),
+        if terms.supersedes { "1".to_owned() } else { String::new() },
+    ];
+    for (cell, _) in cells.iter().zip(present).filter(|(_, present)| *present) {
+        text.push(',');
+        *text += cell;
     }
 }
 
@@ -175,6 +207,7 @@ struct Header {
     columns: [usize; COLUMNS.len()],
     /// Of the columns of each of [`FORMS`]; empty for a form that the file does not have.
     forms: [Vec<usize>; FORMS.len()],
+    terms: [Option<usize>; TERMS.len()],
 }
 
 impl<'a> Reader<'a> {
@@ -206,14 +239,16 @@ impl<'a> Reader<'a> {
 
     fn header(&self, line: u64, record: &StringRecord) -> Result<Header> {
         let wrong = |problem: &str, name: &str| {
-            let allowed = format!("{}, and {}", COLUMNS.join(","), objective::forms());
+            let [needed, may_be] = [&COLUMNS[..], &TERMS].map(|columns| columns.join(","));
+            let allowed = format!("{needed}, and {}; perhaps {may_be}", objective::forms());
             Error::file(self.path, problem)
                 .at(format!("line {line}, column \"{name}\""))
                 .allowed(allowed)
         };
         let position = |name: &str| record.iter().position(|cell| cell.trim() == name);
         for (index, name) in record.iter().map(str::trim).enumerate() {
-            if !COLUMNS.iter().chain(FORMS.into_iter().flatten()).any(|&known| known == name) {
+            let mut known = COLUMNS.iter().chain(FORMS.into_iter().flatten()).chain(&TERMS);
+            if !known.any(|&column| column == name) {
                 return Err(wrong("unknown column", name));
             }
             if position(name) != Some(index) {
@@ -234,12 +269,13 @@ impl<'a> Reader<'a> {
         for (column, name) in columns.iter_mut().zip(COLUMNS) {
             *column = find(name)?;
         }
-        Ok(Header { columns, forms })
+        Ok(Header { columns, forms, terms: TERMS.map(position) })
     }
 
     /// Cells that a row lacks read as empty and are refused by their column.
     fn check_width(&self, line: u64, header: &Header, record: &StringRecord) -> Result<()> {
-        let columns = COLUMNS.len() + header.forms.iter().map(Vec::len).sum::<usize>();
+        let of_forms = header.forms.iter().map(Vec::len).sum::<usize>();
+        let columns = COLUMNS.len() + of_forms + header.terms.iter().flatten().count();
         if record.len() <= columns {
             return Ok(());
         }
@@ -293,6 +329,7 @@ impl Row<'_> {
             prompt_tokens: self.tokens(cell(5))?,
             output_tokens: self.tokens(cell(6))?,
             slo: self.slo(header)?,
+            terms: self.terms(header)?,
         })
     }
 
@@ -315,6 +352,27 @@ impl Row<'_> {
         let cells: Vec<&str> = columns.iter().map(|&at| self.cell(at)).collect();
         objective::of_form(form, &cells)
             .map_err(|BadCell { nth, allowed }| self.wrong((FORMS[form][nth], cells[nth]), allowed))
+    }
+
+    fn terms(&self, header: &Header) -> Result<Terms> {
+        let cell = |nth: usize| {
+            let cell = header.terms[nth].map_or("", |column| self.cell(column));
+            (!cell.is_empty()).then_some((TERMS[nth], cell))
+        };
+        let class = |(column, cell): (&str, &str)| {
+            let class = cell.parse().ok().filter(|&class| u64::from(class) <= PRIORITY.max);
+            class.ok_or_else(|| self.wrong((column, cell), PRIORITY))
+        };
+        let flag = |(column, cell): (&str, &str)| match cell {
+            "0" => Ok(false),
+            "1" => Ok(true),
+            _ => Err(self.wrong((column, cell), "0, 1 or nothing")),
+        };
+        Ok(Terms {
+            priority: cell(0).map_or(Ok(0), class)?,
+            cancel_after: cell(1).map(|cell| self.time(cell)).transpose()?,
+            supersedes: cell(2).map_or(Ok(false), flag)?,
+        })
     }
 
     fn item(&self, cell: (&str, &str)) -> Result<ItemId> {

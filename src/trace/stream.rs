@@ -59,6 +59,7 @@ impl CallStream {
                         prompt_tokens: drawn.prompt_tokens,
                         output_tokens: app.output_tokens.unwrap_or(spec.output_tokens),
                         slo,
+                        terms: app.terms(),
                     })
                 };
                 of_pools.push(pool.items.iter().map(number).collect());

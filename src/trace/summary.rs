@@ -129,14 +129,24 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::request::{AppId, DatasetId, Request};
+    use crate::request::{AppId, DatasetId, Request, Terms};
     use crate::units::{Ratio, SimTime};
 
     fn request(id: u64, arrival_ms: u64, app: u16, slo: Slo) -> Request {
         let arrival = SimTime::ZERO + Duration::from_millis(arrival_ms);
         let prompt_tokens = 100 + id as u32;
         let (app, dataset) = (AppId(app), DatasetId(0));
-        Request { id, arrival, app, dataset, item: 0.into(), prompt_tokens, output_tokens: 16, slo }
+        Request {
+            id,
+            arrival,
+            app,
+            dataset,
+            item: 0.into(),
+            prompt_tokens,
+            output_tokens: 16,
+            slo,
+            terms: Terms::default(),
+        }
     }
 
     #[test]

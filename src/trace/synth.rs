@@ -110,6 +110,7 @@ pub fn synthesize(spec: &SynthSpec, pools: &[ItemPool]) -> Result<Trace> {
             prompt_tokens: drawn.prompt_tokens,
             output_tokens: app.output_tokens.unwrap_or(spec.output_tokens),
             slo,
+            terms: app.terms(),
         };
         trace.requests.push(request);
     }

@@ -25,6 +25,7 @@ mod prompt;
 mod queueing;
 mod report;
 mod results_folder;
+mod scheduling;
 mod search;
 mod shell;
 mod support;

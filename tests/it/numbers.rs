@@ -76,9 +76,18 @@ impl<'a> Query<'a> {
     /// A column of the run's metrics, by default accuracy within the SLO.
     fn share(&self, method: &str, device: &str) -> f64 {
         let is = |row: &&Row| self.cell_is(row, device) && row["method"] == method;
-        let rows = rows(self.words[1], "metrics.csv");
+        let rows = self.metrics();
         let row = rows.iter().find(is).unwrap_or_else(|| panic!("{:?}: no such row", self.words));
         share(row, self.option("of", "accuracy_at_slo"))
+    }
+
+    /// The run's rows: those of its metrics or, of a sweep over arrival rates, of the one it is `at`.
+    fn metrics(&self) -> Vec<Row> {
+        let Some(rate) = self.options.get("at") else { return rows(self.words[1], "metrics.csv") };
+        let rate: f64 = rate.parse().unwrap();
+        let mut rows = rows(self.words[1], "sweep.csv");
+        rows.retain(|row| row["trace.arrivals_per_hour"].parse() == Ok(rate));
+        rows
     }
 
     fn best(&self, device: &str) -> String {

@@ -6,7 +6,7 @@ use pliant::executor::scripted::Scripted;
 use pliant::outcome::{Execution, Outcome};
 use pliant::plan::Plan;
 use pliant::policy::{Policy, ServiceView};
-use pliant::request::{AppId, Bounds, DatasetId, Request, RequestView, Slo};
+use pliant::request::{AppId, Bounds, DatasetId, Request, RequestView, Slo, Terms};
 use pliant::rng::stream;
 use pliant::sim::{ServiceOptions, replay};
 use pliant::units::SimTime;
@@ -49,6 +49,7 @@ fn request(id: u64, arrival: SimTime) -> Request {
         prompt_tokens: 1,
         output_tokens: 1,
         slo: Slo::Absolute { ttft: bound, tpot: bound },
+        terms: Terms::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::profile::{
     FamilyLatency, Hardware, LevelLatency, Power, PrefillCurve, PromptLengths, Provenance,
     QualityTable, Runtime, Split, TlmLatency,
 };
-use crate::request::{AppId, DatasetId, Limit, Request, Slo};
+use crate::request::{AppId, DatasetId, Limit, Request, Slo, Terms};
 use crate::rng;
 use crate::trace::Trace;
 use crate::units::{Level, PROMPT_RATIOS, Ratio, SimTime};
@@ -123,6 +123,7 @@ pub(crate) fn request(id: u64, ttft: Duration, tpot: Duration) -> Request {
         prompt_tokens: 100,
         output_tokens: 5,
         slo: Slo::Absolute { ttft, tpot },
+        terms: Terms::default(),
     }
 }
 

@@ -77,10 +77,6 @@ impl Cells {
         self.number(column, estimate.mean).ends(column, estimate.interval())
     }
 
-    pub(super) fn into_values(self) -> Vec<Cell> {
-        self.0.into_iter().map(|(_, cell)| cell).collect()
-    }
-
     /// An estimate of each of `measures`.
     pub fn estimates(
         self,
@@ -93,9 +89,24 @@ impl Cells {
     }
 }
 
-/// By column; what is absent is null.
+impl Cell {
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Number(None) | Self::Whole(None))
+    }
+}
+
+/// Whether `column` has a measure, or an end of its interval, of what services do beside serving.
+pub(super) fn is_of_service(column: &str) -> bool {
+    let ends = ["_lo", "_hi"].into_iter().find_map(|end| column.strip_suffix(end));
+    Measure::named(ends.unwrap_or(column)).is_some_and(Measure::is_of_service)
+}
+
+/// By column; what is absent is null, or left out where services do not do it.
 impl Serialize for Cells {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.0.iter().map(|(column, cell)| (column, cell)))
+        let is_kept = |(column, cell): &&(Cow<'static, str>, Cell)| {
+            !(cell.is_empty() && is_of_service(column))
+        };
+        to.collect_map(self.0.iter().filter(is_kept).map(|(column, cell)| (column, cell)))
     }
 }

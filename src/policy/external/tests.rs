@@ -8,7 +8,7 @@ use super::*;
 use crate::method::contract::Contract;
 use crate::method::testing::{Bench, REQUEST, plan};
 use crate::method::{MethodSpec, PolicySpec, standard_methods};
-use crate::request::{Bounds, Request, RequestView, Slo};
+use crate::request::{Bounds, Request, RequestView, Slo, Terms};
 use crate::trace::Trace;
 use crate::units::SimTime;
 
@@ -100,6 +100,7 @@ fn the_python_examples_choose_as_their_rules_say() {
         let percent = crate::units::Ratio::percent;
         Request {
             slo: Slo::Relative { ttft: percent(ttft), tpot: percent(tpot) },
+            terms: Terms::default(),
             ..bench.request(1, 1)
         }
     };
@@ -261,7 +262,14 @@ fn messages_have_the_keys_of_the_schema() {
     let seen = Seen::new(view, service, request.output_tokens, ["app", "quiz"]);
     let question = Question { seen, forecasts: Some(Vec::new()) };
     let execution = crate::outcome::Execution::default();
-    let outcome = Outcome { request, bounds, plan: Plan::FULL, start: SimTime::ZERO, execution };
+    let outcome = Outcome {
+        request,
+        bounds,
+        plan: Plan::FULL,
+        start: SimTime::ZERO,
+        execution,
+        interruptions: crate::outcome::Interruptions::default(),
+    };
     let said = [
         (
             "hello",

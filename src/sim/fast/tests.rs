@@ -127,7 +127,7 @@ proptest! {
     ) {
         let spec = &methods()[method];
         let method = Parts::random(spec, seed, &Level::LADDER).method(spec);
-        let options = ServiceOptions { discipline, ideal_isolation, closed_loop: false };
+        let options = ServiceOptions { discipline, ideal_isolation, ..ServiceOptions::default() };
         let trace = trace(seed, &gaps);
         if let Some((outcomes, measures)) = in_ledger(&method, &trace, options) {
             let (expected, of_events) = by_events(&method, &trace, options);

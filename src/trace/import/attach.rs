@@ -138,15 +138,17 @@ impl<'a> Drawer<'a> {
         output_tokens: u32,
         slo: Slo,
     ) {
+        let app = &self.who.all()[drawn.app];
         let request = Request {
             id,
             arrival,
-            app: trace.app_id(&self.who.all()[drawn.app].name).expect("apps are few"),
+            app: trace.app_id(&app.name).expect("apps are few"),
             dataset: trace.dataset_id(&self.pools[drawn.pool].dataset).expect("pools are few"),
             item: drawn.item.item,
             prompt_tokens: drawn.item.prompt_tokens,
             output_tokens,
             slo,
+            terms: app.terms(),
         };
         trace.requests.push(request);
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::ENERGY_MJ;
-use crate::request::Limit;
+use crate::request::{Limit, Terms};
 use crate::units::{Energy, Ratio};
 
 const HEADER: &str =
@@ -77,7 +77,7 @@ fn a_missing_an_unknown_and_a_double_column_are_named() {
         message(&format!("# made by hand\n{header}\n")),
         "trace.csv, line 2, column \"item\": missing column; allowed: id,arrival_ms,app,dataset,\
          item,prompt_tokens,output_tokens, and ttft_ratio,tpot_ratio or ttft_ms,tpot_ms or e2e_ratio \
-         or e2e_ms or energy_ratio or energy_mj"
+         or e2e_ms or energy_ratio or energy_mj; perhaps priority,cancel_after_ms,supersedes"
     );
     assert!(message(&format!("{HEADER},note\n")).contains("column \"note\": unknown column"));
     assert!(message(&format!("{HEADER},id\n")).contains("column \"id\": column appears twice"));
@@ -129,6 +129,56 @@ fn double_ids_and_unsorted_rows_are_named() {
     );
 }
 
+const WITH_TERMS: &str = "id,arrival_ms,app,dataset,item,prompt_tokens,output_tokens,ttft_ratio,\
+                          tpot_ratio,supersedes,priority,cancel_after_ms";
+
+#[test]
+fn what_is_asked_beside_may_be_left_out_column_or_cell() {
+    let text =
+        format!("{WITH_TERMS}\n0,1,a,b,7,9,16,0.2,0.6,1,,\n1,2,a,b,7,9,16,0.2,0.6,0,7,2.5\n");
+    let trace = read(&text).unwrap();
+    let terms: Vec<Terms> = trace.requests.iter().map(|request| request.terms).collect();
+    let cancel_after = Some(Duration::from_micros(2500));
+    let [first, second] = [
+        Terms { supersedes: true, ..Terms::default() },
+        Terms { priority: 7, cancel_after, supersedes: false },
+    ];
+    assert_eq!(terms, [first, second]);
+    assert!(trace.has_terms());
+    let written = trace.to_csv();
+    assert!(written.starts_with(&format!("{HEADER},priority,cancel_after_ms,supersedes\n")));
+    assert!(written.contains("0.6,,,1\n") && written.contains("0.6,7,2.5,\n"), "{written}");
+    assert_eq!(read(&written).unwrap(), trace);
+    let mut plain = trace;
+    plain.requests.iter_mut().for_each(|request| request.terms = Terms::default());
+    assert!(plain.to_csv().starts_with(&format!("{HEADER}\n")) && !plain.has_terms());
+}
+
+#[test]
+fn bad_terms_are_named() {
+    let row = |cells: &str| message(&format!("{WITH_TERMS}\n0,1,a,b,7,9,16,0.2,0.6,{cells}\n"));
+    assert_eq!(
+        row("1,8,"),
+        "trace.csv, line 2, column \"priority\": bad value; found \"8\"; allowed: 0 to 7"
+    );
+    assert_eq!(
+        row("yes,0,"),
+        "trace.csv, line 2, column \"supersedes\": bad value; found \"yes\"; allowed: 0, 1 or \
+         nothing"
+    );
+    assert!(row("0,0,-1").contains("\"cancel_after_ms\": bad value; found \"-1\""));
+}
+
+fn any_terms() -> impl Strategy<Value = Terms> {
+    let length = (0..=TIME_MS.max * 1_000_000).prop_map(Duration::from_nanos);
+    let terms = (0..=PRIORITY.max as u8, prop::option::of(length), any::<bool>());
+    terms.prop_map(|(priority, cancel_after, supersedes)| Terms {
+        priority,
+        cancel_after,
+        supersedes,
+    })
+}
+
 fn any_slo() -> impl Strategy<Value = Slo> {
     let length = || (0..=TIME_MS.max * 1_000_000).prop_map(Duration::from_nanos);
     let share = || (1..=1000_u32).prop_map(|n| Ratio::new(f64::from(n) / 1000.0).unwrap());
@@ -146,11 +196,11 @@ fn any_slo() -> impl Strategy<Value = Slo> {
 proptest! {
     #[test]
     fn every_trace_reads_as_written(
-        rows in prop::collection::vec((0..1_u64 << 55, ".{1,4}", any::<u32>(), any_slo()), 0..8),
+        rows in prop::collection::vec((0..1_u64 << 55, ".{1,4}", any::<u32>(), any_slo(), any_terms()), 0..8),
     ) {
         let mut trace = Trace::default();
         let mut arrival = SimTime::ZERO;
-        for (id, (gap, name, number, slo)) in (0..).zip(rows) {
+        for (id, (gap, name, number, slo, terms)) in (0..).zip(rows) {
             arrival = arrival + Duration::from_nanos(gap);
             // Cells are trimmed, so names have no space at their ends.
             let name = format!("<{name}>");
@@ -158,7 +208,7 @@ proptest! {
             let dataset = trace.dataset_id(&name).unwrap();
             let tokens = number.clamp(1, TOKENS.max as u32);
             trace.requests.push(Request {
-                id, arrival, app, dataset, item: number.into(), prompt_tokens: tokens, output_tokens: tokens, slo,
+                id, arrival, app, dataset, item: number.into(), prompt_tokens: tokens, output_tokens: tokens, slo, terms,
             });
         }
         prop_assert_eq!(read(&trace.to_csv()).unwrap(), trace);

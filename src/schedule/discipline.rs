@@ -1,4 +1,4 @@
-//! The waiting room: in which order requests are served.
+//! Disciplines: in which order requests are served.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -20,9 +20,22 @@ pub enum Discipline {
     Edf,
     /// The same, a passed deadline being a deadline like others: the earliest of all.
     EdfLateFirst,
+    /// The highest class first, of one class the first in. Classes age.
+    Priority,
+    /// The highest class first, of one class as `edf`. Classes age.
+    PriorityEdf,
 }
 
-/// Waiting requests in the order of a [`Discipline`]; requests rise in their order of arrival.
+impl Discipline {
+    /// Whether it looks at classes.
+    #[must_use]
+    pub fn has_classes(self) -> bool {
+        matches!(self, Self::Priority | Self::PriorityEdf)
+    }
+}
+
+/// Waiting requests of one class in the order of a [`Discipline`]; requests rise in their order of
+/// arrival.
 #[derive(Debug)]
 pub enum WaitingQueue<T> {
     /// First in, first out.
@@ -40,13 +53,16 @@ pub enum WaitingQueue<T> {
 type ByDeadline<T> = BinaryHeap<Reverse<(SimTime, T)>>;
 
 impl<T: Ord + Copy> WaitingQueue<T> {
-    /// An empty queue.
+    /// An empty queue. One of classes takes requests in any order: those of a class that aged or
+    /// were stopped come back to it.
     pub fn new(discipline: Discipline) -> Self {
         let waiting = ByDeadline::new();
         match discipline {
             Discipline::Fifo => Self::Fifo(VecDeque::new()),
-            Discipline::Edf => Self::Edf { waiting, late: Some(ByDeadline::new()) },
-            Discipline::EdfLateFirst => Self::Edf { waiting, late: None },
+            Discipline::Edf | Discipline::PriorityEdf => {
+                Self::Edf { waiting, late: Some(ByDeadline::new()) }
+            }
+            Discipline::EdfLateFirst | Discipline::Priority => Self::Edf { waiting, late: None },
         }
     }
 
@@ -66,11 +82,21 @@ impl<T: Ord + Copy> WaitingQueue<T> {
             Self::Fifo(queue) => queue.pop_front(),
             Self::Edf { waiting, late: None } => waiting.pop().map(|Reverse((_, request))| request),
             Self::Edf { waiting, late: Some(late) } => {
-                let has_passed = |Reverse((deadline, _)): &Reverse<(SimTime, _)>| *deadline < now;
-                while waiting.peek().is_some_and(has_passed) {
-                    late.extend(waiting.pop());
-                }
+                put_late_aside(waiting, late, now);
                 waiting.pop().or_else(|| late.pop()).map(|Reverse((_, request))| request)
+            }
+        }
+    }
+
+    /// The request that [`pop`](Self::pop) would take out.
+    pub fn front(&mut self, now: SimTime) -> Option<T> {
+        let of = |first: Option<&Reverse<(SimTime, T)>>| first.map(|Reverse((_, it))| *it);
+        match self {
+            Self::Fifo(queue) => queue.front().copied(),
+            Self::Edf { waiting, late: None } => of(waiting.peek()),
+            Self::Edf { waiting, late: Some(late) } => {
+                put_late_aside(waiting, late, now);
+                of(waiting.peek().or_else(|| late.peek()))
             }
         }
     }
@@ -85,6 +111,14 @@ impl<T: Ord + Copy> WaitingQueue<T> {
     }
 }
 
+/// Moves requests whose deadline has passed at `now` from those `waiting` to those that are `late`.
+#[inline]
+fn put_late_aside<T: Ord>(waiting: &mut ByDeadline<T>, late: &mut ByDeadline<T>, now: SimTime) {
+    while waiting.peek().is_some_and(|Reverse((deadline, _))| *deadline < now) {
+        late.extend(waiting.pop());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +130,13 @@ mod tests {
             queue.push(index, SimTime::from_nanos(deadline));
         }
         assert_eq!(queue.len(), deadlines.len());
-        let served = std::iter::from_fn(|| queue.pop(SimTime::from_nanos(now))).collect();
+        let now = SimTime::from_nanos(now);
+        let served = std::iter::from_fn(|| {
+            let front = queue.front(now);
+            assert_eq!(queue.pop(now), front);
+            front
+        });
+        let served = served.collect();
         assert_eq!(queue.len(), 0);
         served
     }
