@@ -1,5 +1,6 @@
 //! Outcomes of the first seed in columns, for the page's timeline.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -19,7 +20,7 @@ const REQUESTS_MAX: usize = 5000;
 
 /// The requests of a skew on a device, and how each method answered them.
 ///
-/// A column has a value for each request, in order of their ids.
+/// A column has a value for each request that all of them answered, in order of their ids.
 #[derive(Debug, Serialize)]
 pub(super) struct Scene {
     device: String,
@@ -105,15 +106,15 @@ pub(super) fn scenes(runs: &[StoredRun]) -> Result<Vec<Scene>> {
 impl Scene {
     fn of(runs: &[&&StoredRun]) -> Result<Self> {
         let (run, label) = (runs[0], &runs[0].label);
-        let outcomes = by_id(run);
-        let id: Vec<u64> = outcomes.iter().map(|outcome| outcome.request.id).collect();
-        let same =
-            |run: &StoredRun| by_id(run).iter().map(|one| one.request.id).eq(id.iter().copied());
-        if let Some(other) = runs.iter().find(|run| !same(run)) {
+        let asked = asked(run);
+        if let Some(other) = runs.iter().find(|other| self::asked(other) != asked) {
             return Err(Error::new("outcomes", "methods did not meet the same requests")
                 .found(other.label.run_file(other.seed).display())
                 .allowed(format!("those of {}", label.run_file(run.seed).display())));
         }
+        let answered = runs.iter().map(|run| answered(run)).reduce(|all, one| &all & &one);
+        let answered = answered.unwrap_or_default();
+        let outcomes = by_id(run, &answered);
         let mut slos = Vec::new();
         for outcome in &outcomes {
             index_of(&mut slos, &slo_name(outcome.request.slo));
@@ -129,7 +130,7 @@ impl Scene {
             base_model: label.base_model.clone(),
             alpha: label.alpha,
             seed: run.seed,
-            requests: run.outcomes.len(),
+            requests: answered.len(),
             apps: run.apps.clone(),
             datasets: run.datasets.clone(),
             arrival_ms: column(arrival_ms),
@@ -143,16 +144,19 @@ impl Scene {
             tpot_bound_us: column(|outcome| bounds(outcome)[1]),
             e2e_bound_us: column(|outcome| bounds(outcome)[2]),
             energy_bound_uj: column(|outcome| bounds(outcome)[3]),
-            methods: runs.iter().map(|run| MethodRun::of(run, &column(arrival_ms))).collect(),
+            methods: runs
+                .iter()
+                .map(|run| MethodRun::of(run, &answered, &column(arrival_ms)))
+                .collect(),
             slos,
-            id,
+            id: outcomes.iter().map(|outcome| outcome.request.id).collect(),
         })
     }
 }
 
 impl MethodRun {
-    fn of(run: &StoredRun, arrivals: &Column) -> Self {
-        let outcomes = by_id(run);
+    fn of(run: &StoredRun, answered: &BTreeSet<u64>, arrivals: &Column) -> Self {
+        let outcomes = by_id(run, answered);
         let column = |value: fn(&Outcome) -> u64| Column::of(&outcomes, value);
         Self {
             name: run.label.method.clone(),
@@ -162,7 +166,7 @@ impl MethodRun {
             compress: column(|outcome| micros(outcome.execution.compress)),
             switch: column(|outcome| micros(outcome.execution.switch)),
             prefill: column(|outcome| micros(outcome.execution.prefill)),
-            decode: column(|outcome| micros(outcome.execution.decode)),
+            decode: column(|outcome| micros(outcome.after_first_token())),
             level_percent: column(|outcome| outcome.plan.level.as_percent().into()),
             prompt_thousandths: column(|outcome| outcome.plan.prompt_ratio.thousandths().into()),
             power_mw: column(|outcome| {
@@ -173,8 +177,19 @@ impl MethodRun {
     }
 }
 
-fn by_id(run: &StoredRun) -> Vec<&Outcome> {
-    let mut outcomes: Vec<&Outcome> = run.outcomes.iter().collect();
+/// The ids of what was asked of a run, answered or not.
+fn asked(run: &StoredRun) -> BTreeSet<u64> {
+    answered(run).into_iter().chain(run.lost.iter().map(|lost| lost.request.id)).collect()
+}
+
+fn answered(run: &StoredRun) -> BTreeSet<u64> {
+    run.outcomes.iter().map(|outcome| outcome.request.id).collect()
+}
+
+/// The first of those that are `answered` by all.
+fn by_id<'a>(run: &'a StoredRun, answered: &BTreeSet<u64>) -> Vec<&'a Outcome> {
+    let of_all = |outcome: &&Outcome| answered.contains(&outcome.request.id);
+    let mut outcomes: Vec<&Outcome> = run.outcomes.iter().filter(of_all).collect();
     outcomes.sort_by_key(|outcome| outcome.request.id);
     outcomes.truncate(REQUESTS_MAX);
     outcomes
