@@ -1,9 +1,9 @@
 //! `elastilm`: the plan that the tiny language model's decision-head chose for the very prompt.
 //!
 //! Knows what the head answered to the request's own prompt (stored with the item, since a replay
-//! has no text), the latency profile, the lengths of the request at hand and the resident level.
-//! A `soft` answer gives each plan's probability of being right: the feasible plan of the largest
-//! one is taken, of those without any only if no other is feasible; ties: the lighter plan. A `hard`
+//! has no text), the latency profile, the lengths of the request at hand and the resident level. A
+//! `soft` answer gives each plan's probability of being right: the feasible plan of the largest one
+//! is taken, of those without any only if no other is feasible; ties: the lighter plan. A `hard`
 //! answer names one plan for the objective. Each decision is checked against the objective before
 //! it is followed (the study's run-time check): one that would miss it gives way to a plan drawn
 //! evenly from those that do not, from a random stream of its own, and is counted. If none is
