@@ -48,8 +48,8 @@ impl Input {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
-    /// The state of `[CLS]`. After three layers it says next to nothing: cosines between prompts
-    /// are above 0.9999. Heads of old are of this kind.
+    /// The state of `[CLS]`. After three layers it hardly differs between prompts, so that nothing
+    /// can be learnt from it. Heads of old are of this kind.
     #[default]
     Start,
     /// The mean of all pieces' states.
