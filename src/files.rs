@@ -10,9 +10,11 @@ use tempfile::NamedTempFile;
 use crate::error::{Error, Result};
 
 mod lock;
+mod packed;
 mod scratch;
 
 pub use lock::Lock;
+pub use packed::{is_packed, pack, read_by_name, write_by_name};
 pub use scratch::{place, scratch};
 
 /// Writes the file `path` in one step: a reader sees the old file or the whole new one, even after

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::results::RunResults;
 use crate::error::{Error, Result};
 use crate::metrics::CellLabel;
-use crate::results::StoredRun;
+use crate::results::{OLDER_SEEDS_FILE, SEEDS_FILE, StoredRun};
 
 /// What a `--baseline` that names a commit starts with.
 const PREFIX: &str = "git:";
@@ -62,15 +62,8 @@ fn load_at(reference: &str, folder: &Path) -> Result<RunResults> {
         )
     })?;
     let copy = tempfile::tempdir().map_err(|error| Error::io(folder, "cannot copy", error))?;
-    for name in ["metrics.csv", "seeds.csv", "manifest.toml"] {
-        let path = folder.join(name);
-        // From the working directory, not from the root of the repository.
-        let object = if path.is_absolute() { path.clone() } else { Path::new(".").join(&path) };
-        let object = format!("{reference}:{}", object.display());
-        let bytes = git(&["show", "--end-of-options", &object])
-            .map_err(|error| error.found(format!("{PREFIX}{reference}:{}", path.display())))?;
-        let path = copy.path().join(name);
-        std::fs::write(&path, bytes).map_err(|error| Error::io(&path, "cannot write", error))?;
+    for names in [&["metrics.csv"][..], &[SEEDS_FILE, OLDER_SEEDS_FILE], &["manifest.toml"]] {
+        copy_at(reference, folder, names, copy.path())?;
     }
     let there = format!("{PREFIX}{reference}:{}", folder.display());
     let mut results = RunResults::load(&copy.path().join("metrics.csv")).map_err(|error| {
@@ -81,6 +74,22 @@ fn load_at(reference: &str, folder: &Path) -> Result<RunResults> {
     results.name = format!("{there}/metrics.csv");
     results.commit = Some(reference.to_owned());
     Ok(results)
+}
+
+/// Copies to the folder `to` the first of `names` that `folder` has at the commit.
+fn copy_at(reference: &str, folder: &Path, names: &[&str], to: &Path) -> Result<()> {
+    let read = |name: &&str| {
+        let path = folder.join(name);
+        // From the working directory, not from the root of the repository.
+        let object = if path.is_absolute() { path.clone() } else { Path::new(".").join(&path) };
+        let object = format!("{reference}:{}", object.display());
+        let bytes = git(&["show", "--end-of-options", &object])
+            .map_err(|error| error.found(format!("{PREFIX}{reference}:{}", path.display())))?;
+        let path = to.join(name);
+        std::fs::write(&path, bytes).map_err(|error| Error::io(&path, "cannot write", error))
+    };
+    let last = names.len() - 1;
+    names[..last].iter().map(read).find(Result::is_ok).unwrap_or_else(|| read(&names[last]))
 }
 
 /// The runs of the cell `label` whose outcomes the results folder `folder` keeps at the commit

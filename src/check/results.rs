@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::metrics::{
     CellLabel, Measure, MetricsRow, SeedRow, mean, read_metrics_csv, read_seeds_csv,
 };
-use crate::results::Manifest;
+use crate::results::{Manifest, seeds_file};
 
 /// Which point of which curve.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -63,14 +63,14 @@ pub struct RunResults {
 }
 
 impl RunResults {
-    /// Reads the file `metrics` and, beside it, `seeds.csv` and `manifest.toml`.
+    /// Reads the file `metrics` and, beside it, the seeds and `manifest.toml`.
     ///
     /// # Errors
     /// If one of them is missing or bad, a point or seed appears twice, or a mean is not that of
     /// the seeds.
     pub fn load(metrics: &Path) -> Result<Self> {
         let rows = read_metrics_csv(metrics)?;
-        let seeds = metrics.with_file_name("seeds.csv");
+        let seeds = seeds_file(metrics.parent().unwrap_or(Path::new("")));
         let by_seed = read_seeds_csv(&seeds)?;
         let manifest = Manifest::load(metrics.parent().unwrap_or(Path::new("")))?;
         if rows.is_empty() {

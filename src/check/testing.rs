@@ -39,7 +39,7 @@ pub(super) fn results(folder: &str, seeds: std::ops::Range<u64>, alter: Alter<'_
     let files = tempfile::tempdir().unwrap();
     let path = files.path().join("metrics.csv");
     write_metrics_csv(&path, &rows).unwrap();
-    write_seeds_csv(&files.path().join("seeds.csv"), &by_seed).unwrap();
+    write_seeds_csv(&files.path().join("seeds.csv.gz"), &by_seed).unwrap();
     let manifest = "experiment = \"curve\"\nexecutor = \"cost-model\"\n";
     std::fs::write(files.path().join("manifest.toml"), manifest).unwrap();
     let mut results = RunResults::load(&path).unwrap();

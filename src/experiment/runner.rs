@@ -28,7 +28,7 @@ use crate::report::{Form, redraw};
 use crate::request::{Request, Slo};
 use crate::results::{
     Compared, Draft, Failure, FigureInputs, FigureSpec, Manifest, OutcomeCsv, PredictionErrors,
-    SIMULATED, write_failures_csv, write_predictions_csv,
+    SEEDS_FILE, SIMULATED, write_failures_csv, write_predictions_csv,
 };
 use crate::schedule::Preempt;
 use crate::sim::{self, Calls, Lost, OutcomeSink, ServiceOptions};
@@ -159,7 +159,7 @@ pub fn run(
     let folder = draft.folder();
     if !experiment.is_figures_alone() {
         write_metrics_csv(&folder.join("metrics.csv"), &rows)?;
-        write_seeds_csv(&folder.join("seeds.csv"), &by_seed(&grid, &measures))?;
+        write_seeds_csv(&folder.join(SEEDS_FILE), &by_seed(&grid, &measures))?;
         write_paired_csv(&folder.join("paired.csv"), &differences)?;
         let classes = class_rows(&grid, &measures);
         if !classes.is_empty() {

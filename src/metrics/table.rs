@@ -24,7 +24,7 @@ use super::measure::{Measure, Over, PerMeasure, Unit};
 use super::row::{MetricsRow, PairedRow, SeedRow};
 use super::search_rows::{PeakRow, SweepRow, SweepTable};
 use crate::error::{Error, Result};
-use crate::files::write_whole;
+use crate::files::{write_by_name, write_whole};
 
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 const DIFFERENCE: RangeInclusive<f64> = -1.0..=1.0;
@@ -374,7 +374,7 @@ fn only<T>(all: Vec<T>, kept: &[bool]) -> Vec<T> {
 }
 
 fn write_rows<R: Row>(path: &Path, rows: &[R]) -> Result<()> {
-    write_whole(path, &csv_of(rows))
+    write_by_name(path, &csv_of(rows))
 }
 
 fn csv_bytes(

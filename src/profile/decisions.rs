@@ -12,15 +12,12 @@
 //!   hand.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::Path;
 
 use csv::StringRecord;
-use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use super::paths::AnswerFiles;
-use super::quality::sheet::packed;
 use super::text;
 use crate::error::{Error, Result};
 use crate::files;
@@ -182,7 +179,7 @@ impl Decisions {
         let all = before.into_iter().chain(self.records(name)).chain(after);
         let text = text_of(kind, all)
             .map_err(|cause| Error::file(&table, "cannot be written").caused_by(cause))?;
-        files::write_whole(&table, &packed(&text))?;
+        files::write_whole(&table, &files::pack(&text))?;
         file.decisions.insert(name.to_owned(), self.manifest.clone());
         let mut json = serde_json::to_string_pretty(&file)
             .map_err(|cause| Error::file(&path, "cannot be written as JSON").caused_by(cause))?;
@@ -365,10 +362,10 @@ fn header(kind: DecisionKind) -> Vec<String> {
 
 /// The rows of the file `path`, each with its line.
 fn rows(path: &Path, kind: DecisionKind) -> Result<Vec<(u64, StringRecord)>> {
-    let wrong = |error| Error::io(path, "cannot read", error);
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(wrong)?;
-    MultiGzDecoder::new(file).read_to_string(&mut text).map_err(wrong)?;
+    let bytes = files::read_by_name(path);
+    let bytes = bytes.map_err(|error| Error::io(path, "cannot read", error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Error::file(path, "not a text").caused_by(error))?;
     let header = header(kind);
     text::csv_rows(path, &text, &header.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::metrics::{
     AskedItems, ItemKey, MetricsRow, PairedRow, RunMeasures, SeedRow, csv_of, read_seeds_csv,
 };
-use crate::results::{ResultsFolder, StoredRun};
+use crate::results::{ResultsFolder, StoredRun, seeds_file};
 
 /// Compares every other method with `method`, at each skew and device: a row each, in the order of
 /// the folder's rows.
@@ -28,7 +28,7 @@ pub fn pairs_against(folder: &ResultsFolder, method: &str) -> Result<Vec<PairedR
         let error = Error::new("--against", "no such method").found(method);
         return Err(error.allowed(methods.join(", ")));
     }
-    let seeds = read_seeds_csv(&folder.path.join("seeds.csv"))?;
+    let seeds = read_seeds_csv(&seeds_file(&folder.path))?;
     let mut pairs = Vec::new();
     for row in folder.rows.iter().filter(|row| row.label.method != method) {
         let is_other = |other: &&MetricsRow| {

@@ -25,15 +25,20 @@ use super::predictions::PREDICTIONS_FILE;
 use crate::error::{Error, Result};
 use crate::files::{Lock, sync_folder};
 
+/// The measures of each seed, packed: nobody reads its lines one by one.
+pub const SEEDS_FILE: &str = "seeds.csv.gz";
+/// The same as older folders have it.
+pub(crate) const OLDER_SEEDS_FILE: &str = "seeds.csv";
 /// What a draft has beside results.
 const UNFINISHED: &str = "unfinished";
 /// What the name of a folder in which figures are being drawn starts with.
 pub(super) const FIGURES_UNDER_WAY: &str = ".figures-";
 /// Files of any results folder, figures aside.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "manifest.toml",
     "metrics.csv",
-    "seeds.csv",
+    SEEDS_FILE,
+    OLDER_SEEDS_FILE,
     "paired.csv",
     "failures.csv",
     PREDICTIONS_FILE,

@@ -5,12 +5,20 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::draft::{FIGURES_UNDER_WAY, lock_place};
+use super::draft::{FIGURES_UNDER_WAY, OLDER_SEEDS_FILE, SEEDS_FILE, lock_place};
 use super::failures::Failure;
 use super::manifest::Manifest;
 use super::stored_run::StoredRun;
 use crate::error::{Error, Result};
 use crate::metrics::{MetricsRow, PairedRow, read_metrics_csv, read_paired_csv, read_rows};
+
+/// The file of the results folder `folder` that has the measures of each seed.
+#[must_use]
+pub fn seeds_file(folder: &Path) -> PathBuf {
+    let older = folder.join(OLDER_SEEDS_FILE);
+    let file = folder.join(SEEDS_FILE);
+    if older.is_file() && !file.is_file() { older } else { file }
+}
 
 /// A results folder, read and checked.
 #[derive(Debug, Clone)]

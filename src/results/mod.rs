@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/metrics.csv       one row per method, skew, device and base model, over seeds
-//! DIR/seeds.csv         the same for each seed, for `pliant check`
+//! DIR/seeds.csv.gz      the same for each seed, for `pliant check`; older folders have seeds.csv
 //! DIR/paired.csv        the first method against each other one, paired by seed and by request
 //! DIR/standalone.csv    each item asked alone, where a figure of that kind is asked for
 //! DIR/outcomes/         one file per run, one row per request, streamed
@@ -26,14 +26,15 @@ mod rows;
 mod service_rows;
 mod stored_run;
 
-pub use draft::Draft;
+pub(crate) use draft::OLDER_SEEDS_FILE;
+pub use draft::{Draft, SEEDS_FILE};
 pub use failures::{Failure, failed_in_words};
 pub(crate) use failures::{NOT_RUN, write_failures_csv};
 pub use figures::{
     FamiliesSpec, FigureInputs, FigureSpec, FigureStyle, LatencyInput, QualityInput, SeriesSpec,
     StandaloneSpec, Whiskers, check_figures,
 };
-pub use folder::{ResultsFolder, add_figures};
+pub use folder::{ResultsFolder, add_figures, seeds_file};
 pub use manifest::{AnsweredItems, InputNow, Manifest, SIMULATED};
 pub use outcomes::OutcomeCsv;
 pub(crate) use predictions::write_predictions_csv;

@@ -9,14 +9,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use csv::StringRecord;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
 use super::Trace;
 use super::objective::{self, BadCell, FORMS, form_of, stated};
@@ -176,20 +173,12 @@ impl Objectives {
 ///
 /// # Errors
 /// If the file cannot be written, or its name asks for a form that is only read.
-///
-/// # Panics
-/// Never: memory takes any bytes.
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
     match path.extension().and_then(|ending| ending.to_str()) {
-        Some("gz") => {
-            let mut packer = GzEncoder::new(Vec::new(), Compression::default());
-            packer.write_all(text.as_bytes()).expect("memory takes any bytes");
-            files::write_whole(path, &packer.finish().expect("memory takes any bytes"))
-        }
         Some("zst") => {
             Err(Error::file(path, "zstd is read and not written").allowed("a name in .csv or .gz"))
         }
-        _ => files::write_whole(path, text.as_bytes()),
+        _ => files::write_by_name(path, text.as_bytes()),
     }
 }
 

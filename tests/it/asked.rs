@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use pliant::experiment::{
     Backend, Experiment, ExperimentSpec, RunOptions, Silent, run, unanswered,
 };
+use pliant::files::read_by_name;
 use pliant::method::PolicySpec;
 use pliant::profile::Split;
 use pliant::results::AnsweredItems;
@@ -108,8 +109,8 @@ impl Bench {
         let options =
             RunOptions { out: &out, force: false, draw: false, threads: 2, progress: &Silent };
         run(experiment, Backend::CostModel, &options)?;
-        let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
-        Ok(["metrics.csv", "seeds.csv", "paired.csv"].map(read).concat())
+        let read = |name: &str| String::from_utf8(read_by_name(&out.join(name)).unwrap()).unwrap();
+        Ok(["metrics.csv", "seeds.csv.gz", "paired.csv"].map(read).concat())
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use pliant::check::RunResults;
+use pliant::files::{read_by_name, write_by_name};
 use pliant::metrics::{
     AskedItems, CellLabel, Class, Measure, MetricsRow, RunMeasures, SeedRow, read_metrics_csv,
     read_seeds_csv, write_metrics_csv, write_seeds_csv,
@@ -35,9 +36,9 @@ fn replace(folder: &Path, alter: impl Fn(&mut SeedRow)) {
     let (from, to) = (folder.join("results/experiment"), folder.join("fresh"));
     fs::create_dir_all(&to).unwrap();
     fs::copy(from.join("manifest.toml"), to.join("manifest.toml")).unwrap();
-    let mut seeds = read_seeds_csv(&from.join("seeds.csv")).unwrap();
+    let mut seeds = read_seeds_csv(&from.join("seeds.csv.gz")).unwrap();
     seeds.iter_mut().for_each(alter);
-    write_seeds_csv(&to.join("seeds.csv"), &seeds).unwrap();
+    write_seeds_csv(&to.join("seeds.csv.gz"), &seeds).unwrap();
     let rows = read_metrics_csv(&from.join("metrics.csv")).unwrap();
     let rows: Vec<_> = rows.iter().map(|row| means(row, &seeds)).collect();
     write_metrics_csv(&to.join("metrics.csv"), &rows).unwrap();
@@ -151,12 +152,17 @@ fn assert_refused(folder: &Path, message: &str) {
     check.stderr_eq(format!("pliant: {message}\n"));
 }
 
+/// The text of a file, packed or not.
+fn text_of(path: &Path) -> String {
+    String::from_utf8(read_by_name(path).unwrap()).unwrap()
+}
+
 /// Replaces `from` by `to`, once, in the file `name` of `fresh`.
 fn edit(folder: &Path, name: &str, from: &str, to: &str) {
     let path = folder.join("fresh").join(name);
-    let text = fs::read_to_string(&path).unwrap();
+    let text = text_of(&path);
     assert!(text.contains(from), "{from} in {text}");
-    fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    write_by_name(&path, text.replacen(from, to, 1).as_bytes()).unwrap();
 }
 
 #[test]
@@ -167,10 +173,10 @@ fn files_that_are_missing_or_bad_are_named() {
         "fresh/metrics.csv: cannot read: No such file or directory (os error 2)",
     );
     replace(folder.path(), |_| {});
-    edit(folder.path(), "seeds.csv", "alpha,", "skew,");
+    edit(folder.path(), "seeds.csv.gz", "alpha,", "skew,");
     let output = pliant(folder.path()).args(CHECK).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
-    let start = "pliant: fresh/seeds.csv, line 1: unknown columns skew; allowed: method,alpha,";
+    let start = "pliant: fresh/seeds.csv.gz, line 1: unknown columns skew; allowed: method,alpha,";
     assert!(output.status.code() == Some(2) && message.starts_with(start), "{message}");
     replace(folder.path(), |row| row.values[Measure::Attainment] = Some(f64::NAN));
     assert_refused(
@@ -179,10 +185,10 @@ fn files_that_are_missing_or_bad_are_named() {
          number from 0 to 1, or nothing",
     );
     replace(folder.path(), |_| {});
-    fs::remove_file(folder.path().join("fresh/seeds.csv")).unwrap();
+    fs::remove_file(folder.path().join("fresh/seeds.csv.gz")).unwrap();
     assert_refused(
         folder.path(),
-        "fresh/seeds.csv: cannot read: No such file or directory (os error 2)",
+        "fresh/seeds.csv.gz: cannot read: No such file or directory (os error 2)",
     );
 }
 
@@ -203,15 +209,16 @@ fn another_experiment_and_strange_seeds_are_refused_and_other_points_are_told() 
     });
     assert_refused(
         folder.path(),
-        "fresh/seeds.csv, line 8: no such point in metrics.csv; found clairvoyant at α 0 on bench \
+        "fresh/seeds.csv.gz, line 8: no such point in metrics.csv; found clairvoyant at α 0 on bench \
          (large, tiny)",
     );
     let metrics = fs::read_to_string(folder.path().join("fresh/metrics.csv")).unwrap();
     let kept = metrics.lines().filter(|line| !line.starts_with("oracle")).collect::<Vec<_>>();
     fs::write(folder.path().join("fresh/metrics.csv"), kept.join("\n") + "\n").unwrap();
-    let seeds = fs::read_to_string(folder.path().join("fresh/seeds.csv")).unwrap();
+    let path = folder.path().join("fresh/seeds.csv.gz");
+    let seeds = text_of(&path);
     let seeds = seeds.lines().filter(|line| !line.starts_with("clair")).collect::<Vec<_>>();
-    fs::write(folder.path().join("fresh/seeds.csv"), seeds.join("\n") + "\n").unwrap();
+    write_by_name(&path, (seeds.join("\n") + "\n").as_bytes()).unwrap();
     let fewer = pliant(folder.path()).args(CHECK).assert().code(0);
     let text = String::from_utf8(fewer.get_output().stdout.clone()).unwrap();
     let removed =
@@ -229,10 +236,10 @@ fn another_experiment_and_strange_seeds_are_refused_and_other_points_are_told() 
         folder.path().join("fresh/metrics.csv"),
     )
     .unwrap();
-    edit(folder.path(), "seeds.csv", ",tiny,1,", ",tiny,0,");
+    edit(folder.path(), "seeds.csv.gz", ",tiny,1,", ",tiny,0,");
     assert_refused(
         folder.path(),
-        "fresh/seeds.csv, line 3: seed appears twice; found seed 0 of elastic-profile at α 0 on \
+        "fresh/seeds.csv.gz, line 3: seed appears twice; found seed 0 of elastic-profile at α 0 on \
          bench (large, tiny)",
     );
 }
@@ -358,7 +365,8 @@ falls by app and dataset: those of accuracy_at_slo are told by metrics.csv, unle
 
 /// Takes the columns `gone` out of a CSV file.
 fn without_columns(path: &Path, gone: impl Fn(&str) -> bool) {
-    let mut reader = csv::Reader::from_path(path).unwrap();
+    let text = text_of(path);
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header = reader.headers().unwrap().clone();
     let kept: Vec<usize> = (0..header.len()).filter(|&at| !gone(&header[at])).collect();
     assert!(kept.len() < header.len(), "{} has none of the columns", path.display());
@@ -368,16 +376,21 @@ fn without_columns(path: &Path, gone: impl Fn(&str) -> bool) {
         let record = record.unwrap();
         writer.write_record(kept.iter().map(|&at| &record[at])).unwrap();
     }
-    fs::write(path, writer.into_inner().unwrap()).unwrap();
+    write_by_name(path, &writer.into_inner().unwrap()).unwrap();
 }
 
-/// Seeds of an older program have no fallbacks, which its means have, and neither has a p99.
+/// Seeds of an older program have no fallbacks, which its means have, and neither has a p99; and
+/// they are not packed.
 #[test]
 fn a_baseline_from_before_measures_were_added_is_compared_in_the_others() {
     let folder = baseline();
     run(folder.path(), "fresh");
     let older = folder.path().join("results/experiment");
-    without_columns(&older.join("seeds.csv"), |name| name == "fallbacks" || name.ends_with("p99"));
+    without_columns(&older.join("seeds.csv.gz"), |name| {
+        name == "fallbacks" || name.ends_with("p99")
+    });
+    fs::write(older.join("seeds.csv"), text_of(&older.join("seeds.csv.gz"))).unwrap();
+    fs::remove_file(older.join("seeds.csv.gz")).unwrap();
     without_columns(&older.join("metrics.csv"), |name| name.contains("p99"));
     let gate = "[points]\naccuracy = 1\n[percent]\nttft_ms_p99 = 5\n";
     fs::write(folder.path().join("gate.toml"), gate).unwrap();
@@ -413,7 +426,7 @@ fn means_that_are_not_those_of_the_seeds_are_refused() {
     let start = "pliant: fresh/metrics.csv, line 3, column \"attainment\": not the mean of its seeds; \
         found 0.125; allowed: ";
     assert!(message.starts_with(start), "{message}");
-    assert!(message.ends_with(", from fresh/seeds.csv\n"), "{message}");
+    assert!(message.ends_with(", from fresh/seeds.csv.gz\n"), "{message}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use pliant::experiment::{
     Backend, Experiment, Measured, RealRun, Results, RunOptions, Silent, run,
 };
-use pliant::files::Lock;
+use pliant::files::{Lock, read_by_name, write_by_name};
 use pliant::method::Method;
 use pliant::results::Manifest;
 use pliant::trace::Trace;
@@ -455,9 +455,10 @@ fn an_experiment_of_figures_alone_has_no_rows_and_nothing_to_compare() {
     run_into(folder.path(), "a", &[]);
     let bench_of = bench();
     run_into(bench_of.path(), "rows", &[]);
-    for file in ["metrics.csv", "seeds.csv", "paired.csv"] {
-        let text = fs::read_to_string(bench_of.path().join("rows").join(file)).unwrap();
-        fs::write(out.join(file), format!("{}\n", text.lines().next().unwrap())).unwrap();
+    for file in ["metrics.csv", "seeds.csv.gz", "paired.csv"] {
+        let text = read_by_name(&bench_of.path().join("rows").join(file)).unwrap();
+        let header = text.split_inclusive(|&byte| byte == b'\n').next().unwrap();
+        write_by_name(&out.join(file), header).unwrap();
     }
     let args = ["check", "out", "--baseline", "out/metrics.csv"];
     pliant(folder.path())

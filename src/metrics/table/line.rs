@@ -7,6 +7,7 @@ use csv::StringRecord;
 
 use super::{ANY, JUDGED, RIGHT_IN_TIME, class_of};
 use crate::error::{Error, Result};
+use crate::files::read_by_name;
 use crate::metrics::by_class::{ByClass, ClassAnswers};
 use crate::metrics::estimate::Estimate;
 use crate::metrics::row::CellLabel;
@@ -18,7 +19,7 @@ pub(super) fn read_records<H, T>(
     check: impl FnOnce(&StringRecord) -> Result<H>,
     read: impl Fn(&Line<'_>, &H) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let text = std::fs::read(path).map_err(|source| Error::io(path, "cannot read", source))?;
+    let text = read_by_name(path).map_err(|source| Error::io(path, "cannot read", source))?;
     let mut reader = csv::Reader::from_reader(text.as_slice());
     let header = reader.headers().map_err(|error| csv_error(path, &error))?.clone();
     let checked = check(&header)?;

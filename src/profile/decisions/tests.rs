@@ -116,7 +116,7 @@ fn broken_tables_are_refused_with_their_place() {
         let path = AnswerFiles(folder.path()).decisions(kind.name());
         let text = String::from_utf8(text_of(kind, decisions.records("head")).unwrap()).unwrap();
         assert!(text.contains(from), "nothing to replace");
-        std::fs::write(&path, packed(text.replacen(from, to, 1).as_bytes())).unwrap();
+        std::fs::write(&path, files::pack(text.replacen(from, to, 1).as_bytes())).unwrap();
         let message = Decisions::load(folder.path(), "head").unwrap_err().to_string();
         message.split_once("decisions.").unwrap().1.to_owned()
     };

@@ -7,15 +7,10 @@
 //! `asked` is of an item that was not measured whole. Levels and ratios are in percent.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::Path;
 
 use csv::StringRecord;
-use flate2::Compression;
-use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -80,15 +75,8 @@ pub(crate) struct Sheet {
 impl Sheet {
     /// Reads the file `path`, packed if it ends in `.gz`; of one family alone if it is named.
     pub(crate) fn read(path: &Path, family: Option<&str>) -> Result<Self> {
-        let wrong = |error| Error::io(path, "cannot read", error);
-        let file = File::open(path).map_err(wrong)?;
-        let mut bytes = Vec::new();
-        if path.extension().is_some_and(|extension| extension == "gz") {
-            MultiGzDecoder::new(file).read_to_end(&mut bytes).map_err(wrong)?;
-        } else {
-            let mut file = file;
-            file.read_to_end(&mut bytes).map_err(wrong)?;
-        }
+        let bytes = files::read_by_name(path);
+        let bytes = bytes.map_err(|error| Error::io(path, "cannot read", error))?;
         Self::parse(path, &bytes, family)
     }
 
@@ -291,7 +279,7 @@ impl Cells {
         if path.extension().is_none_or(|extension| extension != "gz") {
             return files::write_whole(path, &text);
         }
-        files::write_whole(path, &packed(&text))
+        files::write_whole(path, &files::pack(&text))
     }
 
     fn text(&self, columns: &BTreeSet<(Measure, Level)>) -> csv::Result<Vec<u8>> {
@@ -318,11 +306,4 @@ impl Cells {
         }
         Ok(writer.into_inner().expect("flushing to memory cannot fail"))
     }
-}
-
-/// `text` as a gzip file: the same bytes for the same text.
-pub(crate) fn packed(text: &[u8]) -> Vec<u8> {
-    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
-    packer.write_all(text).expect("writing to memory cannot fail");
-    packer.finish().expect("writing to memory cannot fail")
 }
