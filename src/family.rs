@@ -35,11 +35,17 @@ pub enum Family {
     Zoo,
     /// Neurons picked for each token that is generated.
     Contextual,
+    /// The full width in 8 bits (level 100 %) and in 4 (level 50 %).
+    Bits,
+    /// The sub-models of `width` in 8 bits.
+    WidthQ8,
+    /// The sub-models of `width` in 4 bits.
+    WidthQ4,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Width,
         Self::WidthLora,
         Self::WidthRelayout,
@@ -50,6 +56,9 @@ impl Family {
         Self::AttnDrop,
         Self::Zoo,
         Self::Contextual,
+        Self::Bits,
+        Self::WidthQ8,
+        Self::WidthQ4,
     ];
 
     /// The family's name in files, on the command line and in figures.
@@ -66,6 +75,9 @@ impl Family {
             Self::AttnDrop => "attn-drop",
             Self::Zoo => "zoo",
             Self::Contextual => "contextual",
+            Self::Bits => "bits",
+            Self::WidthQ8 => "width-q8",
+            Self::WidthQ4 => "width-q4",
         }
     }
 

@@ -33,6 +33,10 @@ pub struct Args {
     /// Family of sub-models: width, width-lora, layer-removal
     #[arg(long, default_value = "width")]
     family: String,
+    /// Bits of the weights: 8 or 4; default: 32, floating point
+    #[arg(long, value_name = "BITS", conflicts_with = "family",
+          value_parser = clap::builder::PossibleValuesParser::new(["8", "4"]))]
+    precision: Option<String>,
     /// Sub-model, in percent
     #[arg(long, value_name = "PERCENT", conflicts_with = "slo")]
     level: Option<u16>,
@@ -101,7 +105,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let asked = level(args.level.unwrap_or(100))?;
     let slo = args.slo.as_deref().map(parse_slo).transpose()?;
     let prompt = if args.prompt == "-" { standard_input()? } else { args.prompt.clone() };
-    let mut model = args.engine.open(&args.family, EngineOptions::default())?;
+    let family = args.family();
+    let mut model = args.engine.open(&family, EngineOptions::default())?;
     let prompts = PROMPT_RATIOS.map(|ratio| cut(&prompt, ratio, &model.tokenizer));
     let whole = &prompts[PROMPT_RATIOS.len() - 1];
     let (level, tokens, choice) = match slo {
@@ -110,7 +115,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             let lengths = prompts.each_ref().map(|tokens| tokens.len() as u32);
             let (device, quality) = (&args.device, &args.quality);
             let base_model = model.identity().base_model;
-            let planner = PromptPlanner::load(device, quality, &base_model, &args.family)?;
+            let planner = PromptPlanner::load(device, quality, &base_model, &family)?;
             let choice = planner.choose(slo, &lengths, args.tokens as u32)?;
             (choice.plan.level, &prompts[choice.ratio_index], Some(choice))
         }
@@ -140,6 +145,14 @@ fn standard_input() -> Result<String> {
 }
 
 impl Args {
+    /// The family of sub-models, of the bits asked for.
+    fn family(&self) -> String {
+        match &self.precision {
+            Some(bits) => format!("width-q{bits}"),
+            None => self.family.clone(),
+        }
+    }
+
     fn check(&self) -> Result<()> {
         if self.tokens == 0 {
             return Err(Error::new("argument --tokens", "nothing to generate")

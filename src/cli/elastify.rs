@@ -34,6 +34,7 @@ use super::output::{Form, is_read};
 
 mod all;
 mod contextual;
+mod quantise;
 mod recover;
 mod score;
 
@@ -99,6 +100,8 @@ enum Step {
     Recover(Box<recover::Args>),
     /// Train what picks neurons for each generated token, and make its ladder
     Contextual(contextual::Args),
+    /// Make a ladder in 8 or 4 bits over the units of another
+    Quantise(quantise::Args),
     /// Make a zoo: separately trained models, swapped in from disk
     Zoo(ZooArgs),
     /// The whole offline stage, one command after the other; goes on where it stopped
@@ -276,6 +279,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         Some(Step::Recover(args)) => recover::run(&args, form)?,
         Some(Step::Contextual(args)) => contextual::run(&args, form)?,
+        Some(Step::Quantise(args)) => quantise::run(&args, form)?,
         Some(Step::Zoo(args)) => zoo(&args, form)?,
         Some(Step::All(args)) => all::run(&args, form)?,
     }
@@ -353,7 +357,12 @@ fn score(
     let step = score::Step { network: &loaded.network, file: &file.scores };
     let few = loaded.corpus.sequences(0, measure.removal_tokens.min(measure.tokens));
     match family {
-        Family::Width | Family::WidthLora | Family::WidthRelayout | Family::LayerRemoval => {
+        Family::Width
+        | Family::WidthLora
+        | Family::WidthRelayout
+        | Family::WidthQ8
+        | Family::WidthQ4
+        | Family::LayerRemoval => {
             step.taylor(&mut scores, sequences)?;
             step.removal(&mut scores, few)
         }
@@ -365,6 +374,8 @@ fn score(
             step.merge(&mut scores, &texts, measure.merge_spec(), levels)
         }
         Family::LayerInfluence | Family::AttnDrop => step.influence(&mut scores, sequences),
+        Family::Bits => Err(Error::new("family bits", "has no scores")
+            .allowed("family width, then `pliant elastify quantise`")),
         Family::Zoo | Family::Contextual => {
             let command = format!("`pliant elastify {family}`");
             Err(Error::new(format!("family {family}"), "has no scores").allowed(command))

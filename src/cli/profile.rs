@@ -12,6 +12,7 @@ use pliant::profiler::adapters::{self, AdapterPlan};
 use pliant::profiler::device::{self, DevicePlan};
 use pliant::profiler::layouts;
 use pliant::profiler::memory;
+use pliant::profiler::pairs;
 use pliant::profiler::quality::{self, QualityPlan};
 use pliant::profiler::quality_run::{self, QualityRun};
 use pliant::prompt::Compressor;
@@ -50,6 +51,8 @@ enum Command {
     Layouts(LayoutArgs),
     /// Time sub-models with and without an adapter, in turns
     Adapters(AdapterArgs),
+    /// Time the same levels of two families, in turns
+    Pairs(PairArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -146,6 +149,22 @@ struct AdapterArgs {
     repetitions: u32,
 }
 
+#[derive(Debug, clap::Args)]
+struct PairArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// The two: the second is compared with the first
+    #[arg(long, value_delimiter = ',', default_value = "width,width-q4")]
+    families: Vec<String>,
+    /// Levels in percent
+    #[arg(long, value_delimiter = ',', default_value = "20,50,100",
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    levels: Vec<u16>,
+    /// How often each is timed
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
+    repetitions: u32,
+}
+
 pub fn run(args: Args) -> Result<ExitCode> {
     let form = Form::of(args.json);
     match args.command {
@@ -164,6 +183,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             form.one(&layouts::rows(&args.out)?, layouts::comparison(&args.out)?)?;
         }
         Command::Adapters(args) => adapters(&args, form)?,
+        Command::Pairs(args) => pairs(&args, form)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -223,6 +243,24 @@ fn adapters(args: &AdapterArgs, form: Form) -> Result<()> {
     })?;
     bar.finish_and_clear();
     form.one(&costs, adapters::table(&costs))
+}
+
+fn pairs(args: &PairArgs, form: Form) -> Result<()> {
+    let [first, second] = args.families.as_slice() else {
+        return Err(Error::new("argument --families", "not a pair")
+            .found(args.families.join(","))
+            .allowed("two names, such as width,width-q4"));
+    };
+    let open = |family: &str| args.engine.open(family, EngineOptions::default());
+    let mut models = [open(first)?, open(second)?];
+    let levels = levels(&args.levels, &models[1])?;
+    let bar = bar("", "pairs", 0);
+    let costs = pairs::compare(&mut models, &levels, args.repetitions, &mut |done, planned| {
+        bar.set_length(planned as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    form.one(&costs, pairs::table(&costs, [first, second]))
 }
 
 /// The columns of `percents`.

@@ -79,6 +79,10 @@ impl Basis {
                 return Err(Error::new("family width-lora", "not made from scores alone")
                     .allowed("family width, then `pliant elastify recover`"));
             }
+            Family::Bits | Family::WidthQ8 | Family::WidthQ4 => {
+                return Err(Error::new(format!("family {family}"), "not made from scores alone")
+                    .allowed("family width, then `pliant elastify quantise`"));
+            }
             Family::Zoo | Family::Contextual => {
                 let command = format!("`pliant elastify {family}`");
                 let place = format!("family {family}");

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::adapter::Adapter;
 use super::attach::{Adapters, PackedAdapter};
-use super::graph::{self, Attention, Graph, Layout};
+use super::bits::Bits;
+use super::graph::{self, Attention, Graph, GraphOptions, Layout};
 use super::kv_cache::KvCache;
 use super::model::{ModelConfig, SubModel};
 use super::predictor::Predictor;
@@ -54,11 +55,13 @@ pub struct EngineOptions {
     pub layout: WeightLayout,
     /// Most tokens in context; fewer where the model was trained for fewer.
     pub context: usize,
+    /// Bits of the weights of every level; `None`: f32.
+    pub bits: Option<Bits>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { layout: WeightLayout::Chunked, context: 2048 }
+        Self { layout: WeightLayout::Chunked, context: 2048, bits: None }
     }
 }
 
@@ -94,6 +97,8 @@ pub struct Engine {
     out: Forward,
     layout: Layout,
     ladder: BTreeMap<Level, SubModel>,
+    /// Bits of the weights of a level; the others are f32.
+    bits: BTreeMap<Level, Bits>,
     runtime: &'static Runtime,
     weights: Arc<Weights>,
     resident: Resident,
@@ -159,6 +164,7 @@ impl Engine {
             out: Forward::default(),
             layout,
             ladder: ladder.iter().map(|model| (model.level, model.clone())).collect(),
+            bits: ladder.iter().filter_map(|model| Some((model.level, options.bits?))).collect(),
             runtime,
             weights,
             resident,
@@ -277,6 +283,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Gives sub-model `level` weights of that many bits, before its session is opened.
+    pub fn set_bits(&mut self, level: Level, bits: Bits) {
+        self.bits.insert(level, bits);
+    }
+
     /// Gives sub-model `level` the adapter of the file `path`, which is read when the level is
     /// first opened.
     pub fn set_adapter_file(&mut self, level: Level, path: PathBuf) {
@@ -299,7 +310,9 @@ impl Engine {
     fn graph(&self, sub_model: &SubModel, attention: Attention, rank: Option<usize>) -> Graph {
         let (index, context) = (self.weights.index(), self.cache.context());
         let predictor = self.predictor.as_ref().map(|predictor| predictor.rank);
-        graph::build(index, sub_model, &self.layout, attention, context, rank, predictor)
+        let bits = self.bits.get(&sub_model.level).copied();
+        let options = GraphOptions { rank, predictor, bits };
+        graph::build(index, sub_model, &self.layout, attention, context, options)
     }
 
     /// Makes `level` ready to run, and the full model where that reads its prompts: opens its

@@ -15,12 +15,14 @@
 //! [`Attention::Forest`] adds `positions` i64 `[1, S]` and `mask` f32 `[1, 1, S, T]`, added to the
 //! attention scores. Graph outputs: `logits` and `log_probs` f32 `[K, vocab]`.
 
+mod bits;
 mod lora;
 mod sparse;
 
 use lora::Lora;
 pub use lora::{AdapterInput, AdapterPart};
 
+use super::bits::{Bits, Matrix, Part};
 use super::model::{ModelConfig, SubModel};
 use super::onnx::{Attribute, CONTRIB, Dim, ElementType, GraphBuilder, STANDARD};
 use super::weights::{WEIGHTS_FILE, WeightIndex};
@@ -77,19 +79,38 @@ impl Layout {
     }
 }
 
-/// A view of the weights that the graph reads under `name`.
+/// A weight that the graph reads under `name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightView {
     /// Name of the initializer; equal names are equal bytes and shapes, in every graph.
     pub name: String,
-    /// Tensor of the weights file.
-    pub tensor: String,
-    /// First row.
-    pub from: usize,
-    /// One past the last row.
-    pub to: usize,
     /// Shape as the graph sees it.
     pub shape: Vec<usize>,
+    /// Its values.
+    pub values: Values,
+}
+
+/// What a weight's values are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Values {
+    /// Rows of a tensor as they lie in the weights file.
+    Rows {
+        /// The tensor.
+        tensor: String,
+        /// First row.
+        from: usize,
+        /// One past the last row.
+        to: usize,
+    },
+    /// A part of a quantised matrix.
+    Quantised {
+        /// The matrix.
+        matrix: Matrix,
+        /// Bits of a weight.
+        bits: Bits,
+        /// Which part.
+        part: Part,
+    },
 }
 
 /// The graph of a sub-model, serialised, and what must be given to a session with it.
@@ -105,10 +126,20 @@ pub struct Graph {
     pub adapter: Vec<AdapterInput>,
 }
 
+/// What a graph has that not every one has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GraphOptions {
+    /// The rank of the adapters that it adds.
+    pub rank: Option<usize>,
+    /// The rank of a predictor that picks what an MLP that is not whole keeps; an
+    /// [`Attention::Causal`] graph then takes one token.
+    pub predictor: Option<usize>,
+    /// Bits of its matrices; `None`: f32. The head has 8 in either case.
+    pub bits: Option<Bits>,
+}
+
 /// Builds the graph of `sub_model` over weights laid out as `index` says. The KV cache holds
-/// `context` tokens. With a `rank`, the graph adds adapters of that rank. With the rank of a
-/// `predictor`, it picks what an MLP that is not whole keeps, and a [`Attention::Causal`] graph
-/// takes one token.
+/// `context` tokens. `options` say what else there is.
 #[must_use]
 pub fn build(
     index: &WeightIndex,
@@ -116,8 +147,7 @@ pub fn build(
     layout: &Layout,
     attention: Attention,
     context: usize,
-    rank: Option<usize>,
-    predictor: Option<usize>,
+    options: GraphOptions,
 ) -> Graph {
     let mut writer = Writer {
         index,
@@ -125,8 +155,7 @@ pub fn build(
         layout,
         attention,
         context,
-        rank,
-        predictor,
+        options,
         graph: GraphBuilder::default(),
         weights: Vec::new(),
         caches: Vec::new(),
@@ -164,8 +193,7 @@ struct Writer<'a> {
     layout: &'a Layout,
     attention: Attention,
     context: usize,
-    rank: Option<usize>,
-    predictor: Option<usize>,
+    options: GraphOptions,
     graph: GraphBuilder,
     weights: Vec<WeightView>,
     caches: Vec<(usize, usize)>,
@@ -201,9 +229,7 @@ impl Writer<'_> {
         for group in 0..groups {
             let heads = self.group_attention(layer, group, &normed, &lora);
             let rows = self.config.heads_per_group() * self.config.head_dim;
-            let o =
-                self.weight(&format!("{layer}.o"), group, group + 1, &[rows, self.config.hidden]);
-            x = self.graph.node(STANDARD, "Gemm", &[&heads, &o, &x], &[]);
+            x = self.add_units(&format!("{layer}.o"), (group, group + 1), rows, &heads, &x);
             lora.units.push(heads);
         }
         self.write(&lora, [AdapterPart::OA(groups), AdapterPart::OB], x)
@@ -213,13 +239,13 @@ impl Writer<'_> {
     fn group_attention(&mut self, layer: usize, group: usize, normed: &str, lora: &Lora) -> String {
         let config = self.config;
         let rows = (config.heads_per_group() + 2) * config.head_dim;
-        let qkv = self.weight(&format!("{layer}.qkv"), group, group + 1, &[rows, config.hidden]);
         let bias = self
             .index
             .qkv_bias
             .then(|| self.weight(&format!("{layer}.qkv_bias"), group, group + 1, &[rows]));
         let addend = self.addend(lora, AdapterPart::QkvB(group), bias);
-        let packed = self.read(normed, &qkv, addend.as_deref());
+        let units = (group, group + 1);
+        let packed = self.read(&format!("{layer}.qkv"), units, rows, normed, addend.as_deref());
         let front = self.graph.constant(&[0]);
         let packed = self.graph.node(STANDARD, "Unsqueeze", &[&packed, &front], &[]);
         let heads = self.cached_attention(layer, group, &packed);
@@ -254,7 +280,7 @@ impl Writer<'_> {
 
     /// `x` plus the sum over the first `neurons` neurons.
     fn mlp(&mut self, layer: usize, neurons: usize, mut x: String) -> String {
-        if let Some(rank) = self.predictor
+        if let Some(rank) = self.options.predictor
             && neurons < self.config.intermediate
         {
             return self.sparse_mlp(layer, neurons, rank, &x);
@@ -262,36 +288,82 @@ impl Writer<'_> {
         let normed = self.norm(&format!("{layer}.mlp_norm"), &x);
         let mut lora = self.lora(layer, AdapterPart::GateUpA, &normed);
         for (from, to) in self.layout.ranges(layer, neurons) {
-            let shape = [to - from, self.config.hidden];
-            let [gate, up, down] = ["gate", "up", "down"]
-                .map(|part| self.weight(&format!("{layer}.{part}"), from, to, &shape));
-            let addend = self.addend(&lora, AdapterPart::GateB(from, to), None);
-            let gate = self.read(&normed, &gate, addend.as_deref());
-            let addend = self.addend(&lora, AdapterPart::UpB(from, to), None);
-            let up = self.read(&normed, &up, addend.as_deref());
+            let (units, rows) = ((from, to), to - from);
+            let [gate, up] =
+                [("gate", AdapterPart::GateB(from, to)), ("up", AdapterPart::UpB(from, to))].map(
+                    |(tensor, part)| {
+                        let addend = self.addend(&lora, part, None);
+                        self.read(
+                            &format!("{layer}.{tensor}"),
+                            units,
+                            rows,
+                            &normed,
+                            addend.as_deref(),
+                        )
+                    },
+                );
             let product = self.activated(&gate, &up);
-            x = self.graph.node(STANDARD, "Gemm", &[&product, &down, &x], &[]);
+            x = self.add_units(&format!("{layer}.down"), units, rows, &product, &x);
             lora.units.push(product);
         }
         self.write(&lora, [AdapterPart::DownA(neurons), AdapterPart::DownB], x)
     }
 
-    /// `x · weightᵀ`, plus `addend`.
-    fn read(&mut self, x: &str, weight: &str, addend: Option<&str>) -> String {
-        let inputs: Vec<&str> = [x, weight].into_iter().chain(addend).collect();
+    /// `x · weightᵀ`, plus `addend`: `rows` outputs that `units` of `tensor` make of the stream.
+    fn read(
+        &mut self,
+        tensor: &str,
+        units: (usize, usize),
+        rows: usize,
+        x: &str,
+        addend: Option<&str>,
+    ) -> String {
+        let shape = [rows, self.config.hidden];
+        if let Some(bits) = self.options.bits {
+            let product = self.product(bits, Matrix::reading(tensor, units, shape), x);
+            return self.plus(product, addend);
+        }
+        let weight = self.weight(tensor, units.0, units.1, &shape);
+        let inputs: Vec<&str> = [x, &weight].into_iter().chain(addend).collect();
         self.graph.node(STANDARD, "Gemm", &inputs, TRANSPOSED)
+    }
+
+    /// `x` plus what `units` of `tensor` make of their `rows` activations.
+    fn add_units(
+        &mut self,
+        tensor: &str,
+        units: (usize, usize),
+        rows: usize,
+        activations: &str,
+        x: &str,
+    ) -> String {
+        let hidden = self.config.hidden;
+        if let Some(bits) = self.options.bits {
+            let matrix = Matrix::writing(tensor, units, [hidden, rows]);
+            let product = self.product(bits, matrix, activations);
+            return self.plus(product, Some(x));
+        }
+        let weight = self.weight(tensor, units.0, units.1, &[rows, hidden]);
+        self.graph.node(STANDARD, "Gemm", &[activations, &weight, x], &[])
     }
 
     fn head(&mut self, x: &str) {
         let rows = self.graph.node(STANDARD, "Gather", &[x, "logit_rows"], &[]);
         let normed = self.norm("final_norm", &rows);
-        let head = self.matrix(if self.index.untied_head { "head" } else { "embedding" });
-        let inputs = [normed.as_str(), &head];
-        self.graph.node_into(STANDARD, "Gemm", &inputs, &["logits"], TRANSPOSED);
+        self.logits(&normed);
         self.graph.node_into(STANDARD, "LogSoftmax", &["logits"], &["log_probs"], &[]);
         let dims = [Dim::Named("logit_rows"), Dim::Fixed(self.config.vocab)];
         self.graph.output("logits", ElementType::F32, &dims);
         self.graph.output("log_probs", ElementType::F32, &dims);
+    }
+
+    fn logits(&mut self, normed: &str) {
+        let head = if self.index.untied_head { "head" } else { "embedding" };
+        if self.options.bits.is_some() {
+            return self.quantised_logits(head, normed);
+        }
+        let head = self.matrix(head);
+        self.graph.node_into(STANDARD, "Gemm", &[normed, &head], &["logits"], TRANSPOSED);
     }
 
     fn norm(&mut self, tensor: &str, x: &str) -> String {
@@ -308,26 +380,15 @@ impl Writer<'_> {
     }
 
     fn weight(&mut self, tensor: &str, from: usize, to: usize, shape: &[usize]) -> String {
-        self.view(format!("{tensor}[{from}:{to}]"), tensor.to_owned(), (from, to), shape)
+        let values = Values::Rows { tensor: tensor.to_owned(), from, to };
+        self.view(format!("{tensor}[{from}:{to}]"), values, shape)
     }
 
-    /// Rows of a tensor under `name`.
-    fn view(
-        &mut self,
-        name: String,
-        tensor: String,
-        (from, to): (usize, usize),
-        shape: &[usize],
-    ) -> String {
+    /// `values` under `name`.
+    fn view(&mut self, name: String, values: Values, shape: &[usize]) -> String {
         if self.weights.iter().all(|view| view.name != name) {
-            self.graph.weight(&name, shape, WEIGHTS_FILE);
-            self.weights.push(WeightView {
-                name: name.clone(),
-                tensor,
-                from,
-                to,
-                shape: shape.to_vec(),
-            });
+            self.graph.weight(&name, values.element(), shape, WEIGHTS_FILE);
+            self.weights.push(WeightView { name: name.clone(), shape: shape.to_vec(), values });
         }
         name
     }

@@ -2,6 +2,7 @@
 
 pub mod adapter;
 mod attach;
+pub mod bits;
 mod elastic;
 pub mod generate;
 pub mod gguf;

@@ -194,14 +194,14 @@ impl GraphBuilder {
 
     /// Declares a weight whose bytes the session is given by name. `file` must exist beside the
     /// model, though nothing is read from it.
-    pub fn weight(&mut self, name: &str, shape: &[usize], file: &str) {
+    pub fn weight(&mut self, name: &str, element: ElementType, shape: &[usize], file: &str) {
         let entry = |key: &str, value: &str| StringStringEntryProto {
             key: key.to_owned(),
             value: value.to_owned(),
         };
         self.graph.initializer.push(TensorProto {
             dims: shape.iter().map(|&n| n as i64).collect(),
-            data_type: ElementType::F32 as i32,
+            data_type: element as i32,
             name: name.to_owned(),
             external_data: vec![entry("location", file)],
             data_location: EXTERNAL,

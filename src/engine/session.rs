@@ -12,7 +12,8 @@ use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBui
 use ort::sys::{OrtSession, OrtValue};
 use ort::{AsPointer, ortsys};
 
-use super::graph::{Attention, Graph, cache_name};
+use super::bits::{Bits, Matrix, Part, Quantised};
+use super::graph::{Attention, Graph, Values, WeightView, cache_name};
 use super::kv_cache::KvCache;
 use super::tensor::{TensorView, failed};
 use super::weights::Weights;
@@ -98,31 +99,57 @@ pub(super) enum Packing {
     None,
 }
 
-/// Views of weights by name, shared by every session, so that equal weights are packed once.
+/// Views of weights by name, shared by every session, so that equal weights are packed once; and
+/// what quantised ones look at.
 #[derive(Debug, Default)]
-pub(super) struct WeightViews(BTreeMap<String, Arc<TensorView>>);
+pub(super) struct WeightViews {
+    // Views point into the matrices: they are dropped first.
+    views: BTreeMap<String, Arc<TensorView>>,
+    quantised: Vec<Quantised>,
+}
 
 impl WeightViews {
     /// Adds a view that is not of the mapped weights.
     pub(super) fn insert(&mut self, name: String, view: TensorView) {
-        self.0.insert(name, Arc::new(view));
+        self.views.insert(name, Arc::new(view));
     }
 
-    fn get(
-        &mut self,
-        weights: &Weights,
-        view: &super::graph::WeightView,
-    ) -> Result<Arc<TensorView>> {
-        if let Some(tensor) = self.0.get(&view.name) {
-            return Ok(Arc::clone(tensor));
+    fn get(&mut self, weights: &Weights, view: &WeightView) -> Result<Arc<TensorView>> {
+        if !self.views.contains_key(&view.name) {
+            match &view.values {
+                Values::Rows { tensor, from, to } => {
+                    let data = weights.rows(tensor, *from, *to);
+                    let count = view.shape.iter().product::<usize>();
+                    assert_eq!(data.len(), count, "shape of {}", view.name);
+                    // SAFETY: the engine keeps the mapped weights as long as its views and
+                    // sessions; sessions only read initializers.
+                    let tensor = unsafe { TensorView::new(data.as_ptr(), &view.shape)? };
+                    self.insert(view.name.clone(), tensor);
+                }
+                Values::Quantised { matrix, bits, .. } => self.quantise(weights, matrix, *bits)?,
+            }
         }
-        let data = weights.rows(&view.tensor, view.from, view.to);
-        assert_eq!(data.len(), view.shape.iter().product::<usize>(), "shape of {}", view.name);
-        // SAFETY: the engine keeps the mapped weights as long as its views and sessions; sessions
-        // only read initializers.
-        let tensor = Arc::new(unsafe { TensorView::new(data.as_ptr(), &view.shape)? });
-        self.0.insert(view.name.clone(), Arc::clone(&tensor));
-        Ok(tensor)
+        Ok(Arc::clone(&self.views[&view.name]))
+    }
+
+    /// Adds the parts of `matrix`, which is quantised now and kept.
+    fn quantise(&mut self, weights: &Weights, matrix: &Matrix, bits: Bits) -> Result<()> {
+        let quantised = matrix.quantise(weights, bits);
+        for part in Part::ALL {
+            let shape = part.shape(bits, matrix.shape);
+            // SAFETY: the matrix is kept as long as the views, its buffers do not move with it,
+            // and sessions only read initializers.
+            let view = unsafe {
+                match part {
+                    Part::Blocks => TensorView::new(quantised.blocks.as_ptr(), &shape)?,
+                    Part::Scales => TensorView::new(quantised.scales.as_ptr(), &shape)?,
+                    Part::Zeros => TensorView::new(quantised.zeros.as_ptr(), &shape)?,
+                }
+            };
+            self.insert(matrix.name(bits, part), view);
+        }
+        self.quantised.push(quantised);
+        Ok(())
     }
 }
 

@@ -22,6 +22,11 @@ impl Element for f32 {
         ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
 }
 
+impl Element for u8 {
+    const TYPE: ONNXTensorElementDataType =
+        ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8;
+}
+
 impl Element for i32 {
     const TYPE: ONNXTensorElementDataType =
         ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32;

@@ -11,6 +11,8 @@ use super::{Engine, EngineOptions, WeightLayout};
 use crate::assets::{Package, main_file};
 use crate::units::Level;
 
+mod bits;
+
 const TOKENS: [i64; 9] = [3, 14, 15, 9, 26, 5, 35, 8, 44];
 const CONTEXT: usize = 32;
 
@@ -43,7 +45,13 @@ fn engine(
     let runtime = runtime();
     let weights = Weights::create(folder.path(), model, order, CONTEXT).unwrap();
     let ladder = [small(model), SubModel::full(&model.config)];
-    Engine::new(runtime, weights, &ladder, EngineOptions { layout, context: CONTEXT }).unwrap()
+    Engine::new(
+        runtime,
+        weights,
+        &ladder,
+        EngineOptions { layout, context: CONTEXT, ..EngineOptions::default() },
+    )
+    .unwrap()
 }
 
 fn assert_close(found: &[f32], expected: &[f32]) {

@@ -107,7 +107,15 @@ fn open_ladder(source: &ElasticSource, manifest: &ElasticManifest) -> Result<(En
             }
             engine
         }
-        _ => with(Residence::Shared, order)?,
+        payload => {
+            let mut engine = with(Residence::Shared, order)?;
+            for level in levels.iter().map(|model| model.level) {
+                if let Some(bits) = payload.bits(level) {
+                    engine.set_bits(level, bits);
+                }
+            }
+            engine
+        }
     };
     Ok((engine, Tokenizer::from_gguf(&gguf)?))
 }

@@ -8,6 +8,7 @@ pub mod device;
 pub mod latency;
 pub mod layouts;
 pub mod memory;
+pub mod pairs;
 mod prompted;
 pub mod quality;
 pub mod quality_run;

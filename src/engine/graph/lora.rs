@@ -103,7 +103,7 @@ impl Writer<'_> {
 
     /// The input for `part`, if the graph has adapters.
     fn adapter(&mut self, layer: usize, part: AdapterPart) -> Option<String> {
-        let rank = self.rank?;
+        let rank = self.options.rank?;
         let (config, hidden) = (self.config, self.config.hidden);
         let query = config.heads_per_group() * config.head_dim;
         let (name, shape) = match part {

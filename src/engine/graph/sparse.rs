@@ -6,7 +6,7 @@
 //! zero, which is the same function. In scoring, tokens of many answers come side by side, each
 //! with neurons of its own, and all neurons run. Prompts are never read by such a graph.
 
-use super::{Attention, TRANSPOSED, Writer};
+use super::{Attention, TRANSPOSED, Values, Writer};
 use crate::engine::onnx::{Attribute, CONTRIB, STANDARD};
 use crate::engine::predictor::Part;
 
@@ -30,7 +30,8 @@ impl Writer<'_> {
     fn picked(&mut self, layer: usize, kept: usize, rank: usize, normed: &str) -> String {
         let [a, b, bias] = [Part::A, Part::B, Part::Bias].map(|part| {
             let shape = part.shape(self.config, rank);
-            self.view(part.name(layer), part.name(layer), (0, shape[0]), &shape)
+            let (tensor, to) = (part.name(layer), shape[0]);
+            self.view(part.name(layer), Values::Rows { tensor, from: 0, to }, &shape)
         });
         let low = self.graph.node(STANDARD, "Gemm", &[normed, &a], &[]);
         let scores = self.graph.node(STANDARD, "Gemm", &[&low, &b, &bias], &[]);

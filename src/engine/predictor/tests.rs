@@ -10,7 +10,7 @@ use crate::engine::reference::{dot, forward, forward_choosing, identity_order, r
 use crate::engine::scorer::{Task, score, score_at};
 use crate::engine::session::{Feed, Runtime};
 use crate::engine::weights::Weights;
-use crate::engine::{Engine, EngineOptions, WeightLayout};
+use crate::engine::{Engine, EngineOptions};
 use crate::units::Level;
 
 const PROMPT: [i64; 4] = [3, 14, 15, 9];
@@ -65,7 +65,7 @@ fn engine(folder: &Path, model: &DenseModel, predictor: Predictor) -> Engine {
     let order = identity_order(&model.config);
     let weights = Weights::create(folder, model, &order, 32).unwrap();
     let runtime = Runtime::load(&main_file(Package::OnnxRuntime).unwrap(), 1).unwrap();
-    let options = EngineOptions { layout: WeightLayout::Chunked, context: 32 };
+    let options = EngineOptions { context: 32, ..EngineOptions::default() };
     let ladder = [half(&model.config), SubModel::full(&model.config)];
     Engine::with_predictor(runtime, weights, predictor, &ladder, options).unwrap()
 }
@@ -73,7 +73,7 @@ fn engine(folder: &Path, model: &DenseModel, predictor: Predictor) -> Engine {
 /// The full model without a predictor.
 fn dense_engine(folder: &Path, model: &DenseModel) -> Engine {
     let weights = Weights::create(folder, model, &identity_order(&model.config), 32).unwrap();
-    let options = EngineOptions { layout: WeightLayout::Chunked, context: 32 };
+    let options = EngineOptions { context: 32, ..EngineOptions::default() };
     let full = SubModel::full(&model.config);
     Engine::new(Runtime::loaded().unwrap(), weights, &[full], options).unwrap()
 }
@@ -216,7 +216,7 @@ fn ladders_and_predictors_that_do_not_fit_are_refused() {
     let runtime = Runtime::load(&main_file(Package::OnnxRuntime).unwrap(), 1).unwrap();
     let refuse = |predictor: Predictor, ladder: &[SubModel]| {
         let weights = Weights::open(folder.path()).unwrap();
-        let options = EngineOptions { layout: WeightLayout::Chunked, context: 32 };
+        let options = EngineOptions { context: 32, ..EngineOptions::default() };
         let engine = Engine::with_predictor(runtime, weights, predictor, ladder, options);
         engine.unwrap_err().to_string()
     };

@@ -6,7 +6,7 @@ use crate::engine::graph::Attention;
 use crate::engine::model::{DenseModel, LayerShape, ModelConfig};
 use crate::engine::reference::{forward, identity_order, random_model, random_model_of};
 use crate::engine::session::{Feed, Runtime};
-use crate::engine::{Engine, EngineOptions, WeightLayout};
+use crate::engine::{Engine, EngineOptions};
 use crate::model::family::merge::{MergedLayer, merged_model, sub_model};
 
 const TOKENS: [i64; 7] = [3, 14, 15, 9, 26, 5, 35];
@@ -14,7 +14,7 @@ const ROWS: [i64; 7] = [0, 1, 2, 3, 4, 5, 6];
 
 fn engine(weights: Weights, residence: Residence, ladder: &[SubModel]) -> Engine {
     let runtime = Runtime::load(&main_file(Package::OnnxRuntime).unwrap(), 1).unwrap();
-    let options = EngineOptions { layout: WeightLayout::Chunked, context: 16 };
+    let options = EngineOptions { context: 16, ..EngineOptions::default() };
     Engine::with_residence(runtime, weights, residence, ladder, options).unwrap()
 }
 

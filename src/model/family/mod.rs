@@ -9,6 +9,7 @@ use crate::family::Family;
 pub mod contextual;
 pub mod lora;
 pub mod merge;
+pub mod quantised;
 pub mod zoo;
 
 use contextual::PredictorFile;
@@ -37,6 +38,12 @@ pub enum Payload {
     AttnDrop,
     /// Neurons picked for each token.
     Contextual(PredictorFile),
+    /// All units in 8 bits and in 4.
+    Bits,
+    /// Prefixes of reordered units in 8 bits.
+    WidthQ8,
+    /// The same in 4.
+    WidthQ4,
 }
 
 impl Payload {
@@ -50,6 +57,9 @@ impl Payload {
             Family::LayerRemovalGreedy => Some(Self::LayerRemovalGreedy),
             Family::LayerInfluence => Some(Self::LayerInfluence),
             Family::AttnDrop => Some(Self::AttnDrop),
+            Family::Bits => Some(Self::Bits),
+            Family::WidthQ8 => Some(Self::WidthQ8),
+            Family::WidthQ4 => Some(Self::WidthQ4),
             Family::WidthLora | Family::LayerMerge | Family::Contextual | Family::Zoo => None,
         }
     }
@@ -67,6 +77,9 @@ impl Payload {
             Self::LayerMerge(_) => Family::LayerMerge,
             Self::AttnDrop => Family::AttnDrop,
             Self::Contextual(_) => Family::Contextual,
+            Self::Bits => Family::Bits,
+            Self::WidthQ8 => Family::WidthQ8,
+            Self::WidthQ4 => Family::WidthQ4,
         }
     }
 
