@@ -160,4 +160,6 @@ pub mod heads;
 #[cfg(feature = "engine")]
 pub mod profiler;
 
+pub mod service;
+
 pub use error::{Error, Result};

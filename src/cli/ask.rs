@@ -8,17 +8,19 @@ use pliant::engine::EngineOptions;
 use pliant::engine::generate::{Generation, generate, stream};
 use pliant::engine::scorer::{Task, score};
 use pliant::engine::tokenizer::{TextStream, Tokenizer};
-use pliant::method::one_prompt::{PlanChoice, PromptPlanner};
+use pliant::method::one_prompt::{PlanChoice, PromptPlanner, PromptRequest, Scales};
 use pliant::model::ElasticModel;
-use pliant::profile::Profiles;
+use pliant::profile::{Profiles, QualityTable};
+use pliant::profiler::this_machine::ThisMachine;
 use pliant::prompt::{Compressor, Dataset, Item, Tokenize, compress};
+use pliant::request::Bounds;
 use pliant::units::{Level, PROMPT_RATIOS, Ratio, millis};
 use pliant::{Error, Result};
 use serde::Serialize;
 use serde_json::json;
 
-use super::engine_args::{EngineArgs, measured_device};
-use super::output::{print_json, print_line, print_part};
+use super::engine_args::EngineArgs;
+use super::output::{print_json, print_line, print_part, say};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -49,9 +51,10 @@ pub struct Args {
     /// Tokens to generate
     #[arg(long, default_value_t = 24)]
     tokens: usize,
-    /// Device profile that plans are predicted with
-    #[arg(long, value_name = "DIR", default_value_os_t = measured_device())]
-    device: PathBuf,
+    /// Device profile that plans are predicted with; default: this machine's, timed at the first
+    /// use
+    #[arg(long, value_name = "DIR")]
+    device: Option<PathBuf>,
     /// Folder of quality tables that plans are weighed with
     #[arg(long, value_name = "DIR", default_value_os_t = Profiles::default().quality())]
     quality: PathBuf,
@@ -109,19 +112,17 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let mut model = args.engine.open(&family, EngineOptions::default())?;
     let prompts = PROMPT_RATIOS.map(|ratio| cut(&prompt, ratio, &model.tokenizer));
     let whole = &prompts[PROMPT_RATIOS.len() - 1];
-    let (level, tokens, choice) = match slo {
+    let (level, tokens, planned) = match slo {
         None => (asked, whole, None),
         Some(slo) => {
+            let planner = args.planner(&mut model)?;
             let lengths = prompts.each_ref().map(|tokens| tokens.len() as u32);
-            let (device, quality) = (&args.device, &args.quality);
-            let base_model = model.identity().base_model;
-            let planner = PromptPlanner::load(device, quality, &base_model, &family)?;
-            let choice = planner.choose(slo, &lengths, args.tokens as u32)?;
-            (choice.plan.level, &prompts[choice.ratio_index], Some(choice))
+            let (choice, planned) = args.plan(&planner, slo, lengths)?;
+            (choice.plan.level, &prompts[choice.ratio_index], Some(planned))
         }
     };
     let answer = args.answer(&mut model, level, [tokens, whole])?;
-    let planned = choice.map(|choice| Planned::of(&choice, &answer));
+    let planned = planned.map(|planned| planned.after(&answer));
     if !args.json {
         print_line(answer.timings())?;
         planned.as_ref().map_or(Ok(()), |planned| print_line(planned.line()))?;
@@ -165,6 +166,51 @@ impl Args {
                 .allowed("two texts or more, none empty"));
         }
         Ok(())
+    }
+
+    /// Plans with the profile that was asked for, or with this machine's own.
+    fn planner(&self, model: &mut ElasticModel) -> Result<PromptPlanner> {
+        let (base_model, family) = (model.identity().base_model, &self.family());
+        if let Some(device) = &self.device {
+            return PromptPlanner::load(device, &self.quality, &base_model, family);
+        }
+        let table = QualityTable::load(&self.quality.join(&base_model), family)?;
+        let mut said = false;
+        let mut report = |_: usize, levels: usize| {
+            if !std::mem::replace(&mut said, true) {
+                say(format!("pliant: timing the {levels} levels on this machine, once"));
+            }
+        };
+        let machine = ThisMachine::of(model, family, &mut report)?;
+        let planner = PromptPlanner::new(machine.profile, &table, &base_model, family)?;
+        Scales::load(&machine.scales).into_iter().for_each(|scales| planner.set_scales(scales));
+        Ok(planner)
+    }
+
+    fn plan(
+        &self,
+        planner: &PromptPlanner,
+        slo: (Ratio, Ratio),
+        kept_tokens: [u32; PROMPT_RATIOS.len()],
+    ) -> Result<(PlanChoice, Planned)> {
+        let (prompt, output_tokens) = (kept_tokens[PROMPT_RATIOS.len() - 1], self.tokens as u32);
+        let full = planner.full_cost(prompt, output_tokens);
+        let allowed = [slo.0.of(full.ttft), slo.1.of(full.tpot)];
+        let bounds = Bounds::Latency { ttft: allowed[0], tpot: allowed[1] };
+        let (level, resident) = (None, None);
+        let request = PromptRequest { kept_tokens, output_tokens, bounds, level, resident };
+        let choice = planner.choose(&request, &|_, _| 0)?;
+        let planned = Planned {
+            level: choice.plan.level,
+            prompt_ratio: choice.plan.prompt_ratio,
+            allowed_ms: allowed.map(millis),
+            predicted_ms: [choice.ttft, choice.tpot].map(millis),
+            provenance: planner.provenance(),
+            device: planner.device().name.clone(),
+            feasible: choice.feasible,
+            met: false,
+        };
+        Ok((choice, planned))
     }
 
     /// The answer to the first of `prompts`, which is what is left of the second; printed as it
@@ -302,19 +348,11 @@ impl Answer {
 }
 
 impl Planned {
-    fn of(choice: &PlanChoice, answer: &Answer) -> Self {
-        let allowed_ms = [choice.ttft_bound, choice.tpot_bound].map(millis);
-        let tpot_met = answer.measured_tpot_ms.is_none_or(|ms| ms <= allowed_ms[1]);
-        Self {
-            level: choice.plan.level,
-            prompt_ratio: choice.plan.prompt_ratio,
-            allowed_ms,
-            predicted_ms: [choice.ttft, choice.tpot].map(millis),
-            provenance: choice.provenance,
-            device: choice.device.clone(),
-            feasible: choice.feasible,
-            met: answer.measured_ttft_ms <= allowed_ms[0] && tpot_met,
-        }
+    /// The same, once it is known how long the answer took.
+    fn after(self, answer: &Answer) -> Self {
+        let [ttft, tpot] = self.allowed_ms;
+        let tpot_met = answer.measured_tpot_ms.is_none_or(|ms| ms <= tpot);
+        Self { met: answer.measured_ttft_ms <= ttft && tpot_met, ..self }
     }
 
     fn line(&self) -> String {

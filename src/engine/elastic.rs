@@ -254,6 +254,37 @@ impl Engine {
         self.cache.context()
     }
 
+    /// A KV cache for [`swap_cache`](Self::swap_cache); its memory is taken as it is filled.
+    ///
+    /// # Errors
+    /// If ONNX Runtime refuses a view of it.
+    pub fn new_cache(&self) -> Result<KvCache> {
+        KvCache::new(&self.weights.index().config, self.cache.context())
+    }
+
+    /// Goes on with the KV cache of another sequence, and hands that of the last one back.
+    ///
+    /// # Panics
+    /// If it is for a model of other dimensions than the resident one, or another context.
+    pub fn swap_cache(&mut self, cache: KvCache) -> KvCache {
+        assert!(cache.is_of(&self.weights.index().config), "the KV cache of another model");
+        assert_eq!(cache.context(), self.cache.context(), "KV caches of one context");
+        std::mem::replace(&mut self.cache, cache)
+    }
+
+    /// Bytes that a token takes in the KV cache of the resident model.
+    #[must_use]
+    pub fn cache_bytes_per_token(&self) -> u64 {
+        let config = &self.weights.index().config;
+        (2 * config.layers * config.kv_heads * config.head_dim * size_of::<f32>()) as u64
+    }
+
+    /// Whether `cache` is for the resident model.
+    #[must_use]
+    pub fn fits(&self, cache: &KvCache) -> bool {
+        cache.is_of(&self.weights.index().config)
+    }
+
     /// Bytes of the mapped weights file and of the KV cache.
     #[must_use]
     pub fn bytes(&self) -> (usize, usize) {

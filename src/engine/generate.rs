@@ -1,8 +1,12 @@
-//! Greedy generation with the time of each phase.
+//! Generation, one step at a time: a sequence reads its prompt in parts, then gets token by token.
+//!
+//! A [`Sequence`] knows its tokens and how many of them the KV cache has; who picks the next token
+//! is up to its driver: the likeliest one here, a [`Sampler`](super::sampler::Sampler) in the
+//! service.
 
 use std::time::Duration;
 
-use super::elastic::Engine;
+use super::elastic::{Engine, Forward};
 use super::session::Feed;
 use super::stopwatch::timed;
 use crate::error::{Error, Result};
@@ -26,6 +30,85 @@ impl Generation {
     #[must_use]
     pub fn decode(&self) -> Duration {
         self.steps.iter().sum()
+    }
+}
+
+/// A text in the making: tokens of the prompt, then those that were picked.
+#[derive(Debug, Clone)]
+pub struct Sequence {
+    tokens: Vec<i64>,
+    /// How many of them the KV cache has.
+    read: usize,
+}
+
+impl Sequence {
+    /// A sequence that begins with `prompt`, of which the KV cache has the first `cached` tokens.
+    ///
+    /// # Errors
+    /// If the prompt is empty.
+    ///
+    /// # Panics
+    /// If all of the prompt is cached: the last token is read for what follows it.
+    pub fn new(prompt: &[u32], cached: usize) -> Result<Self> {
+        if prompt.is_empty() {
+            return Err(Error::new("prompt", "empty").allowed("at least one token"));
+        }
+        assert!(cached < prompt.len(), "the last token of a prompt is read");
+        Ok(Self { tokens: prompt.iter().map(|&token| i64::from(token)).collect(), read: cached })
+    }
+
+    /// All tokens, those of the prompt first.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Never: a prompt has a token.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// How many tokens the KV cache has.
+    #[must_use]
+    pub fn cached(&self) -> usize {
+        self.read
+    }
+
+    /// The tokens that the KV cache has.
+    #[must_use]
+    pub fn cached_tokens(&self) -> Vec<u32> {
+        self.tokens[..self.read].iter().map(|&token| token as u32).collect()
+    }
+
+    /// The KV cache is gone: all is read again in the next steps.
+    pub fn forget_cache(&mut self) {
+        self.read = 0;
+    }
+
+    /// Reads up to `most` of the tokens that are not read yet, with sub-model `level`. Once all
+    /// are, says how likely each token of the vocabulary is to follow.
+    ///
+    /// # Errors
+    /// If the context is full, or inference fails.
+    pub fn read<'e>(
+        &mut self,
+        engine: &'e mut Engine,
+        level: Level,
+        most: usize,
+    ) -> Result<Option<&'e Forward>> {
+        let until = self.tokens.len().min(self.read.saturating_add(most));
+        let tokens = &self.tokens[self.read..until];
+        let last = [tokens.len() as i64 - 1];
+        let feed = Feed { tokens, past: self.read, logit_rows: &last, forest: None };
+        let out = engine.forward(level, &feed)?;
+        self.read = until;
+        Ok((until == self.tokens.len()).then_some(out))
+    }
+
+    /// The sequence goes on with `token`.
+    pub fn push(&mut self, token: u32) {
+        self.tokens.push(i64::from(token));
     }
 }
 
@@ -63,22 +146,18 @@ pub fn stream(
     end: Option<u32>,
     told: &mut dyn FnMut(u32) -> Result<()>,
 ) -> Result<Generation> {
-    if prompt.is_empty() {
-        return Err(Error::new("prompt", "empty").allowed("at least one token"));
-    }
-    let tokens: Vec<i64> = prompt.iter().map(|&token| i64::from(token)).collect();
-    let (first, prefill) = timed(|| next_token(engine, level, &tokens, 0));
+    let mut sequence = Sequence::new(prompt, 0)?;
+    let (first, prefill) = timed(|| likeliest_next(&mut sequence, engine, level));
     let mut last = first?;
     let mut out =
         Generation { tokens: vec![last], prefill, steps: Vec::new(), context_full: false };
     told(last)?;
     while out.tokens.len() < count && Some(last) != end {
-        let past = prompt.len() + out.tokens.len() - 1;
-        if past == engine.context() {
+        if sequence.cached() == engine.context() {
             out.context_full = true;
             break;
         }
-        let (token, step) = timed(|| next_token(engine, level, &[i64::from(last)], past));
+        let (token, step) = timed(|| likeliest_next(&mut sequence, engine, level));
         last = token?;
         out.tokens.push(last);
         out.steps.push(step);
@@ -87,14 +166,22 @@ pub fn stream(
     Ok(out)
 }
 
-fn next_token(engine: &mut Engine, level: Level, tokens: &[i64], past: usize) -> Result<u32> {
-    let last = [tokens.len() as i64 - 1];
-    let out = engine.forward(level, &Feed { tokens, past, logit_rows: &last, forest: None })?;
+/// Reads all that is not read yet and goes on with the likeliest token.
+fn likeliest_next(sequence: &mut Sequence, engine: &mut Engine, level: Level) -> Result<u32> {
+    let out = sequence.read(engine, level, usize::MAX)?.expect("all is read at once");
+    let token = likeliest(&out.logits);
+    sequence.push(token);
+    Ok(token)
+}
+
+/// The token with the highest logit, the first of equals.
+#[must_use]
+pub fn likeliest(logits: &[f32]) -> u32 {
     let mut best = 0;
-    for (token, &logit) in out.logits.iter().enumerate() {
-        if logit > out.logits[best] {
+    for (token, &logit) in logits.iter().enumerate() {
+        if logit > logits[best] {
             best = token;
         }
     }
-    Ok(best as u32)
+    best as u32
 }

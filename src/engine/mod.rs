@@ -3,6 +3,7 @@
 pub mod adapter;
 mod attach;
 pub mod bits;
+pub mod chat;
 mod elastic;
 pub mod generate;
 pub mod gguf;
@@ -14,6 +15,7 @@ pub mod predictor;
 #[cfg(test)]
 pub(crate) mod reference;
 mod residence;
+pub mod sampler;
 pub mod scorer;
 pub mod session;
 pub mod stopwatch;

@@ -31,6 +31,10 @@ const CONTROL: u64 = 3;
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     end_of_text: u32,
+    begin_of_text: Option<u32>,
+    /// Control tokens as they are spelled.
+    controls: Vec<(String, u32)>,
+    chat_template: Option<String>,
 }
 
 impl Tokenizer {
@@ -63,10 +67,13 @@ impl Tokenizer {
         inner.with_pre_tokenizer(Some(pre.steps().map_err(|e| library(gguf, e))?));
         inner.with_decoder(Some(ByteLevel::default()));
         let controls = control_tokens(gguf, &tokens)?;
-        inner.add_special_tokens(controls).map_err(|e| library(gguf, e))?;
+        let special = controls.iter().map(|(text, _)| AddedToken::from(text.clone(), true));
+        inner.add_special_tokens(special).map_err(|e| library(gguf, e))?;
         inner.set_encode_special_tokens(true);
         let end_of_text = token_id(gguf, "tokenizer.ggml.eos_token_id", tokens.len())?;
-        Ok(Self { inner, end_of_text })
+        let begin_of_text = token_id(gguf, "tokenizer.ggml.bos_token_id", tokens.len()).ok();
+        let chat_template = gguf.text("tokenizer.chat_template").ok().map(str::to_owned);
+        Ok(Self { inner, end_of_text, begin_of_text, controls, chat_template })
     }
 
     /// SHA-256 of what makes the tokenizer of `gguf` the one it is: two files with the same split
@@ -95,6 +102,56 @@ impl Tokenizer {
     #[must_use]
     pub fn end_of_text(&self) -> u32 {
         self.end_of_text
+    }
+
+    /// The token that a text begins with, where the model has one.
+    #[must_use]
+    pub fn begin_of_text(&self) -> Option<u32> {
+        self.begin_of_text
+    }
+
+    /// Tokens that end the model's turn: that which ends a text, and those of chat formats.
+    #[must_use]
+    pub fn ends_of_turn(&self) -> Vec<u32> {
+        const ENDS: [&str; 4] = ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>"];
+        let known = self.controls.iter().filter(|(text, _)| ENDS.contains(&text.as_str()));
+        let mut ends: Vec<u32> = known.map(|&(_, token)| token).collect();
+        ends.push(self.end_of_text);
+        ends.sort_unstable();
+        ends.dedup();
+        ends
+    }
+
+    /// The chat template of the file, in Jinja.
+    #[must_use]
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
+    }
+
+    /// The spelling of a control token; empty for any other.
+    #[must_use]
+    pub fn control_text(&self, token: u32) -> &str {
+        let found = self.controls.iter().find(|&&(_, control)| control == token);
+        found.map_or("", |(text, _)| text)
+    }
+
+    /// The first spelling of a control token in `text`: where it starts, the token, its length in
+    /// bytes. Of several that start there the longest.
+    #[must_use]
+    pub fn first_control(&self, text: &str) -> Option<(usize, u32, usize)> {
+        let found = self.controls.iter().filter_map(|(spelled, token)| {
+            Some((text.find(spelled.as_str())?, *token, spelled.len()))
+        });
+        found.min_by_key(|&(at, _, length)| (at, std::cmp::Reverse(length)))
+    }
+
+    /// A token as text, control tokens spelled out; bytes that are no UTF-8 become `U+FFFD`.
+    ///
+    /// # Panics
+    /// Never: byte-level decoding has no failing input.
+    #[must_use]
+    pub fn piece(&self, token: u32) -> String {
+        self.inner.decode(&[token], false).expect("byte-level decoding has no failing input")
     }
 
     /// The number of tokens.
@@ -200,18 +257,15 @@ fn bpe(gguf: &Gguf, tokens: &[&str]) -> Result<BPE> {
         .map_err(|e| gguf.key_error(key, "merges and tokens disagree").caused_by(e))
 }
 
-fn control_tokens(gguf: &Gguf, tokens: &[&str]) -> Result<Vec<AddedToken>> {
+fn control_tokens(gguf: &Gguf, tokens: &[&str]) -> Result<Vec<(String, u32)>> {
     let key = "tokenizer.ggml.token_type";
     let kinds = gguf.numbers(key)?;
     if kinds.len() != tokens.len() {
         return Err(gguf.key_error(key, "wrong length").found(kinds.len()).allowed(tokens.len()));
     }
-    Ok(tokens
-        .iter()
-        .zip(kinds)
-        .filter(|&(_, kind)| kind == CONTROL)
-        .map(|(&token, _)| AddedToken::from(token, true))
-        .collect())
+    let all = tokens.iter().zip(0..).zip(kinds);
+    let controls = all.filter(|&(_, kind)| kind == CONTROL);
+    Ok(controls.map(|((&token, id), _)| (token.to_owned(), id)).collect())
 }
 
 fn token_id(gguf: &Gguf, key: &str, vocab: usize) -> Result<u32> {
@@ -225,6 +279,9 @@ fn token_id(gguf: &Gguf, key: &str, vocab: usize) -> Result<u32> {
 fn library(gguf: &Gguf, error: tokenizers::Error) -> Error {
     gguf.key_error("tokenizer.ggml.model", "cannot build the tokenizer").caused_by(error)
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests {

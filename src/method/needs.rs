@@ -40,7 +40,7 @@ impl Method {
 }
 
 /// The least of `forecasts`, of plans for a request under `bounds`.
-fn least(forecasts: impl Iterator<Item = Forecast> + Clone, bounds: Bounds) -> Needs {
+pub(super) fn least(forecasts: impl Iterator<Item = Forecast> + Clone, bounds: Bounds) -> Needs {
     let until_due = |forecast: Forecast| match bounds {
         Bounds::Latency { tpot, .. } => {
             (forecast.gaps == 0 || forecast.tpot <= tpot).then_some(forecast.ttft)

@@ -115,12 +115,7 @@ pub fn measure(
         schema: 1,
         name: plan.device.clone(),
         hardware: hardware(),
-        runtime: Runtime {
-            name: "ONNX Runtime".to_owned(),
-            version: Package::OnnxRuntime.spec().version.to_owned(),
-            threads: plan.threads as u32,
-            precision: "f32".to_owned(),
-        },
+        runtime: runtime(plan.threads),
         power: None,
         families,
         tlms,
@@ -179,7 +174,7 @@ fn measure_copies(plan: &DevicePlan, mut model: ElasticModel, log: &mut LatencyL
 }
 
 /// Fits `family`, whose sub-models run as those of `timed_as` do.
-fn fit_family(
+pub(super) fn fit_family(
     plan: &DevicePlan,
     [family, timed_as]: [&str; 2],
     samples: &[LatencySample],
@@ -232,7 +227,17 @@ fn parameters(config: &ModelConfig, sub_model: &SubModel) -> usize {
     sub_model.unit_parameters(config) + config.vocab * config.hidden
 }
 
-fn hardware() -> Hardware {
+/// What runs the model, with so many threads.
+pub(super) fn runtime(threads: usize) -> Runtime {
+    Runtime {
+        name: "ONNX Runtime".to_owned(),
+        version: Package::OnnxRuntime.spec().version.to_owned(),
+        threads: threads as u32,
+        precision: "f32".to_owned(),
+    }
+}
+
+pub(super) fn hardware() -> Hardware {
     let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
     let field = |text: &str, name: &str| -> Option<String> {
         let line = text.lines().find(|line| line.starts_with(name))?;

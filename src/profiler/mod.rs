@@ -13,4 +13,5 @@ mod prompted;
 pub mod quality;
 pub mod quality_run;
 mod taken_over;
+pub mod this_machine;
 pub mod tlm;

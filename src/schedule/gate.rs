@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::scheduler::{Job, Reason};
+use super::reason::Reason;
+use super::scheduler::Job;
 use crate::error::{Error, Result};
 use crate::limits::Bounded;
 use crate::request::AppId;
@@ -55,16 +56,17 @@ impl Quota {
         1
     }
 
-    pub(super) fn check(&self, subject: &str) -> Result<()> {
+    /// Refuses what is out of range or says nothing, under `key` of the file called `subject`.
+    pub(crate) fn check(&self, subject: &str, key: &str) -> Result<()> {
         const COUNT: Bounded = Bounded { name: "requests", min: 1, max: 1_000_000_000 };
         let named =
             [("at_once", self.at_once), ("per_hour", self.per_hour), ("burst", Some(self.burst))];
-        for (key, count) in named {
-            let key = format!("key \"service.quota.{key}\"");
+        for (name, count) in named {
+            let key = format!("key \"{key}.{name}\"");
             count.map_or(Ok(0), |count| COUNT.check(subject, &key, count.into()))?;
         }
         if self.at_once.is_none() && self.per_hour.is_none() {
-            let error = Error::new(subject, "says nothing").at("key \"service.quota\"");
+            let error = Error::new(subject, "says nothing").at(format!("key \"{key}\""));
             return Err(error.allowed("at_once, per_hour, or both"));
         }
         Ok(())
@@ -81,6 +83,8 @@ impl Quota {
 #[derive(Debug)]
 pub(super) struct Gate {
     quota: Option<Quota>,
+    /// Of apps that have one of their own.
+    own: BTreeMap<AppId, Quota>,
     apps: BTreeMap<AppId, Used>,
 }
 
@@ -94,12 +98,24 @@ struct Used {
 
 impl Gate {
     pub fn new(quota: Option<Quota>) -> Self {
-        Self { quota, apps: BTreeMap::new() }
+        Self { quota, own: BTreeMap::new(), apps: BTreeMap::new() }
+    }
+
+    /// Gives `app` a quota of its own, or that which all have.
+    pub fn set_quota(&mut self, app: AppId, quota: Option<Quota>) {
+        match quota {
+            Some(quota) => drop(self.own.insert(app, quota)),
+            None => drop(self.own.remove(&app)),
+        }
+    }
+
+    fn quota(&self, app: AppId) -> Option<&Quota> {
+        self.own.get(&app).or(self.quota.as_ref())
     }
 
     /// Why the app may not ask for more just now, if so.
     pub fn refuses(&self, now: SimTime, app: AppId) -> Option<Reason> {
-        let (quota, used) = (self.quota.as_ref()?, self.apps.get(&app)?);
+        let (quota, used) = (self.quota(app)?, self.apps.get(&app)?);
         if quota.at_once.is_some_and(|most| used.at_once >= most) {
             return Some(Reason::AppAtOnce);
         }
@@ -108,7 +124,7 @@ impl Gate {
     }
 
     pub fn enter(&mut self, now: SimTime, app: AppId) {
-        let Some(quota) = &self.quota else { return };
+        let Some(quota) = self.quota(app).copied() else { return };
         let used = self.apps.entry(app).or_default();
         used.at_once += 1;
         if let Some((each, _)) = quota.pace() {
@@ -116,9 +132,10 @@ impl Gate {
         }
     }
 
+    /// One that entered leaves; before its app had a quota it was not counted.
     pub fn leave(&mut self, app: AppId) {
         if let Some(used) = self.apps.get_mut(&app) {
-            used.at_once -= 1;
+            used.at_once = used.at_once.saturating_sub(1);
         }
     }
 }

@@ -62,6 +62,7 @@
 mod discipline;
 mod gate;
 mod options;
+mod reason;
 mod room;
 mod scheduler;
 mod slots;
@@ -70,7 +71,8 @@ pub use discipline::Discipline;
 pub(crate) use discipline::WaitingQueue;
 pub use gate::{Admit, Quota, WhenFull};
 pub use options::{Preempt, ServiceOptions};
-pub use scheduler::{Decision, Job, Needs, Reason, Scheduler};
+pub use reason::Reason;
+pub use scheduler::{Decision, Job, Needs, Scheduler};
 pub use slots::Ticket;
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ impl ServiceOptions {
             range("key \"service.timeout_ms\"", POSITIVE_MS, timeout)?;
         }
         if let Some(quota) = &self.quota {
-            quota.check(subject)?;
+            quota.check(subject, "service.quota")?;
         }
         let wrong = |key: &str, found: &str, allowed: &str| {
             let error = Error::new(subject, "keys contradict each other");

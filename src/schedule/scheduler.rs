@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::discipline::Discipline;
-use super::gate::{Admit, Gate, WhenFull, is_feasible};
+use super::gate::{Admit, Gate, Quota, WhenFull, is_feasible};
 use super::options::{Preempt, ServiceOptions};
+use super::reason::Reason;
 use super::room::Room;
 use super::slots::{Slots, Ticket};
 use crate::limits::PRIORITY;
@@ -72,69 +73,6 @@ pub enum Decision {
     Stop(Ticket),
     /// It is gone, without an answer or with a part of it.
     Leave(Ticket, Reason),
-}
-
-/// Why a request is gone without its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// Refused: as many wait as may.
-    QueueFull,
-    /// Refused: it waited, of the lowest class, when one of a higher class came and as many waited
-    /// as may.
-    Shed,
-    /// Refused: no plan meets its objective behind what is to be served before it.
-    Infeasible,
-    /// Refused: its app asks more often than it may.
-    AppRate,
-    /// Refused: its app has as many in the service as it may.
-    AppAtOnce,
-    /// Cancelled: its app gave it up.
-    GaveUp,
-    /// Cancelled: the service gave it up after its time-out.
-    TimedOut,
-    /// Cancelled: a newer request of its app took its place.
-    Superseded,
-}
-
-impl Reason {
-    /// Whether it was refused, and never started.
-    #[must_use]
-    pub fn is_refusal(self) -> bool {
-        self < Self::GaveUp
-    }
-
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::QueueFull,
-        Self::Shed,
-        Self::Infeasible,
-        Self::AppRate,
-        Self::AppAtOnce,
-        Self::GaveUp,
-        Self::TimedOut,
-        Self::Superseded,
-    ];
-
-    /// The reason that files call `name`.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.name() == name)
-    }
-
-    /// Its name in files.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue-full",
-            Self::Shed => "shed",
-            Self::Infeasible => "infeasible",
-            Self::AppRate => "app-rate",
-            Self::AppAtOnce => "app-at-once",
-            Self::GaveUp => "gave-up",
-            Self::TimedOut => "timed-out",
-            Self::Superseded => "superseded",
-        }
-    }
 }
 
 /// Where a request is.
@@ -286,13 +224,7 @@ impl Scheduler {
 
     /// What is to be done at `now`, one thing at a time; `None` if nothing more.
     pub fn decide(&mut self, now: SimTime) -> Option<Decision> {
-        self.advance(now);
-        while let Some(&(at, ticket)) = self.timeouts.front()
-            && at <= now
-        {
-            self.timeouts.pop_front();
-            self.give_up(ticket, Reason::TimedOut);
-        }
+        self.time_out(now);
         if let Some(decision) = self.unsaid.pop_front() {
             return Some(decision);
         }
@@ -301,6 +233,55 @@ impl Scheduler {
             None if self.waiting == 0 => None,
             None => self.next().map(|ticket| self.start(ticket)),
         }
+    }
+
+    /// Lets those go whose time-out is over; [`decide`](Self::decide) begins with it.
+    pub fn time_out(&mut self, now: SimTime) {
+        self.advance(now);
+        while let Some(&(at, ticket)) = self.timeouts.front()
+            && at <= now
+        {
+            self.timeouts.pop_front();
+            self.give_up(ticket, Reason::TimedOut);
+        }
+    }
+
+    /// What is decided already: what [`decide`](Self::decide) would say first, without looking at
+    /// who times out, makes way or is next.
+    ///
+    /// A server asks it right after a request arrives, to say at once that it is refused.
+    pub fn decided(&mut self) -> Option<Decision> {
+        self.unsaid.pop_front()
+    }
+
+    /// Gives `app` a quota of its own in place of the one that all have; `None`: that one again.
+    pub fn set_quota(&mut self, app: AppId, quota: Option<Quota>) {
+        self.gate.set_quota(app, quota);
+    }
+
+    /// Whether the KV cache of `ticket`, which waits between two tokens, stays; `None` if it does
+    /// not wait so.
+    #[must_use]
+    pub fn keeps(&self, ticket: Ticket) -> Option<bool> {
+        match self.held.get(ticket)?.stage {
+            Stage::Paused(kept) => Some(kept.is_some()),
+            _ => None,
+        }
+    }
+
+    /// How many of those that wait are served before `ticket`, as things are; `None` if it does not
+    /// wait.
+    #[must_use]
+    pub fn ahead_of(&self, ticket: Ticket) -> Option<usize> {
+        let own = self.held.get(ticket).filter(|held| held.is_in_room())?;
+        let job = Job { priority: own.class, ..own.job };
+        let others = self.held.values().filter(|held| held.is_in_room() && held.ticket != ticket);
+        let goes_first = |held: &&Held| {
+            let before = self.goes_before(held, &job);
+            let after = self.goes_before(own, &Job { priority: held.class, ..held.job });
+            before && (!after || held.ticket < ticket)
+        };
+        Some(others.filter(goes_first).count())
     }
 
     /// When to ask again, though nothing else happens; `None` if there is no need to.

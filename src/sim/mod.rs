@@ -168,5 +168,18 @@ pub fn replay_calls(
     service::Service::new(calls, policy, executor, *options).run(sink, |_, _| {})
 }
 
+/// The same, each decision being told with its instant.
+#[cfg(test)]
+pub(crate) fn replay_logged(
+    calls: Calls<'_>,
+    policy: &mut dyn Policy,
+    executor: &mut dyn Executor,
+    options: ServiceOptions,
+    sink: &mut dyn OutcomeSink,
+    log: impl FnMut(crate::units::SimTime, crate::schedule::Decision),
+) -> Result<()> {
+    service::Service::new(calls, policy, executor, options).run(sink, log)
+}
+
 #[cfg(test)]
 mod tests;

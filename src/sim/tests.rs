@@ -13,8 +13,6 @@ use crate::policy::ServiceView;
 use crate::request::{AppId, DatasetId, RequestView, Slo, Terms};
 use crate::units::{Grade, Level, Ratio, SimTime};
 
-mod parity;
-
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }

@@ -1,0 +1,170 @@
+//! The machine that the program runs on, timed in seconds at the first start and remembered.
+//!
+//! A plan is only as good as the times it is made from, and those of another machine are none. So
+//! before the first plan every level is timed at three lengths, once; what came out lies in the
+//! user's cache under a name made from all that it depends on: processor, threads, runtime, model,
+//! family. It is coarse: the [planner](crate::method::one_prompt) corrects it by what answers take.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::device::{DevicePlan, fit_family, hardware, runtime};
+use super::latency::{self, LatencyPlan};
+use crate::assets::Store;
+use crate::digest;
+use crate::engine::session;
+use crate::engine::stopwatch::timed;
+use crate::error::Result;
+use crate::files::Lock;
+use crate::model::ElasticModel;
+use crate::model::tlm::score_head::ScoreHead;
+use crate::profile::{DeviceProfile, FamilyLatency, LatencyLog, REFERENCE_FAMILY};
+use crate::prompt::compress::lists::Ranking;
+use crate::prompt::{Compressor, Tokenize as _};
+use crate::units::millis;
+
+/// The name that plans are told with.
+pub const NAME: &str = "this-machine";
+
+/// Changes with what is measured, so that older measurements are not taken for newer ones.
+const VERSION: u32 = 1;
+/// Prompt lengths, also the contexts that are decoded at.
+const LENGTHS: [u32; 3] = [32, 128, 512];
+/// Tokens whose mean is one sample of decoding.
+const STEPS: usize = 4;
+const SAMPLES: &str = "samples.csv";
+const SCALES: &str = "scales.toml";
+
+/// The profile of this machine for one model.
+#[derive(Debug)]
+pub struct ThisMachine {
+    /// Its times.
+    pub profile: DeviceProfile,
+    /// Where what answers take beside them is remembered.
+    pub scales: PathBuf,
+}
+
+impl ThisMachine {
+    /// The profile for `family` of `model` from the user's cache, or timed now; `report` then gets
+    /// how many levels of how many are done.
+    ///
+    /// # Errors
+    /// If there is no place for a cache, it cannot be written, or inference fails.
+    pub fn of(
+        model: &mut ElasticModel,
+        family: &str,
+        report: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self> {
+        let folder = folder(model, family)?;
+        let scales = folder.join(SCALES);
+        if let Ok(profile) = DeviceProfile::load(&folder) {
+            return Ok(Self { profile, scales });
+        }
+        let _lock = Lock::acquire(&folder.join("device.toml"), "the profile of this machine")?;
+        let profile = match DeviceProfile::load(&folder) {
+            Ok(profile) => profile,
+            Err(_) => measure(model, family, folder, report)?,
+        };
+        Ok(Self { profile, scales })
+    }
+}
+
+fn measure(
+    model: &mut ElasticModel,
+    family: &str,
+    folder: PathBuf,
+    report: &mut dyn FnMut(usize, usize),
+) -> Result<DeviceProfile> {
+    let threads = session::Runtime::loaded()?.threads();
+    let plan = DevicePlan {
+        device: NAME.to_owned(),
+        base_model: model.identity().base_model,
+        families: vec![family.to_owned()],
+        threads,
+        repetitions: 1,
+        folder,
+    };
+    let mut log = LatencyLog::open(&plan.folder.join(SAMPLES))?;
+    let context = model.engine.context() as u32;
+    let fits = |tokens: u32| tokens.min(context.saturating_sub(STEPS as u32 + 1));
+    let mut latency = LatencyPlan::new(family, 1);
+    (latency.lengths, latency.steps) = (LENGTHS.map(fits).to_vec(), STEPS);
+    latency::measure(model, &latency, &mut log, report)?;
+    let mut fitted = fit_family(&plan, [family, family], log.samples(), model, None)?;
+    fitted.compress_ms_per_token = cutting_ms_per_token(model)?;
+    let profile = DeviceProfile {
+        schema: 1,
+        name: plan.device.clone(),
+        hardware: hardware(),
+        runtime: runtime(threads),
+        power: None,
+        families: with_reference(fitted)?,
+        tlms: Vec::new(),
+    };
+    profile.save(&plan.folder)?;
+    Ok(profile)
+}
+
+/// The family, and beside it the one whose full model objectives are shares of, which is the same
+/// network.
+fn with_reference(family: FamilyLatency) -> Result<Vec<FamilyLatency>> {
+    if &*family.family == REFERENCE_FAMILY {
+        return Ok(vec![family]);
+    }
+    let reference = FamilyLatency {
+        family: REFERENCE_FAMILY.parse()?,
+        members: Vec::new(),
+        levels: vec![family.full().clone()],
+        ..family.clone()
+    };
+    Ok(vec![reference, family])
+}
+
+/// What scoring a prompt takes per token; nothing where there is no score-head.
+fn cutting_ms_per_token(model: &ElasticModel) -> Result<f64> {
+    let base_model = model.identity().base_model;
+    let runtime = session::Runtime::loaded()?;
+    let Ok(mut head) = ScoreHead::of(Compressor::ScoreHead, &base_model, runtime) else {
+        return Ok(0.0);
+    };
+    let mut text = String::new();
+    for line in 0..24 {
+        let _ = writeln!(text, "Line {line} says that heat melts ice, and that birds sing early.");
+    }
+    let question = "What melts ice?";
+    // The first run of a session pays for what later ones find ready.
+    head.worth(question, "Heat.\nIce.\n", Ranking::Mean)?;
+    let (scored, took) = timed(|| head.worth(question, &text, Ranking::Mean));
+    scored?;
+    Ok(millis(took) / model.tokenizer.encode(&text).len() as f64)
+}
+
+/// The folder of the user's cache for all that the times depend on.
+fn folder(model: &ElasticModel, family: &str) -> Result<PathBuf> {
+    let threads = session::Runtime::loaded()?.threads();
+    let (machine, runtime) = (hardware(), runtime(threads));
+    let depends_on = format!(
+        "{VERSION} {machine:?} {runtime:?} {:?} {family} {} {}",
+        model.identity(),
+        model.manifest_sha256,
+        model.engine.context(),
+    );
+    let name = digest::sha256(depends_on.as_bytes());
+    Ok(Store::of_user()?.root().join("machines").join(&name[..16]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::testing::ladder_device;
+
+    #[test]
+    fn a_family_brings_the_full_model_that_objectives_are_shares_of() {
+        let width = ladder_device().families.remove(0);
+        assert_eq!(with_reference(width.clone()).unwrap().len(), 1);
+        let other = FamilyLatency { family: "layer-removal".parse().unwrap(), ..width };
+        let both = with_reference(other.clone()).unwrap();
+        assert_eq!(both[0].levels, [other.full().clone()]);
+        assert_eq!((&*both[0].family, &both[1]), ("width", &other));
+    }
+}
