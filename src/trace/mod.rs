@@ -17,7 +17,7 @@ use crate::digest;
 use crate::item::ItemId;
 use crate::request::{AppId, DatasetId, Request, Terms};
 
-pub use native::write_text;
+pub use native::{TraceLines, write_text};
 
 pub use apps::{App, Apps, LevelOrder, Objective, StandIn};
 pub use arrivals::Arrivals;

@@ -9,11 +9,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use csv::StringRecord;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::Trace;
 use super::objective::{self, BadCell, FORMS, form_of, stated};
@@ -75,34 +78,81 @@ impl Trace {
             text += format!("# {line}").trim_end();
             text.push('\n');
         }
-        let of_forms = FORMS.iter().zip(forms).filter(|(_, present)| *present);
-        let header: Vec<&str> = COLUMNS
-            .into_iter()
-            .chain(of_forms.flat_map(|(columns, _)| columns.iter().copied()))
-            .chain(written_terms(self).into_iter().flatten())
-            .collect();
         let terms = written_terms(self).map(|column| column.is_some());
-        text += &header.join(",");
-        text.push('\n');
-        let mut objectives = Objectives { forms, known: Vec::new() };
+        let mut rows = RowWriter::new(forms, terms);
+        text += &rows.header();
         let [apps, datasets] = [&self.apps, &self.datasets]
             .map(|names| names.iter().map(|name| cell(name)).collect::<Vec<_>>());
         for request in &self.requests {
-            let Request { id, app, dataset, item, prompt_tokens, output_tokens, slo, .. } = request;
-            let arrival = decimal_millis(request.arrival.as_nanos());
-            let (app, dataset) = (&apps[usize::from(app.0)], &datasets[usize::from(dataset.0)]);
-            let written = if let Some(number) = item.number() {
-                write!(text, "{id},{arrival},{app},{dataset},{number},{prompt_tokens},")
-            } else {
-                let name = cell(&item.to_string());
-                write!(text, "{id},{arrival},{app},{dataset},{name},{prompt_tokens},")
-            };
-            written.and_then(|()| write!(text, "{output_tokens}")).expect("memory takes any row");
-            objectives.write(&mut text, *slo);
-            write_terms(&mut text, request.terms, terms);
-            text.push('\n');
+            let app = &apps[usize::from(request.app.0)];
+            let dataset = &datasets[usize::from(request.dataset.0)];
+            rows.write(&mut text, request, [app, dataset]);
         }
         text
+    }
+}
+
+/// Writes a trace whose requests are not known beforehand: a header with every column, then line
+/// by line.
+#[derive(Debug)]
+pub struct TraceLines(RowWriter);
+
+impl TraceLines {
+    /// The lines of a file that begins with `provenance`, and its beginning.
+    #[must_use]
+    pub fn begin(provenance: &[String]) -> (Self, String) {
+        let rows = RowWriter::new([true; FORMS.len()], [true; TERMS.len()]);
+        let mut text: String = provenance.iter().map(|line| format!("# {line}\n")).collect();
+        text += &rows.header();
+        (Self(rows), text)
+    }
+
+    /// The line of `request`, by the app and for the dataset of these names; its own ids of them
+    /// do not count.
+    pub fn line(&mut self, request: &Request, app: &str, dataset: &str) -> String {
+        let mut text = String::new();
+        self.0.write(&mut text, request, [&cell(app), &cell(dataset)]);
+        text
+    }
+}
+
+/// The rows of a file, and which columns it has.
+#[derive(Debug)]
+struct RowWriter {
+    objectives: Objectives,
+    terms: [bool; TERMS.len()],
+}
+
+impl RowWriter {
+    fn new(forms: [bool; FORMS.len()], terms: [bool; TERMS.len()]) -> Self {
+        Self { objectives: Objectives { forms, known: Vec::new() }, terms }
+    }
+
+    fn header(&self) -> String {
+        let of_forms = FORMS.iter().zip(self.objectives.forms).filter(|(_, present)| *present);
+        let of_terms = TERMS.iter().zip(self.terms).filter(|(_, present)| *present);
+        let columns: Vec<&str> = COLUMNS
+            .into_iter()
+            .chain(of_forms.flat_map(|(columns, _)| columns.iter().copied()))
+            .chain(of_terms.map(|(column, _)| *column))
+            .collect();
+        columns.join(",") + "\n"
+    }
+
+    /// Appends the row of `request`, whose app and dataset have these cells.
+    fn write(&mut self, text: &mut String, request: &Request, [app, dataset]: [&String; 2]) {
+        let Request { id, item, prompt_tokens, output_tokens, slo, .. } = request;
+        let arrival = decimal_millis(request.arrival.as_nanos());
+        let written = if let Some(number) = item.number() {
+            write!(text, "{id},{arrival},{app},{dataset},{number},{prompt_tokens},")
+        } else {
+            let name = cell(&item.to_string());
+            write!(text, "{id},{arrival},{app},{dataset},{name},{prompt_tokens},")
+        };
+        written.and_then(|()| write!(text, "{output_tokens}")).expect("memory takes any row");
+        self.objectives.write(text, *slo);
+        write_terms(text, request.terms, self.terms);
+        text.push('\n');
     }
 }
 
@@ -140,6 +190,7 @@ fn cell(text: &str) -> String {
 }
 
 /// The cells of objectives, each with the comma before it; a trace states few.
+#[derive(Debug)]
 struct Objectives {
     /// Which of [`FORMS`] have columns.
     forms: [bool; FORMS.len()],
@@ -173,12 +224,20 @@ impl Objectives {
 ///
 /// # Errors
 /// If the file cannot be written, or its name asks for a form that is only read.
+///
+/// # Panics
+/// Never: memory takes any bytes.
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
     match path.extension().and_then(|ending| ending.to_str()) {
+        Some("gz") => {
+            let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+            packer.write_all(text.as_bytes()).expect("memory takes any bytes");
+            files::write_whole(path, &packer.finish().expect("memory takes any bytes"))
+        }
         Some("zst") => {
             Err(Error::file(path, "zstd is read and not written").allowed("a name in .csv or .gz"))
         }
-        _ => files::write_by_name(path, text.as_bytes()),
+        _ => files::write_whole(path, text.as_bytes()),
     }
 }
 

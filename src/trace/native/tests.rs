@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::ENERGY_MJ;
-use crate::request::{Limit, Terms};
+use crate::request::{AppId, DatasetId, Limit, Terms};
 use crate::units::{Energy, Ratio};
 
 const HEADER: &str =
@@ -221,4 +221,34 @@ fn extra_cells_are_refused() {
         message(&format!("{HEADER}\n0,5,a,b,7,9,16,0.2,0.6,1\n"))
             .contains("line 2: too many cells; found 10; allowed: 9")
     );
+}
+
+#[test]
+fn a_file_written_line_by_line_is_read_as_what_it_says() {
+    let (mut lines, mut text) = TraceLines::begin(&["how".to_owned()]);
+    let request = |id: u64, slo: Slo, terms: Terms| Request {
+        id,
+        arrival: SimTime::from_nanos(1_500_000 * id),
+        app: AppId(0),
+        dataset: DatasetId(0),
+        item: 7.into(),
+        prompt_tokens: 12,
+        output_tokens: 3,
+        slo,
+        terms,
+    };
+    let ms = Duration::from_millis;
+    let terms = Terms { priority: 2, cancel_after: Some(ms(40)), supersedes: true };
+    let stated = [
+        request(0, Slo::Relative { ttft: Ratio::percent(20), tpot: Ratio::ONE }, Terms::default()),
+        request(1, Slo::Absolute { ttft: ms(250), tpot: ms(9) }, terms),
+        request(2, Slo::EndToEnd(Limit::Absolute(ms(900))), Terms::default()),
+    ];
+    for request in &stated {
+        text += &lines.line(request, "a, b", "sciq");
+    }
+    let trace = read(&text).unwrap();
+    assert_eq!(trace.requests, stated);
+    assert_eq!((trace.apps, trace.datasets), (vec!["a, b".to_owned()], vec!["sciq".to_owned()]));
+    assert_eq!(trace.provenance, ["how"]);
 }
