@@ -35,10 +35,17 @@ quick: ## Formatting, lints and unit tests of the core: what one runs all day
 .PHONY: test
 test: ## Fetch what the engine needs and run every test; name those that were slow or could not run
 	@mkdir -p target
-	$(CARGO) test --locked --no-run --features engine
-	if target/debug/pliant assets fetch; then ignored=--include-ignored; else ignored=; fi
+	$(CARGO) test --locked --no-run --features engine,serve
+	if target/debug/pliant assets fetch; then ignored="--include-ignored --skip soak_"; else ignored=; fi
+	clients=target/serve-clients
+	if python3 -m venv $$clients/venv && $$clients/venv/bin/pip install --quiet openai; then
+		export PLIANT_OPENAI_PYTHON=$$clients/venv/bin/python
+	fi
+	if npm install --silent --no-fund --no-audit --prefix $$clients/npm openai; then
+		export PLIANT_OPENAI_NODE=$$clients/npm
+	fi
 	status=0
-	$(CARGO) test --locked --no-fail-fast --features engine -- $$ignored | .ci/timed | tee target/test.log || status=$$?
+	$(CARGO) test --locked --no-fail-fast --features engine,serve -- $$ignored | .ci/timed | tee target/test.log || status=$$?
 	.ci/skipped target/test.log
 	exit $$status
 
@@ -46,12 +53,14 @@ test: ## Fetch what the engine needs and run every test; name those that were sl
 lint: ## Formatting, clippy with and without the engine, documentation: no warnings
 	@$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --all-targets --features engine -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --features engine
+	$(CARGO) clippy --locked --all-targets --features engine,serve -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --features engine,serve
 
 .PHONY: soak
-soak: ## Property tests at 100 times their cases, and 200 kills at random moments, optimised
+soak: ## Property tests and broken bodies at many times their cases, 200 kills at random moments, clients for half an hour, optimised
 	@PROPTEST_CASES=25600 $(CARGO) test --locked --release
+	PLIANT_FUZZ=100000 $(CARGO) test --locked --release --features serve --lib whatever_a_body
+	PLIANT_SOAK_MINUTES=30 $(CARGO) test --locked --release --features serve --test it -- --ignored soak_
 	PLIANT_KILLS=25 $(CARGO) test --locked --release --features engine --test it -- --include-ignored killed
 
 .PHONY: bench

@@ -162,4 +162,7 @@ pub mod profiler;
 
 pub mod service;
 
+#[cfg(feature = "serve")]
+pub mod serve;
+
 pub use error::{Error, Result};

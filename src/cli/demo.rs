@@ -44,12 +44,21 @@ const FILES: &[(&str, &[u8])] = embedded![
 /// If the folder cannot be made or entered, or is full.
 pub fn enter() -> Result<PathBuf> {
     let folder = Path::new(FOLDER);
+    lay_out(folder)?;
+    std::env::set_current_dir(folder).map_err(|error| Error::io(folder, "cannot enter", error))?;
+    Ok(PathBuf::from(EXPERIMENT))
+}
+
+/// Lays out in `folder` what of it is not there.
+///
+/// # Errors
+/// If the folder cannot be made, or is full.
+pub fn lay_out(folder: &Path) -> Result<()> {
     for (path, bytes) in FILES {
         let path = folder.join(path);
         if !path.exists() {
             files::write_whole(&path, bytes)?;
         }
     }
-    std::env::set_current_dir(folder).map_err(|error| Error::io(folder, "cannot enter", error))?;
-    Ok(PathBuf::from(EXPERIMENT))
+    Ok(())
 }

@@ -37,6 +37,8 @@ mod profile_asked;
 mod report;
 mod run;
 mod search_args;
+#[cfg(feature = "serve")]
+mod serve;
 mod shell;
 mod sweep;
 #[cfg(feature = "engine")]
@@ -90,6 +92,9 @@ enum Command {
     /// Answer one prompt on the real engine
     #[cfg(feature = "engine")]
     Ask(ask::Args),
+    /// Serve apps over HTTP, each call with an objective of its own
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
 }
 
 /// Parses the arguments, runs the command, prints an error as one message.
@@ -136,6 +141,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Profile(args) => profile::run(args),
         #[cfg(feature = "engine")]
         Command::Ask(args) => ask::run(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args),
     }
 }
 

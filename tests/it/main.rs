@@ -27,6 +27,8 @@ mod report;
 mod results_folder;
 mod scheduling;
 mod search;
+#[cfg(feature = "serve")]
+mod serve;
 mod shell;
 mod support;
 mod tidy;

@@ -23,7 +23,7 @@ const LARGER: [&str; 5] = [
 const WEIGHTS: &str = "device-profiles/weights";
 const WEIGHTS_TABLE: &str = "manifest.csv";
 
-const TRACKED_FILES_MAX: usize = 800;
+const TRACKED_FILES_MAX: usize = 831;
 const TRACKED_BYTES_MAX: u64 = 15_000_000;
 
 /// What the registry takes.
@@ -48,7 +48,9 @@ const LICENCES: [&str; 13] = [
 ];
 
 /// Where else a word may stand in `src` than in the folders or files named beside it: nowhere.
-const ONE_PLACE_EACH: [(&str, &[&str]); 8] = [
+const ONE_PLACE_EACH: [(&str, &[&str]); 10] = [
+    ("axum::", &["src/serve/"]),
+    ("tokio::", &["src/serve/"]),
     ("clap::", &["src/cli/"]),
     ("plotters::", &["src/report/"]),
     ("resvg::", &["src/report/"]),
