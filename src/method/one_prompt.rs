@@ -311,22 +311,13 @@ impl PromptPlanner {
             Some(resident) if resident != latency.level => latency.switch(),
             _ => Duration::ZERO,
         };
-        let read = scaled(self.reading(latency, kept, cached), scales.prefill);
+        let read = scaled(reading(latency, kept, cached), scales.prefill);
         Forecast {
             ttft: cutting + switch + read,
             tpot: scaled(latency.tpot(context(kept, request.output_tokens)), scales.decode),
             gaps: request.output_tokens.saturating_sub(1),
             power: self.device.power.as_ref().map(crate::profile::Power::active),
         }
-    }
-
-    /// Reading `kept` tokens of which the KV cache has some: at least as long as one token takes.
-    fn reading(&self, latency: &LevelLatency, kept: u32, cached: u32) -> Duration {
-        if cached == 0 {
-            return latency.ttft(kept);
-        }
-        let rest = latency.ttft(kept).saturating_sub(latency.ttft(cached.min(kept)));
-        rest.max(latency.tpot(kept))
     }
 
     /// Unscaled times of a plan: to read `kept` tokens of which some are cached, and per token at a
@@ -342,8 +333,17 @@ impl PromptPlanner {
         context: u32,
     ) -> Result<(Duration, Duration)> {
         let latency = self.family.level(level)?;
-        Ok((self.reading(latency, kept, cached), latency.tpot(context)))
+        Ok((reading(latency, kept, cached), latency.tpot(context)))
     }
+}
+
+/// Reading `kept` tokens of which the KV cache has some: at least as long as one token takes.
+fn reading(latency: &LevelLatency, kept: u32, cached: u32) -> Duration {
+    if cached == 0 {
+        return latency.ttft(kept);
+    }
+    let rest = latency.ttft(kept).saturating_sub(latency.ttft(cached.min(kept)));
+    rest.max(latency.tpot(kept))
 }
 
 /// Tokens in context at the middle of an answer.

@@ -73,7 +73,8 @@ impl Format for FourBytes {
     fn tokens(&self, turns: &[Turn<'_>], _is_chat: bool) -> Result<Vec<u32>> {
         let bytes = turns.iter().flat_map(|turn| turn.content.bytes().chain(*b"\n"));
         let bytes: Vec<u8> = bytes.collect();
-        let token = |four: &[u8]| four.iter().fold(0, |token, &byte| token << 8 | u32::from(byte));
+        let token =
+            |four: &[u8]| four.iter().fold(0, |token, &byte| (token << 8) | u32::from(byte));
         Ok(bytes.chunks(4).map(token).collect())
     }
 

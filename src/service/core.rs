@@ -225,13 +225,20 @@ impl Core {
             if let Some(decision) = decision {
                 self.act(now, decision);
             }
-            let stops = self.running.filter(|running| running.is_to_stop);
-            if let Some(running) = stops {
-                self.stop(now, running.id, cached(running.id));
-            } else if decision.is_none() {
+            if !self.make_way(now, &cached) && decision.is_none() {
                 return;
             }
         }
+    }
+
+    /// The running call stops, if it was told to; whether it was. Right after a step, before
+    /// anything else of that instant, and between two.
+    pub fn make_way(&mut self, now: SimTime, cached: impl Fn(u64) -> u64) -> bool {
+        let stops = self.running.filter(|running| running.is_to_stop);
+        if let Some(running) = stops {
+            self.stop(now, running.id, cached(running.id));
+        }
+        stops.is_some()
     }
 
     /// When the scheduler has to be asked again though nothing happens.

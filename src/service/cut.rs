@@ -213,8 +213,8 @@ impl<'a> Cuttable<'a> {
     }
 
     fn loses(&self, turn: usize, piece: usize, is_gone: &[bool]) -> bool {
-        let gone = self.units.iter().zip(is_gone);
-        gone.into_iter().any(|(unit, gone)| *gone && (unit.turn, unit.piece) == (turn, piece))
+        let mut gone = self.units.iter().zip(is_gone);
+        gone.any(|(unit, gone)| *gone && (unit.turn, unit.piece) == (turn, piece))
     }
 
     /// The sentences of a piece that stay.

@@ -43,8 +43,8 @@ impl StopTexts {
 
 /// The length of the longest beginning of `stop` that `text` ends with, in bytes.
 fn begun(text: &str, stop: &str) -> usize {
-    let lengths = stop.char_indices().map(|(at, _)| at).rev();
-    lengths.into_iter().find(|&at| text.ends_with(&stop[..at])).unwrap_or(0)
+    let mut lengths = stop.char_indices().map(|(at, _)| at).rev();
+    lengths.find(|&at| text.ends_with(&stop[..at])).unwrap_or(0)
 }
 
 #[cfg(test)]

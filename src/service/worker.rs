@@ -102,6 +102,7 @@ impl Worker {
             Ok(step) => core.stepped(now, id, step),
             Err(why) => core.failed(now, id, why),
         }
+        core.make_way(now, |id| self.backend.cached_tokens(id));
         drop(core);
         self.shared.changed.notify_all();
         Turn::Worked

@@ -218,7 +218,7 @@ impl Backend for EngineBackend {
         let tokenizer = &self.model.tokenizer;
         let mut sequence = Sequence::new(work.call, &plan, &tokens, options, seed, tokenizer)?;
         if let Some(Conversation { cache, tokens }) = taken {
-            sequence.has(cache, tokens);
+            sequence.has(cache, tokens.len());
             plan.cached_tokens = sequence.cached_at_start;
         }
         self.sequences.insert(work.id, sequence);

@@ -66,10 +66,10 @@ impl Sequence {
         })
     }
 
-    /// It begins with the KV cache of an earlier conversation, which has these of its tokens.
-    pub fn has(&mut self, cache: KvCache, tokens: Vec<u32>) {
-        self.cached_at_start = tokens.len() as u32;
-        let text = generate::Sequence::new(&self.prompt, tokens.len());
+    /// It begins with the KV cache of an earlier conversation, which has so many of its tokens.
+    pub fn has(&mut self, cache: KvCache, tokens: usize) {
+        self.cached_at_start = tokens as u32;
+        let text = generate::Sequence::new(&self.prompt, tokens);
         self.text = text.expect("the prompt has a token");
         self.cache = Some(cache);
     }
