@@ -164,10 +164,9 @@ impl Answer {
         }
         match self.shape {
             Shape::Chat => {
-                let entry = |text: &str, logprob: Option<f32>| json!({ "token": text, "logprob": number(logprob), "bytes": text.as_bytes() });
                 let token = |token: &Token| {
-                    let mut told = entry(&token.text, token.logprob);
-                    let top = token.top.iter().map(|(text, logprob)| entry(text, Some(*logprob)));
+                    let mut told = likely(&token.text, token.logprob);
+                    let top = token.top.iter().map(|(text, logprob)| likely(text, Some(*logprob)));
                     told["top_logprobs"] = top.collect();
                     told
                 };
@@ -222,6 +221,11 @@ impl Answer {
         }
         Value::Object(told)
     }
+}
+
+/// A token and how likely it is, as a chat's list of them has it.
+fn likely(text: &str, logprob: Option<f32>) -> Value {
+    json!({ "token": text, "logprob": number(logprob), "bytes": text.as_bytes() })
 }
 
 /// JSON has no infinities: they become the least number there is.

@@ -1,6 +1,7 @@
 //! How soon an answer is wanted, as a request says it. The first that is there counts:
 //!
-//! 1. headers `x-slo-ttft-ms` and `x-slo-tpot-ms`, in milliseconds; one alone leaves the other open;
+//! 1. headers `x-slo-ttft-ms` and `x-slo-tpot-ms`, in milliseconds; one alone leaves the other
+//!    open;
 //! 2. body `slo`: `{"ttft": 0.4, "tpot": 0.7}`, shares of what the base model takes; or
 //!    `{"ttft_ms": 300, "tpot_ms": 40}`; or `{"e2e": 0.5}` or `{"e2e_ms": 900}`;
 //! 3. body `service_tier`: a name for a pair of shares, [`TIERS`];
@@ -33,7 +34,7 @@ pub const TIERS: [(&str, Option<[u16; 2]>); 7] = [
 ];
 
 /// A bound that nothing exceeds while a service lives: a day.
-const OPEN: Duration = Duration::from_secs(86_400);
+const OPEN: Duration = Duration::from_hours(24);
 
 /// The longest bound, in milliseconds: a day.
 const LONGEST_MS: u64 = 86_400_000;

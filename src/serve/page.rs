@@ -1,8 +1,6 @@
 //! The page at `/`: one file without a request to anywhere else. It asks this server as any client
 //! does, and shows what the answer says of itself.
 
-#![expect(clippy::unused_async, reason = "a handler is asynchronous, whether it waits or not")]
-
 use std::sync::LazyLock;
 
 use axum::http::{HeaderName, header};

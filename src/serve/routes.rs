@@ -1,7 +1,5 @@
 //! The paths, and what stands before all of them.
 
-#![expect(clippy::unused_async, reason = "a handler is asynchronous, whether it waits or not")]
-
 use std::future::poll_fn;
 use std::sync::Arc;
 

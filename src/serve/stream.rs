@@ -47,7 +47,9 @@ impl Chunks {
     }
 
     fn take(&mut self, event: Option<Event>) {
-        event.iter().for_each(|event| self.account.see(event));
+        if let Some(event) = &event {
+            self.account.see(event);
+        }
         match event {
             Some(Event::Planned(_)) => {}
             Some(Event::Token(token)) => {

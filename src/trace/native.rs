@@ -99,10 +99,16 @@ pub struct TraceLines(RowWriter);
 
 impl TraceLines {
     /// The lines of a file that begins with `provenance`, and its beginning.
+    ///
+    /// # Panics
+    /// Never: memory takes any row.
     #[must_use]
     pub fn begin(provenance: &[String]) -> (Self, String) {
         let rows = RowWriter::new([true; FORMS.len()], [true; TERMS.len()]);
-        let mut text: String = provenance.iter().map(|line| format!("# {line}\n")).collect();
+        let mut text = String::new();
+        for line in provenance {
+            writeln!(text, "# {line}").expect("memory takes any row");
+        }
         text += &rows.header();
         (Self(rows), text)
     }
