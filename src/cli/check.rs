@@ -17,7 +17,7 @@ use super::output::print_line;
 pub struct Args {
     /// Results folder of the run, with metrics.csv, seeds.csv.gz and manifest.toml
     dir: PathBuf,
-    /// The metrics.csv to compare with, seeds.csv.gz and manifest.toml beside it; or git:REF, for the
+    /// The metrics.csv to compare with, with what is beside it; or git:REF, for the
     /// experiment's folder in results/ as committed there, or git:REF:FOLDER
     #[arg(long, value_name = "FILE|git:REF")]
     baseline: String,

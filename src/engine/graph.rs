@@ -320,7 +320,7 @@ impl Writer<'_> {
     ) -> String {
         let shape = [rows, self.config.hidden];
         if let Some(bits) = self.options.bits {
-            let product = self.product(bits, Matrix::reading(tensor, units, shape), x);
+            let product = self.product(bits, &Matrix::reading(tensor, units, shape), x);
             return self.plus(product, addend);
         }
         let weight = self.weight(tensor, units.0, units.1, &shape);
@@ -340,7 +340,7 @@ impl Writer<'_> {
         let hidden = self.config.hidden;
         if let Some(bits) = self.options.bits {
             let matrix = Matrix::writing(tensor, units, [hidden, rows]);
-            let product = self.product(bits, matrix, activations);
+            let product = self.product(bits, &matrix, activations);
             return self.plus(product, Some(x));
         }
         let weight = self.weight(tensor, units.0, units.1, &[rows, hidden]);

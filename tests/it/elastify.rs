@@ -147,3 +147,36 @@ fn the_base_model_and_its_tokenizer_are_what_the_documents_say() {
     }
     assert_eq!((tokenizer.end_of_text(), tokenizer.vocab()), (2, 49152));
 }
+
+/// The committed ladders in fewer bits are what the command makes of the committed `width`.
+#[test]
+fn ladders_in_fewer_bits_are_made_of_width_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let committed = root.join("device-profiles/elastic/smollm2-135m-instruct");
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(&committed).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let quantise = |from: &str, family: &str| {
+        pliant(folder.path()).args(["elastify", "quantise", from, "--family", family]).assert()
+    };
+    for family in ["width-q8", "width-q4", "bits"] {
+        quantise("width.json", family).success();
+        let read = |folder: &Path| {
+            let manifest = ElasticManifest::load(&folder.join(format!("{family}.json"))).unwrap();
+            (manifest.levels, manifest.unit_parameter_share, manifest.order, manifest.payload)
+        };
+        assert_eq!(read(folder.path()), read(&committed), "{family}");
+    }
+    quantise("attn-drop.json", "bits").code(2).stderr_eq(str![[r"
+pliant: attn-drop.json: has more to it than units, which cannot be quantised yet; found family attn-drop; allowed: family width
+
+"]]);
+    quantise("width.json", "zoo").code(2).stderr_eq(str![[r"
+pliant: argument --family: its weights are f32; found zoo; allowed: bits, width-q8, width-q4
+
+"]]);
+}

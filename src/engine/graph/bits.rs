@@ -19,7 +19,7 @@ impl Values {
 
 impl Writer<'_> {
     /// `x · matrixᵀ`.
-    pub(super) fn product(&mut self, bits: Bits, matrix: Matrix, x: &str) -> String {
+    pub(super) fn product(&mut self, bits: Bits, matrix: &Matrix, x: &str) -> String {
         let output = self.graph.name("MatMulNBits");
         self.product_into(bits, matrix, x, &output);
         output
@@ -29,10 +29,10 @@ impl Writer<'_> {
     pub(super) fn quantised_logits(&mut self, head: &str, normed: &str) {
         let shape = [self.config.vocab, self.config.hidden];
         let matrix = Matrix::reading(head, (0, shape[0]), shape);
-        self.product_into(Bits::Eight, matrix, normed, "logits");
+        self.product_into(Bits::Eight, &matrix, normed, "logits");
     }
 
-    fn product_into(&mut self, bits: Bits, matrix: Matrix, x: &str, output: &str) {
+    fn product_into(&mut self, bits: Bits, matrix: &Matrix, x: &str, output: &str) {
         let [outputs, inputs] = matrix.shape;
         let parts = Part::ALL.map(|part| {
             let name = matrix.name(bits, part);

@@ -36,11 +36,11 @@ fn rounded(engine: &Engine, model: &DenseModel, bits: Bits) -> DenseModel {
         for group in 0..groups {
             let units = (group, group + 1);
             let qkv = read(&format!("{i}.qkv"), units, query + 2 * config.head_dim, bits);
-            let (of_q, of_kv) = qkv.split_at(query * hidden);
-            let (of_k, of_v) = of_kv.split_at(config.head_dim * hidden);
-            q.extend_from_slice(of_q);
-            k.extend_from_slice(of_k);
-            v.extend_from_slice(of_v);
+            let (queries, rest) = qkv.split_at(query * hidden);
+            let (keys, values) = rest.split_at(config.head_dim * hidden);
+            q.extend_from_slice(queries);
+            k.extend_from_slice(keys);
+            v.extend_from_slice(values);
             let o = write(&format!("{i}.o"), units, query);
             for (row, part) in o.chunks(query).enumerate() {
                 layer.o[row * groups * query + group * query..][..query].copy_from_slice(part);

@@ -9,7 +9,7 @@ use crate::family::Family;
 pub mod contextual;
 pub mod lora;
 pub mod merge;
-pub mod quantised;
+mod quantised;
 pub mod zoo;
 
 use contextual::PredictorFile;

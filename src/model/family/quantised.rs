@@ -1,6 +1,8 @@
 //! Families whose weights have fewer bits: `bits`, whose levels are bits of the full width, and the
 //! sub-models of `width` in 8 and in 4.
 
+use std::path::Path;
+
 use super::Payload;
 use crate::engine::bits::Bits;
 use crate::engine::model::SubModel;
@@ -8,9 +10,6 @@ use crate::error::{Error, Result};
 use crate::family::Family;
 use crate::model::manifest::ElasticManifest;
 use crate::units::Level;
-
-/// The families, for messages.
-pub const NAMES: &str = "bits, width-q8, width-q4";
 
 /// Half the bits of [`Bits::Eight`].
 const FOUR_BITS: Level = Level::percent(50);
@@ -29,22 +28,25 @@ impl Payload {
 }
 
 impl ElasticManifest {
-    /// The ladder of `family`, one in fewer bits, over the units of this one of family `width`;
-    /// `command` made it.
+    /// The ladder of `family`, one in fewer bits, over the units of this one, which is of family
+    /// `width` and was read from `path`; `command` makes it.
     ///
     /// # Errors
     /// If this is another family, or `family` is none of those.
-    pub fn quantised(&self, family: Family, command: String) -> Result<Self> {
+    pub fn quantised(&self, path: &Path, family: Family, command: String) -> Result<Self> {
         if self.payload != Payload::Width {
-            let family = self.payload.family();
-            return Err(Error::new("elastic manifest", "not of plain units")
-                .found(format!("family {family}"))
-                .allowed("family width"));
+            return Err(Error::file(
+                path,
+                "has more to it than units, which cannot be quantised yet",
+            )
+            .found(format!("family {}", self.payload.family()))
+            .allowed(format!("family {}", Family::Width)));
         }
-        let payload =
-            Payload::of_units(family).filter(|payload| payload.bits(Level::FULL).is_some());
+        let payload = Payload::of_units(family).filter(|of| of.bits(Level::FULL).is_some());
         let payload = payload.ok_or_else(|| {
-            Error::new("family", "its weights are f32").found(family).allowed(NAMES)
+            Error::new("argument --family", "its weights are f32")
+                .found(family)
+                .allowed("bits, width-q8, width-q4")
         })?;
         let mut manifest = Self { command, payload, ..self.clone() };
         if family == Family::Bits {
