@@ -112,25 +112,25 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let mut model = args.engine.open(&family, EngineOptions::default())?;
     let prompts = PROMPT_RATIOS.map(|ratio| cut(&prompt, ratio, &model.tokenizer));
     let whole = &prompts[PROMPT_RATIOS.len() - 1];
-    let (level, tokens, planned) = match slo {
+    let (level, tokens, prediction) = match slo {
         None => (asked, whole, None),
         Some(slo) => {
             let planner = args.planner(&mut model)?;
             let lengths = prompts.each_ref().map(|tokens| tokens.len() as u32);
-            let (choice, planned) = args.plan(&planner, slo, lengths)?;
-            (choice.plan.level, &prompts[choice.ratio_index], Some(planned))
+            let (choice, prediction) = args.plan(&planner, slo, lengths)?;
+            (choice.plan.level, &prompts[choice.ratio_index], Some(prediction))
         }
     };
     let answer = args.answer(&mut model, level, [tokens, whole])?;
-    let planned = planned.map(|planned| planned.after(&answer));
+    let outcome = prediction.map(|prediction| prediction.after(&answer));
     if !args.json {
         print_line(answer.timings())?;
-        planned.as_ref().map_or(Ok(()), |planned| print_line(planned.line()))?;
+        outcome.as_ref().map_or(Ok(()), |outcome| print_line(outcome.line()))?;
     }
     let full = args.compare.then(|| args.answer(&mut model, Level::FULL, [whole, whole]));
     let full = full.transpose()?;
     if args.json {
-        print_json(&json!({ "answer": answer, "plan": planned, "full_model": full }))?;
+        print_json(&json!({ "answer": answer, "plan": outcome, "full_model": full }))?;
     } else if let Some(full) = full {
         print_line(full.timings())?;
     }
@@ -183,7 +183,9 @@ impl Args {
         };
         let machine = ThisMachine::of(model, family, &mut report)?;
         let planner = PromptPlanner::new(machine.profile, &table, &base_model, family)?;
-        Scales::load(&machine.scales).into_iter().for_each(|scales| planner.set_scales(scales));
+        if let Some(scales) = Scales::load(&machine.scales) {
+            planner.set_scales(scales);
+        }
         Ok(planner)
     }
 
@@ -200,7 +202,7 @@ impl Args {
         let (level, resident) = (None, None);
         let request = PromptRequest { kept_tokens, output_tokens, bounds, level, resident };
         let choice = planner.choose(&request, &|_, _| 0)?;
-        let planned = Planned {
+        let prediction = Planned {
             level: choice.plan.level,
             prompt_ratio: choice.plan.prompt_ratio,
             allowed_ms: allowed.map(millis),
@@ -210,7 +212,7 @@ impl Args {
             feasible: choice.feasible,
             met: false,
         };
-        Ok((choice, planned))
+        Ok((choice, prediction))
     }
 
     /// The answer to the first of `prompts`, which is what is left of the second; printed as it

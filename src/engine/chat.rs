@@ -41,6 +41,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// If it cannot be understood.
+    #[expect(clippy::missing_panics_doc, reason = "the usual marks are a syntax")]
     pub fn new(source: &str) -> Result<Self> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -59,6 +60,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// If the template refuses the conversation.
+    #[expect(clippy::missing_panics_doc, reason = "the template was added when this was made")]
     pub fn tokens(&self, messages: &[(&str, &str)], tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         let stand_ins = (0..messages.len()).map(|at| format!("{}{at}{}", MARKS[0], MARKS[1]));
         let turns = messages.iter().zip(stand_ins).map(|((role, _), stand_in)| {

@@ -54,10 +54,12 @@ impl Sampler {
 
 #[cfg(test)]
 mod tests {
+    use std::f32::consts::LN_2;
+
     use super::*;
 
     /// Probabilities 1/2, 1/4, 1/8, 1/8, out of order.
-    const LOGITS: [f32; 4] = [0.0, 1.386_294_4, 0.693_147_2, 0.0];
+    const LOGITS: [f32; 4] = [0.0, 2.0 * LN_2, LN_2, 0.0];
 
     fn drawn(temperature: f32, top_p: f32, seed: u64) -> [u32; 4] {
         let mut sampler = Sampler::new(temperature, top_p, seed);

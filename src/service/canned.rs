@@ -137,14 +137,14 @@ impl Backend for Canned {
         let clock = Arc::clone(&self.clock);
         let sequence = self.sequence(id);
         let part = sequence.reading.min(SLICE);
-        if !part.is_zero() {
+        if part.is_zero() {
+            clock.pass(sequence.each);
+        } else {
             sequence.reading -= part;
             clock.pass(part);
             if !sequence.reading.is_zero() {
                 return Ok(Step::Reading);
             }
-        } else {
-            clock.pass(sequence.each);
         }
         if sequence.options > 0 {
             return Ok(Step::Weighed(evenly(sequence.options)));

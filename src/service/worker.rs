@@ -123,15 +123,14 @@ impl Worker {
 
     /// Plans the answer of a call that is taken up.
     fn begin(&mut self, job: &Job) -> Result<(), String> {
-        let asked = match job.asked {
-            Some(asked) => asked,
+        let asked = if let Some(asked) = job.asked {
+            asked
+        } else {
             // It came while the model was loaded.
-            None => {
-                let asked = self.front.ask(&job.call, job.slo);
-                let asked = asked.map_err(|refusal| refusal.message)?;
-                self.shared.lock().entries.get_mut(&job.id).expect("it runs").asked = Some(asked);
-                asked
-            }
+            let asked = self.front.ask(&job.call, job.slo);
+            let asked = asked.map_err(|refusal| refusal.message)?;
+            self.shared.lock().entries.get_mut(&job.id).expect("it runs").asked = Some(asked);
+            asked
         };
         let work = Work { id: job.id, call: &job.call, asked, waited: job.waited };
         let plan = self.guarded(|worker| worker.backend.start(&work))?;

@@ -244,7 +244,9 @@ impl Backend for EngineBackend {
 
     fn pause(&mut self, id: u64, keep: bool) {
         if !keep && let Ok(cache) = self.take_cache(id) {
-            cache.into_iter().for_each(|cache| self.put_aside(cache));
+            if let Some(cache) = cache {
+                self.put_aside(cache);
+            }
             if let Some(sequence) = self.sequences.get_mut(&id) {
                 sequence.lose_cache();
             }
