@@ -39,7 +39,7 @@ pliant: model.gguf, first four bytes: not a GGUF file; found PK/x03/x04; allowed
 
 "]]);
     elastify(&["allocate", "--family", "height"]).stderr_eq(str![[r"
-error: invalid value 'height' for '--family <FAMILY>': unknown variant `height`, expected one of `width`, `width-lora`, `width-relayout`, `layer-removal`, `layer-removal-greedy`, `layer-influence`, `layer-merge`, `attn-drop`, `zoo`, `contextual`
+error: invalid value 'height' for '--family <FAMILY>': unknown variant `height`, expected one of `width`, `width-lora`, `width-relayout`, `layer-removal`, `layer-removal-greedy`, `layer-influence`, `layer-merge`, `attn-drop`, `zoo`, `contextual`, `bits`, `width-q8`, `width-q4`
 
 For more information, try '--help'.
 
