@@ -16,8 +16,8 @@
 //!
 //! One thread computes. It asks the scheduler between two tokens, so that who cancels, or calls
 //! with a higher class, waits for one token at most. A second thread keeps time while the first is
-//! in a long step. Whoever calls is in a third: the prompt is measured there, and a refusal is known
-//! before [`Service::call`] returns.
+//! in a long step. Whoever calls is in a third: the prompt is measured there, and a refusal is
+//! known before [`Service::call`] returns.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -61,8 +61,8 @@
 //! - *Nothing is decided here*: admission, order, interruption, time-outs and superseding are the
 //!   scheduler's ([`schedule`](crate::schedule)). A scripted day has the same decisions as in the
 //!   simulator, which a property test holds.
-//! - *Who does not listen holds nobody up*: events wait in a bounded [mailbox](Options::events_max);
-//!   if that is full the call is given up.
+//! - *Who does not listen holds nobody up*: events wait in a bounded
+//!   [mailbox](Options::events_max); if that is full the call is given up.
 //! - *A failure is one call's*: if the backend panics, that call leaves, and the next is answered.
 
 pub mod apps;
