@@ -145,6 +145,20 @@ impl Bounds {
         }
     }
 
+    /// The bounds within which a forecast has to be where times before the first token are `before`
+    /// times their forecast, and those after it `after` times.
+    #[must_use]
+    pub fn over(self, before: f64, after: f64) -> Self {
+        let by = |bound: Duration, factor: f64| bound.div_f64(factor);
+        match self {
+            Self::Latency { ttft, tpot } => {
+                Self::Latency { ttft: by(ttft, before), tpot: by(tpot, after) }
+            }
+            Self::EndToEnd(bound) => Self::EndToEnd(by(bound, before.max(after))),
+            Self::Energy(bound) => Self::Energy(bound.over(before.max(after))),
+        }
+    }
+
     /// The time from arrival after which a first token is surely late; `None` if it never is.
     #[must_use]
     pub fn first_token_due(self) -> Option<Duration> {

@@ -53,6 +53,12 @@ impl SimTime {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.checked_sub(earlier.0).expect("instants are ordered"))
     }
+
+    /// The time since `earlier`; none if that is later.
+    #[must_use]
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
 }
 
 impl SimTime {
@@ -277,6 +283,12 @@ impl Energy {
     #[must_use]
     pub fn less(self, share: Ratio) -> Self {
         Self(self.0 - self.share(share).0)
+    }
+
+    /// What, taken `factor` times, comes to it.
+    #[must_use]
+    pub fn over(self, factor: f64) -> Self {
+        Self((self.0 as f64 / factor) as u64)
     }
 }
 

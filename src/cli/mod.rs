@@ -20,6 +20,7 @@ mod claims;
 #[cfg(feature = "engine")]
 mod data_args;
 mod demo;
+mod device;
 #[cfg(feature = "engine")]
 mod elastify;
 #[cfg(feature = "engine")]
@@ -75,6 +76,8 @@ enum Command {
     Check(check::Args),
     /// Look up what a study claims in results; exit code 1 if a number is not the committed one
     Claims(claims::Args),
+    /// Make a device profile of what others have published
+    Device(device::Args),
     /// Fetch or list the weights and data that the engine needs
     Assets(assets::Args),
     /// List or describe methods, explain a decision
@@ -131,6 +134,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Report(args) => report::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Claims(args) => claims::run(&args),
+        Command::Device(args) => device::run(args),
         Command::Assets(args) => assets::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Completions(args) => shell::completions(&args, Cli::command()),

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::request::Request;
-use crate::units::Level;
+use crate::units::{Level, Ratio, SimTime};
 
 mod cost_model;
 #[cfg(feature = "engine")]
@@ -14,15 +14,23 @@ pub mod engine;
 pub mod scripted;
 #[cfg(feature = "engine")]
 pub mod shared_head;
+mod varying;
 
 pub use cost_model::CostModel;
 pub(crate) use cost_model::Truth;
+pub use varying::Varying;
 
 /// Answers a request under a plan and says how long each phase took.
 ///
 /// An executor keeps what is resident between calls, so it is asked in service order. It never
 /// advances time: only the simulator does.
 pub trait Executor: Debug {
+    /// Is told that the next request is taken up at `now`; returns how fast the machine is then, of
+    /// how fast it is when cool.
+    fn begin(&mut self, _now: SimTime) -> Ratio {
+        Ratio::ONE
+    }
+
     /// Answers `request` as `plan` says.
     ///
     /// # Errors

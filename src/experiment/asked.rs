@@ -148,7 +148,12 @@ fn after_any_level(method: &Method, trace: &Trace) -> Result<Plans> {
     let (mut before, mut next) = (BTreeSet::new(), vec![None]);
     while let Some(resident) = next.pop() {
         for (request, &bounds) in trace.requests.iter().zip(&bounds) {
-            let service = ServiceView { now: request.arrival, resident, queued: 0 };
+            let service = ServiceView {
+                now: request.arrival,
+                resident,
+                queued: 0,
+                speed: crate::units::Ratio::ONE,
+            };
             let plan = policy.plan(RequestView::new(request, bounds), service);
             policy.settle()?;
             open.execute(request, &plan)?;

@@ -74,7 +74,8 @@ pub fn explain(run: &Path, which: &Which) -> Result<Explanation> {
         }
         stored => {
             let mut policy = cell.method.policy(trace, replay.seed)?;
-            let mut executor = cell.method.cost_model(trace)?;
+            let executor = cell.method.cost_model(trace)?;
+            let mut executor = cell.method.as_it_varies(executor, replay.seed);
             let decision = replay.until_decided(policy.as_mut(), &mut executor)?;
             let Outcome { plan, execution, .. } = decision.outcome;
             let other = stored.map(|stored| stored.get(which.request));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use super::items::pools;
-use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource};
+use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource, Variation};
 use crate::error::{Error, Result};
 use crate::method::{Method, MethodSpec, Replayed};
 use crate::metrics::{CellLabel, EXACT_VALUES, ItemKey, SKETCH_ERROR};
@@ -235,7 +235,10 @@ fn stages<'a>(spec: &'a ExperimentSpec, at_hand: &[ItemPool]) -> Result<Vec<Stag
     let stage = |(device, profile, method): &(&DeviceSpec, DeviceProfile, &MethodSpec)| {
         let DeviceSpec { latency_of, base_model, .. } = device;
         let (quality, counted) = (&spec.quality, spec.api_calls);
-        Method::new(profile, base_model, latency_of, quality, counted, method, replayed)
+        let made =
+            Method::new(profile, base_model, latency_of, quality, counted, method, replayed)?;
+        let varies = |of: Variation| of == Variation::Profile;
+        made.varying(profile, varies(device.noise), varies(device.heat))
     };
     let methods: Vec<Result<Method>> = pairs.par_iter().map(stage).collect();
     pairs

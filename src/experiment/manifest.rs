@@ -8,7 +8,9 @@ use crate::error::Result;
 use crate::input::{sha256_as_read, was_read};
 use crate::method::{MethodSpec, PolicySpec};
 use crate::origin::Commit;
-use crate::profile::{AnswerFiles, AnswersOf, Counted, QualityTable, REFERENCE_FAMILY, Split};
+use crate::profile::{
+    AnswerFiles, AnswersOf, Counted, DeviceProfile, QualityTable, REFERENCE_FAMILY, Split,
+};
 use crate::results::{FigureInputs, FigureSpec, LatencyInput, Manifest, QualityInput};
 
 /// The manifest of `experiment` run on `executor`, which states `runtime` about itself, but for
@@ -58,7 +60,9 @@ fn input_files(experiment: &Experiment) -> BTreeSet<PathBuf> {
     }
     files.extend(spec.figures.iter().flat_map(FigureSpec::inputs));
     for device in &spec.devices {
-        files.insert(device.dir.join("device.toml"));
+        // A profile that cannot be read was an error by now.
+        let read = DeviceProfile::files(&device.dir);
+        files.extend(read.unwrap_or_else(|_| vec![device.dir.join("device.toml")]));
         files.extend(spec.methods.iter().flat_map(|method| answer_files(spec, device, method)));
     }
     // A quality table's twins and manifest and a figure's inputs are optional, and arguments of a

@@ -66,7 +66,8 @@ impl<'a> Replays<'a> {
 
     fn by_events(&self, replay: &Replay<'_>) -> Result<RunMeasures> {
         let Replay { cell, trace, seed, .. } = *replay;
-        let (policy, mut executor) = cell.method.players(trace, seed)?;
+        let (policy, executor) = cell.method.players(trace, seed)?;
+        let mut executor = cell.method.as_it_varies(executor, seed);
         let service = self.service_of(cell);
         let tally = tally_of(trace, &service);
         let recorder = Recorder { tally, file: replay.file()?, progress: &Silent };
@@ -85,7 +86,7 @@ impl<'a> Replays<'a> {
 
     /// A ledger for the method of `cell`, kept or new; `None` if it has none.
     fn ledger(&self, cell: &Cell) -> Result<Option<Ledger<'a>>> {
-        if cell.method.spec().policy.is_external() {
+        if cell.method.spec().policy.is_external() || cell.method.varies() {
             return Ok(None);
         }
         let key = key(cell);

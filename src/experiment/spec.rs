@@ -175,6 +175,27 @@ pub struct DeviceSpec {
     pub latency_of: String,
     /// The model whose answers are judged.
     pub base_model: String,
+    /// Whether times vary as the profile's `[noise]` says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub noise: Variation,
+    /// Whether the device warms as its `[heat]` says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub heat: Variation,
+}
+
+/// Whether something that varies on a device does so in an experiment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variation {
+    /// It does not.
+    #[default]
+    None,
+    /// As the device's profile says.
+    Profile,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl SynthSource {
@@ -353,7 +374,7 @@ impl Experiment {
 
 impl std::fmt::Display for DeviceSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { dir, latency_of, base_model } = self;
+        let Self { dir, latency_of, base_model, .. } = self;
         write!(f, "{} with latencies of {latency_of}, answers of {base_model}", dir.display())
     }
 }

@@ -132,7 +132,12 @@ fn ask(
         request.slo = Slo::Relative { ttft, tpot };
     }
     let (bounds, executor) = (method.bounds(&trace)?, method.cost_model(&trace)?);
-    let service = ServiceView { now: SimTime::ZERO, resident: None, queued: 0 };
+    let service = ServiceView {
+        now: SimTime::ZERO,
+        resident: None,
+        queued: 0,
+        speed: crate::units::Ratio::ONE,
+    };
     let mut sums = vec![(0.0, 0.0); trace.requests.len()];
     for seed in 0..DRAWS {
         let mut policy = method.policy(&trace, seed)?;

@@ -1,9 +1,12 @@
 //! A method on a device: its menu for policies, its answers for executors.
 
+mod varies;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::varies::{Varies, covered};
 use super::expected::{Expect, by_app, expected};
 use super::inputs::{Answers, Replayed, by_row, check_manifest, lengths_by_row, load_decisions};
 use super::spec::{MethodSpec, PolicySpec};
@@ -11,9 +14,9 @@ use crate::error::{Error, Result};
 use crate::executor::{CostModel, Truth};
 use crate::item::ItemId;
 use crate::policy::{
-    Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, ExpectBy, Expected,
-    External, Facts, Full, GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu, Oracle, Policy,
-    RandomFeasible, check_lengths,
+    Adaptive, Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, ExpectBy,
+    Expected, External, Facts, Forecasts, Full, GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu,
+    Oracle, Policy, RandomFeasible, check_lengths,
 };
 use crate::profile::{
     Compressing, Counted, Decision, Decisions, DeviceProfile, FamilyLatency, LevelLatency, Power,
@@ -45,6 +48,10 @@ struct Inner {
     decisions: Arc<[Option<Decision>]>,
     /// Of the head that they are from.
     head_sha256: Option<String>,
+    /// What varies on the device, and whether it does here.
+    varies: Varies,
+    /// Factors on times before and after the first token that plans leave room for.
+    covered: (f64, f64),
 }
 
 impl Method {
@@ -159,6 +166,8 @@ impl Method {
             truth: Arc::new(truth),
             decisions: decisions.into(),
             head_sha256,
+            varies: Varies::default(),
+            covered: covered(device, spec)?,
         })))
     }
 
@@ -317,6 +326,8 @@ impl Method {
         head: Option<Box<dyn LiveHead>>,
     ) -> Result<Box<dyn Policy>> {
         let spec = &self.0.spec;
+        let looks = spec.meet.is_some() || spec.adaptive != Adaptive::None;
+        let own_menu = looks.then(|| menu.clone());
         let policy: Box<dyn Policy> = match &spec.policy {
             PolicySpec::ElasticProfile {} => self.elastic_profile(menu, trace)?,
             PolicySpec::Full {} => Box::new(Full),
@@ -334,6 +345,12 @@ impl Method {
             }
             PolicySpec::Lg2Cs(size) => Box::new(Lg2Cs::new(menu, *size)),
             PolicySpec::LargestLevel(size) => Box::new(LargestLevel::new(menu, *size)),
+        };
+        let policy = match own_menu {
+            Some(menu) => {
+                Box::new(Forecasts::new(policy, menu, spec.adaptive, self.0.covered)) as Box<_>
+            }
+            None => policy,
         };
         Ok(if spec.counts_wait { Box::new(CountsWait(policy)) } else { policy })
     }

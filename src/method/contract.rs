@@ -354,7 +354,12 @@ impl Asking<'_> {
             let waited = Duration::from_millis(nth as u64 * 5 % 90 + other(DependsOn::Wait) as u64);
             let (now, resident) = (request.arrival + waited, Some(level));
             let view = RequestView::new(request, bounds);
-            let service = ServiceView { now, resident, queued: place % 4 + usize::from(otherwise) };
+            let service = ServiceView {
+                now,
+                resident,
+                queued: place % 4 + usize::from(otherwise),
+                speed: crate::units::Ratio::ONE,
+            };
             let plan = policy.plan(view, service);
             policy.settle().map_err(|error| self.breach(error))?;
             if says == DependsOn::Wait {
@@ -404,7 +409,12 @@ impl Asking<'_> {
         let (mut resident, mut now) = (None, SimTime::ZERO);
         let (mut plans, mut untold) = (Vec::new(), Vec::new());
         for (request, &bounds) in self.trace.requests.iter().zip(&bounds) {
-            let service = ServiceView { now, resident, queued: request.id as usize % 4 };
+            let service = ServiceView {
+                now,
+                resident,
+                queued: request.id as usize % 4,
+                speed: crate::units::Ratio::ONE,
+            };
             let plan = policy.plan(RequestView::new(request, bounds), service);
             policy.settle().map_err(|error| self.breach(error))?;
             self.check_candidate(&menu, request.id, plan)?;

@@ -6,6 +6,7 @@
 
 mod assemble;
 pub mod contract;
+mod described;
 mod expected;
 mod inputs;
 mod needs;
@@ -18,7 +19,8 @@ pub(crate) mod testing;
 mod tests;
 
 pub use assemble::Method;
+pub use described::Description;
 pub use expected::{Expect, pooled};
 pub use inputs::Replayed;
-pub use spec::{Description, MethodSpec, PolicySpec};
+pub use spec::{MethodSpec, PolicySpec};
 pub use standard::standard_methods;

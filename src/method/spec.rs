@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::expected::Expect;
 use crate::error::{Error, Result};
 use crate::family::FamilyName;
-use crate::policy::{ExpectBy, ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
+use crate::policy::{Adaptive, ExpectBy, ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
 use crate::schedule::ServiceOptions;
 use crate::units::Ratio;
 
@@ -28,6 +28,13 @@ pub struct MethodSpec {
     /// absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<Ratio>,
+    /// The share of requests whose bounds plans are to meet, on a device whose times vary: plans
+    /// leave as much room as its noise says. Absent: forecasts are taken as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meet: Option<Ratio>,
+    /// How the machine's present speed is known. Absent: not at all.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub adaptive: Adaptive,
     /// Whether the time that a request has waited is taken off its bounds before a plan is chosen,
     /// for services under load.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -84,15 +91,6 @@ pub enum PolicySpec {
 /// What a method may not have whose policy looks at no bounds.
 const NO_FORECAST: &str = "no such key: the policy asks no forecast of ours";
 
-/// A policy in words, for `pliant policy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Description {
-    /// How it chooses, ties and the case without a feasible plan included.
-    pub rule: &'static str,
-    /// What it knows besides a request's length, objective and dataset.
-    pub sees: &'static str,
-}
-
 impl MethodSpec {
     /// The table whose answers count.
     #[must_use]
@@ -140,6 +138,7 @@ impl MethodSpec {
                 return wrong("margin leaves no time", "a share below 1");
             }
         }
+        self.check_variation()?;
         if self.counts_wait && !self.policy.forecasts() {
             let error = Error::new(format!("method {}", self.name), "has no bounds to count in");
             return Err(error.at("key \"counts_wait\"").found("true").allowed(NO_FORECAST));
@@ -163,6 +162,29 @@ impl MethodSpec {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses what a policy without forecasts cannot leave room in.
+    fn check_variation(&self) -> Result<()> {
+        let keys = [
+            ("meet", self.meet.is_some(), self.meet.map(|share| share.to_string())),
+            ("adaptive", self.adaptive != Adaptive::None, Some(format!("{:?}", self.adaptive))),
+        ];
+        for (key, _, found) in keys.into_iter().filter(|(_, is_there, _)| *is_there) {
+            if !self.policy.forecasts() {
+                let error =
+                    Error::new(format!("method {}", self.name), "has no forecasts to scale");
+                let error = error.at(format!("key {key:?}")).found(found.unwrap_or_default());
+                return Err(error.allowed(NO_FORECAST));
+            }
+        }
+        if let Some(share) = self.meet
+            && (share == Ratio::ONE || share < Ratio::percent(1))
+        {
+            let error = Error::new(format!("method {}", self.name), "is met by none or by chance");
+            return Err(error.at("key \"meet\"").found(share).allowed("0.01 to below 1"));
+        }
+        Ok(())
     }
 
     /// Refuses what a policy does not look at.
@@ -258,94 +280,6 @@ impl PolicySpec {
             Self::Full {} => false,
             Self::Lg2Cs(_) => true,
             _ => self.size().is_none_or(|size| !size.is_nominal()),
-        }
-    }
-
-    /// The policy in words.
-    #[must_use]
-    pub fn description(&self) -> Description {
-        match self {
-            Self::ElasticProfile {} => Description {
-                rule: "among plans whose predicted TTFT and TPOT meet the objective, the one of \
-                       largest accuracy on the dataset's estimate items; ties: the shortest \
-                       predicted time to the last token; none feasible: the smallest predicted \
-                       relative excess",
-                sees: "latency profile, answers on estimate items, resident level",
-            },
-            Self::Full {} => {
-                Description { rule: "always the base model on the full prompt", sees: "nothing" }
-            }
-            Self::RandomFeasible {} => Description {
-                rule: "evenly among plans whose predicted TTFT and TPOT meet the objective; none \
-                       feasible: the smallest predicted relative excess",
-                sees: "latency profile, resident level",
-            },
-            Self::Oracle {} => Description {
-                rule: "among plans that meet the objective and answer this very item rightly, the \
-                       shortest time to the last token; no such plan: as elastic-profile",
-                sees: "latency profile, resident level, and the right answers to every item",
-            },
-            Self::Elastilm { .. } => Description {
-                rule: "the decision-head's answer to the request's own prompt: of plans whose \
-                       predicted TTFT and TPOT meet the objective, the one most probably answered \
-                       rightly (soft), or the plan it names for the objective (hard); a decision \
-                       that would miss the objective gives way to a random plan that meets it \
-                       (as published: to the largest level that does with the prompt ratio it \
-                       names); none feasible: the smallest predicted relative excess",
-                sees: "latency profile, resident level, and the request's prompt through the TLM",
-            },
-            Self::External(_) => Description {
-                rule: "what the program answers; no answer in time or no candidate: the run ends",
-                sees: "latency profile, answers on estimate items, resident level, outcomes",
-            },
-            Self::LargestLevel(size) => {
-                Description { rule: largest_level_rule(size.rule), sees: size_sees(*size) }
-            }
-            Self::Lg2Cs(size) if size.is_nominal() => Description {
-                rule: "the largest prompt ratio at most the objective's share of TTFT, the largest \
-                       level at most its share of TPOT; none: the smallest",
-                sees: size_sees(*size),
-            },
-            Self::Lg2Cs(size) => Description {
-                rule: "among plans whose predicted TTFT, compressing included, and TPOT meet the \
-                       objective, the largest prompt ratio, then the most neurons per token; none \
-                       feasible: the smallest predicted relative excess",
-                sees: size_sees(*size),
-            },
-        }
-    }
-}
-
-fn size_sees(size: SizeSpec) -> &'static str {
-    if size.is_nominal() {
-        "the objective as shares of the base model's latency"
-    } else {
-        "latency profile, resident level"
-    }
-}
-
-fn largest_level_rule(rule: SizeRule) -> &'static str {
-    match rule {
-        SizeRule::Profile => {
-            "the largest level of its family whose predicted TTFT, switching to it included, and \
-             TPOT meet the objective on the full prompt, or with a compressor on as much of it as \
-             fits; none feasible: the smallest predicted relative excess"
-        }
-        SizeRule::Nominal => {
-            "full prompt; the largest level at most the smaller share of the objective; none: the \
-             smallest"
-        }
-        SizeRule::NeverFull => {
-            "full prompt; the largest level below the full one at most the smaller share of the \
-             objective; none: the smallest"
-        }
-        SizeRule::TtftOnly => {
-            "full prompt; the largest level at most the objective's share of TTFT; none: the \
-             smallest"
-        }
-        SizeRule::OneLayerLost => {
-            "full prompt; the largest level of at most int(share · layers − 1) layers, share being \
-             the objective's smaller one; none: the smallest"
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Expect, MethodSpec, PolicySpec};
 use crate::family::Family;
-use crate::policy::{ExpectBy, Reading, SizeSpec};
+use crate::policy::{Adaptive, ExpectBy, Reading, SizeSpec};
 use crate::profile::{LINGUA, SCORE_HEAD};
 
 /// The methods of the study's comparison, in the order of its tables, and fairer forms of its
@@ -18,6 +18,8 @@ pub fn standard_methods() -> Vec<MethodSpec> {
             quality_family: answers.map(Into::into),
             compressor: None,
             margin: None,
+            meet: None,
+            adaptive: Adaptive::None,
             counts_wait: false,
             whole_prompt: None,
             expect: Expect::Grades,
@@ -79,6 +81,8 @@ fn elastilm_methods() -> [MethodSpec; 5] {
         quality_family: Some(format!("{answers}-{compressor}")),
         compressor: Some(compressor.into()),
         margin: None,
+        meet: None,
+        adaptive: Adaptive::None,
         counts_wait: false,
         whole_prompt: None,
         expect: Expect::Grades,

@@ -162,7 +162,12 @@ impl Bench {
     ) -> Plan {
         let bounds = self.method.bounds(&Trace { requests: vec![*request], ..self.trace.clone() });
         let bounds = bounds.unwrap()[0];
-        let service = ServiceView { now: SimTime::ZERO, resident, queued: 0 };
+        let service = ServiceView {
+            now: SimTime::ZERO,
+            resident,
+            queued: 0,
+            speed: crate::units::Ratio::ONE,
+        };
         policy.plan(RequestView::new(request, bounds), service)
     }
 }

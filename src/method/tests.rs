@@ -51,7 +51,7 @@ proptest! {
         for (request, &bounds) in bench.trace.requests.iter().zip(&bounds) {
             let resident = Some(Level::LADDER[residents.random_range(0..9)]);
             let good = |policy: &mut dyn Policy| {
-                let service = ServiceView { now: request.arrival, resident, queued: 0 };
+                let service = ServiceView { now: request.arrival, resident, queued: 0, speed: crate::units::Ratio::ONE };
                 let plan = policy.plan(RequestView::new(request, bounds), service);
                 let outcome = outcome(&bench, request, plan, resident);
                 outcome.slo_met() && outcome.execution.correct.is_some_and(Grade::is_right)
@@ -73,7 +73,7 @@ proptest! {
             let mut policy = bench.policy(kind);
             for (request, &bounds) in bench.trace.requests.iter().zip(&bounds) {
                 let resident = Some(Level::percent(50));
-                let service = ServiceView { now: request.arrival, resident, queued: 0 };
+                let service = ServiceView { now: request.arrival, resident, queued: 0, speed: crate::units::Ratio::ONE };
                 let plan = policy.plan(RequestView::new(request, bounds), service);
                 let met = outcome(&bench, request, plan, resident).slo_met();
                 prop_assert_eq!(met, feasible(&bench, request, bounds, resident), "{}", kind);
@@ -182,7 +182,12 @@ fn the_same_seed_draws_the_same_plans_and_another_seed_others() {
     let plans = |seed| {
         let mut policy = bench.seeded_policy("random-feasible", seed);
         let requests = bench.trace.requests.iter().zip(&bounds);
-        let service = ServiceView { now: SimTime::ZERO, resident: None, queued: 0 };
+        let service = ServiceView {
+            now: SimTime::ZERO,
+            resident: None,
+            queued: 0,
+            speed: crate::units::Ratio::ONE,
+        };
         let plans = requests
             .map(|(request, &bounds)| policy.plan(RequestView::new(request, bounds), service));
         plans.collect::<Vec<_>>()

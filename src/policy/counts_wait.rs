@@ -68,7 +68,8 @@ mod tests {
             let (ms, request) = (Duration::from_millis, bench.request(100, 10));
             let bounds = Bounds::Latency { ttft: ms(100), tpot: ms(10) };
             let now = request.arrival + ms(waited_ms);
-            let service = ServiceView { now, resident: None, queued: 0 };
+            let service =
+                ServiceView { now, resident: None, queued: 0, speed: crate::units::Ratio::ONE };
             policy.plan(RequestView::new(&request, bounds), service)
         };
         let mut counted = |waited_ms| ask(&mut *counting, waited_ms);

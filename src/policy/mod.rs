@@ -25,7 +25,7 @@ use crate::error::Result;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::request::RequestView;
-use crate::units::{Level, SimTime};
+use crate::units::{Level, Ratio, SimTime};
 
 mod costs;
 mod counts_wait;
@@ -33,6 +33,7 @@ mod elastic_profile;
 mod elastilm;
 mod external;
 mod facts;
+mod forecasts;
 mod full;
 mod largest_level;
 mod lg2_cs;
@@ -46,6 +47,7 @@ mod size_rule;
 pub use costs::{Candidate, Forecast};
 pub use elastilm::{LiveHead, Reading};
 pub use external::{Bill, ExternalSpec};
+pub use forecasts::Adaptive;
 pub(crate) use menu::Expected;
 pub use menu::{Choices, ExpectBy, Menu};
 pub use preferences::{Preferences, Step};
@@ -58,6 +60,7 @@ pub(crate) use elastic_profile::ElasticProfile;
 pub(crate) use elastilm::Elastilm;
 pub(crate) use external::External;
 pub(crate) use facts::{Annotations, Facts, check_lengths};
+pub(crate) use forecasts::Forecasts;
 pub(crate) use full::Full;
 pub(crate) use largest_level::LargestLevel;
 pub(crate) use lg2_cs::Lg2Cs;
@@ -74,6 +77,8 @@ pub struct ServiceView {
     pub resident: Option<Level>,
     /// Requests that wait behind this one.
     pub queued: usize,
+    /// How fast the machine is, of how fast it is when cool.
+    pub speed: Ratio,
 }
 
 /// What a policy's plans depend on, beside its menu; each also on what those before it do.

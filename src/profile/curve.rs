@@ -84,6 +84,29 @@ impl PrefillCurve {
         length(self.millis(tokens))
     }
 
+    /// The curve of what takes `factor` times as long; nothing was fitted to it.
+    pub(super) fn times(&self, factor: f64) -> Self {
+        Self {
+            intercept: self.intercept * factor,
+            per_token: self.per_token * factor,
+            per_token_squared: self.per_token_squared * factor,
+            tokens: None,
+            fit_error: None,
+        }
+    }
+
+    /// The curve between this and `other`, at `share` of the way; nothing was fitted to it.
+    pub(super) fn towards(&self, other: &Self, share: f64) -> Self {
+        let mix = |a: f64, b: f64| a * (1.0 - share) + b * share;
+        Self {
+            intercept: mix(self.intercept, other.intercept),
+            per_token: mix(self.per_token, other.per_token),
+            per_token_squared: mix(self.per_token_squared, other.per_token_squared),
+            tokens: None,
+            fit_error: None,
+        }
+    }
+
     /// The coefficients by name, for checks.
     pub(super) fn coefficients(&self) -> [(&'static str, f64); 3] {
         [
@@ -105,6 +128,27 @@ impl DecodeCurve {
     #[must_use]
     pub fn at(&self, context: u32) -> Duration {
         length(self.millis(context))
+    }
+
+    /// The curve of what takes `factor` times as long; nothing was fitted to it.
+    pub(super) fn times(&self, factor: f64) -> Self {
+        Self {
+            intercept: self.intercept * factor,
+            per_context_token: self.per_context_token * factor,
+            tokens: None,
+            fit_error: None,
+        }
+    }
+
+    /// The curve between this and `other`, at `share` of the way; nothing was fitted to it.
+    pub(super) fn towards(&self, other: &Self, share: f64) -> Self {
+        let mix = |a: f64, b: f64| a * (1.0 - share) + b * share;
+        Self {
+            intercept: mix(self.intercept, other.intercept),
+            per_context_token: mix(self.per_context_token, other.per_context_token),
+            tokens: None,
+            fit_error: None,
+        }
     }
 
     /// The coefficients by name, for checks.

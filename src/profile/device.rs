@@ -1,12 +1,16 @@
 //! A device: its hardware, and for each base model, family and level how long things take on it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::curve::{DecodeCurve, MAX_TOKENS, PrefillCurve};
+use super::heat::Heat;
+use super::noise::Noise;
+use super::point::Point;
 use super::provenance::Provenance;
+pub use super::sub_models::SubModels;
 use super::tlm_latency::TlmLatency;
 use crate::error::{Error, Result};
 use crate::family::FamilyName;
@@ -21,7 +25,7 @@ use crate::units::{Level, Milliwatts, duration_from_millis};
 pub const REFERENCE_FAMILY: &str = "width";
 
 /// Version of `device.toml` that this code reads and writes.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 const FILE: &str = "device.toml";
 
 const YEAR_MS: f64 = 365.25 * 86_400e3;
@@ -42,12 +46,21 @@ pub struct DeviceProfile {
     /// Electrical power, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<Power>,
+    /// How much its times vary, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<Noise>,
+    /// How it warms and what that costs, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heat: Option<Heat>,
     /// One entry per (base model, family).
     #[serde(rename = "family", default)]
     pub families: Vec<FamilyLatency>,
     /// The tiny language model, one entry per base model that it was timed or modelled for.
     #[serde(rename = "tlm", default, skip_serializing_if = "Vec::is_empty")]
     pub tlms: Vec<TlmLatency>,
+    /// Whose sub-models its models are taken to have; `None` once they are among the families.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_models: Option<SubModels>,
 }
 
 /// What a device is made of.
@@ -56,10 +69,12 @@ pub struct DeviceProfile {
 pub struct Hardware {
     /// Processor.
     pub cpu: String,
-    /// Cores that a process may use.
-    pub cores: u32,
-    /// Main memory.
-    pub memory_bytes: u64,
+    /// Cores that a process may use; `None` where nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u32>,
+    /// Main memory, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// What ran, or is taken to run, the model.
@@ -68,10 +83,12 @@ pub struct Hardware {
 pub struct Runtime {
     /// Inference library.
     pub name: String,
-    /// Its version, as it states it.
-    pub version: String,
-    /// Threads used.
-    pub threads: u32,
+    /// Its version, as it states it; `None` where nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Threads used, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
     /// Type of weights and activations: `f32`, `fp16`.
     pub precision: String,
 }
@@ -177,6 +194,9 @@ pub struct LevelLatency {
     pub ttft_ms: PrefillCurve,
     /// Time per output token over context.
     pub tpot_ms: DecodeCurve,
+    /// What the curves go through, where others published it.
+    #[serde(rename = "point", default, skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<Point>,
 }
 
 /// A level's measured share of the base model's time, beside its nominal share.
@@ -196,10 +216,33 @@ impl DeviceProfile {
     /// schema, a power that is none, a family twice, levels out of order or without 100 %, a share
     /// outside (0, 1], a coefficient that is negative or gives no time.
     pub fn load(folder: &Path) -> Result<Self> {
+        let mut profile = Self::load_stated(folder)?;
+        if let Some(sub_models) = profile.sub_models.take() {
+            sub_models.add_to(&mut profile, folder)?;
+            profile.check(&folder.join(FILE))?;
+        }
+        Ok(profile)
+    }
+
+    /// Likewise, without the sub-models that it takes over from another device.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_stated(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         let profile: Self = read_toml(&path)?;
         profile.check(&path)?;
         Ok(profile)
+    }
+
+    /// The files that [`load`](Self::load) reads for `folder`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+        let stated = Self::load_stated(folder)?;
+        let others = stated.sub_models.iter().map(|sub_models| sub_models.folder(folder));
+        Ok([folder.to_owned()].into_iter().chain(others).map(|at| at.join(FILE)).collect())
     }
 
     /// Checks and writes `<folder>/device.toml`, replacing an older one in one step.
@@ -263,6 +306,8 @@ impl DeviceProfile {
             Error::file(path, "name cannot be part of a file name").at("key \"name\"")
         })?;
         self.power.iter().try_for_each(|power| power.check(path))?;
+        self.noise.iter().try_for_each(|noise| noise.check(path))?;
+        self.heat.iter().try_for_each(|heat| heat.check(path))?;
         for (index, family) in self.families.iter().enumerate() {
             if self.families[..index].iter().any(|other| other.key() == family.key()) {
                 return Err(Error::file(path, "family given twice").found(family.key()));

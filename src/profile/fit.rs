@@ -47,6 +47,44 @@ pub fn fit_decode(samples: &[LatencySample], family: &str, level: Level) -> Resu
     })
 }
 
+/// The time to first token through published points: in proportion to the length through one, a
+/// line through two, the fit of [`fit_prefill`] over more.
+pub(super) fn prefill_through(points: &[(u32, f64)]) -> PrefillCurve {
+    let ([intercept, linear, square], fit_error) = match points.len() {
+        1 => with_zeros(fit(points, |n| [n]), |[linear]| [0.0, linear, 0.0]),
+        2 => with_zeros(fit(points, |n| [1.0, n]), |[intercept, linear]| [intercept, linear, 0.0]),
+        _ => fit(points, |n| [1.0, n, n * n]),
+    };
+    PrefillCurve {
+        intercept,
+        per_token: linear / SCALE,
+        per_token_squared: square / (SCALE * SCALE),
+        tokens: Some(range(points)),
+        fit_error: Some(fit_error),
+    }
+}
+
+/// The time per output token through published points: constant through one, a line over more.
+pub(super) fn decode_through(points: &[(u32, f64)]) -> DecodeCurve {
+    let ([intercept, linear], fit_error) = match points.len() {
+        1 => with_zeros(fit(points, |_| [1.0]), |[intercept]| [intercept, 0.0]),
+        _ => fit(points, |n| [1.0, n]),
+    };
+    DecodeCurve {
+        intercept,
+        per_context_token: linear / SCALE,
+        tokens: Some(range(points)),
+        fit_error: Some(fit_error),
+    }
+}
+
+fn with_zeros<const K: usize, const L: usize>(
+    (coefficients, error): ([f64; K], FitError),
+    all: fn([f64; K]) -> [f64; L],
+) -> ([f64; L], FitError) {
+    (all(coefficients), error)
+}
+
 /// The median over all measured switches to one level, in ms.
 ///
 /// # Errors
@@ -80,7 +118,7 @@ fn medians(
 }
 
 /// The middle value, or the mean of the two middle values.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len().is_multiple_of(2) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::row_log::RowLog;
 use super::text;
 use crate::error::{Error, Result};
+use crate::input::Input;
 use crate::units::Level;
 
 const HEADER: [&str; 6] = ["family", "level", "phase", "tokens", "repetition", "ms"];
@@ -27,7 +28,8 @@ pub enum Phase {
 impl Phase {
     const ALL: [Self; 3] = [Self::Prefill, Self::Decode, Self::Switch];
 
-    fn name(self) -> &'static str {
+    /// The name in files.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Prefill => "prefill",
             Self::Decode => "decode",
@@ -123,7 +125,16 @@ impl LatencyLog {
 /// If it cannot be read, has other columns, or a row that is no sample.
 pub fn read_latency_samples(path: &Path) -> Result<Vec<LatencySample>> {
     let text = text::read(path)?;
-    let rows = text::csv_rows(path, &text, &HEADER)?;
+    rows_of(path, &text)
+}
+
+/// The samples of a file that was read.
+pub(super) fn samples_of(input: &Input) -> Result<Vec<LatencySample>> {
+    rows_of(input.path(), input.text())
+}
+
+fn rows_of(path: &Path, text: &str) -> Result<Vec<LatencySample>> {
+    let rows = text::csv_rows(path, text, &HEADER)?;
     rows.iter().map(|(line, row)| parse(path, *line, row)).collect()
 }
 

@@ -1,5 +1,5 @@
-//! What is known of devices and models before a replay: latency coefficients, answer quality,
-//! prompt lengths, and where each number comes from.
+//! What is known of devices and models before a replay: latency coefficients and how times vary,
+//! answer quality, prompt lengths, and where each number comes from.
 //!
 //! A [`DeviceProfile`] says how long, a [`QualityTable`] says how right, [`PromptLengths`] say
 //! how much text. They are files (see `docs/profile-format.md`), written by the profiler or by
@@ -10,15 +10,21 @@ mod curve;
 mod decisions;
 mod device;
 mod fit;
+mod heat;
+mod heat_fit;
+pub mod import;
 mod latency_log;
 mod lengths;
 mod manifest;
+mod noise;
 mod paths;
+mod point;
 mod provenance;
 mod quality;
 mod quality_log;
 pub(crate) mod row_log;
 mod split;
+mod sub_models;
 mod text;
 mod tlm_latency;
 
@@ -30,13 +36,17 @@ pub use decisions::{
 };
 pub use device::{
     DeviceProfile, FamilyLatency, Hardware, LevelLatency, Memory, Power, REFERENCE_FAMILY, Runtime,
-    TimeShare,
+    SubModels, TimeShare,
 };
 pub use fit::{fit_decode, fit_prefill, fit_switch_ms};
+pub use heat::{Heat, HeatPart, HeatState, HeatStep};
+pub use heat_fit::{HeatFit, SpeedSeries, fit_heat};
 pub use latency_log::{LatencyLog, LatencySample, Phase, read_latency_samples};
 pub use lengths::{LengthsOf, PromptLengths};
 pub use manifest::{DatasetCount, MeasuringRun, QualityManifest};
+pub use noise::{Drawn, Factors, Noise};
 pub use paths::{AnswerFiles, Profiles};
+pub use point::{Origin, Point};
 pub use provenance::Provenance;
 pub use quality::{AnswersOf, Cell, Counted, Items, QualityTable, RowId, TOP};
 pub use quality_log::QualityLog;

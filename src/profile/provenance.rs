@@ -21,6 +21,9 @@ pub enum Provenance {
     Published {
         /// One source per figure.
         sources: Vec<String>,
+        /// What nobody published, and the model that fills it in.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        filled: Vec<String>,
     },
     /// Computed from a formula whose constants are pinned by a few published figures.
     Modelled {

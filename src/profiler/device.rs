@@ -117,8 +117,11 @@ pub fn measure(
         hardware: hardware(),
         runtime: runtime(plan.threads),
         power: None,
+        noise: None,
+        heat: None,
         families,
         tlms,
+        sub_models: None,
     };
     profile.save(&plan.folder)?;
     Ok(profile)
@@ -203,6 +206,7 @@ pub(super) fn fit_family(
             resident_bytes: (resident + model.engine.adapter_bytes(level)) as u64,
             ttft_ms: fit_prefill(samples, timed_as, level)?,
             tpot_ms: fit_decode(samples, timed_as, level)?,
+            points: Vec::new(),
         })
     };
     Ok(FamilyLatency {
@@ -231,8 +235,8 @@ fn parameters(config: &ModelConfig, sub_model: &SubModel) -> usize {
 pub(super) fn runtime(threads: usize) -> Runtime {
     Runtime {
         name: "ONNX Runtime".to_owned(),
-        version: Package::OnnxRuntime.spec().version.to_owned(),
-        threads: threads as u32,
+        version: Some(Package::OnnxRuntime.spec().version.to_owned()),
+        threads: Some(threads as u32),
         precision: "f32".to_owned(),
     }
 }
@@ -247,8 +251,8 @@ pub(super) fn hardware() -> Hardware {
         .and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok());
     Hardware {
         cpu: field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".to_owned()),
-        cores: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
-        memory_bytes: memory_kib.unwrap_or_default() * 1024,
+        cores: std::thread::available_parallelism().ok().map(|n| n.get() as u32),
+        memory_bytes: memory_kib.map(|kib| kib * 1024),
     }
 }
 

@@ -98,8 +98,11 @@ fn measure(
         hardware: hardware(),
         runtime: runtime(threads),
         power: None,
+        noise: None,
+        heat: None,
         families: with_reference(fitted)?,
         tlms: Vec::new(),
+        sub_models: None,
     };
     profile.save(&plan.folder)?;
     Ok(profile)

@@ -203,7 +203,12 @@ impl<'a> Ledger<'a> {
         if !self.by_wait {
             let before = self.policy.fallbacks();
             let (request, bounds) = (&self.kinds[kind as usize], self.bounds[kind as usize]);
-            let service = ServiceView { now: request.arrival, resident: level, queued: 0 };
+            let service = ServiceView {
+                now: request.arrival,
+                resident: level,
+                queued: 0,
+                speed: crate::units::Ratio::ONE,
+            };
             let plan = self.policy.plan(RequestView::new(request, bounds), service);
             let billed = self.policy.settle()?;
             let fell_back = self.policy.fallbacks() > before;

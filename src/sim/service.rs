@@ -164,7 +164,8 @@ impl<'a> Service<'a> {
     fn start(&mut self, now: SimTime, ticket: Ticket, sink: &mut dyn OutcomeSink) -> Result<()> {
         let (request, bounds) = self.take(ticket);
         let queued = self.scheduler.waiting();
-        let view = ServiceView { now, resident: self.resident, queued };
+        let speed = self.executor.begin(now);
+        let view = ServiceView { now, resident: self.resident, queued, speed };
         let plan = self.policy.plan(RequestView::new(&request, bounds), view);
         let billed = self.policy.settle()?;
         let mut execution = self.executor.execute(&request, &plan)?;

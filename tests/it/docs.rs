@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{pliant, python, skipped};
 
 /// What is done about a command that starts like this; the longest start counts.
-const RULES: [(&str, How); 36] = [
+const RULES: [(&str, How); 37] = [
     ("make ", How::Target),
     ("cargo build", How::Leave("builds what the test runs")),
     ("cargo install", How::Leave("installs what the test runs")),
@@ -30,6 +30,7 @@ const RULES: [(&str, How); 36] = [
     ("pliant trace show", How::Run),
     ("pliant trace import", How::Run),
     ("pliant trace export", How::Run),
+    ("pliant device import", How::Parse("reads a benchmark of the reader's")),
     ("pliant policy list", How::Run),
     ("pliant policy describe", How::Run),
     ("pliant policy explain results/own-policy", How::Python),
@@ -198,7 +199,8 @@ fn said(line: &str) {
 fn missing_file(arguments: &[&str]) -> Option<String> {
     let ours = |argument: &&&str| {
         let own = ["experiments/", "device-profiles/", "docs/", "examples/", "results/"];
-        own.iter().any(|folder| argument.starts_with(folder)) && !argument.contains("mine")
+        let is_the_readers = argument.contains("mine") || argument.contains("/my-");
+        own.iter().any(|folder| argument.starts_with(folder)) && !is_the_readers
     };
     let missing = arguments.iter().filter(ours).find(|path| !root().join(path).exists());
     missing.map(|path| format!("{path} is not there"))

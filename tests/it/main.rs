@@ -6,6 +6,7 @@ mod bench_files;
 mod check;
 mod claims;
 mod demo;
+mod device;
 mod docs;
 #[cfg(feature = "engine")]
 mod elastify;

@@ -19,11 +19,16 @@ const BASELINES: [&str; 7] =
     ["pfs", "lpruner", "layer-removal", "lg2-cs", "laco", "shortgpt", "attndrop"];
 
 /// The devices as the sentences call them.
-const DEVICES: [(&str, &str); 4] = [
+const DEVICES: [(&str, &str); 9] = [
     ("measured", "epyc-zen5-2core"),
     ("k60", "redmi-k60-champion"),
     ("gpu", "redmi-k60-champion-gpu"),
     ("npu", "redmi-k60-champion-npu"),
+    ("elite", "snapdragon-8-elite"),
+    ("elite-gen5", "snapdragon-8-elite-gen5"),
+    ("iphone-npu", "iphone-17-pro-npu"),
+    ("iphone-gpu", "iphone-17-pro-gpu"),
+    ("s24", "galaxy-s24-ultra"),
 ];
 
 /// The panel that is no dataset.

@@ -158,14 +158,16 @@ pub(crate) fn device() -> DeviceProfile {
     DeviceProfile {
         schema: 1,
         name: "bench".into(),
-        hardware: Hardware { cpu: "none".into(), cores: 1, memory_bytes: 1 },
+        hardware: Hardware { cpu: "none".into(), cores: None, memory_bytes: None },
         runtime: Runtime {
             name: "none".into(),
-            version: "0".into(),
-            threads: 1,
+            version: None,
+            threads: None,
             precision: "f32".into(),
         },
         power: None,
+        noise: None,
+        heat: None,
         families: ["width", "width-relayout", "layer-removal"].map(family).into(),
         tlms: vec![TlmLatency {
             base_model: "tiny".into(),
@@ -175,6 +177,7 @@ pub(crate) fn device() -> DeviceProfile {
             lingua_ms: None,
             provenance,
         }],
+        sub_models: None,
     }
 }
 
@@ -201,6 +204,7 @@ pub(crate) fn level(percent: u16, scale: f64) -> LevelLatency {
             tokens: None,
             fit_error: None,
         },
+        points: Vec::new(),
     }
 }
 

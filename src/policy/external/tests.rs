@@ -113,7 +113,12 @@ fn the_python_examples_choose_as_their_rules_say() {
         let request = relative(ttft, tpot);
         let second = Duration::from_secs(1);
         let bounds = Bounds::Latency { ttft: second, tpot: second };
-        let service = ServiceView { now: SimTime::ZERO, resident: None, queued: 0 };
+        let service = ServiceView {
+            now: SimTime::ZERO,
+            resident: None,
+            queued: 0,
+            speed: crate::units::Ratio::ONE,
+        };
         assert_eq!(nominal.plan(RequestView::new(&request, bounds), service), expected);
         nominal.settle().unwrap();
     }
@@ -134,7 +139,8 @@ fn the_wait_aware_example_counts_the_wait() {
     let bounds = bounds.unwrap()[0];
     for (waited_ms, expected) in [(4, plan(50, 100)), (5, plan(50, 50)), (40, plan(50, 50))] {
         let now = SimTime::ZERO + Duration::from_millis(waited_ms);
-        let service = ServiceView { now, resident: None, queued: 1 };
+        let service =
+            ServiceView { now, resident: None, queued: 1, speed: crate::units::Ratio::ONE };
         let view = RequestView::new(&request, bounds);
         assert_eq!(policy.plan(view, service), expected, "{waited_ms}");
         policy.settle().unwrap();
@@ -258,7 +264,12 @@ fn messages_have_the_keys_of_the_schema() {
     let request = bench.request(50, 10);
     let bounds = bench.method.bounds(&bench.trace).unwrap()[0];
     let view = RequestView::new(&request, bounds);
-    let service = ServiceView { now: SimTime::ZERO, resident: None, queued: 0 };
+    let service = ServiceView {
+        now: SimTime::ZERO,
+        resident: None,
+        queued: 0,
+        speed: crate::units::Ratio::ONE,
+    };
     let seen = Seen::new(view, service, request.output_tokens, ["app", "quiz"]);
     let question = Question { seen, forecasts: Some(Vec::new()) };
     let execution = crate::outcome::Execution::default();

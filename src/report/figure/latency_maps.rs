@@ -159,13 +159,13 @@ fn words(profile: &DeviceProfile, latencies: &FamilyLatency) -> String {
     let fit = fit.map_or_else(String::new, |(ttft, tpot)| {
         format!(" fitted curves, at most {ttft} (TTFT) and {tpot} (TPOT) from a measured median;")
     });
+    let version = runtime.version.as_ref().map_or_else(String::new, |v| format!(", version {v}"));
+    let threads = runtime.threads.map_or_else(String::new, |n| format!(", {n} threads"));
     format!(
-        "{}: {}; {}, version {}, {} threads, {};{fit} {}.",
+        "{}: {}; {}{version}{threads}, {};{fit} {}.",
         profile.name,
         profile.hardware.cpu,
         runtime.name,
-        runtime.version,
-        runtime.threads,
         runtime.precision,
         provenance(&latencies.provenance)
     )
@@ -175,7 +175,7 @@ fn provenance(provenance: &Provenance) -> String {
     let label = provenance.label();
     match provenance {
         Provenance::Measured { date, .. } => format!("{label} {date}"),
-        Provenance::Published { sources } => format!("{label}, {}", sources.join(", ")),
+        Provenance::Published { sources, .. } => format!("{label}, {}", sources.join(", ")),
         Provenance::Modelled { formula, anchors, .. } => {
             format!("{label}, {formula}, on {} anchors named in the profile", anchors.len())
         }

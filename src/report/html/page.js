@@ -363,12 +363,16 @@ function list(entries) {
   return el('dl', {}, entries.filter(([, value]) => value != null && value.length !== 0).map(([name, value]) => [el('dt', {}, name), el('dd', {}, [value].flat().map((line, nth) => (nth ? [el('br'), line] : line)))]));
 }
 
+/** What a profile states, the rest left out. */
+const words = (...stated) => stated.filter(Boolean).join(', ');
+const counted = (count, unit) => count && `${count} ${unit}`;
+
 function provenance() {
   const { inputs, devices, answers } = data.provenance;
   const badge = (kind) => el('span', { class: `badge ${kind === 'modelled' ? 'wrong' : 'good'}` }, kind);
   const cards = devices.map((device) => el('div', { class: 'card' }, el('h3', {}, `Times on ${device.name}`),
-    list([['processor', `${device.hardware.cpu}, ${device.hardware.cores} cores`], ['memory', `${(device.hardware.memory_bytes / 2 ** 30).toFixed(1)} GiB`],
-      ['runtime', `${device.runtime.name} ${device.runtime.version}, ${device.runtime.threads} threads, ${device.runtime.precision}`]]),
+    list([['processor', words(device.hardware.cpu, counted(device.hardware.cores, 'cores'))], ['memory', device.hardware.memory_bytes ? `${(device.hardware.memory_bytes / 2 ** 30).toFixed(1)} GiB` : 'not stated'],
+      ['runtime', words([device.runtime.name, device.runtime.version].filter(Boolean).join(' '), counted(device.runtime.threads, 'threads'), device.runtime.precision)]]),
     device.parts.map(({ what, provenance: { kind, ...rest } }) => el('details', {}, el('summary', {}, `${what} `, badge(kind)), list(Object.entries(rest))))));
   const tables = answers.map((table) => el('div', { class: 'card' },
     el('h3', {}, `Answers of ${table.base_model}, ${table.family}, ${table.compressor} `, badge('measured')),
