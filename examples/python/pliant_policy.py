@@ -62,6 +62,7 @@ def serve(plan, observe=None, forecasts=True):
         for one, (ttft_ms, tpot_ms) in zip(candidates, message.get("forecasts", ())):
             one.predict(ttft_ms, tpot_ms, gaps, message["bounds"], hello["power_mw"])
         service = {key: message[key] for key in ("now_ms", "resident", "queued")}
+        service["speed"] = message.get("speed", 1.0)
         best = plan(message, service, candidates)
         if not hasattr(best, "level"):
             raise TypeError(f"{place(plan)} returned {best!r}, not one of the candidates")

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::grid::Cell;
-use super::runner::{Recorder, Silent, served, tally_of};
+use super::runner::Silent;
+use super::served::{Recorder, served, tally_of};
 use crate::error::Result;
 use crate::metrics::{RunMeasures, Tally};
 use crate::outcome::Outcome;

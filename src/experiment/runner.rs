@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::grid::{Cell, Grid};
 use super::manifest::manifest;
+use super::over_time::over_time;
 use super::replays::{Replay, Replays};
+use super::served::{Recorder, served, tally_of};
 use super::spec::{Experiment, ExperimentSpec, KeptOutcomes};
 use super::standalone::ask_alone;
 use super::tolerance::{RunResult, Tolerance};
@@ -19,11 +21,10 @@ use crate::files::write_whole;
 use crate::input::read_toml;
 use crate::method::Method;
 use crate::metrics::{
-    AskedItems, ClassRow, MetricsRow, PairedRow, RunMeasures, SeedRow, Tally, by_class,
-    write_classes_csv, write_metrics_csv, write_paired_csv, write_seeds_csv,
+    AskedItems, ClassRow, MetricsRow, PairedRow, RunMeasures, SeedRow, by_class, write_classes_csv,
+    write_metrics_csv, write_paired_csv, write_seeds_csv,
 };
-use crate::outcome::Outcome;
-use crate::policy::{LiveHead, Policy};
+use crate::policy::LiveHead;
 use crate::report::{Form, redraw};
 use crate::request::{Request, Slo};
 use crate::results::{
@@ -31,7 +32,7 @@ use crate::results::{
     SEEDS_FILE, SIMULATED, write_failures_csv, write_predictions_csv,
 };
 use crate::schedule::Preempt;
-use crate::sim::{self, Calls, Lost, OutcomeSink, ServiceOptions};
+use crate::sim::ServiceOptions;
 use crate::trace::Trace;
 
 /// Who answers and, where the method asks a decision-head, who decides, in one real run.
@@ -136,6 +137,9 @@ pub fn run(
         Backend::CostModel => (SIMULATED, BTreeMap::new(), None),
         Backend::Measured(Measured { name, runtime, make }) => (name, runtime, Some(make)),
     };
+    if make.is_some() {
+        refuse_over_time(&experiment.spec.figures)?;
+    }
     let mut manifest = manifest(experiment, name, runtime)?;
     check_figures_inputs(&manifest)?;
     let draft = Draft::start(options.out, &manifest, options.force)?;
@@ -167,8 +171,10 @@ pub fn run(
         }
     }
     for figure in &experiment.spec.figures {
-        if let FigureSpec::Standalone(spec) = figure {
-            ask_alone(spec, folder)?;
+        match figure {
+            FigureSpec::Standalone(spec) => ask_alone(spec, folder)?,
+            FigureSpec::OverTime(spec) => over_time(&grid, spec, experiment.spec.service, folder)?,
+            _ => {}
         }
     }
     if !failures.is_empty() {
@@ -188,6 +194,17 @@ pub fn run(
         resumed: resumed.unwrap_or(0),
         place,
     })
+}
+
+/// A real run knows no speed but that of its answers.
+fn refuse_over_time(figures: &[FigureSpec]) -> Result<()> {
+    if !figures.iter().any(|figure| matches!(figure, FigureSpec::OverTime(_))) {
+        return Ok(());
+    }
+    Err(Error::new("real inference", "does not know how fast the machine is")
+        .at("key \"figures\"")
+        .found("over-time")
+        .allowed("other figures, or --executor cost-model"))
 }
 
 /// The `threads` that runs share; 0 is one per core.
@@ -401,55 +418,6 @@ fn refuse_interruptions(service: &ServiceOptions) -> Result<()> {
         .at("key \"service.preempt\"")
         .found("\"token\"")
         .allowed("\"none\", or --executor cost-model"))
-}
-
-/// What `method` shows on `trace` with `policy` and `executor`, worked off by events.
-pub(super) fn served(
-    method: &Method,
-    trace: &Trace,
-    mut policy: Box<dyn Policy>,
-    executor: &mut dyn Executor,
-    service: ServiceOptions,
-    mut recorder: Recorder<'_>,
-) -> Result<RunMeasures> {
-    let bounds = method.bounds(trace)?;
-    let needs = method.needs(trace, &bounds, service)?;
-    let calls = Calls { requests: &trace.requests, bounds: &bounds, needs: needs.as_deref() };
-    sim::replay_calls(calls, policy.as_mut(), executor, &service, &mut recorder)?;
-    recorder.finish(policy.fallbacks())
-}
-
-/// What counts a run of `trace`: more where the service does more than to serve all in turn.
-pub(super) fn tally_of(trace: &Trace, service: &ServiceOptions) -> Tally {
-    if service.is_managed() || trace.has_terms() { Tally::of_service() } else { Tally::default() }
-}
-
-/// Counts, writes and tells.
-pub(super) struct Recorder<'a> {
-    pub tally: Tally,
-    pub file: Option<OutcomeCsv<'a>>,
-    pub progress: &'a dyn Progress,
-}
-
-impl OutcomeSink for Recorder<'_> {
-    fn record(&mut self, outcome: &Outcome) -> Result<()> {
-        self.tally.record(outcome);
-        self.progress.advance(1);
-        self.file.as_mut().map_or(Ok(()), |file| file.record(outcome))
-    }
-
-    fn lose(&mut self, lost: &Lost) -> Result<()> {
-        self.tally.lose(lost);
-        self.progress.advance(1);
-        self.file.as_mut().map_or(Ok(()), |file| file.lose(lost))
-    }
-}
-
-impl Recorder<'_> {
-    fn finish(self, fallbacks: Option<usize>) -> Result<RunMeasures> {
-        self.file.map_or(Ok(()), OutcomeCsv::finish)?;
-        Ok(self.tally.finish(fallbacks))
-    }
 }
 
 /// Rows, and of each (device, skew) the first method against the `methods − 1` others, or those

@@ -279,6 +279,12 @@ impl Experiment {
             return Err(self.wrong("seeds", "out of range").found(spec.seeds).allowed(allowed));
         }
         check_figures(&spec.figures)?;
+        let methods: Vec<&str> = spec.methods.iter().map(|one| one.name.as_str()).collect();
+        for figure in &spec.figures {
+            if let FigureSpec::OverTime(over_time) = figure {
+                over_time.check(&methods)?;
+            }
+        }
         spec.figure.check()?;
         if self.is_figures_alone() {
             return Ok(());

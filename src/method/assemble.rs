@@ -133,7 +133,7 @@ impl Method {
         let ratios = readable(spec, &table, lengths)?;
         let costs = Costs {
             method: spec.name.clone(),
-            levels: answered_levels(family, &base, &table),
+            levels: answered_levels(family, &base, &table, spec)?,
             base,
             decide,
             compressing: Compressing::of(device, family, spec.compressor.as_deref())?,
@@ -432,20 +432,32 @@ impl Method {
     }
 }
 
-/// The levels of `family` that have answers; level 100 % takes the times of `base`.
+/// The levels of `family` that have answers, and that the method has; level 100 % takes the times
+/// of `base`.
 fn answered_levels(
     family: &FamilyLatency,
     base: &LevelLatency,
     table: &QualityTable,
-) -> Vec<LevelLatency> {
-    let answered = family.levels.iter().filter(|at| table.level_index(at.level).is_some());
+    spec: &MethodSpec,
+) -> Result<Vec<LevelLatency>> {
+    let has_answers = |at: &&LevelLatency| table.level_index(at.level).is_some();
+    let answered: Vec<_> = family.levels.iter().filter(has_answers).collect();
+    let is_there = |&&level: &&Level| answered.iter().any(|at| at.level == level);
+    if let Some(level) = spec.levels.iter().find(|level| !is_there(level)) {
+        let known: Vec<_> = answered.iter().map(|at| at.level.to_string()).collect();
+        return Err(Error::new(format!("method {}", spec.name), "no such level")
+            .at("key \"levels\"")
+            .found(level)
+            .allowed(known.join(", ")));
+    }
+    let is_had = |at: &&LevelLatency| spec.levels.is_empty() || spec.levels.contains(&at.level);
     let with_base = |latency: &LevelLatency| match latency.level {
         Level::FULL => {
             LevelLatency { ttft_ms: base.ttft_ms, tpot_ms: base.tpot_ms, ..latency.clone() }
         }
         _ => latency.clone(),
     };
-    answered.map(with_base).collect()
+    Ok(answered.into_iter().filter(is_had).map(with_base).collect())
 }
 
 /// The prompt ratios that plans of a method may read, rising up to its whole prompt.

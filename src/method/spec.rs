@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::family::FamilyName;
 use crate::policy::{Adaptive, ExpectBy, ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
 use crate::schedule::ServiceOptions;
-use crate::units::Ratio;
+use crate::units::{Level, Ratio};
 
 /// One method of a comparison, as an experiment file states it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,10 @@ pub struct MethodSpec {
     /// the whole prompt. Absent: nothing was cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole_prompt: Option<Ratio>,
+    /// The levels of the family that it has, the full one among them: a service of two sizes, say.
+    /// Absent: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<Level>,
     /// What expected accuracies come from. Absent: mean grades.
     #[serde(default, skip_serializing_if = "is_default")]
     pub expect: Expect,
@@ -138,6 +142,7 @@ impl MethodSpec {
                 return wrong("margin leaves no time", "a share below 1");
             }
         }
+        self.check_levels()?;
         self.check_variation()?;
         if self.counts_wait && !self.policy.forecasts() {
             let error = Error::new(format!("method {}", self.name), "has no bounds to count in");
@@ -162,6 +167,25 @@ impl MethodSpec {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses levels among which the base model is not, or that a decision-head does not know.
+    fn check_levels(&self) -> Result<()> {
+        let wrong = |problem, allowed| {
+            let levels = self.levels.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let error = Error::new(format!("method {}", self.name), problem);
+            Err(error.at("key \"levels\"").found(levels.join(", ")).allowed(allowed))
+        };
+        if self.levels.is_empty() {
+            return Ok(());
+        }
+        if !self.levels.contains(&Level::FULL) {
+            return wrong("the base model is not among them", "levels with 1.0");
+        }
+        if self.policy.decisions().is_some() {
+            return wrong("decisions were made for all levels", "no such key");
+        }
+        Ok(())
     }
 
     /// Refuses what a policy without forecasts cannot leave room in.
@@ -332,6 +356,26 @@ mod tests {
             method("largest-level").check().unwrap_err(),
             @r#"method a, key "expect_by": no table by app to look at; found app; allowed: no such key: policies elastic-profile and oracle look at it"#
         );
+    }
+
+    #[test]
+    fn levels_have_the_base_model_and_no_decisions() {
+        let method = |levels: &str, policy: &str| -> MethodSpec {
+            let policy = format!("policy = {{ {policy} }}");
+            toml::from_str(&format!("name = 'a'\nfamily = 'f'\nlevels = {levels}\n{policy}"))
+                .unwrap()
+        };
+        let sizes = "kind = 'largest-level'";
+        method("[0.4, 1.0]", sizes).check().unwrap();
+        let head = "kind = 'elastilm', decisions = 'd'";
+        let refusals = [
+            method("[0.4]", sizes).check().unwrap_err().to_string(),
+            method("[0.4, 1.0]", head).check().unwrap_err().to_string(),
+        ];
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        method a, key "levels": the base model is not among them; found 40 %; allowed: levels with 1.0
+        method a, key "levels": decisions were made for all levels; found 40 %, 100 %; allowed: no such key
+        "#);
     }
 
     #[test]

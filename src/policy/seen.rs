@@ -36,6 +36,14 @@ pub struct Seen<'a> {
     pub resident: Option<Level>,
     /// Requests that wait behind this one.
     pub queued: usize,
+    /// How fast the machine is, of how fast it is when cool; not told where it is as fast.
+    #[serde(skip_serializing_if = "is_cool")]
+    pub speed: Ratio,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_cool(speed: &Ratio) -> bool {
+    *speed == Ratio::ONE
 }
 
 /// An objective as an app stated it.
@@ -107,6 +115,7 @@ impl<'a> Seen<'a> {
             bounds: StatedBounds::of(request.bounds()),
             resident: service.resident,
             queued: service.queued,
+            speed: service.speed,
         }
     }
 

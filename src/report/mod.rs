@@ -18,7 +18,7 @@ mod perfetto;
 mod summary;
 
 pub use against::{pairs_against, pairs_csv};
-pub use figure::{Form, StandaloneRow, redraw_sweep};
+pub use figure::{Form, OverTimeRow, StandaloneRow, redraw_sweep};
 pub(crate) use figure::{mean_line, point, slo_names};
 pub use folder::redraw;
 pub use goodput::{Class, GoodputRow, goodput, goodput_csv};

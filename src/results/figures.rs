@@ -142,6 +142,9 @@ pub enum FigureSpec {
     OracleShare {},
     /// Accuracy within the SLO over objectives, each item asked alone: the study's 15, 4b and 18d.
     Standalone(StandaloneSpec),
+    /// What a run is like by the minute: the machine's speed, the levels chosen, and what they
+    /// come to.
+    OverTime(OverTimeSpec),
     /// Memory with one level and with all levels resident: the study's 16a.
     Memory {
         /// What is shown.
@@ -157,6 +160,16 @@ pub enum FigureSpec {
         /// Files `offline-cost.csv`, one after the other.
         tables: Vec<PathBuf>,
     },
+}
+
+/// Whose runs are shown, and how finely.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverTimeSpec {
+    /// How long a point of a line stands for.
+    pub minutes: u32,
+    /// In the order of the legend.
+    pub methods: Vec<String>,
 }
 
 /// Families of sub-models on a device.
@@ -270,7 +283,7 @@ impl FigureSpec {
             Self::Memory { of } | Self::Switching { of } => {
                 of.iter_mut().map(|entry| &mut entry.device).collect()
             }
-            Self::OracleShare {} => Vec::new(),
+            Self::OracleShare {} | Self::OverTime(_) => Vec::new(),
         }
     }
 
@@ -290,7 +303,7 @@ impl FigureSpec {
             Self::Memory { of } | Self::Switching { of } => {
                 of.iter().map(|entry| entry.device.join("device.toml")).collect()
             }
-            Self::OracleShare {} => Vec::new(),
+            Self::OracleShare {} | Self::OverTime(_) => Vec::new(),
         }
     }
 }
@@ -328,6 +341,30 @@ impl StandaloneSpec {
     }
 }
 
+impl OverTimeSpec {
+    /// Refuses what shows nothing; `methods` are those that run.
+    ///
+    /// # Errors
+    /// If a point stands for no time, or a method is not among those that run.
+    pub fn check(&self, methods: &[&str]) -> Result<()> {
+        let wrong = |problem| Error::new("experiment", problem).at("figure over-time");
+        if self.minutes == 0 {
+            return Err(wrong("no time to count in").found("0 minutes").allowed("1 or more"));
+        }
+        let unknown = self.methods.iter().find(|name| !methods.contains(&name.as_str()));
+        match unknown {
+            Some(name) => {
+                let error = wrong("no such method").found(format!("\"{name}\""));
+                Err(error.allowed(methods.join(", ")))
+            }
+            None if self.methods.is_empty() => {
+                Err(wrong("nothing to show").found("no methods").allowed(methods.join(", ")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// Refuses figures of one kind, whose files would share a name, and those that compare nothing.
 ///
 /// # Errors
@@ -351,6 +388,23 @@ pub fn check_figures(figures: &[FigureSpec]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_figure_over_time_is_of_methods_that_run_and_of_some_minutes() {
+        let spec = |minutes, methods: &[&str]| OverTimeSpec {
+            minutes,
+            methods: methods.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let check = |minutes, methods: &[&str]| spec(minutes, methods).check(&["a", "b"]);
+        check(1, &["b"]).unwrap();
+        let refusals = [check(0, &["b"]), check(1, &[]), check(1, &["b", "c"])];
+        let refusals = refusals.map(|refused| refused.unwrap_err().to_string());
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        experiment, figure over-time: no time to count in; found 0 minutes; allowed: 1 or more
+        experiment, figure over-time: nothing to show; found no methods; allowed: a, b
+        experiment, figure over-time: no such method; found "c"; allowed: a, b
+        "#);
+    }
 
     #[test]
     fn two_figures_of_one_kind_are_refused() {

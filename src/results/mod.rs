@@ -31,8 +31,8 @@ pub use draft::{Draft, SEEDS_FILE};
 pub use failures::{Failure, failed_in_words};
 pub(crate) use failures::{NOT_RUN, write_failures_csv};
 pub use figures::{
-    FamiliesSpec, FigureInputs, FigureSpec, FigureStyle, LatencyInput, QualityInput, SeriesSpec,
-    StandaloneSpec, Whiskers, check_figures,
+    FamiliesSpec, FigureInputs, FigureSpec, FigureStyle, LatencyInput, OverTimeSpec, QualityInput,
+    SeriesSpec, StandaloneSpec, Whiskers, check_figures,
 };
 pub use folder::{ResultsFolder, add_figures, seeds_file};
 pub use manifest::{AnsweredItems, InputNow, Manifest, SIMULATED};

@@ -268,7 +268,7 @@ fn messages_have_the_keys_of_the_schema() {
         now: SimTime::ZERO,
         resident: None,
         queued: 0,
-        speed: crate::units::Ratio::ONE,
+        speed: crate::units::Ratio::percent(50),
     };
     let seen = Seen::new(view, service, request.output_tokens, ["app", "quiz"]);
     let question = Question { seen, forecasts: Some(Vec::new()) };

@@ -13,6 +13,7 @@ use super::families::{draw_memory, draw_switching};
 use super::layer_bars::draw_layer_importance;
 use super::offline_cost::draw_offline_cost;
 use super::oracle_share::oracle_share;
+use super::over_time::draw_over_time;
 use super::recovery::{Tables, draw_recovery};
 use super::sheet::Press;
 use super::standalone::draw_standalone;
@@ -48,6 +49,7 @@ impl FigureSpec {
                 None => draw_offline_cost(tables, press),
             },
             Self::Standalone(spec) => draw_standalone(spec, press),
+            Self::OverTime(spec) => draw_over_time(spec, press),
             Self::Memory { of } => draw_memory(of, press),
             Self::Switching { of } => draw_switching(of, press),
             Self::OracleShare {} => {
