@@ -17,7 +17,7 @@ help: ## Say what there is
 
 .PHONY: reproduce
 reproduce: ## Replay the study's comparison: table on the terminal, figures in results/paper-e2e
-	@$(CARGO) run --release --locked -- run $(EXPERIMENT)
+	@$(CARGO) run --profile quick --locked -- run $(EXPERIMENT)
 	echo "figures and numbers: $(RESULTS)"
 
 .PHONY: traces
@@ -74,6 +74,23 @@ bench: ## How near the replay is to its limit, other simulators beside it: resul
 		export PLIANT_SIMPY=$$PWD/target/bench-venv/bin/python
 	fi
 	$(CARGO) bench --locked --bench limits -- --out results/bench
+
+.PHONY: fidelity
+fidelity: ## Profile this machine, answer 60 requests of each method five times over, compare: results/fidelity (idle machine, half an hour; DROIDTASK=FILE)
+	@$(CARGO) build --release --locked --features engine,serve
+	pliant=target/release/pliant
+	$$pliant assets fetch
+	mkdir -p results/fidelity
+	droidtask=($(if $(DROIDTASK),--droidtask $(DROIDTASK)))
+	$$pliant profile latency --device fidelity --out target/fidelity/device --repetitions 3 --without-memory --families \
+		width,width-lora,zoo,layer-removal,contextual,layer-merge,layer-influence,attn-drop
+	$$pliant elastify tlm profile --device fidelity --out target/fidelity/device --name width-lora-score-head "$${droidtask[@]}"
+	for repeat in 1 2 3 4 5; do
+		$$pliant run experiments/fidelity.toml --executor engine --out target/fidelity/run-$$repeat "$${droidtask[@]}" > /dev/null
+	done
+	$$pliant profile pauses --device fidelity --out target/fidelity/device --repetitions 3
+	cp target/fidelity/device/device.toml results/fidelity/device.toml
+	$$pliant fidelity target/fidelity/run-* --device target/fidelity/device --out results/fidelity/fidelity.csv
 
 .PHONY: claims
 claims: ## Run the experiments behind docs/claims.md anew, and compare every number

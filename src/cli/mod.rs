@@ -28,6 +28,7 @@ mod engine_args;
 #[cfg(feature = "engine")]
 mod engine_runs;
 mod explain;
+mod fidelity;
 mod output;
 mod peak;
 mod policy;
@@ -40,6 +41,7 @@ mod run;
 mod search_args;
 #[cfg(feature = "serve")]
 mod serve;
+mod shards;
 mod shell;
 mod sweep;
 #[cfg(feature = "engine")]
@@ -64,6 +66,10 @@ struct Cli {
 enum Command {
     /// Replay an experiment's traces and write its tables and figures
     Run(run::Args),
+    /// Divide an experiment into shards, for many machines
+    Plan(shards::PlanArgs),
+    /// Put shards together: the results of one machine
+    Merge(shards::MergeArgs),
     /// Replay an experiment over values of any of its numbers
     Sweep(sweep::Args),
     /// Find the largest arrival rate at which each method keeps an attainment
@@ -76,6 +82,8 @@ enum Command {
     Check(check::Args),
     /// Look up what a study claims in results; exit code 1 if a number is not the committed one
     Claims(claims::Args),
+    /// Compare real runs with what was foretold of them, beside their noise floor
+    Fidelity(fidelity::Args),
     /// Make a device profile of what others have published
     Device(device::Args),
     /// Fetch or list the weights and data that the engine needs
@@ -128,12 +136,15 @@ fn said_by_clap(said: &clap::Error) -> Result<ExitCode> {
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(args),
+        Command::Plan(args) => shards::plan(&args),
+        Command::Merge(args) => shards::merge_shards(&args),
         Command::Sweep(args) => sweep::run(args),
         Command::Peak(args) => peak::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Report(args) => report::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Claims(args) => claims::run(&args),
+        Command::Fidelity(args) => fidelity::run(&args),
         Command::Device(args) => device::run(args),
         Command::Assets(args) => assets::run(args),
         Command::Policy(args) => policy::run(args),

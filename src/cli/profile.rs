@@ -7,12 +7,13 @@ use pliant::engine::{EngineOptions, WeightLayout};
 use pliant::model::ElasticModel;
 use pliant::names;
 use pliant::origin;
-use pliant::profile::{Memory, Profiles};
+use pliant::profile::{Memory, Pause, Profiles};
 use pliant::profiler::adapters::{self, AdapterPlan};
 use pliant::profiler::device::{self, DevicePlan};
 use pliant::profiler::layouts;
 use pliant::profiler::memory;
 use pliant::profiler::pairs;
+use pliant::profiler::pauses::{self, PausePlan};
 use pliant::profiler::quality::{self, QualityPlan};
 use pliant::profiler::quality_run::{self, QualityRun};
 use pliant::prompt::Compressor;
@@ -41,6 +42,8 @@ enum Command {
     Latency(LatencyArgs),
     /// Memory of one family with one level open and with all, in a process of its own, as JSON
     Memory(MemoryArgs),
+    /// Time the first answer after a pause, into a device profile; resumes
+    Pauses(PausesArgs),
     /// Score items at every level and prompt ratio; resumes
     Quality(QualityArgs),
     /// How long the prompts of further items are, for experiments with `answers = "asked"`
@@ -67,6 +70,32 @@ struct LatencyArgs {
     families: Vec<String>,
     /// How often each length is timed
     #[arg(long, default_value_t = 5)]
+    repetitions: u32,
+    /// Leave out how much memory families take, which is half a minute each
+    #[arg(long)]
+    without_memory: bool,
+    /// Folder of the profile; default: device-profiles/DEVICE
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct PausesArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// The device's name: a folder of device-profiles/
+    #[arg(long)]
+    device: String,
+    /// Lengths of pauses in seconds; none at all is timed beside them
+    #[arg(long, value_delimiter = ',', default_value = "1,10,60",
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: Vec<u32>,
+    /// Levels in percent
+    #[arg(long, value_delimiter = ',', default_value = "100",
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    levels: Vec<u16>,
+    /// How often each is timed
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
     /// Folder of the profile; default: device-profiles/DEVICE
     #[arg(long, value_name = "DIR")]
@@ -174,6 +203,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             let memory = memory::measure(&mut model)?;
             form.one(&memory, serde_json::to_string(&memory).expect("plain numbers"))?;
         }
+        Command::Pauses(args) => pauses(&args, form)?,
         Command::Quality(args) => quality(args, form)?,
         Command::Lengths(args) => profile_asked::lengths(&args, form)?,
         Command::Asked(args) => profile_asked::asked_answers(&args, form)?,
@@ -209,10 +239,33 @@ fn latency(args: &LatencyArgs, form: Form) -> Result<()> {
         bar.set_length(planned as u64);
         bar.set_position(done as u64);
     };
-    let memory = |family: &str| memory_of(&args.engine, family);
+    let memory = |family: &str| {
+        if args.without_memory { Ok(None) } else { memory_of(&args.engine, family) }
+    };
     let profile = device::measure(&plan, open, memory, &mut report)?;
     bar.finish_and_clear();
     form.one(&profile, device::summary(&profile))
+}
+
+fn pauses(args: &PausesArgs, form: Form) -> Result<()> {
+    let folder = args.out.clone().unwrap_or_else(|| Profiles::default().device(&args.device));
+    let mut model = args.engine.open("width", EngineOptions::default())?;
+    let levels = args.levels.iter().map(|&percent| Level::percent(percent)).collect();
+    let (seconds, repetitions) = (args.seconds.clone(), args.repetitions);
+    let plan = PausePlan { seconds, levels, repetitions };
+    let bar = bar("", "pauses", 0);
+    let mut report = |done: usize, planned: usize| {
+        bar.set_length(planned as u64);
+        bar.set_position(done as u64);
+    };
+    let provenance = device::measured_now(pauses::SAMPLES);
+    let idle = pauses::measure(&mut model.engine, &plan, &folder, provenance, &mut report)?;
+    bar.finish_and_clear();
+    let line = |pause: &Pause| {
+        let Pause { seconds, prefill, decode } = pause;
+        format!("after {seconds:>4.0} s: TTFT x {prefill:.3}, TPOT x {decode:.3}")
+    };
+    form.one(&idle, idle.pauses.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 /// What `pliant profile memory` prints for `family`.

@@ -10,7 +10,9 @@ use pliant::Error;
 use pliant::Result;
 #[cfg(feature = "engine")]
 use pliant::experiment::Measured;
-use pliant::experiment::{Backend, Experiment, Results, RunOptions, run as run_experiment};
+use pliant::experiment::{
+    Backend, Experiment, Results, RunOptions, Shard, ShardDone, run as run_experiment, run_shard,
+};
 #[cfg(feature = "engine")]
 use pliant::prompt::DataPaths;
 use pliant::report::{screen, summary};
@@ -45,6 +47,10 @@ pub struct Args {
     /// Seed of the first replication, instead of the experiment's
     #[arg(long)]
     seed: Option<u64>,
+    /// Work off one of several shards only: 2/8, into results/<name>.shards by default
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["demo", "executor", "force", "seed",
+          "ideal_isolation", "json"])]
+    shard: Option<Shard>,
     /// Start every request at its arrival, without queueing
     #[arg(long)]
     ideal_isolation: bool,
@@ -74,8 +80,15 @@ pub fn run(args: Args) -> Result<ExitCode> {
         service.ideal_isolation |= args.ideal_isolation;
     }
     let experiment = experiment.with(experiment.spec.clone())?;
-    let out = args.out.unwrap_or_else(|| Path::new("results").join(&experiment.name));
     let bar = Bar::new("requests");
+    if let Some(shard) = args.shard {
+        let default = || Path::new("results").join(format!("{}.shards", experiment.name));
+        let out = args.out.unwrap_or_else(default);
+        let done = run_shard(&experiment, shard, &out, args.threads, &bar)?;
+        bar.clear();
+        return shard_done(shard, done, &out);
+    }
+    let out = args.out.unwrap_or_else(|| Path::new("results").join(&experiment.name));
     let (force, draw, threads) = (args.force, !args.json, args.threads);
     let options = RunOptions { out: &out, force, draw, threads, progress: &bar };
     let results = match args.executor {
@@ -115,7 +128,16 @@ fn no_engine() -> Error {
         .allowed("cost-model, or a build with `--features engine`")
 }
 
-fn print_results(results: &Results, out: &Path) -> Result<()> {
+fn shard_done(shard: Shard, done: ShardDone, out: &Path) -> Result<ExitCode> {
+    let ShardDone { runs, were_there } = done;
+    print_line(format!(
+        "shard {shard}: {runs} runs in {}, {were_there} of them there already",
+        out.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn print_results(results: &Results, out: &Path) -> Result<()> {
     let Some(text) = &results.text else {
         return print_json(&results.rows);
     };

@@ -125,6 +125,9 @@ pub struct ProfileArgs {
     /// The device's name: a folder of device-profiles/
     #[arg(long)]
     device: String,
+    /// Folder of the profile; default: device-profiles/DEVICE
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Numbers of the decision-head's matrices: f32, int8
     #[arg(long, default_value = "int8", value_parser = by_name::<Precision>)]
     precision: Precision,
@@ -158,7 +161,8 @@ pub fn run_profile(args: &ProfileArgs, form: Form) -> Result<()> {
             scorers.push((family, ScoreHead::of(compressor, &base_model, runtime)?));
         }
     }
-    let folder = Profiles::default().device(&args.device);
+    let default = || Profiles::default().device(&args.device);
+    let folder = args.out.clone().unwrap_or_else(default);
     let origin = [origin::command(), origin::today(), origin::commit()];
     let heads = Heads { decider: &mut decider, scorers, tokenizer: &model.tokenizer };
     tlm::measure(heads, &datasets, &lists, &folder, args.repetitions, origin)?;

@@ -18,7 +18,7 @@ mod varying;
 
 pub use cost_model::CostModel;
 pub(crate) use cost_model::Truth;
-pub use varying::Varying;
+pub use varying::{Varies, Varying};
 
 /// Answers a request under a plan and says how long each phase took.
 ///

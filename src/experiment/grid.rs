@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::items::pools;
 use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource, Variation};
 use crate::error::{Error, Result};
-use crate::method::{Method, MethodSpec, Replayed};
+use crate::method::{Method, MethodSpec, Replayed, Varied};
 use crate::metrics::{CellLabel, EXACT_VALUES, ItemKey, SKETCH_ERROR};
 use crate::profile::{DeviceProfile, Items};
 use crate::results::AnsweredItems;
@@ -237,8 +237,10 @@ fn stages<'a>(spec: &'a ExperimentSpec, at_hand: &[ItemPool]) -> Result<Vec<Stag
         let (quality, counted) = (&spec.quality, spec.api_calls);
         let made =
             Method::new(profile, base_model, latency_of, quality, counted, method, replayed)?;
-        let varies = |of: Variation| of == Variation::Profile;
-        made.varying(profile, varies(device.noise), varies(device.heat))
+        let is = |of: Variation| of == Variation::Profile;
+        let wanted =
+            Varied { noise: is(device.noise), idle: is(device.idle), heat: is(device.heat) };
+        made.varying(profile, wanted)
     };
     let methods: Vec<Result<Method>> = pairs.par_iter().map(stage).collect();
     pairs

@@ -16,6 +16,7 @@ mod recorded;
 mod replays;
 mod runner;
 mod served;
+mod shards;
 mod spec;
 mod standalone;
 mod tolerance;
@@ -30,6 +31,7 @@ pub(crate) use manifest::{answer_files, manifest};
 pub(crate) use replays::{Replay, Replays};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
 pub(crate) use runner::{pool, without_failed};
+pub use shards::{Shard, ShardDone, ShardPlan, ShardSize, merge, run_shard, shard_plan};
 pub use spec::{
     DeviceSpec, Experiment, ExperimentSpec, FileSource, KeptOutcomes, SynthSource, TraceSource,
 };

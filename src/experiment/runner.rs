@@ -12,6 +12,7 @@ use super::manifest::manifest;
 use super::over_time::over_time;
 use super::replays::{Replay, Replays};
 use super::served::{Recorder, served, tally_of};
+use super::shards::kept_runs;
 use super::spec::{Experiment, ExperimentSpec, KeptOutcomes};
 use super::standalone::ask_alone;
 use super::tolerance::{RunResult, Tolerance};
@@ -52,6 +53,8 @@ pub type MakeRun<'a> = dyn FnMut(&Method, &Trace) -> Result<RealRun> + 'a;
 pub enum Backend<'a> {
     /// The cost model of each method; runs go in parallel.
     CostModel,
+    /// The same, on other machines: what is in these folders of shards.
+    Shards(&'a [PathBuf]),
     /// A real engine; runs go one after the other, since they share the machine they are timed on.
     Measured(Measured<'a>),
 }
@@ -133,13 +136,13 @@ pub fn run(
     options: &RunOptions<'_>,
 ) -> Result<Results> {
     let threads = pool(options.threads)?;
-    let (name, runtime, make) = match backend {
-        Backend::CostModel => (SIMULATED, BTreeMap::new(), None),
-        Backend::Measured(Measured { name, runtime, make }) => (name, runtime, Some(make)),
+    let (name, runtime) = match &backend {
+        Backend::CostModel | Backend::Shards(_) => (SIMULATED, BTreeMap::new()),
+        Backend::Measured(Measured { name, runtime, .. }) => {
+            refuse_over_time(&experiment.spec.figures)?;
+            (*name, runtime.clone())
+        }
     };
-    if make.is_some() {
-        refuse_over_time(&experiment.spec.figures)?;
-    }
     let mut manifest = manifest(experiment, name, runtime)?;
     check_figures_inputs(&manifest)?;
     let draft = Draft::start(options.out, &manifest, options.force)?;
@@ -148,9 +151,10 @@ pub fn run(
     let tolerance = Tolerance::default();
     let spec = &experiment.spec;
     let runner = Runner { grid: &grid, spec, options, draft: &draft, tolerance: &tolerance };
-    let (runs, of_engine) = match make {
-        None => (runner.simulate(&threads)?, None),
-        Some(make) => {
+    let (runs, of_engine) = match backend {
+        Backend::CostModel => (runner.simulate(&threads)?, None),
+        Backend::Shards(folders) => (runner.take(kept_runs(&grid, &manifest, folders)?)?, None),
+        Backend::Measured(Measured { make, .. }) => {
             let MeasuredRuns { runs, errors, compared, resumed } = runner.measure(make)?;
             write_predictions_csv(draft.folder(), &compared)?;
             (runs, Some((errors, resumed)))
@@ -194,6 +198,15 @@ pub fn run(
         resumed: resumed.unwrap_or(0),
         place,
     })
+}
+
+/// Whether the outcomes of the run at `nth` are kept.
+pub(super) fn kept_outcomes(kept: KeptOutcomes, nth: usize) -> bool {
+    match kept {
+        KeptOutcomes::All => true,
+        KeptOutcomes::FirstSeed => nth == 0,
+        KeptOutcomes::None => false,
+    }
 }
 
 /// A real run knows no speed but that of its answers.
@@ -309,13 +322,23 @@ impl Runner<'_> {
         Ok(runs.into_iter().map(|(_, run)| run).collect())
     }
 
+    /// Takes over what shards show, and a copy of their outcomes.
+    fn take(&self, kept: Vec<(RunMeasures, Option<PathBuf>)>) -> Result<Vec<RunResult>> {
+        let mut runs = Vec::with_capacity(kept.len());
+        for ((cell, nth), (measures, outcomes)) in self.runs().into_iter().zip(kept) {
+            if let (Some(from), Some(to)) = (outcomes, self.outcomes(cell, nth)) {
+                let unreadable = |error| Error::io(&from, "cannot read", error);
+                write_whole(&to, &std::fs::read(&from).map_err(unreadable)?)?;
+            }
+            self.options.progress.advance(self.grid.trace(cell, nth).requests.len() as u64);
+            runs.push(Ok(measures));
+        }
+        Ok(runs)
+    }
+
     /// Where the outcomes of a run are kept, if they are.
     fn outcomes(&self, cell: &Cell, nth: usize) -> Option<PathBuf> {
-        let kept = match self.spec.outcomes {
-            KeptOutcomes::All => true,
-            KeptOutcomes::FirstSeed => nth == 0,
-            KeptOutcomes::None => false,
-        };
+        let kept = kept_outcomes(self.spec.outcomes, nth);
         let folder = self.draft.folder().join("outcomes");
         kept.then(|| folder.join(self.grid.file_name(cell, nth)))
     }

@@ -178,6 +178,9 @@ pub struct DeviceSpec {
     /// Whether times vary as the profile's `[noise]` says.
     #[serde(default, skip_serializing_if = "is_default")]
     pub noise: Variation,
+    /// Whether the first answer after a pause takes longer as its `[idle]` says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub idle: Variation,
     /// Whether the device warms as its `[heat]` says.
     #[serde(default, skip_serializing_if = "is_default")]
     pub heat: Variation,

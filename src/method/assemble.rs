@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::varies::{Varies, covered};
+pub use self::varies::Varied;
+use self::varies::covered;
 use super::expected::{Expect, by_app, expected};
 use super::inputs::{Answers, Replayed, by_row, check_manifest, lengths_by_row, load_decisions};
 use super::spec::{MethodSpec, PolicySpec};
 use crate::error::{Error, Result};
-use crate::executor::{CostModel, Truth};
+use crate::executor::{CostModel, Truth, Varies};
 use crate::item::ItemId;
 use crate::policy::{
     Adaptive, Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, ExpectBy,

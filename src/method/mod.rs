@@ -18,7 +18,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use assemble::Method;
+pub use assemble::{Method, Varied};
 pub use described::Description;
 pub use expected::{Expect, pooled};
 pub use inputs::Replayed;

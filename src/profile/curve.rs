@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::knots::Knots;
 use crate::units::duration_from_millis;
 
 /// Longest prompt or context that a curve is asked for: far above any model's, so that a time is
@@ -34,14 +35,18 @@ pub struct PrefillCurve {
 }
 
 /// Time per output token, in ms, with `n` tokens of context:
-/// `intercept + per_context_token · n`, coefficients never negative.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// `intercept + per_context_token · n`, coefficients never negative; or, where that is no line, on
+/// straight lines between knots.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeCurve {
     /// ms.
     pub intercept: f64,
     /// ms per token of context.
     pub per_context_token: f64,
+    /// Points `[tokens, ms]` that stand in place of the line, if there are some.
+    #[serde(default, skip_serializing_if = "Knots::is_empty")]
+    pub knots: Knots,
     /// Contexts it was fitted on; `None` for a modelled curve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenRange>,
@@ -121,7 +126,10 @@ impl DecodeCurve {
     /// Predicted ms per token at `context` tokens.
     #[must_use]
     pub fn millis(&self, context: u32) -> f64 {
-        self.intercept + self.per_context_token * f64::from(context)
+        if self.knots.is_empty() {
+            return self.intercept + self.per_context_token * f64::from(context);
+        }
+        self.knots.millis(context)
     }
 
     /// Predicted length of time per token at `context` tokens.
@@ -135,6 +143,7 @@ impl DecodeCurve {
         Self {
             intercept: self.intercept * factor,
             per_context_token: self.per_context_token * factor,
+            knots: self.knots.map(|_, ms| ms * factor),
             tokens: None,
             fit_error: None,
         }
@@ -143,9 +152,11 @@ impl DecodeCurve {
     /// The curve between this and `other`, at `share` of the way; nothing was fitted to it.
     pub(super) fn towards(&self, other: &Self, share: f64) -> Self {
         let mix = |a: f64, b: f64| a * (1.0 - share) + b * share;
+        let bent = if self.knots.is_empty() { other.knots } else { self.knots };
         Self {
             intercept: mix(self.intercept, other.intercept),
             per_context_token: mix(self.per_context_token, other.per_context_token),
+            knots: bent.map(|context, _| mix(self.millis(context), other.millis(context))),
             tokens: None,
             fit_error: None,
         }
@@ -178,8 +189,15 @@ mod tests {
         // 10 + 0.5 · 100 + 0.001 · 10000 = 70
         assert_eq!(prefill.at(100), Duration::from_millis(70));
         let decode =
-            DecodeCurve { intercept: 20.0, per_context_token: 0.01, tokens: None, fit_error: None };
+            DecodeCurve { intercept: 20.0, per_context_token: 0.01, ..DecodeCurve::default() };
         // 20 + 0.01 · 200 = 22
         assert_eq!(decode.at(200), Duration::from_millis(22));
+        let knots = Knots::try_from(vec![(0, 20.0), (100, 20.0), (200, 40.0)]).unwrap();
+        let bent = DecodeCurve { knots, ..decode };
+        assert_eq!(bent.at(150), Duration::from_millis(30));
+        assert_eq!(bent.times(2.0).at(150), Duration::from_millis(60));
+        // Half the way between 22 and 40, whichever of the two is bent.
+        assert_eq!(bent.towards(&decode, 0.5).at(200), Duration::from_millis(31));
+        assert_eq!(decode.towards(&bent, 0.5).at(200), Duration::from_millis(31));
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::curve::{DecodeCurve, MAX_TOKENS, PrefillCurve};
 use super::heat::Heat;
+use super::idle::Idle;
 use super::noise::Noise;
 use super::point::Point;
 use super::provenance::Provenance;
@@ -49,6 +50,9 @@ pub struct DeviceProfile {
     /// How much its times vary, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<Noise>,
+    /// What the first answer after a pause takes longer, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Idle>,
     /// How it warms and what that costs, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heat: Option<Heat>,
@@ -307,6 +311,7 @@ impl DeviceProfile {
         })?;
         self.power.iter().try_for_each(|power| power.check(path))?;
         self.noise.iter().try_for_each(|noise| noise.check(path))?;
+        self.idle.iter().try_for_each(|idle| idle.check(path))?;
         self.heat.iter().try_for_each(|heat| heat.check(path))?;
         for (index, family) in self.families.iter().enumerate() {
             if self.families[..index].iter().any(|other| other.key() == family.key()) {

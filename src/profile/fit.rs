@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::curve::{DecodeCurve, FitError, PrefillCurve, TokenRange};
+use super::knots::Knots;
 use super::latency_log::{LatencySample, Phase};
 use crate::error::{Error, Result};
 use crate::units::Level;
@@ -38,13 +39,7 @@ pub fn fit_prefill(samples: &[LatencySample], family: &str, level: Level) -> Res
 /// If `samples` hold fewer than two contexts of that family, level and phase `decode`.
 pub fn fit_decode(samples: &[LatencySample], family: &str, level: Level) -> Result<DecodeCurve> {
     let points = medians(samples, family, level, Phase::Decode, 2)?;
-    let ([intercept, linear], fit_error) = fit(&points, |n| [1.0, n]);
-    Ok(DecodeCurve {
-        intercept,
-        per_context_token: linear / SCALE,
-        tokens: Some(range(&points)),
-        fit_error: Some(fit_error),
-    })
+    Ok(decode_through(&points))
 }
 
 /// The time to first token through published points: in proportion to the length through one, a
@@ -64,17 +59,34 @@ pub(super) fn prefill_through(points: &[(u32, f64)]) -> PrefillCurve {
     }
 }
 
-/// The time per output token through published points: constant through one, a line over more.
+/// The time per output token through points: constant through one, a line over more, straight
+/// pieces between them where those foretell points left out much better than the line.
 pub(super) fn decode_through(points: &[(u32, f64)]) -> DecodeCurve {
-    let ([intercept, linear], fit_error) = match points.len() {
-        1 => with_zeros(fit(points, |_| [1.0]), |[intercept]| [intercept, 0.0]),
-        _ => fit(points, |n| [1.0, n]),
+    let ([intercept, linear], fit_error) = line(points);
+    let at = |others: &[(u32, f64)], context: u32| {
+        let [intercept, linear] = line(others).0;
+        intercept + linear * f64::from(context) / SCALE
     };
-    DecodeCurve {
+    let knots = Knots::instead_of_line(points, at);
+    let mut curve = DecodeCurve {
         intercept,
         per_context_token: linear / SCALE,
+        knots: knots.unwrap_or_default(),
         tokens: Some(range(points)),
         fit_error: Some(fit_error),
+    };
+    if knots.is_some() {
+        let off = |&(tokens, ms): &(u32, f64)| (curve.millis(tokens) / ms - 1.0).abs();
+        curve.fit_error = Some(FitError::of(points.iter().map(off).collect()));
+    }
+    curve
+}
+
+/// The line of least relative errors; constant through one point.
+fn line(points: &[(u32, f64)]) -> ([f64; 2], FitError) {
+    match points.len() {
+        1 => with_zeros(fit(points, |_| [1.0]), |[intercept]| [intercept, 0.0]),
+        _ => fit(points, |n| [1.0, n]),
     }
 }
 
@@ -152,8 +164,15 @@ fn fit<const K: usize>(points: &[(u32, f64)], terms: fn(f64) -> [f64; K]) -> ([f
         .min_by(|a, b| cost(a).total_cmp(&cost(b)))
         .expect("one positive term alone has a positive optimum");
     let errors = errors(&best);
-    let max_relative = errors.iter().copied().fold(0.0, f64::max);
-    (best, FitError { max_relative, median_relative: median(errors) })
+    (best, FitError::of(errors))
+}
+
+impl FitError {
+    /// Of the errors at each length.
+    fn of(errors: Vec<f64>) -> Self {
+        let max_relative = errors.iter().copied().fold(0.0, f64::max);
+        Self { max_relative, median_relative: median(errors) }
+    }
 }
 
 fn dot<const K: usize>(a: &[f64; K], b: &[f64; K]) -> f64 {

@@ -12,7 +12,9 @@ mod device;
 mod fit;
 mod heat;
 mod heat_fit;
+mod idle;
 pub mod import;
+mod knots;
 mod latency_log;
 mod lengths;
 mod manifest;
@@ -41,6 +43,7 @@ pub use device::{
 pub use fit::{fit_decode, fit_prefill, fit_switch_ms};
 pub use heat::{Heat, HeatPart, HeatState, HeatStep};
 pub use heat_fit::{HeatFit, SpeedSeries, fit_heat};
+pub use idle::{Idle, Pause, family_of};
 pub use latency_log::{LatencyLog, LatencySample, Phase, read_latency_samples};
 pub use lengths::{LengthsOf, PromptLengths};
 pub use manifest::{DatasetCount, MeasuringRun, QualityManifest};

@@ -27,6 +27,9 @@ const REPETITIONS_MIN: usize = 3;
 /// How long one drift lasts where nobody says: of the order of a visit of the profiler's.
 const DRIFT_SECONDS: f64 = 60.0;
 
+/// How many factors stand for a distribution where one is worked out.
+const STANDING: usize = 200;
+
 /// A distribution of factors on a time: its quantiles at [`PROBABILITIES`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -74,6 +77,24 @@ impl Factors {
         let above = above.unwrap_or(PROBABILITIES.len() - 1).max(1);
         let (low, high) = (PROBABILITIES[above - 1], PROBABILITIES[above]);
         between(self.0[above - 1], self.0[above], (share - low) / (high - low))
+    }
+
+    /// The share of factors that are not above `factor`.
+    fn share_within(&self, factor: f64) -> f64 {
+        match self.0.iter().position(|&at| at > factor) {
+            None => 1.0,
+            Some(0) => 0.0,
+            Some(above) => {
+                let (low, high) = (self.0[above - 1], self.0[above]);
+                let way = (factor - low) / (high - low);
+                between(PROBABILITIES[above - 1], PROBABILITIES[above], way)
+            }
+        }
+    }
+
+    /// Factors that stand for all, each for as many.
+    fn evenly(&self) -> impl Iterator<Item = f64> + use<'_> {
+        (0..STANDING).map(|nth| self.quantile((nth as f64 + 0.5) / STANDING as f64))
     }
 
     fn draw(&self, draws: &mut ChaCha8Rng) -> f64 {
@@ -162,6 +183,31 @@ impl Noise {
         Drawn { prefill: of(&self.prefill), decode: of(&self.decode) }
     }
 
+    /// The chance that times are within `room` times their forecast, before and after the first
+    /// token; without the latter there is one token.
+    #[must_use]
+    pub fn chance(&self, room: (f64, Option<f64>)) -> f64 {
+        let under = |drift: f64| {
+            let after = room.1.map_or(1.0, |room| self.decode.share_within(room / drift));
+            self.prefill.share_within(room.0 / drift) * after
+        };
+        self.drift.evenly().map(under).sum::<f64>() / STANDING as f64
+    }
+
+    /// Factors between which a share `share` of times lies, as many below as above: of the times
+    /// before and after the first token.
+    #[must_use]
+    pub fn interval(&self, share: f64) -> [(f64, f64); 2] {
+        [&self.prefill, &self.decode].map(|own| {
+            let products =
+                self.drift.evenly().flat_map(|drift| own.evenly().map(move |it| drift * it));
+            let mut all: Vec<f64> = products.collect();
+            all.sort_by(f64::total_cmp);
+            let at = |share: f64| all[(share * (all.len() - 1) as f64).round() as usize];
+            (at((1.0 - share) / 2.0), at(f64::midpoint(1.0, share)))
+        })
+    }
+
     /// Refuses factors that are none.
     pub(super) fn check(&self, path: &Path) -> Result<()> {
         if !(self.drift_seconds > 0.0 && self.drift_seconds.is_finite()) {
@@ -246,6 +292,32 @@ mod tests {
             })
             .count();
         assert!(within >= 3600, "at least the share that was asked for: {within} of 4000");
+    }
+
+    /// Drift is 1 half the time, 2 a fourth of it, and evenly between them for the rest; times before
+    /// the first token vary evenly from 1 to 2 beside it, those after it not.
+    ///
+    /// Within twice the forecast are all of drift 1, and of drift d between 1 and 2 the share
+    /// 2 / d − 1, which is 2 · ln 2 − 1 on average: ½ + ¼ · 0.386. Above 3.64 is one in twenty: of
+    /// drift 2 the share 0.18, and a few of those a little below it.
+    #[test]
+    fn chances_and_intervals_are_those_of_the_product() {
+        let even = Factors::of((0..=100).map(|nth| 1.0 + f64::from(nth) / 100.0).collect());
+        let mut drift = [1.0; PROBABILITIES.len()];
+        drift[6..].fill(2.0);
+        let (drift, decode) = (Factors(drift), Factors::of(vec![1.0]));
+        let (drift_seconds, provenance) = (60.0, published());
+        let noise = Noise { drift_seconds, drift, prefill: even, decode, provenance };
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 0.01, "{found}");
+        near(noise.chance((4.0, None)), 1.0);
+        near(noise.chance((0.9, None)), 0.0);
+        near(noise.chance((2.0, None)), 0.5966);
+        near(noise.chance((2.0, Some(1.0))), 0.5);
+        near(noise.chance((4.0, Some(1.0))), 0.5);
+        let [(low, high), after] = noise.interval(0.9);
+        near(low, 1.1);
+        near(high, 3.64);
+        assert_eq!(after, (1.0, 2.0));
     }
 
     #[test]

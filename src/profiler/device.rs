@@ -13,8 +13,8 @@ use crate::files::Lock;
 use crate::model::ElasticModel;
 use crate::origin;
 use crate::profile::{
-    DeviceProfile, FamilyLatency, Hardware, LatencyLog, LatencySample, LevelLatency, Memory, Phase,
-    Provenance, Runtime, TlmLatency, fit_decode, fit_prefill, fit_switch_ms,
+    DeviceProfile, FamilyLatency, Hardware, Heat, Idle, LatencyLog, LatencySample, LevelLatency,
+    Memory, Noise, Phase, Provenance, Runtime, TlmLatency, fit_decode, fit_prefill, fit_switch_ms,
 };
 use crate::prompt::Dataset;
 use crate::units::{Level, millis};
@@ -109,16 +109,19 @@ pub fn measure(
             families.push(fit_family(plan, [RELAYOUT, family], log.samples(), &model, memory)?);
         }
     }
-    let (others, tlms) = known(plan)?;
+    let Known { families: others, tlms, idle, heat } = Known::of(plan)?;
     families.extend(others);
+    // Fewer repetitions say how long, not how much that varies.
+    let noise = Noise::of(log.samples(), measured_now(SAMPLES)).ok();
     let profile = DeviceProfile {
         schema: 1,
         name: plan.device.clone(),
         hardware: hardware(),
         runtime: runtime(plan.threads),
         power: None,
-        noise: None,
-        heat: None,
+        noise,
+        idle,
+        heat,
         families,
         tlms,
         sub_models: None,
@@ -132,19 +135,44 @@ fn is_begun(samples: &[LatencySample], family: &str, repetition: u32) -> bool {
     samples.iter().any(|sample| sample.family == family && sample.repetition == repetition)
 }
 
-/// What the profile that is about to be replaced holds and this plan does not measure: other
-/// families, and the TLM's times.
-fn known(plan: &DevicePlan) -> Result<(Vec<FamilyLatency>, Vec<TlmLatency>)> {
-    if !plan.folder.join("device.toml").exists() {
-        return Ok((Vec::new(), Vec::new()));
+/// What the profile that is about to be replaced holds and this plan does not measure.
+#[derive(Debug, Default, PartialEq)]
+struct Known {
+    /// Other families.
+    families: Vec<FamilyLatency>,
+    /// The TLM's times.
+    tlms: Vec<TlmLatency>,
+    /// What pauses cost.
+    idle: Option<Idle>,
+    /// How the device warms.
+    heat: Option<Heat>,
+}
+
+impl Known {
+    fn of(plan: &DevicePlan) -> Result<Self> {
+        if !plan.folder.join("device.toml").exists() {
+            return Ok(Self::default());
+        }
+        let DeviceProfile { mut families, tlms, idle, heat, .. } =
+            DeviceProfile::load(&plan.folder)?;
+        let is_measured = |family: &FamilyLatency| {
+            let name = if &*family.family == RELAYOUT { "width" } else { &*family.family };
+            family.base_model == plan.base_model && plan.families.iter().any(|other| other == name)
+        };
+        families.retain(|family| !is_measured(family));
+        Ok(Self { families, tlms, idle, heat })
     }
-    let mut profile = DeviceProfile::load(&plan.folder)?;
-    let measured = |family: &FamilyLatency| {
-        let name = if &*family.family == RELAYOUT { "width" } else { &*family.family };
-        family.base_model == plan.base_model && plan.families.iter().any(|other| other == name)
-    };
-    profile.families.retain(|family| !measured(family));
-    Ok((profile.families, profile.tlms))
+}
+
+/// Where the `samples` come from that this command takes.
+#[must_use]
+pub fn measured_now(samples: &str) -> Provenance {
+    Provenance::Measured {
+        date: origin::today(),
+        command: origin::command(),
+        samples: samples.to_owned(),
+        commit: origin::commit(),
+    }
 }
 
 fn load_datasets() -> Result<Vec<Dataset>> {
@@ -216,12 +244,7 @@ pub(super) fn fit_family(
         compress_ms_per_token: 0.0,
         memory,
         members: model.manifest.members(),
-        provenance: Provenance::Measured {
-            date: origin::today(),
-            command: origin::command(),
-            samples: SAMPLES.to_owned(),
-            commit: origin::commit(),
-        },
+        provenance: measured_now(SAMPLES),
         levels: model.engine.ladder().iter().map(level).collect::<Result<_>>()?,
     })
 }
@@ -384,13 +407,15 @@ mod tests {
         };
         let all = names(&before.families);
         assert!(all.contains(&"width".to_owned()), "{all:?}");
-        let (others, tlms) = known(&plan(folder.path(), &["width"])).unwrap();
+        let known = |plan: &DevicePlan| Known::of(plan).unwrap();
+        let Known { families: others, tlms, idle, heat } = known(&plan(folder.path(), &["width"]));
         let copies = ["width", "width-relayout"];
         let rest: Vec<_> = all.iter().filter(|name| !copies.contains(&name.as_str())).collect();
         assert_eq!(names(&others).iter().collect::<Vec<_>>(), rest);
         assert_eq!(tlms, before.tlms);
-        assert_eq!(names(&known(&plan(folder.path(), &["other"])).unwrap().0), all);
-        assert_eq!(known(&plan(&folder.path().join("none"), &["width"])).unwrap().0, []);
+        assert_eq!((idle, heat), (before.idle.clone(), before.heat.clone()));
+        assert_eq!(names(&known(&plan(folder.path(), &["other"])).families), all);
+        assert_eq!(known(&plan(&folder.path().join("none"), &["width"])), Known::default());
     }
 
     /// The bench's full model takes n ms for n tokens.

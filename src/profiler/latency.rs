@@ -114,7 +114,7 @@ fn visit_level(
 }
 
 /// Some tokens: their values do not matter to the time.
-fn prompt(engine: &Engine, tokens: u32) -> Vec<u32> {
+pub(super) fn prompt(engine: &Engine, tokens: u32) -> Vec<u32> {
     let vocab = engine.config().vocab as u32;
     (0..tokens).map(|i| i.wrapping_mul(2_654_435_761) % vocab).collect()
 }

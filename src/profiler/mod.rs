@@ -9,6 +9,7 @@ pub mod latency;
 pub mod layouts;
 pub mod memory;
 pub mod pairs;
+pub mod pauses;
 mod prompted;
 pub mod quality;
 pub mod quality_run;

@@ -99,6 +99,7 @@ fn measure(
         runtime: runtime(threads),
         power: None,
         noise: None,
+        idle: None,
         heat: None,
         families: with_reference(fitted)?,
         tlms: Vec::new(),

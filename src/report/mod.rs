@@ -5,6 +5,7 @@
 //! carries: the same bytes on every machine.
 
 mod against;
+mod fidelity;
 mod figure;
 mod folder;
 mod goodput;
@@ -18,6 +19,7 @@ mod perfetto;
 mod summary;
 
 pub use against::{pairs_against, pairs_csv};
+pub use fidelity::{Fidelity, FidelityRow, INTERVAL, PhaseFit, fidelity_csv, fidelity_text};
 pub use figure::{Form, OverTimeRow, StandaloneRow, redraw_sweep};
 pub(crate) use figure::{mean_line, point, slo_names};
 pub use folder::redraw;

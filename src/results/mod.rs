@@ -38,5 +38,7 @@ pub use folder::{ResultsFolder, add_figures, seeds_file};
 pub use manifest::{AnsweredItems, InputNow, Manifest, SIMULATED};
 pub use outcomes::OutcomeCsv;
 pub(crate) use predictions::write_predictions_csv;
-pub use predictions::{AnswerCount, Compared, PredictionErrors, RatioSummary};
+pub use predictions::{
+    AnswerCount, Compared, Prediction, PredictionErrors, RatioSummary, read_predictions,
+};
 pub use stored_run::StoredRun;

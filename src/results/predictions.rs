@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::rows::{Decimal, plain};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::files;
-use crate::metrics::{CellLabel, quantile};
+use crate::metrics::{CellLabel, quantile, read_rows};
 use crate::outcome::Execution;
 use crate::plan::Plan;
 use crate::request::Request;
@@ -39,6 +39,53 @@ struct Row<'a> {
     tpot_ms_measured: Option<Decimal>,
     correct_predicted: Option<Grade>,
     correct_measured: Option<Grade>,
+}
+
+/// A line as it is read back: a request, its plan, and what was foretold and measured.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Prediction {
+    /// Name of the method.
+    pub method: String,
+    /// Name of the device.
+    pub device: String,
+    /// Skew of the trace.
+    pub alpha: f64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The request's number in its trace.
+    pub id: u64,
+    /// Level that answered, percent.
+    pub level_percent: u16,
+    /// Share of the prompt that was read.
+    pub prompt_ratio: f64,
+    /// Tokens that were read.
+    #[serde(rename = "kept_tokens_measured")]
+    pub kept_tokens: u32,
+    /// Unqueued TTFT, ms, as foretold.
+    pub ttft_ms_predicted: f64,
+    /// As measured.
+    pub ttft_ms_measured: f64,
+    /// TPOT, ms, as foretold; absent for a single token.
+    pub tpot_ms_predicted: Option<f64>,
+    /// As measured.
+    pub tpot_ms_measured: Option<f64>,
+    /// How right the answer is by the quality table.
+    pub correct_predicted: Option<f64>,
+    /// How right the answer was.
+    pub correct_measured: Option<f64>,
+}
+
+/// The predictions that the run in the results folder `folder` was compared with.
+///
+/// # Errors
+/// If there are none, or the file is broken.
+pub fn read_predictions(folder: &Path) -> Result<Vec<Prediction>> {
+    let file = folder.join(PREDICTIONS_FILE);
+    if !file.exists() {
+        return Err(Error::file(&file, "is not there")
+            .allowed("the results of a run with --executor engine"));
+    }
+    read_rows(&file)
 }
 
 /// An executor that measures, and notes what another predicts for the same plan.

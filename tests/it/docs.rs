@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{pliant, python, skipped};
 
 /// What is done about a command that starts like this; the longest start counts.
-const RULES: [(&str, How); 37] = [
+const RULES: [(&str, How); 39] = [
     ("make ", How::Target),
     ("cargo build", How::Leave("builds what the test runs")),
     ("cargo install", How::Leave("installs what the test runs")),
@@ -30,6 +30,8 @@ const RULES: [(&str, How); 37] = [
     ("pliant trace show", How::Run),
     ("pliant trace import", How::Run),
     ("pliant trace export", How::Run),
+    ("pliant plan", How::Run),
+    ("pliant merge", How::Run),
     ("pliant device import", How::Parse("reads a benchmark of the reader's")),
     ("pliant policy list", How::Run),
     ("pliant policy describe", How::Run),

@@ -4,7 +4,7 @@
 //!
 //! `PLIANT_KILLS` says how often each command is killed, 3 by default; `make soak` has 200 in all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use snapbox::cmd::cargo_bin;
 
 use crate::bench_files;
+use crate::support::tree;
 
 fn kills() -> usize {
     std::env::var("PLIANT_KILLS")
@@ -61,24 +62,6 @@ fn kill_at_random(name: &str, whole: Duration, next: impl Fn(usize) -> Command, 
     #[expect(clippy::disallowed_methods, reason = "a passing test's words are captured")]
     let mut out = std::io::stdout();
     out.write_all(line.as_bytes()).expect("standard output is open");
-}
-
-/// Every file below `folder`, by its path.
-fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(folder).unwrap().to_owned();
-                files.insert(name, fs::read(path).unwrap());
-            }
-        }
-    }
-    files
 }
 
 /// Kills `arguments` with the one and the other of `endings` in turn, all into the folder `out`,
@@ -136,6 +119,43 @@ fn a_killed_peak_leaves_the_old_results_or_the_new_ones() {
     let arguments = ["peak", "experiment.toml", "--to", "64"];
     let endings = [&["--cache", "cache"][..], &["--no-cache", "--attainment", "0.5"]];
     killed_between_two_results("peak", &arguments, endings);
+}
+
+/// Runs of a shard are there whole or not at all, whichever machine is lost, and what is merged in
+/// the end is what one machine comes to.
+#[test]
+fn a_killed_shard_loses_at_most_what_it_was_at() {
+    let folder = tempfile::tempdir().unwrap();
+    bench_files::write(folder.path());
+    let shard = |nth: usize, out: &str| {
+        let shard = format!("{}/2", nth % 2 + 1);
+        pliant(folder.path(), &["run", "experiment.toml", "--shard", &shard, "--out", out])
+    };
+    let whole = (0..2).map(|nth| finish(shard(nth, "whole"))).max().unwrap();
+    finish(pliant(folder.path(), &["run", "experiment.toml", "--out", "one"]));
+    let expected = tree(&folder.path().join("whole"));
+    let shards = folder.path().join("shards");
+    kill_at_random(
+        "shard",
+        whole,
+        |nth| shard(nth, "shards"),
+        || {
+            for (name, bytes) in tree(&shards) {
+                let is_done = expected.contains_key(&name);
+                assert!(!is_done || expected[&name] == bytes, "{} is torn", name.display());
+            }
+            // Begin anew now and then, or there is nothing left to kill.
+            if tree(&shards).len() == expected.len() {
+                fs::remove_dir_all(&shards).unwrap();
+            }
+        },
+    );
+    for nth in 0..2 {
+        finish(shard(nth, "shards"));
+    }
+    assert!(tree(&shards) == expected, "{:?}", tree(&shards).keys());
+    finish(pliant(folder.path(), &["merge", "shards", "--out", "merged"]));
+    assert!(tree(&folder.path().join("merged")) == tree(&folder.path().join("one")));
 }
 
 /// The rows that [`take_samples`] writes.

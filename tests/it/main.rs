@@ -30,6 +30,7 @@ mod scheduling;
 mod search;
 #[cfg(feature = "serve")]
 mod serve;
+mod shards;
 mod shell;
 mod support;
 mod tidy;

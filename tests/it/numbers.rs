@@ -146,8 +146,22 @@ impl<'a> Query<'a> {
             "panel-items" => self.panel_items(),
             "cell" => self.cell(),
             "cells" => self.cells(),
+            "row" => self.row(),
             kind => panic!("{kind}: no such kind of number"),
         }
+    }
+
+    /// The column `words[2]` of the one row of `results/words[1]` whose cells are those of the
+    /// options, `_` for a space.
+    fn row(&self) -> String {
+        let is = |row: &&Row| {
+            self.options.iter().all(|(column, cell)| row[*column] == cell.replace('_', " "))
+        };
+        let rows = rows_of(&root().join("results").join(self.words[1]));
+        let found: Vec<_> = rows.iter().filter(is).collect();
+        assert_eq!(found.len(), 1, "{:?} {:?}: rows", self.words, self.options);
+        let number: f64 = found[0][self.words[2]].parse().expect("a number");
+        format!("{number:.1}").replace('-', "−")
     }
 
     /// Answers of a real run that are the stored ones, to prompts of the stored length.

@@ -167,6 +167,7 @@ pub(crate) fn device() -> DeviceProfile {
         },
         power: None,
         noise: None,
+        idle: None,
         heat: None,
         families: ["width", "width-relayout", "layer-removal"].map(family).into(),
         tlms: vec![TlmLatency {
@@ -198,12 +199,7 @@ pub(crate) fn level(percent: u16, scale: f64) -> LevelLatency {
         switch_ms: 4.0,
         resident_bytes: 1,
         ttft_ms: linear(share * scale),
-        tpot_ms: DecodeCurve {
-            intercept: share * 10.0,
-            per_context_token: 0.0,
-            tokens: None,
-            fit_error: None,
-        },
+        tpot_ms: DecodeCurve { intercept: share * 10.0, ..DecodeCurve::default() },
         points: Vec::new(),
     }
 }

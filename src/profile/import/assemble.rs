@@ -117,6 +117,7 @@ fn device(subject: &str, found: &[Found], spec: &ImportSpec) -> Result<DevicePro
         },
         power: None,
         noise: None,
+        idle: None,
         heat: None,
         families: Vec::new(),
         tlms: Vec::new(),
@@ -272,6 +273,7 @@ fn join(profile: &mut DeviceProfile, known: DeviceProfile) -> Result<()> {
     profile.runtime = known.runtime;
     profile.power = known.power;
     profile.noise = known.noise;
+    profile.idle = known.idle;
     profile.heat = known.heat;
     profile.tlms = known.tlms;
     profile.sub_models = profile.sub_models.take().or(known.sub_models);

@@ -68,7 +68,7 @@ fn absent(path: &Path) -> Option<String> {
 }
 
 /// Rows of text with columns in line, the first flush left.
-pub(super) fn text_table(rows: &[Vec<String>]) -> String {
+pub(in crate::report) fn text_table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()

@@ -33,6 +33,7 @@ mod sweep;
 mod testing;
 
 pub(in crate::report) use accuracy_bars::draw_accuracy;
+pub(in crate::report) use asked::text_table;
 pub(crate) use curves::{mean_line, point};
 pub(in crate::report) use latency_maps::draw_latency_maps;
 pub use over_time::OverTimeRow;
