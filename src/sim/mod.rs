@@ -49,6 +49,9 @@
 //! that its plans depend on no more than kind, resident level and wait, and an executor that
 //! repeats itself. Then a request is a look-up and an addition. Closed loops, classes, and whatever
 //! refuses, interrupts or gives up have the reference alone.
+//!
+//! [`Steps`] is the reference turned around: it stops at each decision and goes on when it is told
+//! the plan, for who is not called but calls, such as an environment that something learns in.
 
 mod closed_loop;
 mod fast;
@@ -56,6 +59,7 @@ mod kernel;
 mod ledger;
 mod legs;
 mod service;
+mod steps;
 
 use std::time::Duration;
 
@@ -69,6 +73,8 @@ use crate::units::SimTime;
 
 pub use fast::{Ran, Served, ServedSink, replay_columns};
 pub use ledger::{Entered, Entry, Ledger};
+pub use service::Asked;
+pub use steps::Steps;
 
 pub use crate::schedule::{Discipline, ServiceOptions};
 
@@ -165,7 +171,8 @@ pub fn replay_calls(
         assert_eq!(calls.requests.len(), needs.len(), "every request has its needs");
     }
     assert!(options.admit == Admit::All || calls.needs.is_some(), "what is feasible is known");
-    service::Service::new(calls, policy, executor, *options).run(sink, |_, _| {})
+    let mut world = service::World { calls, executor, sink };
+    service::Service::new(calls, *options).run(&mut world, policy, |_, _| {})
 }
 
 /// The same, each decision being told with its instant.
@@ -178,7 +185,8 @@ pub(crate) fn replay_logged(
     sink: &mut dyn OutcomeSink,
     log: impl FnMut(crate::units::SimTime, crate::schedule::Decision),
 ) -> Result<()> {
-    service::Service::new(calls, policy, executor, options).run(sink, log)
+    let mut world = service::World { calls, executor, sink };
+    service::Service::new(calls, options).run(&mut world, policy, log)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::outcome::{Execution, Interruptions, Outcome};
+use crate::plan::Plan;
 use crate::policy::{Policy, ServiceView};
 use crate::request::{Bounds, Request, RequestView};
 use crate::schedule::{Decision, Job, Reason, Scheduler, ServiceOptions, Ticket};
@@ -15,15 +16,52 @@ use super::kernel::{Event, EventQueue};
 use super::legs::Run;
 use super::{Calls, Lost, OutcomeSink};
 
+/// What a replay is driven with.
+pub struct World<'w> {
+    pub calls: Calls<'w>,
+    pub executor: &'w mut dyn Executor,
+    pub sink: &'w mut dyn OutcomeSink,
+}
+
+/// Whose turn it is.
+#[derive(Debug)]
+pub enum Turn {
+    /// A plan is to be made for this request.
+    Plan(Asked),
+    /// This request was completed, which a policy that learns wants to know.
+    Observe(Outcome),
+}
+
+/// A request that is taken up and has no plan yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    ticket: Ticket,
+    /// Its place among the calls.
+    pub nth: usize,
+    /// As it arrived.
+    pub request: Request,
+    /// Its objective as quantities.
+    pub bounds: Bounds,
+    /// What a policy may know of the service.
+    pub service: ServiceView,
+}
+
+impl Asked {
+    /// What a policy may know of the request.
+    #[must_use]
+    pub fn view(&self) -> RequestView<'_> {
+        RequestView::new(&self.request, self.bounds)
+    }
+}
+
 /// One replay in progress.
 #[derive(Debug)]
-pub struct Service<'a> {
-    calls: Calls<'a>,
-    policy: &'a mut dyn Policy,
-    executor: &'a mut dyn Executor,
+pub struct Service {
     closed_loop: Option<ClosedLoop>,
     events: EventQueue,
     scheduler: Scheduler,
+    /// The instant that is being worked off.
+    now: Option<SimTime>,
     /// Those that were taken up, by their tickets' places.
     runs: Vec<Option<(Ticket, Run)>>,
     /// Whether what is taken up is served to its end, so that its outcome is known at once.
@@ -31,47 +69,69 @@ pub struct Service<'a> {
     resident: Option<Level>,
 }
 
-impl<'a> Service<'a> {
-    pub fn new(
-        calls: Calls<'a>,
-        policy: &'a mut dyn Policy,
-        executor: &'a mut dyn Executor,
-        options: ServiceOptions,
-    ) -> Self {
+impl Service {
+    pub fn new(calls: Calls<'_>, options: ServiceOptions) -> Self {
         let leaves =
             |request: &Request| request.terms.cancel_after.is_some() || request.terms.supersedes;
-        Self {
-            calls,
-            policy,
-            executor,
+        let mut service = Self {
             closed_loop: options.closed_loop.then(|| ClosedLoop::new(calls.requests)),
             events: EventQueue::default(),
             scheduler: Scheduler::new(options),
+            now: None,
             runs: Vec::new(),
             is_certain: !options.may_interrupt() && !calls.requests.iter().any(leaves),
             resident: None,
-        }
+        };
+        service.expect_first_arrivals(calls);
+        service
     }
 
     /// Works off all events; every request is recorded once: as soon as its outcome is known, or
     /// as lost.
     pub fn run(
         mut self,
-        sink: &mut dyn OutcomeSink,
+        world: &mut World<'_>,
+        policy: &mut dyn Policy,
         mut log: impl FnMut(SimTime, Decision),
     ) -> Result<()> {
-        self.expect_first_arrivals();
-        while let Some(now) = self.next_instant() {
-            loop {
-                while let Some(event) = self.events.next_at(now) {
-                    self.happened(now, event, sink)?;
+        while let Some(turn) = self.next_turn(world, &mut log)? {
+            match turn {
+                Turn::Plan(asked) => {
+                    let plan = policy.plan(asked.view(), asked.service);
+                    let billed = policy.settle()?;
+                    self.start(world, &asked, plan, billed)?;
                 }
-                let Some(decision) = self.scheduler.decide(now) else { break };
-                log(now, decision);
-                self.act(now, decision, sink)?;
+                Turn::Observe(outcome) => policy.observe(&outcome),
             }
         }
         Ok(())
+    }
+
+    /// Works off events until it is somebody's turn; `None` once nothing is left. Who is asked for
+    /// a plan is to [start](Self::start) the request before the next turn.
+    pub fn next_turn(
+        &mut self,
+        world: &mut World<'_>,
+        log: &mut impl FnMut(SimTime, Decision),
+    ) -> Result<Option<Turn>> {
+        while let Some(now) = self.now.or_else(|| self.next_instant()) {
+            self.now = Some(now);
+            while let Some(event) = self.events.next_at(now) {
+                if let Some(outcome) = self.happened(now, event, world)? {
+                    return Ok(Some(Turn::Observe(outcome)));
+                }
+            }
+            let Some(decision) = self.scheduler.decide(now) else {
+                self.now = None;
+                continue;
+            };
+            log(now, decision);
+            if let Decision::Start(ticket) = decision {
+                return Ok(Some(Turn::Plan(self.asked(now, ticket, world))));
+            }
+            self.act(now, decision, world)?;
+        }
+        Ok(None)
     }
 
     fn next_instant(&mut self) -> Option<SimTime> {
@@ -79,96 +139,107 @@ impl<'a> Service<'a> {
         event.into_iter().chain(wake).min()
     }
 
-    fn happened(&mut self, now: SimTime, event: Event, sink: &mut dyn OutcomeSink) -> Result<()> {
+    /// Returns what was completed, if anything was.
+    fn happened(
+        &mut self,
+        now: SimTime,
+        event: Event,
+        world: &mut World<'_>,
+    ) -> Result<Option<Outcome>> {
         match event {
-            Event::Completion(ticket, leg) => self.complete(now, ticket, leg, sink),
+            Event::Completion(ticket, leg) => return self.complete(now, ticket, leg, world),
             Event::Stop(ticket) => {
                 let cached = self.run_of(ticket).stop(now);
                 self.scheduler.stopped(now, ticket, cached);
-                Ok(())
             }
-            Event::Cancel(ticket) => {
-                self.scheduler.cancel(now, ticket);
-                Ok(())
-            }
-            Event::Arrival(index) => {
-                self.arrive(now, index);
-                Ok(())
-            }
+            Event::Cancel(ticket) => self.scheduler.cancel(now, ticket),
+            Event::Arrival(index) => self.arrive(now, index, world.calls),
         }
+        Ok(None)
     }
 
-    fn act(&mut self, now: SimTime, decision: Decision, sink: &mut dyn OutcomeSink) -> Result<()> {
+    fn act(&mut self, now: SimTime, decision: Decision, world: &mut World<'_>) -> Result<()> {
         match decision {
-            Decision::Start(ticket) => self.start(now, ticket, sink),
-            Decision::Resume { ticket, read_again } => self.resume(now, ticket, read_again),
+            Decision::Start(_) => unreachable!("a request that is taken up is asked about"),
+            Decision::Resume { ticket, read_again } => self.resume(now, ticket, read_again, world),
             Decision::Stop(ticket) => {
                 if let Some(at) = self.run_of(ticket).stop_at(now) {
                     self.events.schedule(at, Event::Stop(ticket));
                 }
                 Ok(())
             }
-            Decision::Leave(ticket, reason) => self.lose(now, ticket, reason, sink),
+            Decision::Leave(ticket, reason) => self.lose(now, ticket, reason, world),
         }
     }
 
-    fn expect_first_arrivals(&mut self) {
+    fn expect_first_arrivals(&mut self, calls: Calls<'_>) {
         match &self.closed_loop {
-            None => self.expect_arrival(0),
+            None => self.expect_arrival(0, calls),
             Some(closed_loop) => {
                 for &index in &closed_loop.firsts {
-                    self.events.schedule(self.calls.requests[index].arrival, Event::Arrival(index));
+                    self.events.schedule(calls.requests[index].arrival, Event::Arrival(index));
                 }
             }
         }
     }
 
     /// Open arrivals are chained: each schedules the next, so that the heap stays small.
-    fn expect_arrival(&mut self, index: usize) {
-        if let Some(request) = self.calls.requests.get(index) {
+    fn expect_arrival(&mut self, index: usize, calls: Calls<'_>) {
+        if let Some(request) = calls.requests.get(index) {
             self.events.schedule(request.arrival, Event::Arrival(index));
         }
     }
 
-    fn arrive(&mut self, now: SimTime, index: usize) {
-        let request = &self.calls.requests[index];
-        let due = self.calls.bounds[index].first_token_due();
+    fn arrive(&mut self, now: SimTime, index: usize, calls: Calls<'_>) {
+        let request = &calls.requests[index];
+        let due = calls.bounds[index].first_token_due();
         let job = Job {
             id: index as u64,
             app: request.app,
             priority: request.terms.priority,
             due: due.map_or(SimTime::NEVER, |due| now.saturating_add(due)),
             supersedes: request.terms.supersedes,
-            needs: self.calls.needs.map(|needs| needs[index]).unwrap_or_default(),
+            needs: calls.needs.map(|needs| needs[index]).unwrap_or_default(),
         };
         let ticket = self.scheduler.arrive(now, job);
         if let Some(patience) = request.terms.cancel_after {
             self.events.schedule(now.saturating_add(patience), Event::Cancel(ticket));
         }
         match &mut self.closed_loop {
-            None => self.expect_arrival(index + 1),
+            None => self.expect_arrival(index + 1, calls),
             Some(closed_loop) => closed_loop.arrive(index, now),
         }
     }
 
     /// The request of `ticket` as it arrived, which is now taken up or lost for good.
-    fn take(&mut self, ticket: Ticket) -> (Request, Bounds) {
+    fn take(&mut self, ticket: Ticket, calls: Calls<'_>) -> (Request, Bounds) {
         let index = ticket.id as usize;
-        let mut request = self.calls.requests[index];
+        let mut request = calls.requests[index];
         if let Some(closed_loop) = &mut self.closed_loop {
             request.arrival = closed_loop.take(index);
         }
-        (request, self.calls.bounds[index])
+        (request, calls.bounds[index])
     }
 
-    fn start(&mut self, now: SimTime, ticket: Ticket, sink: &mut dyn OutcomeSink) -> Result<()> {
-        let (request, bounds) = self.take(ticket);
+    fn asked(&mut self, now: SimTime, ticket: Ticket, world: &mut World<'_>) -> Asked {
+        let (request, bounds) = self.take(ticket, world.calls);
         let queued = self.scheduler.waiting();
-        let speed = self.executor.begin(now);
-        let view = ServiceView { now, resident: self.resident, queued, speed };
-        let plan = self.policy.plan(RequestView::new(&request, bounds), view);
-        let billed = self.policy.settle()?;
-        let mut execution = self.executor.execute(&request, &plan)?;
+        let speed = world.executor.begin(now);
+        let service = ServiceView { now, resident: self.resident, queued, speed };
+        Asked { ticket, nth: ticket.id as usize, request, bounds, service }
+    }
+
+    /// Goes on with the request that was last asked about: it is answered as `plan` says, whose
+    /// choice took what is `billed`, if that counts.
+    pub fn start(
+        &mut self,
+        world: &mut World<'_>,
+        asked: &Asked,
+        plan: Plan,
+        billed: Option<Duration>,
+    ) -> Result<()> {
+        let Asked { ticket, request, bounds, service: ServiceView { now, .. }, .. } = *asked;
+        let mut execution = world.executor.execute(&request, &plan)?;
         if let Some(decide) = billed {
             execution.decide = decide;
         }
@@ -180,7 +251,7 @@ impl<'a> Service<'a> {
         self.events.schedule(end, Event::Completion(ticket, run.leg));
         self.scheduler.expect_until(ticket, end);
         if self.is_certain {
-            sink.record(&run.outcome)?;
+            world.sink.record(&run.outcome)?;
         }
         if self.runs.len() <= ticket.place() {
             self.runs.resize_with(ticket.place() + 1, || None);
@@ -190,12 +261,18 @@ impl<'a> Service<'a> {
     }
 
     /// Goes on with a request: its level has to be resident, and its KV cache there.
-    fn resume(&mut self, now: SimTime, ticket: Ticket, read_again: bool) -> Result<()> {
+    fn resume(
+        &mut self,
+        now: SimTime,
+        ticket: Ticket,
+        read_again: bool,
+        world: &mut World<'_>,
+    ) -> Result<()> {
         let Outcome { request, plan, .. } = self.run_of(ticket).outcome;
         let switch = if self.resident == Some(plan.level) {
             Duration::ZERO
         } else {
-            self.executor.execute(&request, &plan)?.switch
+            world.executor.execute(&request, &plan)?.switch
         };
         self.resident = Some(plan.level);
         let run = self.run_of(ticket);
@@ -214,17 +291,17 @@ impl<'a> Service<'a> {
         now: SimTime,
         ticket: Ticket,
         reason: Reason,
-        sink: &mut dyn OutcomeSink,
+        world: &mut World<'_>,
     ) -> Result<()> {
         let run = self.remove_run(ticket, |_| true);
         let (request, bounds) = match &run {
             Some(run) => (run.outcome.request, run.outcome.bounds),
-            None => self.take(ticket),
+            None => self.take(ticket, world.calls),
         };
         let worked = run.as_ref().map_or(Duration::ZERO, Run::worked);
         let started = run.map(|run| run.outcome.start);
-        sink.lose(&Lost { request, bounds, at: now, reason, started, worked })?;
-        self.expect_successor(now, request.id)
+        world.sink.lose(&Lost { request, bounds, at: now, reason, started, worked })?;
+        self.expect_successor(now, request.id, world.calls)
     }
 
     fn complete(
@@ -232,15 +309,15 @@ impl<'a> Service<'a> {
         now: SimTime,
         ticket: Ticket,
         leg: u32,
-        sink: &mut dyn OutcomeSink,
-    ) -> Result<()> {
-        let Some(run) = self.remove_run(ticket, |run| run.leg == leg) else { return Ok(()) };
+        world: &mut World<'_>,
+    ) -> Result<Option<Outcome>> {
+        let Some(run) = self.remove_run(ticket, |run| run.leg == leg) else { return Ok(None) };
         if !self.is_certain {
-            sink.record(&run.outcome)?;
+            world.sink.record(&run.outcome)?;
         }
-        self.policy.observe(&run.outcome);
         self.scheduler.finished(now, ticket);
-        self.expect_successor(now, run.outcome.request.id)
+        self.expect_successor(now, run.outcome.request.id, world.calls)?;
+        Ok(Some(run.outcome))
     }
 
     /// The request of `ticket`, which was taken up.
@@ -257,11 +334,11 @@ impl<'a> Service<'a> {
     }
 
     /// In a closed loop the app thinks, and calls again.
-    fn expect_successor(&mut self, now: SimTime, id: u64) -> Result<()> {
+    fn expect_successor(&mut self, now: SimTime, id: u64, calls: Calls<'_>) -> Result<()> {
         let successor = self.closed_loop.as_ref().and_then(|it| it.successor(id));
         if let Some((next, think)) = successor {
             let next_call = now.checked_add(think);
-            let next_call = next_call.ok_or_else(|| beyond_time(self.calls.requests[next].id))?;
+            let next_call = next_call.ok_or_else(|| beyond_time(calls.requests[next].id))?;
             self.events.schedule(next_call, Event::Arrival(next));
         }
         Ok(())
