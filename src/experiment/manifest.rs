@@ -93,6 +93,9 @@ pub(crate) fn answer_files(
         // Those that cannot be told are refused when the method is checked.
         files.extend(external.files().unwrap_or_default());
     }
+    if let PolicySpec::Recorded(recorded) = &method.policy {
+        files.push(recorded.plans.clone());
+    }
     files
 }
 

@@ -17,7 +17,7 @@ use crate::item::ItemId;
 use crate::policy::{
     Adaptive, Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, ExpectBy,
     Expected, External, Facts, Forecasts, Full, GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu,
-    Oracle, Policy, RandomFeasible, check_lengths,
+    Oracle, Policy, RandomFeasible, RecordedPlans, ReplayKey, check_lengths,
 };
 use crate::profile::{
     Compressing, Counted, Decision, Decisions, DeviceProfile, FamilyLatency, LevelLatency, Power,
@@ -53,6 +53,8 @@ struct Inner {
     varies: Varies,
     /// Factors on times before and after the first token that plans leave room for.
     covered: (f64, f64),
+    /// For a method whose plans were made before.
+    recorded: Option<Arc<RecordedPlans>>,
 }
 
 impl Method {
@@ -120,6 +122,10 @@ impl Method {
         spec: &MethodSpec,
     ) -> Result<Self> {
         let family = device.family(latency_of, &spec.family)?;
+        let recorded = match &spec.policy {
+            PolicySpec::Recorded(recorded) => Some(recorded.plans()?),
+            _ => None,
+        };
         let head_sha256 = decisions.map(|known| known.manifest.head_sha256.clone());
         let decisions = decisions.map_or_else(Vec::new, |known| by_row(&table, known));
         let base = device.base(latency_of)?.clone();
@@ -169,6 +175,7 @@ impl Method {
             head_sha256,
             varies: Varies::default(),
             covered: covered(device, spec)?,
+            recorded,
         })))
     }
 
@@ -343,6 +350,11 @@ impl Method {
             PolicySpec::External(external) => {
                 let names = [&*trace.apps, &*trace.datasets];
                 Box::new(External::new(external, &spec.name, menu, names, seed)?)
+            }
+            PolicySpec::Recorded(_) => {
+                let (device, trace) = (self.0.device.clone(), trace.fingerprint());
+                let plans = self.0.recorded.as_ref().expect("read when the method was made");
+                Box::new(plans.policy(&spec.name, &ReplayKey { device, seed, trace })?)
             }
             PolicySpec::Lg2Cs(size) => Box::new(Lg2Cs::new(menu, *size)),
             PolicySpec::LargestLevel(size) => Box::new(LargestLevel::new(menu, *size)),

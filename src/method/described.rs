@@ -52,6 +52,11 @@ impl PolicySpec {
                 rule: "what the program answers; no answer in time or no candidate: the run ends",
                 sees: "latency profile, answers on estimate items, resident level, outcomes",
             },
+            Self::Recorded(_) => Description {
+                rule: "what a file says was planned for the request, by a policy in Python, say; \
+                       no plan: the run ends",
+                sees: "the request's number",
+            },
             Self::LargestLevel(size) => {
                 Description { rule: largest_level_rule(size.rule), sees: size_sees(*size) }
             }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::expected::Expect;
 use crate::error::{Error, Result};
 use crate::family::FamilyName;
-use crate::policy::{Adaptive, ExpectBy, ExternalSpec, Reading, SizeRule, SizeSpec, is_default};
+use crate::policy::{
+    Adaptive, ExpectBy, ExternalSpec, Reading, RecordedSpec, SizeRule, SizeSpec, is_default,
+};
 use crate::schedule::ServiceOptions;
 use crate::units::{Level, Ratio};
 
@@ -90,6 +92,8 @@ pub enum PolicySpec {
     Lg2Cs(SizeSpec),
     /// What a program of the user's answers.
     External(ExternalSpec),
+    /// What was planned before, by whomever.
+    Recorded(RecordedSpec),
 }
 
 /// What a method may not have whose policy looks at no bounds.
@@ -100,6 +104,37 @@ impl MethodSpec {
     #[must_use]
     pub fn quality_family(&self) -> &str {
         self.quality_family.as_deref().unwrap_or(&self.family)
+    }
+
+    /// A method called `name` over the same plans, whose menu somebody is asked about who is no
+    /// policy of ours; what they plan is then [recorded](Self::recorded).
+    #[must_use]
+    pub fn to_be_asked(&self, name: &str) -> Self {
+        let policy = match self.policy.decisions() {
+            Some(decisions) => PolicySpec::Elastilm {
+                decisions: decisions.to_owned(),
+                reading: Reading::default(),
+            },
+            None => PolicySpec::ElasticProfile {},
+        };
+        Self { name: name.to_owned(), policy, ..self.clone() }
+    }
+
+    /// The method called `name` over the same plans that takes those that were `recorded`.
+    #[must_use]
+    pub fn recorded(&self, name: &str, recorded: RecordedSpec) -> Self {
+        let decisions = self.policy.decisions().map(str::to_owned);
+        Self {
+            name: name.to_owned(),
+            margin: None,
+            meet: None,
+            adaptive: Adaptive::default(),
+            counts_wait: false,
+            expect: Expect::default(),
+            expect_by: ExpectBy::default(),
+            policy: PolicySpec::Recorded(RecordedSpec { decisions, ..recorded }),
+            ..self.clone()
+        }
     }
 
     /// How its requests are treated in an experiment whose `service` is this.
@@ -231,7 +266,7 @@ impl MethodSpec {
 impl PolicySpec {
     /// One of each kind, as a method would have it that says nothing more of it.
     #[must_use]
-    pub fn examples() -> [Self; 8] {
+    pub fn examples() -> [Self; 9] {
         let command = vec!["python3".to_owned(), "my_policy.py".to_owned()];
         [
             Self::ElasticProfile {},
@@ -245,6 +280,7 @@ impl PolicySpec {
                 reading: Reading::default(),
             },
             Self::External(ExternalSpec::of(command)),
+            Self::Recorded(RecordedSpec::of("plans.csv".into())),
         ]
     }
 
@@ -260,6 +296,7 @@ impl PolicySpec {
             Self::LargestLevel(_) => "largest-level",
             Self::Lg2Cs(_) => "lg2-cs",
             Self::External(_) => "external",
+            Self::Recorded(_) => "recorded",
         }
     }
 
@@ -274,7 +311,7 @@ impl PolicySpec {
     /// Whether it looks at forecasts of ours, which bounds are held against.
     fn forecasts(&self) -> bool {
         let nominal = self.size().is_some_and(SizeSpec::is_nominal);
-        !nominal && !matches!(self, Self::Full {} | Self::External(_))
+        !nominal && !matches!(self, Self::Full {} | Self::External(_) | Self::Recorded(_))
     }
 
     /// Whether it chooses by the accuracies that estimate items let expect.
@@ -287,6 +324,7 @@ impl PolicySpec {
     pub fn decisions(&self) -> Option<&str> {
         match self {
             Self::Elastilm { decisions, .. } => Some(decisions),
+            Self::Recorded(recorded) => recorded.decisions.as_deref(),
             _ => None,
         }
     }
@@ -295,6 +333,12 @@ impl PolicySpec {
     #[must_use]
     pub fn is_external(&self) -> bool {
         matches!(self, Self::External(_))
+    }
+
+    /// Whether it is asked for every request, whatever it said of one that was alike.
+    #[must_use]
+    pub fn is_always_asked(&self) -> bool {
+        matches!(self, Self::External(_) | Self::Recorded(_))
     }
 
     /// Whether it may choose a prompt ratio below 100 %, given a compressor.

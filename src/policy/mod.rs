@@ -1,8 +1,8 @@
 //! How a plan is chosen: the policy trait, the menu that policies choose from, one file per policy.
 //!
 //! A policy of your own needs nothing here: `examples/rust_policy.rs` defines one on the public
-//! interface, and `docs/policies.md` tells how a program in another language is one. To make it one
-//! of Pliant's own, which experiment files can name:
+//! interface, `docs/python.md` tells how a Python function is one, and `docs/policies.md` how a
+//! program in another language is. To make it one of Pliant's own, which experiment files can name:
 //! 1. write `src/policy/NAME.rs` with the sections of its neighbours, in their order: what it
 //!    knows and its rule, the type, `new`, `impl Policy`, tests;
 //! 2. give it a variant of [`PolicySpec`](crate::method::PolicySpec), with its parameters as
@@ -41,6 +41,7 @@ mod menu;
 mod oracle;
 mod preferences;
 mod random_feasible;
+mod recorded;
 mod seen;
 mod size_rule;
 
@@ -51,6 +52,7 @@ pub use forecasts::Adaptive;
 pub(crate) use menu::Expected;
 pub use menu::{Choices, ExpectBy, Menu};
 pub use preferences::{Preferences, Step};
+pub use recorded::{RecordedPlans, RecordedSpec, ReplayKey};
 pub use seen::{Seen, StatedBounds, StatedSlo};
 pub use size_rule::{SizeRule, SizeSpec};
 

@@ -3,6 +3,7 @@
 mod apps;
 mod arrivals;
 pub mod export;
+mod fingerprint;
 pub mod import;
 mod kinds;
 mod native;
