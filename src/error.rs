@@ -67,6 +67,36 @@ impl Error {
         self
     }
 
+    /// What it is about.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// Where inside the subject, if that is known.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        self.0.place.as_deref()
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.0.problem
+    }
+
+    /// What stands there, if that can be told.
+    #[must_use]
+    pub fn what_was_found(&self) -> Option<&str> {
+        self.0.found.as_deref()
+    }
+
+    /// What may stand there instead, if that can be told.
+    #[must_use]
+    pub fn what_is_allowed(&self) -> Option<&str> {
+        self.0.allowed.as_deref()
+    }
+
     /// The error of another library that led to this one.
     #[must_use]
     pub fn caused_by(
@@ -120,5 +150,15 @@ mod tests {
             "trace.csv, line 7, column \"ttft_ratio\": SLO out of range; found 1.2; \
              allowed: a number in (0, 1]"
         );
+    }
+
+    #[test]
+    fn its_parts_can_be_asked_for() {
+        let error = Error::new("trace.csv", "too long").at("line 7").found(9).allowed("up to 8");
+        assert_eq!((error.subject(), error.place()), ("trace.csv", Some("line 7")));
+        assert_eq!((error.problem(), error.what_was_found()), ("too long", Some("9")));
+        assert_eq!(error.what_is_allowed(), Some("up to 8"));
+        let bare = Error::new("trace.csv", "too long");
+        assert_eq!([bare.place(), bare.what_was_found(), bare.what_is_allowed()], [None; 3]);
     }
 }

@@ -90,7 +90,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     let out = args.out.unwrap_or_else(|| Path::new("results").join(&experiment.name));
     let (force, draw, threads) = (args.force, !args.json, args.threads);
-    let options = RunOptions { out: &out, force, draw, threads, progress: &bar };
+    let options = RunOptions { out: &out, force, draw, threads, progress: &bar, witness: None };
     let results = match args.executor {
         ExecutorKind::CostModel => run_experiment(&experiment, Backend::CostModel, &options)?,
         #[cfg(feature = "engine")]

@@ -16,10 +16,12 @@ mod recorded;
 mod replays;
 mod runner;
 mod served;
+mod setting;
 mod shards;
 mod spec;
 mod standalone;
 mod tolerance;
+mod witness;
 
 pub use alternatives::{Alternative, Alternatives};
 pub use asked::{Unanswered, unanswered};
@@ -31,8 +33,10 @@ pub(crate) use manifest::{answer_files, manifest};
 pub(crate) use replays::{Replay, Replays};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
 pub(crate) use runner::{pool, without_failed};
+pub use setting::Setting;
 pub use shards::{Shard, ShardDone, ShardPlan, ShardSize, merge, run_shard, shard_plan};
 pub use spec::{
     DeviceSpec, Experiment, ExperimentSpec, FileSource, KeptOutcomes, SynthSource, TraceSource,
 };
 pub(crate) use tolerance::{RunResult, Tolerance};
+pub use witness::{Witness, Witnessed};

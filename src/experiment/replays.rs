@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use super::grid::Cell;
 use super::runner::Silent;
 use super::served::{Recorder, served, tally_of};
+use super::witness::{Kept, Witness};
 use crate::error::Result;
 use crate::metrics::{RunMeasures, Tally};
 use crate::outcome::Outcome;
@@ -22,6 +23,7 @@ const IDLE_PER_THREAD: usize = 2;
 pub(crate) struct Replays<'a> {
     kinds: &'a Kinds,
     service: ServiceOptions,
+    witness: Option<&'a dyn Witness>,
     /// With the device's place and the method's name; the last one came back last.
     idle: Mutex<Vec<((usize, String), Ledger<'a>)>>,
 }
@@ -44,7 +46,12 @@ pub(crate) struct Replay<'t> {
 impl<'a> Replays<'a> {
     /// Of traces of these `kinds`.
     pub fn new(kinds: &'a Kinds, service: ServiceOptions) -> Self {
-        Self { kinds, service, idle: Mutex::default() }
+        Self { kinds, service, witness: None, idle: Mutex::default() }
+    }
+
+    /// The same, each run being given to `witness`.
+    pub fn seen_by(self, witness: Option<&'a dyn Witness>) -> Self {
+        Self { witness, ..self }
     }
 
     /// What a run shows.
@@ -71,15 +78,31 @@ impl<'a> Replays<'a> {
         let mut executor = cell.method.as_it_varies(executor, seed);
         let service = self.service_of(cell);
         let tally = tally_of(trace, &service);
-        let recorder = Recorder { tally, file: replay.file()?, progress: &Silent };
-        served(&cell.method, trace, policy, &mut executor, service, recorder)
+        let mut kept = self.kept();
+        let (file, kept_too) = (replay.file()?, kept.as_mut());
+        let recorder = Recorder { tally, file, kept: kept_too, progress: &Silent };
+        let measures = served(&cell.method, trace, policy, &mut executor, service, recorder)?;
+        self.give(replay, kept);
+        Ok(measures)
+    }
+
+    fn kept(&self) -> Option<Kept> {
+        self.witness.map(|_| Kept::default())
+    }
+
+    fn give(&self, replay: &Replay<'_>, kept: Option<Kept>) {
+        if let Some((witness, kept)) = self.witness.zip(kept) {
+            kept.give(witness, &replay.cell.label, replay.seed, replay.trace);
+        }
     }
 
     fn in_ledger(&self, replay: &Replay<'_>, mut ledger: Ledger<'a>) -> Result<RunMeasures> {
-        let mut noted = Noted { replay, tally: Tally::default(), file: replay.file()? };
+        let (file, kept) = (replay.file()?, self.kept());
+        let mut noted = Noted { replay, tally: Tally::default(), file, kept };
         let service = self.service_of(replay.cell);
         let ran = replay_columns(&mut ledger, replay.columns.calls(), &service, &mut noted)?;
         noted.file.map_or(Ok(()), OutcomeCsv::finish)?;
+        self.give(replay, noted.kept);
         let measures = noted.tally.finish_with(&ledger, ran);
         self.give_back(replay.cell, ledger);
         Ok(measures)
@@ -87,7 +110,7 @@ impl<'a> Replays<'a> {
 
     /// A ledger for the method of `cell`, kept or new; `None` if it has none.
     fn ledger(&self, cell: &Cell) -> Result<Option<Ledger<'a>>> {
-        if cell.method.spec().policy.is_external() || cell.method.varies() {
+        if cell.method.spec().policy.is_always_asked() || cell.method.varies() {
             return Ok(None);
         }
         let key = key(cell);
@@ -128,14 +151,19 @@ struct Noted<'t> {
     replay: &'t Replay<'t>,
     tally: Tally,
     file: Option<OutcomeCsv<'t>>,
+    kept: Option<Kept>,
 }
 
 impl ServedSink for Noted<'_> {
     #[inline]
     fn served(&mut self, served: Served<'_, '_>) -> Result<()> {
         self.tally.served(self.replay.columns.id(served.nth), &served);
-        let Some(file) = &mut self.file else { return Ok(()) };
+        if self.file.is_none() && self.kept.is_none() {
+            return Ok(());
+        }
         let request = self.replay.trace.requests[served.nth as usize];
-        file.record(&Outcome { request, start: served.start, ..served.entry().outcome })
+        let outcome = Outcome { request, start: served.start, ..served.entry().outcome };
+        self.kept.as_mut().map_or(Ok(()), |kept| kept.record(&outcome))?;
+        self.file.as_mut().map_or(Ok(()), |file| file.record(&outcome))
     }
 }

@@ -16,6 +16,7 @@ use super::shards::kept_runs;
 use super::spec::{Experiment, ExperimentSpec, KeptOutcomes};
 use super::standalone::ask_alone;
 use super::tolerance::{RunResult, Tolerance};
+use super::witness::Witness;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::files::write_whole;
@@ -83,6 +84,8 @@ pub struct RunOptions<'a> {
     pub threads: usize,
     /// Who is told how far it is.
     pub progress: &'a dyn Progress,
+    /// Who is given the outcomes of simulated runs, whatever is kept of them in files.
+    pub witness: Option<&'a dyn Witness>,
 }
 
 /// Is told how far an experiment is, in requests, or a search, in what it counts.
@@ -111,7 +114,7 @@ pub struct Results {
     pub differences: Vec<PairedRow>,
     /// Measured against predicted times, over all runs of a real engine.
     pub predictions: Option<PredictionErrors>,
-    /// Runs that an external policy ended; their methods have no rows.
+    /// Runs that a policy of the user's own ended; their methods have no rows.
     pub failures: Vec<Failure>,
     /// The tables of the results, if figures were drawn.
     pub text: Option<String>,
@@ -129,7 +132,7 @@ pub struct Results {
 ///
 /// # Errors
 /// If an input is missing or wrong, the folder cannot be written or is not to be replaced, or a run
-/// fails that no external policy ended, or if none is left.
+/// fails that no policy of the user's own ended, or if none is left.
 pub fn run(
     experiment: &Experiment,
     backend: Backend<'_>,
@@ -300,6 +303,7 @@ impl Runner<'_> {
 
     fn simulate(&self, threads: &ThreadPool) -> Result<Vec<RunResult>> {
         let replays = Replays::new(self.grid.kinds(), self.spec.service);
+        let replays = replays.seen_by(self.options.witness);
         let simulate = |(cell, nth): (&Cell, usize)| {
             let seed = self.grid.seeds[nth];
             if let Some(failure) = self.tolerance.given_up(cell, seed) {
@@ -416,7 +420,7 @@ impl Runner<'_> {
         let file = file.map(|path| OutcomeCsv::create(&path, of, trace, 1)).transpose()?;
         let service = cell.method.spec().served_by(self.spec.service);
         let tally = tally_of(trace, &service);
-        let recorder = Recorder { tally, file, progress: self.options.progress };
+        let recorder = Recorder { tally, file, kept: None, progress: self.options.progress };
         served(&cell.method, trace, policy, executor, service, recorder)
     }
 }

@@ -1,6 +1,7 @@
 //! One run by events: what its outcomes are counted in and written to.
 
 use super::runner::Progress;
+use super::witness::Kept;
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::method::Method;
@@ -51,6 +52,7 @@ pub(super) fn tally_of(trace: &Trace, service: &ServiceOptions) -> Tally {
 pub(super) struct Recorder<'a> {
     pub tally: Tally,
     pub file: Option<OutcomeCsv<'a>>,
+    pub kept: Option<&'a mut Kept>,
     pub progress: &'a dyn Progress,
 }
 
@@ -58,12 +60,14 @@ impl OutcomeSink for Recorder<'_> {
     fn record(&mut self, outcome: &Outcome) -> Result<()> {
         self.tally.record(outcome);
         self.progress.advance(1);
+        self.kept.as_mut().map_or(Ok(()), |kept| kept.record(outcome))?;
         self.file.as_mut().map_or(Ok(()), |file| file.record(outcome))
     }
 
     fn lose(&mut self, lost: &Lost) -> Result<()> {
         self.tally.lose(lost);
         self.progress.advance(1);
+        self.kept.as_mut().map_or(Ok(()), |kept| kept.lose(lost))?;
         self.file.as_mut().map_or(Ok(()), |file| file.lose(lost))
     }
 }

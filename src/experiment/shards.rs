@@ -362,7 +362,7 @@ pub fn merge(
     }
     let default = Path::new("results").join(&experiment.name);
     let out = out.unwrap_or(&default);
-    let options = RunOptions { out, force, draw: true, threads: 0, progress };
+    let options = RunOptions { out, force, draw: true, threads: 0, progress, witness: None };
     run(&experiment, Backend::Shards(folders), &options)
 }
 

@@ -299,7 +299,11 @@ impl DeviceProfile {
         })
     }
 
-    fn check(&self, path: &Path) -> Result<()> {
+    /// Refuses what [`load`](Self::load) would, in a profile that messages call `path`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(&self, path: &Path) -> Result<()> {
         if self.schema != SCHEMA {
             return Err(Error::file(path, "unknown version")
                 .at("key \"schema\"")

@@ -106,8 +106,14 @@ impl Bench {
 
     fn run(&self, experiment: &Experiment, out: &str) -> pliant::Result<String> {
         let out = self.folder.path().join(out);
-        let options =
-            RunOptions { out: &out, force: false, draw: false, threads: 2, progress: &Silent };
+        let options = RunOptions {
+            out: &out,
+            force: false,
+            draw: false,
+            threads: 2,
+            progress: &Silent,
+            witness: None,
+        };
         run(experiment, Backend::CostModel, &options)?;
         let read = |name: &str| String::from_utf8(read_by_name(&out.join(name)).unwrap()).unwrap();
         Ok(["metrics.csv", "seeds.csv.gz", "paired.csv"].map(read).concat())

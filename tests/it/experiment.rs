@@ -19,7 +19,8 @@ fn bench() -> tempfile::TempDir {
 }
 
 fn simulate(experiment: &Experiment, out: &Path, threads: usize) -> Results {
-    let options = RunOptions { out, force: false, draw: false, threads, progress: &Silent };
+    let options =
+        RunOptions { out, force: false, draw: false, threads, progress: &Silent, witness: None };
     run(experiment, Backend::CostModel, &options).unwrap()
 }
 
@@ -121,7 +122,14 @@ fn a_measured_run_puts_each_prediction_beside_its_measurement() {
     let results = run(
         &experiment,
         backend,
-        &RunOptions { out: &out, force: false, draw: false, threads: 0, progress: &Silent },
+        &RunOptions {
+            out: &out,
+            force: false,
+            draw: false,
+            threads: 0,
+            progress: &Silent,
+            witness: None,
+        },
     )
     .unwrap();
     let simulated = simulate(&experiment, &folder.path().join("simulated"), 0);

@@ -24,6 +24,7 @@ mod policy;
 mod profiles;
 mod prompt;
 mod queueing;
+mod recorded;
 mod report;
 mod results_folder;
 mod scheduling;

@@ -360,7 +360,8 @@ fn measure(experiment: &Experiment, out: &Path, last: u32) -> pliant::Result<Res
         Ok(RealRun { executor: Box::new(method.cost_model(trace)?), head: None })
     };
     let measured = Measured { name: "engine", runtime: BTreeMap::new(), make: &mut make };
-    let options = RunOptions { out, force: false, draw: false, threads: 1, progress: &Silent };
+    let options =
+        RunOptions { out, force: false, draw: false, threads: 1, progress: &Silent, witness: None };
     run(experiment, Backend::Measured(measured), &options)
 }
 
