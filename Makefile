@@ -56,6 +56,35 @@ lint: ## Formatting, clippy with and without the engine, documentation: no warni
 	$(CARGO) clippy --locked --all-targets --features engine,serve -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --features engine,serve
 
+.PHONY: test-python
+test-python: ## Install the Python package into target/python-venv, then its tests, its types, its style
+	@if ! python3 -m venv target/python-venv; then
+		echo "SKIPPED test-python: needs python3 with venv and pip"
+		exit 0
+	fi
+	pip="target/python-venv/bin/python -m pip install --quiet"
+	if ! $$pip pytest mypy ruff numpy pandas gymnasium; then
+		echo "SKIPPED test-python: needs packages that pip did not get"
+		exit 0
+	fi
+	$$pip ./python
+	cd python
+	../target/python-venv/bin/python -m pytest -q
+	../target/python-venv/bin/python -m mypy
+	../target/python-venv/bin/python -m ruff check .
+	../target/python-venv/bin/python -m ruff format --check .
+
+.PHONY: bench-python
+bench-python: ## Decisions and steps a second of the Python package that make test-python installed
+	@target/python-venv/bin/python python/bench.py
+
+.PHONY: wheel
+wheel: ## A wheel of the Python package for this machine: dist/
+	@python3 -m venv target/python-venv
+	target/python-venv/bin/python -m pip install --quiet maturin
+	cd python
+	../target/python-venv/bin/maturin build --release --locked --out ../dist
+
 .PHONY: soak
 soak: ## Property tests and broken bodies at many times their cases, 200 kills at random moments, clients for half an hour, optimised
 	@PROPTEST_CASES=25600 $(CARGO) test --locked --release
