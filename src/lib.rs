@@ -99,6 +99,7 @@
 //!
 //! Modules use those above them in this list only; `ARCHITECTURE.md` is the map.
 
+pub mod demo;
 pub mod digest;
 pub mod error;
 pub mod escape;

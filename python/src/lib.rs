@@ -29,8 +29,17 @@ fn draw(py: Python<'_>, folder: PathBuf, form: &str) -> PyResult<String> {
     py.detach(|| redraw(&folder, form)).or_raise(py)
 }
 
+/// Lays a project out in `folder` that needs nothing else; returns its experiment's path in it.
+#[pyfunction]
+fn demo(py: Python<'_>, folder: PathBuf) -> PyResult<&'static str> {
+    pliant::demo::lay_out(&folder).or_raise(py)?;
+    Ok(pliant::demo::EXPERIMENT)
+}
+
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::demo;
     #[pymodule_export]
     use super::asked::{PyMenu, PyOutcome, PyRequest, PyService};
     #[pymodule_export]

@@ -5,36 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use pliant::{Error, Result, files};
+use pliant::demo::{EXPERIMENT, lay_out};
+use pliant::{Error, Result};
 
 /// Where the demo is laid out, below the folder that one is in.
 pub const FOLDER: &str = "pliant-demo";
-
-/// Its experiment, from there.
-pub const EXPERIMENT: &str = "experiments/demo.toml";
-
-macro_rules! embedded {
-    ($($path:literal),* $(,)?) => {
-        &[$(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $path)))),*]
-    };
-}
-
-/// What the demo reads, by its path in the repository.
-const FILES: &[(&str, &[u8])] = embedded![
-    "experiments/demo.toml",
-    "device-profiles/epyc-zen5-2core/device.toml",
-    "device-profiles/redmi-k60-champion/device.toml",
-    "device-profiles/quality/smollm2-135m-instruct/decisions.json",
-    "device-profiles/quality/smollm2-135m-instruct/decisions.soft.csv.gz",
-    "device-profiles/quality/smollm2-135m-instruct/lingua.csv",
-    "device-profiles/quality/smollm2-135m-instruct/lingua.json",
-    "device-profiles/quality/smollm2-135m-instruct/lingua.tokens.csv",
-    "device-profiles/quality/smollm2-135m-instruct/score-head.csv",
-    "device-profiles/quality/smollm2-135m-instruct/score-head.json",
-    "device-profiles/quality/smollm2-135m-instruct/score-head.tokens.csv",
-    "device-profiles/quality/smollm2-135m-instruct/structured.csv",
-    "device-profiles/quality/smollm2-135m-instruct/structured.json",
-];
 
 /// Lays the demo out in `pliant-demo` and goes there; returns its experiment.
 ///
@@ -47,18 +22,4 @@ pub fn enter() -> Result<PathBuf> {
     lay_out(folder)?;
     std::env::set_current_dir(folder).map_err(|error| Error::io(folder, "cannot enter", error))?;
     Ok(PathBuf::from(EXPERIMENT))
-}
-
-/// Lays out in `folder` what of it is not there.
-///
-/// # Errors
-/// If the folder cannot be made, or is full.
-pub fn lay_out(folder: &Path) -> Result<()> {
-    for (path, bytes) in FILES {
-        let path = folder.join(path);
-        if !path.exists() {
-            files::write_whole(&path, bytes)?;
-        }
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use pliant::demo;
 #[cfg(feature = "engine")]
 use pliant::engine::EngineOptions;
 use pliant::experiment::item_pools;
@@ -24,7 +25,6 @@ use pliant::service::{CannedModel, Clock, Loaded, Options, Service};
 use pliant::{Error, Result};
 use serde_json::json;
 
-use super::demo;
 #[cfg(feature = "engine")]
 use super::engine_args::EngineArgs;
 use super::output::{print_json, print_line, say};
