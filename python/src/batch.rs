@@ -9,7 +9,7 @@ use pliant::sim::Asked;
 use pliant::units::{Level, millis};
 use pyo3::prelude::*;
 
-use crate::asked::{Row, Stage, fixed, mask};
+use crate::stage::{Row, Stage, fixed, mask};
 
 /// One of them.
 struct Waiting {

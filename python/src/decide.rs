@@ -12,10 +12,11 @@ use pliant::units::Level;
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
-use crate::asked::{PyOutcome, Question, Stage};
+use crate::asked::{PyOutcome, Question};
 use crate::batch::Batch;
 use crate::error::{OrRaise as _, raised};
 use crate::replay::Run;
+use crate::stage::Stage;
 
 /// Decisions between two looks at whether the user wants to stop.
 const DECISIONS_PER_LOOK: u64 = 4096;

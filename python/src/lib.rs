@@ -1,6 +1,7 @@
 //! The Python package: experiments, policies, outcomes and what they are made from, for Python.
 
 mod asked;
+mod bandit;
 mod batch;
 mod decide;
 mod env;
@@ -9,6 +10,8 @@ mod experiment;
 mod inputs;
 mod outcomes;
 mod replay;
+mod scenery;
+mod stage;
 
 use std::path::PathBuf;
 
@@ -39,11 +42,13 @@ fn demo(py: Python<'_>, folder: PathBuf) -> PyResult<&'static str> {
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::demo;
-    #[pymodule_export]
     use super::asked::{PyMenu, PyOutcome, PyRequest, PyService};
     #[pymodule_export]
+    use super::bandit::bandit_log;
+    #[pymodule_export]
     use super::batch::Batch;
+    #[pymodule_export]
+    use super::demo;
     #[pymodule_export]
     use super::draw;
     #[pymodule_export]

@@ -11,6 +11,7 @@ results.paired.to_pandas()
 results.figure("accuracy-at-slo")
 """
 
+from . import bandit
 from ._errors import PliantError
 from ._experiment import Experiment, load
 from ._inputs import Answers, Device, Trace, experiment
@@ -36,6 +37,7 @@ __all__ = [
     "Service",
     "Table",
     "Trace",
+    "bandit",
     "experiment",
     "load",
     "policy",

@@ -221,3 +221,7 @@ class VectorCore:
         NDArray[np.bool_],
         dict[str, Any],
     ]: ...
+
+def bandit_log(
+    experiment: Experiment, narrowed: Mapping[str, Any], like: str, feasible: bool, seed: int
+) -> dict[str, Any]: ...
