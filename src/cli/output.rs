@@ -52,14 +52,12 @@ pub fn print_json(value: &(impl Serialize + ?Sized)) -> Result<()> {
 }
 
 /// How a command prints its results: as text when they come, or as one JSON document at the end.
-#[cfg(feature = "engine")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Text,
     Json,
 }
 
-#[cfg(feature = "engine")]
 impl Form {
     /// What `--json` asks for, if it is given.
     pub fn of(json: bool) -> Self {
@@ -83,6 +81,7 @@ impl Form {
     }
 
     /// Starts a list of results.
+    #[cfg(feature = "engine")]
     pub fn rows(self) -> Rows {
         Rows { form: self, kept: Vec::new() }
     }
