@@ -1,8 +1,8 @@
 """Decisions and steps a second, on one core: what docs/python.md states comes from here.
 
-Run by ``make bench-python``. Every figure is the best of three and counts all that a decision or a
-step needs: what is asked, what is simulated, what is kept. Seconds are those of a processor, of this
-process and those that it starts, so that others on the machine do not count.
+Run by ``make bench-python``. Every figure is the best of three and counts all that a decision or
+a step needs: what is asked, what is simulated, what is kept. Seconds are those of a processor, of
+this process and those that it starts, so that others on the machine do not count.
 """
 
 from __future__ import annotations

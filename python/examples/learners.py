@@ -2,15 +2,15 @@
 
 Two learners over the plans of ``elastic-profile+lora``:
 
-- ``linucb``: ridge regression of rewards on features of ⟨request, plan⟩, shared by all plans, with an
-  upper confidence bound while it learns (Li et al., 2010, the shared part), and the feasible plan of
-  the largest estimate once it has learned;
-- ``reinforce``: a softmax policy over the same features, masked to feasible plans, whose weights climb
-  the reward (Williams, 1992) with the mean as a baseline.
+- ``linucb``: ridge regression of rewards on features of ⟨request, plan⟩, shared by all plans, with
+  an upper confidence bound while it learns (Li et al., 2010, the shared part), and the feasible
+  plan of the largest estimate once it has learned;
+- ``reinforce``: a softmax policy over the same features, masked to feasible plans, whose weights
+  climb the reward (Williams, 1992) with the mean as a baseline.
 
-Both are compared with the table (``elastic-profile+lora``), with chance (``random-feasible``) and with
-the oracle, on requests for held-out items alone: an item is learned from or judged on, by a hash of
-its name. Differences from the table have 95 % bootstrap intervals over items.
+Both are compared with the table (``elastic-profile+lora``), with chance (``random-feasible``) and
+with the oracle, on requests for held-out items alone: an item is learned from or judged on, by a
+hash of its name. Differences from the table have 95 % bootstrap intervals over items.
 
     python python/examples/learners.py
 """
@@ -80,7 +80,7 @@ class Log:
             not is_held_out(dataset, item)
             for dataset, item in zip(log["dataset"], log["item"], strict=True)
         ]
-        self.rounds = np.flatnonzero(learn)
+        self.rounds: list[int] = np.flatnonzero(learn).tolist()
         self.plans: Floats = log["action_context"]
         self.context, self.mask = log["context"], log["action_mask"].astype(bool)
         self.rewards: Floats = log["expected_reward"]
@@ -104,7 +104,8 @@ def linucb(log: Log, width: float = 0.5, ridge: float = 1.0) -> tuple[Floats, li
         precision += np.outer(known[chosen], known[chosen])
         moment += reward * known[chosen]
         curve.append(float(reward))
-    return np.linalg.solve(precision, moment), curve
+    weights: Floats = np.asarray(np.linalg.solve(precision, moment), dtype=np.float64)
+    return weights, curve
 
 
 def reinforce(
@@ -158,7 +159,7 @@ def main(
     say: Callable[[str], object] = print,
 ) -> dict[str, tuple[float, float, float, float]]:
     """Learn, judge, and say it: by method accuracy@SLO, its lead over the table, the interval."""
-    options = {"alphas": [0.0], "seeds": seeds, "requests": requests}
+    options: dict[str, Any] = {"alphas": [0.0], "seeds": seeds, "requests": requests}
     device = experiment.devices[0]
     log = Log(experiment, device=device, first_seed=1000, **options)
     learners = {"linucb": linucb(log), "reinforce": reinforce(log)}

@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 import pliant
 import pytest
-from pliant import bandit
-
 from conftest import ROOT
+from pliant import bandit
 
 
 def learners() -> ModuleType:
     """The example."""
-    spec = importlib.util.spec_from_file_location(
-        "learners", ROOT / "python/examples/learners.py"
-    )
+    spec = importlib.util.spec_from_file_location("learners", ROOT / "python/examples/learners.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -66,6 +66,7 @@ def export(
 
     Raises:
         PliantError: If an input is wrong.
+
     """
     if behaviour not in BEHAVIOURS:
         raise PliantError(
