@@ -16,7 +16,7 @@ use crate::executor::{CostModel, Truth, Varies};
 use crate::item::ItemId;
 use crate::policy::{
     Adaptive, Annotations, Candidate, Costs, CountsWait, ElasticProfile, Elastilm, ExpectBy,
-    Expected, External, Facts, Forecasts, Full, GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu,
+    Expected, External, Facts, Fixed, Forecasts, GradedPlans, LargestLevel, Lg2Cs, LiveHead, Menu,
     Oracle, Policy, RandomFeasible, RecordedPlans, ReplayKey, check_lengths,
 };
 use crate::profile::{
@@ -338,7 +338,10 @@ impl Method {
         let own_menu = looks.then(|| menu.clone());
         let policy: Box<dyn Policy> = match &spec.policy {
             PolicySpec::ElasticProfile {} => self.elastic_profile(menu, trace)?,
-            PolicySpec::Full {} => Box::new(Full),
+            PolicySpec::Full {} => Box::new(Fixed::full()),
+            PolicySpec::Fixed { level_percent } => {
+                Box::new(Fixed::on(&menu, Level::percent(*level_percent), &spec.name)?)
+            }
             PolicySpec::RandomFeasible {} => Box::new(RandomFeasible::new(menu, seed)),
             PolicySpec::Oracle {} => {
                 let otherwise = self.elastic_profile(menu.clone(), trace)?;

@@ -29,6 +29,9 @@ impl PolicySpec {
             Self::Full {} => {
                 Description { rule: "always the base model on the full prompt", sees: "nothing" }
             }
+            Self::Fixed { .. } => {
+                Description { rule: "always that level on the full prompt", sees: "nothing" }
+            }
             Self::RandomFeasible {} => Description {
                 rule: "evenly among plans whose predicted TTFT and TPOT meet the objective; none \
                        feasible: the smallest predicted relative excess",

@@ -1,9 +1,7 @@
 //! The least that a method takes for a request: what admission goes by.
 
 use super::assemble::Method;
-use super::spec::PolicySpec;
 use crate::error::Result;
-use crate::plan::Plan;
 use crate::policy::{Candidate, Forecast};
 use crate::request::{Bounds, RequestView};
 use crate::schedule::{Admit, Needs, ServiceOptions};
@@ -13,8 +11,8 @@ impl Method {
     /// What the requests of `trace`, each under its bounds, need at least where the service admits
     /// what is feasible; `None` where it asks for no such thing.
     ///
-    /// The plans are those of the method's menu, that of the base model alone for a method that
-    /// always plans it, without a switch: a request that is refused could not have been met.
+    /// The plans are those of the method's menu, that one alone for a method that always has
+    /// the same, without a switch: a request that is refused could not have been met.
     ///
     /// # Errors
     /// As [`menu`](Self::menu).
@@ -28,8 +26,8 @@ impl Method {
             return Ok(None);
         }
         let menu = self.menu(trace)?;
-        let plans_full = self.spec().policy == PolicySpec::Full {};
-        let may_be = |candidate: &&Candidate| !plans_full || candidate.plan == Plan::FULL;
+        let always = self.spec().policy.always();
+        let may_be = |candidate: &&Candidate| always.is_none_or(|plan| candidate.plan == plan);
         let needs = trace.requests.iter().zip(bounds).map(|(request, &bounds)| {
             let choices = menu.choices(RequestView::new(request, bounds), None);
             let candidates = choices.candidates().iter().filter(may_be);

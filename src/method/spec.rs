@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::expected::Expect;
 use crate::error::{Error, Result};
 use crate::family::FamilyName;
+use crate::plan::Plan;
 use crate::policy::{
     Adaptive, ExpectBy, ExternalSpec, Reading, RecordedSpec, SizeRule, SizeSpec, is_default,
 };
@@ -71,6 +72,11 @@ pub enum PolicySpec {
     ElasticProfile {},
     /// Always the base model on the full prompt.
     Full {},
+    /// Always that level on the full prompt: the one small model that a service has.
+    Fixed {
+        /// Which level, 1 to 100.
+        level_percent: u16,
+    },
     /// A plan drawn evenly from those predicted to meet the objective.
     RandomFeasible {},
     /// The lightest plan that meets the objective and answers this very item rightly.
@@ -153,6 +159,13 @@ impl MethodSpec {
     pub fn check(&self) -> Result<()> {
         if let PolicySpec::External(external) = &self.policy {
             external.check(&self.name)?;
+        }
+        if let PolicySpec::Fixed { level_percent } = self.policy
+            && !(1..=100).contains(&level_percent)
+        {
+            let error = Error::new(format!("method {}", self.name), "not a level");
+            let error = error.at("key \"policy.level_percent\"").found(level_percent);
+            return Err(error.allowed("1 to 100"));
         }
         if let Some(size) = self.policy.size() {
             size.check(&self.name)?;
@@ -266,11 +279,12 @@ impl MethodSpec {
 impl PolicySpec {
     /// One of each kind, as a method would have it that says nothing more of it.
     #[must_use]
-    pub fn examples() -> [Self; 9] {
+    pub fn examples() -> [Self; 10] {
         let command = vec!["python3".to_owned(), "my_policy.py".to_owned()];
         [
             Self::ElasticProfile {},
             Self::Full {},
+            Self::Fixed { level_percent: 20 },
             Self::RandomFeasible {},
             Self::Oracle {},
             Self::LargestLevel(SizeSpec::default()),
@@ -290,6 +304,7 @@ impl PolicySpec {
         match self {
             Self::ElasticProfile {} => "elastic-profile",
             Self::Full {} => "full",
+            Self::Fixed { .. } => "fixed",
             Self::RandomFeasible {} => "random-feasible",
             Self::Oracle {} => "oracle",
             Self::Elastilm { .. } => "elastilm",
@@ -297,6 +312,18 @@ impl PolicySpec {
             Self::Lg2Cs(_) => "lg2-cs",
             Self::External(_) => "external",
             Self::Recorded(_) => "recorded",
+        }
+    }
+
+    /// The plan of a policy that always has the same.
+    #[must_use]
+    pub fn always(&self) -> Option<Plan> {
+        match *self {
+            Self::Full {} => Some(Plan::FULL),
+            Self::Fixed { level_percent } => {
+                Some(Plan { level: Level::percent(level_percent), ..Plan::FULL })
+            }
+            _ => None,
         }
     }
 
@@ -311,7 +338,8 @@ impl PolicySpec {
     /// Whether it looks at forecasts of ours, which bounds are held against.
     fn forecasts(&self) -> bool {
         let nominal = self.size().is_some_and(SizeSpec::is_nominal);
-        !nominal && !matches!(self, Self::Full {} | Self::External(_) | Self::Recorded(_))
+        let asks_none = self.is_external() || matches!(self, Self::Recorded(_));
+        !nominal && self.always().is_none() && !asks_none
     }
 
     /// Whether it chooses by the accuracies that estimate items let expect.
@@ -345,7 +373,7 @@ impl PolicySpec {
     #[must_use]
     pub fn cuts_prompts(&self) -> bool {
         match self {
-            Self::Full {} => false,
+            Self::Full {} | Self::Fixed { .. } => false,
             Self::Lg2Cs(_) => true,
             _ => self.size().is_none_or(|size| !size.is_nominal()),
         }

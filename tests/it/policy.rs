@@ -48,6 +48,10 @@ full
   rule: always the base model on the full prompt
   sees: nothing
 
+fixed
+  rule: always that level on the full prompt
+  sees: nothing
+
 random-feasible
   rule: evenly among plans whose predicted TTFT and TPOT meet the objective; none feasible: the smallest predicted relative excess
   sees: latency profile, resident level
