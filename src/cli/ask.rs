@@ -200,7 +200,8 @@ impl Args {
         let allowed = [slo.0.of(full.ttft), slo.1.of(full.tpot)];
         let bounds = Bounds::Latency { ttft: allowed[0], tpot: allowed[1] };
         let (level, resident) = (None, None);
-        let request = PromptRequest { kept_tokens, output_tokens, bounds, level, resident };
+        let request =
+            PromptRequest { kept_tokens, output_tokens, bounds, level, ratio: None, resident };
         let choice = planner.choose(&request, &|_, _| 0)?;
         let prediction = Planned {
             level: choice.plan.level,

@@ -10,11 +10,9 @@ use pliant::demo;
 #[cfg(feature = "engine")]
 use pliant::engine::EngineOptions;
 use pliant::experiment::item_pools;
-use pliant::method::one_prompt::PromptPlanner;
+use pliant::method::one_prompt::{PromptPlanner, answers_when_cut};
 use pliant::origin::today;
-use pliant::profile::Profiles;
-#[cfg(feature = "engine")]
-use pliant::profile::QualityTable;
+use pliant::profile::{DeviceProfile, Profiles};
 #[cfg(feature = "engine")]
 use pliant::profiler::this_machine::ThisMachine;
 use pliant::serve::{Access, Limits, Log, Recorder, ServeOptions, Server, Token};
@@ -22,6 +20,7 @@ use pliant::serve::{Access, Limits, Log, Recorder, ServeOptions, Server, Token};
 use pliant::service::EngineModel;
 use pliant::service::apps::ServiceApps;
 use pliant::service::{CannedModel, Clock, Loaded, Options, Service};
+use pliant::units::Ratio;
 use pliant::{Error, Result};
 use serde_json::json;
 
@@ -70,6 +69,9 @@ pub struct Args {
     #[cfg(feature = "engine")]
     #[arg(long, default_value = FAMILY)]
     family: String,
+    /// Share of every bound that plans leave free, for times that vary
+    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = margin)]
+    margin: Ratio,
     /// With cost-model: how many times as fast as predicted
     #[arg(long, value_name = "N", default_value_t = 1)]
     speed: u32,
@@ -80,7 +82,7 @@ pub struct Args {
 
 /// What answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Executor {
+pub enum Executor {
     /// The real model
     #[cfg(feature = "engine")]
     Engine,
@@ -134,9 +136,9 @@ impl Args {
     fn loader(&self) -> Loader {
         match self.executor {
             Executor::CostModel => {
-                let speed = self.speed;
+                let (speed, margin) = (self.speed, self.margin);
                 Box::new(move |clock| {
-                    let planner = planner()?;
+                    let planner = planner()?.with_margin(margin);
                     CannedModel::new(planner, CANNED_CONTEXT)?.sped_up(speed).load(clock)
                 })
             }
@@ -144,7 +146,12 @@ impl Args {
             Executor::Engine => {
                 let (engine, family) = (self.engine.clone(), self.family.clone());
                 let cache_bytes = self.cache_mib.saturating_mul(1 << 20);
-                Box::new(move |clock| real_model(&engine, &family, cache_bytes)?.load(clock))
+                let margin = self.margin;
+                Box::new(move |clock| {
+                    let model = real_model(&engine, &family, cache_bytes)?;
+                    let planner = model.planner.with_margin(margin);
+                    EngineModel { planner, ..model }.load(clock)
+                })
             }
         }
     }
@@ -216,7 +223,7 @@ impl Args {
 fn real_model(engine: &EngineArgs, family: &str, cache_bytes: u64) -> Result<EngineModel> {
     let mut model = engine.open(family, EngineOptions::default())?;
     let base_model = model.identity().base_model;
-    let table = QualityTable::load(&Profiles::default().answers(&base_model), family)?;
+    let table = answers_when_cut(&Profiles::default().answers(&base_model), family)?;
     let mut said = false;
     let mut report = |_: usize, levels: usize| {
         if !std::mem::replace(&mut said, true) {
@@ -228,10 +235,17 @@ fn real_model(engine: &EngineArgs, family: &str, cache_bytes: u64) -> Result<Eng
     Ok(EngineModel { model, planner, cache_bytes, learnt: Some(machine.scales) })
 }
 
+/// Reads a share that leaves something.
+fn margin(text: &str) -> Result<Ratio, String> {
+    let share = text.parse().ok().and_then(Ratio::new).filter(|share| *share < Ratio::ONE);
+    share.ok_or_else(|| "not a share; allowed: a number from 0 to below 1".to_owned())
+}
+
 /// What plans the canned text.
 fn planner() -> Result<PromptPlanner> {
     with_profiles(|profiles| {
-        PromptPlanner::load(&profiles.device(DEVICE), &profiles.quality(), MODEL, FAMILY)
+        let table = answers_when_cut(&profiles.answers(MODEL), FAMILY)?;
+        PromptPlanner::new(DeviceProfile::load(&profiles.device(DEVICE))?, &table, MODEL, FAMILY)
     })
 }
 

@@ -37,6 +37,8 @@ pub struct PromptPlanner {
     full: LevelLatency,
     /// Levels that have both latencies and answers, each with its accuracy at every ratio.
     levels: Vec<(LevelLatency, [Option<f64>; RATIOS])>,
+    /// The share of every bound that plans leave free.
+    margin: Ratio,
     scales: Mutex<Scales>,
 }
 
@@ -79,6 +81,19 @@ impl Scales {
     }
 }
 
+/// The answers that the service weighs plans of `family` by, in the folder `dir`: those to prompts
+/// that the score-head cut, as the service cuts them; where there are none those of the family
+/// alone, which may know whole prompts only.
+///
+/// # Errors
+/// If there are neither, or a file is wrong.
+pub fn answers_when_cut(dir: &Path, family: &str) -> Result<QualityTable> {
+    match QualityTable::load_if_there(dir, &format!("{family}-score-head"))? {
+        Some(table) => Ok(table),
+        None => QualityTable::load(dir, family),
+    }
+}
+
 /// What is to be planned for.
 #[derive(Debug, Clone, Copy)]
 pub struct PromptRequest {
@@ -90,6 +105,8 @@ pub struct PromptRequest {
     pub bounds: Bounds,
     /// The only level that may answer.
     pub level: Option<Level>,
+    /// The only ratio that the prompt may be cut to.
+    pub ratio: Option<Ratio>,
     /// The level whose weights are resident.
     pub resident: Option<Level>,
 }
@@ -149,7 +166,19 @@ impl PromptPlanner {
             return Err(Error::new("quality table", "shares no level with the device profile")
                 .found(family));
         }
-        Ok(Self { device, family: latency, full, levels, scales: Mutex::default() })
+        let (margin, scales) = (Ratio::percent(0), Mutex::default());
+        Ok(Self { device, family: latency, full, levels, margin, scales })
+    }
+
+    /// The same, but plans leave the share `margin` of every bound free: on a machine whose times
+    /// vary half of those that sit at their bounds are late.
+    ///
+    /// # Panics
+    /// If no time is left.
+    #[must_use]
+    pub fn with_margin(self, margin: Ratio) -> Self {
+        assert!(margin < Ratio::ONE, "a margin leaves time");
+        Self { margin, ..self }
     }
 
     /// The device whose profile predicts.
@@ -206,6 +235,18 @@ impl PromptPlanner {
         *scale *= 1.0 + LEARNING * (off.clamp(1.0 / OUTLIER, OUTLIER) - 1.0);
     }
 
+    /// The profile that predictions are made with just now: its times, each phase by its scale.
+    #[must_use]
+    pub fn profile_now(&self) -> DeviceProfile {
+        let Scales { prefill, decode } = self.scales();
+        let mut profile = self.device.clone();
+        for level in profile.families.iter_mut().flat_map(|family| &mut family.levels) {
+            level.ttft_ms = level.ttft_ms.times(prefill);
+            level.tpot_ms = level.tpot_ms.times(decode);
+        }
+        profile
+    }
+
     /// What the base model takes, unqueued, for a prompt of that length, read whole.
     #[must_use]
     pub fn full_cost(&self, prompt_tokens: u32, output_tokens: u32) -> FullCost {
@@ -242,9 +283,10 @@ impl PromptPlanner {
         cached: &dyn Fn(Level, usize) -> u32,
     ) -> Result<PlanChoice> {
         let mut best: Option<(f64, PlanChoice)> = None;
+        let bounds = request.bounds.less(self.margin);
         for (accuracy, plan, ratio_index, forecast) in self.candidates(request, cached) {
-            let feasible = forecast.meets(request.bounds);
-            let worth = if feasible { accuracy } else { -forecast.load(request.bounds) };
+            let feasible = forecast.meets(bounds);
+            let worth = if feasible { accuracy } else { -forecast.load(bounds) };
             let Forecast { ttft, tpot, .. } = forecast;
             let better = best.as_ref().is_none_or(|(best_worth, best)| {
                 (feasible, worth, best.ttft + best.tpot) > (best.feasible, *best_worth, ttft + tpot)
@@ -278,7 +320,9 @@ impl PromptPlanner {
         let allowed = |level| request.level.is_none_or(|only| only == level);
         let levels = self.levels.iter().filter(move |(latency, _)| allowed(latency.level));
         levels.flat_map(move |(latency, accuracies)| {
-            (0..RATIOS).filter_map(move |ratio| {
+            let ratios = (0..RATIOS)
+                .filter(|&ratio| request.ratio.is_none_or(|only| only == PROMPT_RATIOS[ratio]));
+            ratios.filter_map(move |ratio| {
                 let accuracy = accuracies[ratio]?;
                 let level = latency.level;
                 let forecast = self.forecast(latency, request, ratio, cached(level, ratio), scales);
@@ -387,6 +431,7 @@ mod tests {
             output_tokens: 5,
             bounds: Bounds::Latency { ttft: ms(ttft), tpot: ms(tpot) },
             level: None,
+            ratio: None,
             resident: None,
         }
     }
@@ -406,6 +451,30 @@ mod tests {
         assert_eq!(chosen(&planner, &request(20, 10)), (50, 50, false));
         let pinned = PromptRequest { level: Some(Level::FULL), ..request(30, 10) };
         assert_eq!(chosen(&planner, &pinned), (100, 50, false));
+        let whole = PromptRequest { ratio: Some(Ratio::ONE), ..request(30, 10) };
+        assert_eq!(chosen(&planner, &whole), (50, 100, false));
+    }
+
+    /// A tenth of 55 ms and of 11 leaves 49.5 and 9.9.
+    #[test]
+    fn a_margin_is_left_of_both_bounds() {
+        let planner = planner();
+        assert_eq!(chosen(&planner, &request(55, 11)), (50, 100, true));
+        let planner = planner.with_margin(Ratio::percent(10));
+        assert_eq!(chosen(&planner, &request(55, 11)), (50, 50, true));
+        assert_eq!(chosen(&planner, &request(112, 12)), (100, 100, true));
+    }
+
+    /// The study's adapters were asked about cut prompts under the score-head's name only.
+    #[test]
+    fn the_service_weighs_plans_by_answers_to_prompts_that_were_cut() {
+        let profiles =
+            crate::profile::Profiles::at(concat!(env!("CARGO_MANIFEST_DIR"), "/device-profiles"));
+        let folder = profiles.answers("smollm2-135m-instruct");
+        let measured = |table: &QualityTable| table.ratios_measured().count();
+        assert_eq!(measured(&answers_when_cut(&folder, "width-lora").unwrap()), RATIOS);
+        assert_eq!(measured(&QualityTable::load(&folder, "width-lora").unwrap()), 1);
+        assert!(answers_when_cut(&folder, "none").is_err());
     }
 
     /// Of 100 tokens 80 are cached: 20 ms are left to read, and 100 % is in time.

@@ -90,7 +90,7 @@ impl PrefillCurve {
     }
 
     /// The curve of what takes `factor` times as long; nothing was fitted to it.
-    pub(super) fn times(&self, factor: f64) -> Self {
+    pub(crate) fn times(&self, factor: f64) -> Self {
         Self {
             intercept: self.intercept * factor,
             per_token: self.per_token * factor,
@@ -139,7 +139,7 @@ impl DecodeCurve {
     }
 
     /// The curve of what takes `factor` times as long; nothing was fitted to it.
-    pub(super) fn times(&self, factor: f64) -> Self {
+    pub(crate) fn times(&self, factor: f64) -> Self {
         Self {
             intercept: self.intercept * factor,
             per_context_token: self.per_context_token * factor,

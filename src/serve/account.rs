@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::face::Face;
-use super::record::Ended;
+use super::record::{AskedFor, Ended};
 use crate::schedule::Reason;
 use crate::service::{Arrived, Done, Event, PlanReport};
 use crate::units::millis;
@@ -18,7 +18,7 @@ pub(super) struct Account {
     face: Arc<Face>,
     request_id: String,
     arrived: Arrived,
-    max_tokens: u32,
+    asked: AskedFor,
     plan: Option<PlanReport>,
     done: Option<Done>,
     left: Option<&'static str>,
@@ -28,14 +28,14 @@ pub(super) struct Account {
 impl Account {
     /// Opens the account of a call that `arrived`. Whoever records calls has the gate shut
     /// meanwhile.
-    pub fn open(face: &Arc<Face>, request_id: &str, arrived: &Arrived, max_tokens: u32) -> Self {
+    pub fn open(face: &Arc<Face>, request_id: &str, arrived: &Arrived, asked: AskedFor) -> Self {
         face.recorder.iter().for_each(|recorder| recorder.open(arrived));
         face.names().insert(arrived.id, request_id.to_owned());
         Self {
             face: Arc::clone(face),
             request_id: request_id.to_owned(),
             arrived: arrived.clone(),
-            max_tokens,
+            asked,
             plan: None,
             done: None,
             left: None,
@@ -99,7 +99,7 @@ impl Drop for Account {
         let went_away = self.done.is_none() && self.left.is_none();
         let told = recorder.close(Ended {
             arrived: self.arrived.clone(),
-            max_tokens: self.max_tokens,
+            asked: self.asked.clone(),
             plan: self.plan.take(),
             done: self.done.take(),
             output_tokens: self.tokens,

@@ -13,7 +13,7 @@ use super::limits::Limits;
 use super::log::{Log, unix_seconds};
 use super::metrics::Metrics;
 use super::models::Models;
-use super::record::Recorder;
+use super::record::{AskedFor, Recorder};
 use crate::service::{Arrived, Call, Calling, RefusedFor, Service};
 
 /// What all requests share.
@@ -68,10 +68,11 @@ impl Face {
         self: &Arc<Self>,
         call: Call,
         request_id: &str,
+        item: Option<String>,
     ) -> Result<(Calling, Account), Fault> {
         let (face, request_id) = (Arc::clone(self), request_id.to_owned());
         // Long prompts take long to measure. Who goes away meanwhile drops what comes back.
-        let calls = tokio::task::spawn_blocking(move || face.call_now(call, &request_id));
+        let calls = tokio::task::spawn_blocking(move || face.call_now(call, &request_id, item));
         calls.await.unwrap_or_else(|_| {
             let message = "the call failed inside the service";
             Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message))
@@ -82,11 +83,12 @@ impl Face {
         self: &Arc<Self>,
         call: Call,
         request_id: &str,
+        item: Option<String>,
     ) -> Result<(Calling, Account), Fault> {
-        let max_tokens = call.max_tokens;
+        let asked = AskedFor { max_tokens: call.max_tokens, item };
         let gate = self.recorder.as_ref().map(Recorder::gate);
         let called = self.service.call(call);
-        let open = |arrived: &Arrived| Account::open(self, request_id, arrived, max_tokens);
+        let open = |arrived: &Arrived| Account::open(self, request_id, arrived, asked.clone());
         let answer = match called {
             Ok(calling) => {
                 let account = open(calling.arrived());

@@ -13,6 +13,7 @@ use super::objective::objective;
 use crate::limits::PRIORITY;
 use crate::service::apps::AppEntry;
 use crate::service::{Call, Cut, Message, Prompt, Role, Sampling};
+use crate::units::{PROMPT_RATIOS, Ratio};
 
 /// Which of the two interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Question {
     pub stream: bool,
     /// Whether the stream ends with a count of tokens.
     pub include_usage: bool,
+    /// The item of a dataset that its prompt is, as the client says: for the recorded day.
+    pub item: Option<String>,
 }
 
 /// The model's name while it is not known which there will be.
@@ -50,6 +53,8 @@ const OPTIONS_MAX: usize = 64;
 const MESSAGES_MAX: usize = 4096;
 /// Tokens written where nothing is said.
 const TOKENS_BY_DEFAULT: u32 = 256;
+/// The header by which a client says which item of a dataset its prompt is.
+const ITEM: &str = "x-item";
 /// Bytes of an idempotency key.
 const KEY_BYTES_MAX: usize = 256;
 
@@ -80,6 +85,7 @@ impl Question {
         call.options = fields.texts("options", OPTIONS_MAX)?;
         call.objective = objective(headers, &fields)?;
         call.level = level;
+        call.prompt_ratio = prompt_ratio(&fields)?;
         call.priority = fields.whole("priority", 0, PRIORITY.max)?.map(|class| class as u8);
         call.max_tokens = max_tokens(&fields, app, limits)?;
         call.stop = fields.texts("stop", STOPS_MAX)?;
@@ -100,7 +106,8 @@ impl Question {
         };
         let stream = fields.flag("stream")?.unwrap_or(false);
         let model = named.or(models.map(Models::base)).unwrap_or(UNNAMED).to_owned();
-        Ok(Self { call, shape, model, stream, include_usage })
+        let item = item(headers)?;
+        Ok(Self { call, shape, model, stream, include_usage, item })
     }
 }
 
@@ -153,6 +160,23 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Fault> {
         Fault::field("idempotency-key", format!("idempotency-key: not allowed; allowed: {allowed}"))
     };
     text.map(|text| Some(text.to_owned())).ok_or_else(wrong)
+}
+
+/// The item that the prompt is, in the form `DATASET/ITEM`.
+fn item(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let Some(value) = headers.get(ITEM) else { return Ok(None) };
+    let named = |text: &&str| text.len() <= KEY_BYTES_MAX && text.contains('/');
+    let text = value.to_str().ok().filter(named).map(str::to_owned);
+    let message = || format!("{ITEM}: not allowed; allowed: DATASET/ITEM in printed characters");
+    text.map(Some).ok_or_else(|| Fault::field(ITEM, message()))
+}
+
+/// The share of the prompt to read, where the client says it.
+fn prompt_ratio(fields: &Fields<'_>) -> Result<Option<Ratio>, Fault> {
+    let allowed = "0.1, 0.2, … 1";
+    let share = fields.number("prompt_ratio", allowed, |share| share > 0.0 && share <= 1.0)?;
+    let ratio = |share| Ratio::new(share).filter(|ratio| PROMPT_RATIOS.contains(ratio));
+    share.map(|share| ratio(share).ok_or_else(|| fields.wrong("prompt_ratio", allowed))).transpose()
 }
 
 /// Whether functions are described, whose JSON is worth nothing in part.

@@ -2,8 +2,8 @@
 //! replays it under other policies; and beside it what was done with each, in `….served.csv`.
 //!
 //! No text is kept. Answers of a replay are those of items of known answers: each call stands for
-//! one of the items nearest in length to its prompt. Rows are written when the call and all before
-//! it have ended, each as a whole line.
+//! the item that its client named, else for one of those nearest in length to its prompt. Rows are
+//! written when the call and all before it have ended, each as a whole line.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,13 +22,22 @@ use crate::units::{SimTime, decimal_millis};
 /// How many items near in length stand for a prompt, in turn.
 const NEIGHBOURS: usize = 10;
 
+/// What a call asked for that the service does not look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct AskedFor {
+    /// Most tokens of the answer.
+    pub max_tokens: u32,
+    /// The item that its prompt is, as `DATASET/ITEM`, where the client says so.
+    pub item: Option<String>,
+}
+
 /// How a call ended.
 #[derive(Debug, Clone)]
 pub(super) struct Ended {
     /// The call.
     pub arrived: Arrived,
-    /// Most tokens that it asked for.
-    pub max_tokens: u32,
+    /// What it asked for.
+    pub asked: AskedFor,
     /// How it was answered, if it was taken up.
     pub plan: Option<PlanReport>,
     /// The answer, if there is one.
@@ -143,7 +152,9 @@ impl Recorder {
         let Ended { arrived, plan, done, .. } = ended;
         let measured = arrived.asked.map(|asked| asked.prompt_tokens);
         let tokens = measured.or(plan.as_ref().map(|plan| plan.prompt_tokens_before))?;
-        let (prompt_tokens, dataset, item) = self.stand_in(tokens, arrived.id);
+        let named = ended.asked.item.as_deref().and_then(|name| self.named(name));
+        let item = named.unwrap_or_else(|| self.stand_in(tokens, arrived.id));
+        let (prompt_tokens, dataset, item) = item;
         let cancel_after = ended.gave_up.or(arrived.terms.cancel_after);
         let request = Request {
             id: arrived.id,
@@ -152,11 +163,19 @@ impl Recorder {
             dataset: DatasetId(0),
             item: item.item,
             prompt_tokens: *prompt_tokens,
-            output_tokens: done.as_ref().map_or(ended.max_tokens, |done| done.output_tokens),
+            output_tokens: done.as_ref().map_or(ended.asked.max_tokens, |done| done.output_tokens),
             slo: arrived.slo,
             terms: Terms { cancel_after, ..arrived.terms },
         };
         Some((request, dataset.as_str()))
+    }
+
+    /// The item of that name, in the form `DATASET/ITEM`.
+    fn named(&self, name: &str) -> Option<&(u32, String, PooledItem)> {
+        let (dataset, item) = name.split_once('/')?;
+        // Names are compared as texts: an item of the name would be remembered for good.
+        let is_it = |pooled: &PooledItem| pooled.item.to_string() == item;
+        self.by_length.iter().find(|(_, of, pooled)| of == dataset && is_it(pooled))
     }
 
     /// One of the items nearest in length to `tokens`, another for each call.

@@ -40,6 +40,7 @@ pub(super) fn router(face: &Arc<Face>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/v1/service", get(service))
+        .route("/v1/profile", get(profile))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))
         .route("/v1/chat/completions", post(chat))
@@ -105,12 +106,13 @@ async fn observe(Shared(face): Shared<Arc<Face>>, mut request: Request, next: Ne
 
 /// The path as counters have it: those that nobody knows are one.
 fn route(path: &str) -> &'static str {
-    const KNOWN: [&str; 8] = [
+    const KNOWN: [&str; 9] = [
         "/",
         "/healthz",
         "/readyz",
         "/metrics",
         "/v1/service",
+        "/v1/profile",
         "/v1/models",
         "/v1/chat/completions",
         "/v1/completions",
@@ -167,6 +169,13 @@ async fn service(Shared(face): Shared<Arc<Face>>) -> Response {
     json_response(StatusCode::OK, &status::told(&face))
 }
 
+/// The device profile that plans are made with just now, as a `device.toml`.
+async fn profile(Shared(face): Shared<Arc<Face>>) -> Result<Response, Fault> {
+    let profile = face.service.profile().ok_or_else(loading)?;
+    let text = toml::to_string(&profile).expect("a profile that was loaded can be written");
+    Ok(([(header::CONTENT_TYPE, "application/toml")], text).into_response())
+}
+
 async fn models(Shared(face): Shared<Arc<Face>>) -> Result<Response, Fault> {
     let models = face.models().ok_or_else(loading)?;
     Ok(json_response(StatusCode::OK, &models.list()))
@@ -214,7 +223,8 @@ async fn answer(
         Question::read(shape, &app, &parts.headers, &body, models.as_ref(), &face.limits)?;
     drop(body);
     let deadline = Instant::now() + face.limits.answer;
-    let (calling, mut account) = face.call(question.call.clone(), &id).await?;
+    let (calling, mut account) =
+        face.call(question.call.clone(), &id, question.item.clone()).await?;
     let mut answer = Answer::new(&question, &id, unix_seconds());
     let plan = planned(&calling, &mut account, deadline).await?;
     if question.stream {

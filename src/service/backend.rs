@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::call::Call;
 use super::event::{FinishReason, PlanReport, Refusal, Weighed};
 use crate::error::Result;
+use crate::profile::DeviceProfile;
 use crate::request::{Bounds, Slo};
 use crate::schedule::Needs;
 use crate::units::Level;
@@ -19,6 +20,9 @@ use crate::units::Level;
 pub trait Front: Debug + Send + Sync {
     /// Which model it is.
     fn card(&self) -> &ModelCard;
+
+    /// The profile that plans are made with just now, with what was learnt of the machine.
+    fn profile(&self) -> DeviceProfile;
 
     /// The length of the call's prompt, and its objective in quantities.
     ///

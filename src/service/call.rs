@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::limits::{PRIORITY, TOKENS};
 use crate::request::Slo;
-use crate::units::Level;
+use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
 /// One call of the service.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,9 @@ pub struct Call {
     pub objective: Objective,
     /// The sub-model to answer with; absent: the service chooses.
     pub level: Option<Level>,
+    /// The share of the prompt's tokens to read, one of [`PROMPT_RATIOS`]; absent: the service
+    /// chooses.
+    pub prompt_ratio: Option<Ratio>,
     /// The class: the higher, the sooner; absent: the app's.
     pub priority: Option<u8>,
     /// Most tokens to write.
@@ -155,6 +158,7 @@ impl Call {
             options: Vec::new(),
             objective: Objective::AppDefault,
             level: None,
+            prompt_ratio: None,
             priority: None,
             max_tokens: 256,
             stop: Vec::new(),
@@ -183,6 +187,11 @@ impl Call {
         }
         if !(top_p > 0.0 && top_p <= 1.0) {
             return wrong("top_p", top_p.to_string(), "a number in (0, 1]");
+        }
+        if let Some(ratio) = self.prompt_ratio
+            && !PROMPT_RATIOS.contains(&ratio)
+        {
+            return wrong("prompt_ratio", ratio.to_string(), "0.1, 0.2, … 1");
         }
         if self.top_logprobs.is_some_and(|count| count > TOP_LOGPROBS_MAX) {
             return wrong("top_logprobs", format!("{:?}", self.top_logprobs), "0 to 20");

@@ -19,6 +19,7 @@ use super::status::Status;
 use super::worker::{Worker, keep_time};
 use super::{Options, refusal};
 use crate::error::{Error, Result};
+use crate::profile::DeviceProfile;
 use crate::request::Terms;
 use crate::units::SimTime;
 
@@ -162,6 +163,16 @@ impl Service {
             Model::Ready(front) => Some(front.card().clone()),
             Model::Loading | Model::Failed(_) => None,
         }
+    }
+
+    /// The profile that plans are made with just now; `None` until the model is loaded.
+    #[must_use]
+    pub fn profile(&self) -> Option<DeviceProfile> {
+        let front = match &self.shared.lock().model {
+            Model::Ready(front) => Arc::clone(front),
+            Model::Loading | Model::Failed(_) => return None,
+        };
+        Some(front.profile())
     }
 
     /// What the service is doing.

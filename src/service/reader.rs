@@ -11,6 +11,7 @@ use super::cut::{Cuttable, Turn, budget};
 use super::event::{PlanReport, Refusal, RefusedFor};
 use crate::error::Result;
 use crate::method::one_prompt::{PromptPlanner, PromptRequest};
+use crate::profile::DeviceProfile;
 use crate::request::Slo;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
@@ -98,6 +99,7 @@ impl Reader {
             output_tokens: output_tokens(call),
             bounds: bounds.after(work.waited),
             level: call.level,
+            ratio: call.prompt_ratio,
             resident: standing.resident,
         };
         let cached =
@@ -158,6 +160,10 @@ impl Front for Reader {
         &self.card
     }
 
+    fn profile(&self) -> DeviceProfile {
+        self.planner.profile_now()
+    }
+
     fn ask(&self, call: &Call, slo: Slo) -> Result<Asked, Refusal> {
         if let Some(level) = call.level
             && !self.card.levels.contains(&level)
@@ -181,8 +187,8 @@ impl Front for Reader {
         let least = (f64::from(full) * (1.0 - prompt.share())) as u32;
         let kept_tokens =
             PROMPT_RATIOS.map(|ratio| budget(full, ratio.thousandths()).max(least).max(1));
-        let (level, resident) = (call.level, None);
-        let request = PromptRequest { kept_tokens, output_tokens, bounds, level, resident };
+        let (level, ratio, resident) = (call.level, call.prompt_ratio, None);
+        let request = PromptRequest { kept_tokens, output_tokens, bounds, level, ratio, resident };
         Ok(Asked { prompt_tokens: full, bounds, needs: self.planner.needs(&request) })
     }
 }

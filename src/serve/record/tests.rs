@@ -28,7 +28,8 @@ fn arrived(id: u64, tokens: u32) -> Arrived {
 fn ended(arrived: Arrived, state: &str) -> Ended {
     let (plan, done, gave_up) = (None, None, None);
     let state = state.to_owned();
-    Ended { arrived, max_tokens: 16, plan, done, output_tokens: 0, state, gave_up }
+    let asked = AskedFor { max_tokens: 16, item: None };
+    Ended { arrived, asked, plan, done, output_tokens: 0, state, gave_up }
 }
 
 /// Items of 10, 20, … 400 tokens.
@@ -85,6 +86,21 @@ fn a_prompt_stands_for_an_item_nearest_in_length() {
     assert_eq!(lengths, [60, 70, 80, 90, 100, 110, 120, 130, 140, 150]);
     let named = trace.requests.iter().all(|r| r.item == r.prompt_tokens / 10);
     assert!(named && trace.requests.iter().all(|r| r.slo == SLO && r.output_tokens == 16));
+}
+
+#[test]
+fn a_prompt_that_the_client_names_is_that_item_whatever_its_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, recorder) = recorder(folder.path());
+    for (id, name) in [(0, "sciq/37"), (1, "sciq/99"), (2, "piqa/37")] {
+        let asked = AskedFor { max_tokens: 16, item: Some(name.to_owned()) };
+        recorder.open(&arrived(id, 104));
+        recorder.close(Ended { asked, ..ended(arrived(id, 104), "timed-out") }).unwrap();
+    }
+    let trace = Trace::read(&path).unwrap();
+    let lengths: Vec<u32> = trace.requests.iter().map(|r| r.prompt_tokens).collect();
+    assert_eq!(lengths[0], 370);
+    assert!(lengths[1..].iter().all(|tokens| (60..=150).contains(tokens)), "{lengths:?}");
 }
 
 #[test]

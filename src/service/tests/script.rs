@@ -15,6 +15,7 @@ use super::super::shared::Shared;
 use super::super::worker::{Turn, Worker};
 use super::super::{Options, apps::ServiceApps};
 use crate::error::{Error, Result};
+use crate::profile::DeviceProfile;
 use crate::request::{Bounds, Slo};
 use crate::schedule::{Decision, Needs};
 use crate::units::{Level, Ratio, SimTime};
@@ -177,6 +178,10 @@ pub struct ScriptedFront(Arc<Vec<Takes>>, ModelCard);
 impl Front for ScriptedFront {
     fn card(&self) -> &ModelCard {
         &self.1
+    }
+
+    fn profile(&self) -> DeviceProfile {
+        crate::method::testing::device()
     }
 
     fn ask(&self, call: &Call, _: Slo) -> Result<Asked, Refusal> {
