@@ -9,6 +9,8 @@ SHELL := bash
 CARGO ?= cargo
 EXPERIMENT := experiments/paper-e2e.toml
 RESULTS := results/paper-e2e
+# Of `make serve-load`, for each of three methods in two loops.
+MINUTES := 4
 LENGTHS := device-profiles/quality/smollm2-135m-instruct/score-head.tokens.csv
 
 .PHONY: help
@@ -91,6 +93,12 @@ soak: ## Property tests and broken bodies at many times their cases, 200 kills a
 	PLIANT_FUZZ=100000 $(CARGO) test --locked --release --features serve --lib whatever_a_body
 	PLIANT_SOAK_MINUTES=30 $(CARGO) test --locked --release --features serve --test it -- --ignored soak_
 	PLIANT_KILLS=25 $(CARGO) test --locked --release --features engine --test it -- --include-ignored killed
+
+.PHONY: serve-load
+serve-load: ## Serve six apps under load by three methods, MINUTES each and loop, and simulate the days: results/serve-load
+	@$(CARGO) build --release --locked --features engine,serve
+	seconds=$$(awk 'BEGIN { printf "%d", 60 * $(MINUTES) }')
+	target/release/pliant serve-load --seconds $$seconds --force
 
 .PHONY: bench
 bench: ## How near the replay is to its limit, other simulators beside it: results/bench

@@ -166,4 +166,7 @@ pub mod service;
 #[cfg(feature = "serve")]
 pub mod serve;
 
+#[cfg(feature = "serve")]
+pub mod load;
+
 pub use error::{Error, Result};

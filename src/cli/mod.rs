@@ -29,6 +29,8 @@ mod engine_args;
 mod engine_runs;
 mod explain;
 mod fidelity;
+#[cfg(feature = "serve")]
+mod load;
 mod output;
 mod peak;
 mod policy;
@@ -41,6 +43,8 @@ mod run;
 mod search_args;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
+mod serve_load;
 mod shards;
 mod shell;
 mod sweep;
@@ -106,6 +110,12 @@ enum Command {
     /// Serve apps over HTTP, each call with an objective of its own
     #[cfg(feature = "serve")]
     Serve(serve::Args),
+    /// Play a trace against a running server, as its apps would
+    #[cfg(feature = "serve")]
+    Load(load::Args),
+    /// Serve an experiment's methods under load, one after the other, and simulate the days
+    #[cfg(feature = "serve")]
+    ServeLoad(serve_load::Args),
 }
 
 /// Parses the arguments, runs the command, prints an error as one message.
@@ -158,6 +168,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ask(args) => ask::run(args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(args),
+        #[cfg(feature = "serve")]
+        Command::Load(args) => load::run(args),
+        #[cfg(feature = "serve")]
+        Command::ServeLoad(args) => serve_load::run(args),
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{pliant, python, skipped};
 
 /// What is done about a command that starts like this; the longest start counts.
-const RULES: [(&str, How); 40] = [
+const RULES: [(&str, How); 42] = [
     ("make ", How::Target),
     ("cargo build", How::Leave("builds what the test runs")),
     ("cargo install", How::Leave("installs what the test runs")),
@@ -46,6 +46,8 @@ const RULES: [(&str, How); 40] = [
     ("pliant ask", How::Engine("answers with the real model")),
     ("cargo run --release --features engine,serve", How::Leave("is what tests start, and stays")),
     ("pliant serve", How::Leave("is served to clients by tests of its own")),
+    ("pliant load", How::Leave("is played against a server by a test of its own")),
+    ("pliant serve-load", How::Leave("takes minutes; a short one is a test of its own")),
     ("pliant run day.toml", How::Leave("is run by one of them")),
     ("curl ", How::Leave("is run by one of them")),
     ("git ", How::Leave("changes the reader's own repository")),

@@ -19,6 +19,8 @@ mod external;
 mod inputs;
 mod json;
 mod kill;
+#[cfg(feature = "serve")]
+mod load;
 mod numbers;
 mod policy;
 mod profiles;
