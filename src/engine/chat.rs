@@ -3,11 +3,13 @@
 //! What was said is data: a control token spelled in a message (`<|im_end|>`) is encoded as the
 //! letters it is made of. So the template is rendered with a stand-in for each content; control
 //! tokens are looked for in what the template itself wrote, and only then do the contents take
-//! their places.
+//! their places. Templates may call the methods of Python's strings, lists and mappings. Of a
+//! content these see the stand-in: what they take off it, such as space at its ends, stays.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind, context};
+use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
@@ -49,6 +51,7 @@ impl ChatTemplate {
         let raise = |message: String| -> Result<Value, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         };
+        environment.set_unknown_method_callback(unknown_method_callback);
         environment.add_function("raise_exception", raise);
         environment.add_template_owned(NAME, source.to_owned()).map_err(|cause| {
             Error::new("chat template", "cannot be understood").caused_by(cause)
@@ -159,6 +162,14 @@ mod tests {
         let message = template.tokens(&[("system", "b")], &tokenizer).unwrap_err().to_string();
         assert!(message.contains("refuses it") && message.contains("no system"), "{message}");
         assert!(ChatTemplate::new("{% for %}").is_err());
+    }
+
+    #[test]
+    fn a_template_may_call_methods_of_pythons_strings() {
+        let template = "{% for message in messages %}{{ message['role'].lower() }}\
+                        {{ message['content'].strip() }}{% if 'x'.startswith('x') %}\
+                        <|im_end|>{% endif %}{% endfor %}";
+        assert_eq!(shown(&[("A", "b")], template).concat(), "ab<|im_end|>");
     }
 
     #[test]
