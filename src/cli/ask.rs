@@ -11,7 +11,6 @@ use pliant::engine::tokenizer::{TextStream, Tokenizer};
 use pliant::method::one_prompt::{PlanChoice, PromptPlanner, PromptRequest, Scales};
 use pliant::model::ElasticModel;
 use pliant::profile::{Profiles, QualityTable};
-use pliant::profiler::this_machine::ThisMachine;
 use pliant::prompt::{Compressor, Dataset, Item, Tokenize, compress};
 use pliant::request::Bounds;
 use pliant::units::{Level, PROMPT_RATIOS, Ratio, millis};
@@ -19,8 +18,8 @@ use pliant::{Error, Result};
 use serde::Serialize;
 use serde_json::json;
 
-use super::engine_args::EngineArgs;
-use super::output::{print_json, print_line, print_part, say};
+use super::engine_args::{EngineArgs, this_machine};
+use super::output::{print_json, print_line, print_part};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -175,15 +174,9 @@ impl Args {
             return PromptPlanner::load(device, &self.quality, &base_model, family);
         }
         let table = QualityTable::load(&self.quality.join(&base_model), family)?;
-        let mut said = false;
-        let mut report = |_: usize, levels: usize| {
-            if !std::mem::replace(&mut said, true) {
-                say(format!("pliant: timing the {levels} levels on this machine, once"));
-            }
-        };
-        let machine = ThisMachine::of(model, family, &mut report)?;
+        let machine = this_machine(model, family)?;
         let planner = PromptPlanner::new(machine.profile, &table, &base_model, family)?;
-        if let Some(scales) = Scales::load(&machine.scales) {
+        if let Some(scales) = machine.scales.as_deref().and_then(Scales::load) {
             planner.set_scales(scales);
         }
         Ok(planner)

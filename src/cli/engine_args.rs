@@ -7,6 +7,9 @@ use pliant::Result;
 use pliant::engine::EngineOptions;
 use pliant::model::{ElasticModel, ElasticSource, manifest_folder};
 use pliant::profile::Profiles;
+use pliant::profiler::this_machine::ThisMachine;
+
+use super::output::say;
 
 /// The base model whose files are in the project.
 pub const BASE_MODEL: &str = "smollm2-135m-instruct";
@@ -58,4 +61,21 @@ impl EngineArgs {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.threads.unwrap_or_else(cores)
     }
+}
+
+/// The times of this machine, taken now if they are not known; says so, and why they are not kept
+/// if they are not.
+pub fn this_machine(model: &mut ElasticModel, family: &str) -> Result<ThisMachine> {
+    let mut said = false;
+    let mut report = |_: usize, visits: usize| {
+        if !std::mem::replace(&mut said, true) {
+            let levels = "the levels on this machine, in 20 s at most";
+            say(format!("pliant: timing {levels}: up to {visits} visits"));
+        }
+    };
+    let machine = ThisMachine::of(model, family, &mut report)?;
+    if let Some(why) = &machine.disturbed {
+        say(format!("pliant: the machine is busy ({why}): its times serve this start, no other"));
+    }
+    Ok(machine)
 }

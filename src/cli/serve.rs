@@ -13,8 +13,6 @@ use pliant::experiment::item_pools;
 use pliant::method::one_prompt::{PromptPlanner, answers_when_cut};
 use pliant::origin::today;
 use pliant::profile::{DeviceProfile, Profiles};
-#[cfg(feature = "engine")]
-use pliant::profiler::this_machine::ThisMachine;
 use pliant::serve::{Access, Limits, Log, Recorder, ServeOptions, Server, Token};
 #[cfg(feature = "engine")]
 use pliant::service::EngineModel;
@@ -25,7 +23,7 @@ use pliant::{Error, Result};
 use serde_json::json;
 
 #[cfg(feature = "engine")]
-use super::engine_args::EngineArgs;
+use super::engine_args::{EngineArgs, this_machine};
 use super::output::{print_json, print_line, say};
 
 /// Most tokens of prompt and answer where no model says.
@@ -224,15 +222,9 @@ fn real_model(engine: &EngineArgs, family: &str, cache_bytes: u64) -> Result<Eng
     let mut model = engine.open(family, EngineOptions::default())?;
     let base_model = model.identity().base_model;
     let table = answers_when_cut(&Profiles::default().answers(&base_model), family)?;
-    let mut said = false;
-    let mut report = |_: usize, levels: usize| {
-        if !std::mem::replace(&mut said, true) {
-            say(format!("pliant: timing the {levels} levels on this machine, once"));
-        }
-    };
-    let machine = ThisMachine::of(&mut model, family, &mut report)?;
+    let machine = this_machine(&mut model, family)?;
     let planner = PromptPlanner::new(machine.profile, &table, &base_model, family)?;
-    Ok(EngineModel { model, planner, cache_bytes, learnt: Some(machine.scales) })
+    Ok(EngineModel { model, planner, cache_bytes, learnt: machine.scales })
 }
 
 /// Reads a share that leaves something.

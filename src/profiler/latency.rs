@@ -60,7 +60,8 @@ pub fn measure(
     Ok(())
 }
 
-fn visit_level(
+/// Takes the samples of one level in one repetition.
+pub(super) fn visit_level(
     engine: &mut Engine,
     plan: &LatencyPlan,
     log: &mut LatencyLog,

@@ -3,6 +3,7 @@
 pub mod adapters;
 pub mod asked;
 pub mod asked_run;
+mod busy;
 pub mod compression;
 pub mod device;
 pub mod latency;
@@ -13,6 +14,7 @@ pub mod pauses;
 mod prompted;
 pub mod quality;
 pub mod quality_run;
+mod quick;
 mod taken_over;
 pub mod this_machine;
 pub mod tlm;

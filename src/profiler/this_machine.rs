@@ -1,15 +1,18 @@
 //! The machine that the program runs on, timed in seconds at the first start and remembered.
 //!
 //! A plan is only as good as the times it is made from, and those of another machine are none. So
-//! before the first plan every level is timed at three lengths, once; what came out lies in the
-//! user's cache under a name made from all that it depends on: processor, threads, runtime, model,
-//! family. It is coarse: the [planner](crate::method::one_prompt) corrects it by what answers take.
+//! before the first plan the levels are timed at three lengths, in 20 s at most; what came out lies
+//! in the user's cache under a name made from all that it depends on: processor, threads, runtime,
+//! model, family. Times that were taken while others used the machine serve this start and are not
+//! kept. It is coarse: the [planner](crate::method::one_prompt) corrects it by what answers take.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::busy::{Ticks, disturbed};
 use super::device::{DevicePlan, fit_family, hardware, runtime};
-use super::latency::{self, LatencyPlan};
+use super::latency::LatencyPlan;
+use super::quick;
 use crate::assets::Store;
 use crate::digest;
 use crate::engine::session;
@@ -21,18 +24,19 @@ use crate::model::tlm::score_head::ScoreHead;
 use crate::profile::{DeviceProfile, FamilyLatency, LatencyLog, REFERENCE_FAMILY};
 use crate::prompt::compress::lists::Ranking;
 use crate::prompt::{Compressor, Tokenize as _};
-use crate::units::millis;
+use crate::units::{Level, millis};
 
 /// The name that plans are told with.
 pub const NAME: &str = "this-machine";
 
 /// Changes with what is measured, so that older measurements are not taken for newer ones.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Prompt lengths, also the contexts that are decoded at.
 const LENGTHS: [u32; 3] = [32, 128, 512];
 /// Tokens whose mean is one sample of decoding.
 const STEPS: usize = 4;
 const SAMPLES: &str = "samples.csv";
+const PROFILE: &str = "device.toml";
 const SCALES: &str = "scales.toml";
 
 /// The profile of this machine for one model.
@@ -40,13 +44,15 @@ const SCALES: &str = "scales.toml";
 pub struct ThisMachine {
     /// Its times.
     pub profile: DeviceProfile,
-    /// Where what answers take beside them is remembered.
-    pub scales: PathBuf,
+    /// Where what answers take beside them is remembered; absent where the times are not kept.
+    pub scales: Option<PathBuf>,
+    /// Why times that were taken just now are not kept, if they are not.
+    pub disturbed: Option<String>,
 }
 
 impl ThisMachine {
     /// The profile for `family` of `model` from the user's cache, or timed now; `report` then gets
-    /// how many levels of how many are done.
+    /// how many visits of levels of how many are done.
     ///
     /// # Errors
     /// If there is no place for a cache, it cannot be written, or inference fails.
@@ -57,15 +63,29 @@ impl ThisMachine {
     ) -> Result<Self> {
         let folder = folder(model, family)?;
         let scales = folder.join(SCALES);
+        let kept = |profile| Self { profile, scales: Some(scales.clone()), disturbed: None };
         if let Ok(profile) = DeviceProfile::load(&folder) {
-            return Ok(Self { profile, scales });
+            return Ok(kept(profile));
         }
-        let _lock = Lock::acquire(&folder.join("device.toml"), "the profile of this machine")?;
-        let profile = match DeviceProfile::load(&folder) {
-            Ok(profile) => profile,
-            Err(_) => measure(model, family, folder, report)?,
-        };
-        Ok(Self { profile, scales })
+        let _lock = Lock::acquire(&folder.join(PROFILE), "the profile of this machine")?;
+        if let Ok(profile) = DeviceProfile::load(&folder) {
+            return Ok(kept(profile));
+        }
+        forget(&scales);
+        let (profile, disturbed) = measure(model, family, folder, report)?;
+        if disturbed.is_some() {
+            forget(&scales);
+            return Ok(Self { profile, scales: None, disturbed });
+        }
+        Ok(kept(profile))
+    }
+}
+
+/// Forgets the profile whose scales are at `scales`, and them: the next start takes it anew.
+pub fn forget(scales: &Path) {
+    for name in [PROFILE, SAMPLES, SCALES] {
+        // What is not there is forgotten; what cannot be removed is used once more.
+        let _ = std::fs::remove_file(scales.with_file_name(name));
     }
 }
 
@@ -74,7 +94,7 @@ fn measure(
     family: &str,
     folder: PathBuf,
     report: &mut dyn FnMut(usize, usize),
-) -> Result<DeviceProfile> {
+) -> Result<(DeviceProfile, Option<String>)> {
     let threads = session::Runtime::loaded()?.threads();
     let plan = DevicePlan {
         device: NAME.to_owned(),
@@ -89,8 +109,13 @@ fn measure(
     let fits = |tokens: u32| tokens.min(context.saturating_sub(STEPS as u32 + 1));
     let mut latency = LatencyPlan::new(family, 1);
     (latency.lengths, latency.steps) = (LENGTHS.map(fits).to_vec(), STEPS);
-    latency::measure(model, &latency, &mut log, report)?;
-    let mut fitted = fit_family(&plan, [family, family], log.samples(), model, None)?;
+    let before = Ticks::now();
+    quick::measure(model, &latency, &mut log, report)?;
+    let disturbed = disturbed(before, Ticks::now(), log.samples());
+    let levels: Vec<Level> = model.engine.ladder().keys().copied().collect();
+    let steady = quick::steadied(log.samples(), family, &levels);
+    let mut fitted = fit_family(&plan, [family, family], &steady, model, None)?;
+    quick::raise(&mut fitted.levels, context);
     fitted.compress_ms_per_token = cutting_ms_per_token(model)?;
     let profile = DeviceProfile {
         schema: 1,
@@ -106,7 +131,7 @@ fn measure(
         sub_models: None,
     };
     profile.save(&plan.folder)?;
-    Ok(profile)
+    Ok((profile, disturbed))
 }
 
 /// The family, and beside it the one whose full model objectives are shares of, which is the same

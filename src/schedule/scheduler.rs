@@ -259,6 +259,18 @@ impl Scheduler {
         self.gate.set_quota(app, quota);
     }
 
+    /// From now on the KV caches of those that are interrupted stay up to so many tokens; `None`:
+    /// all of them.
+    pub fn set_paused_tokens(&mut self, most: Option<u64>) {
+        self.options.paused_tokens = most;
+    }
+
+    /// How many of those tokens there may be.
+    #[must_use]
+    pub fn paused_tokens(&self) -> Option<u64> {
+        self.options.paused_tokens
+    }
+
     /// Whether the KV cache of `ticket`, which waits between two tokens, stays; `None` if it does
     /// not wait so.
     #[must_use]

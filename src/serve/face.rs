@@ -14,7 +14,7 @@ use super::log::{Log, unix_seconds};
 use super::metrics::Metrics;
 use super::models::Models;
 use super::record::{AskedFor, Recorder};
-use crate::service::{Arrived, Call, Calling, RefusedFor, Service};
+use crate::service::{Arrived, Call, Calling, RefusedFor, Service, State};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -55,9 +55,16 @@ impl Face {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The names of the model, once it is there.
-    pub fn models(&self) -> Option<Models> {
-        self.service.card().as_ref().map(Models::of)
+    /// The names of the model.
+    ///
+    /// # Errors
+    /// 503 until it is there, or if it could not be loaded.
+    pub fn models(&self) -> Result<Models, Fault> {
+        let card = self.service.card();
+        card.as_ref().map(Models::of).ok_or_else(|| match self.service.status().state {
+            State::Failed(_) => Fault::busy("not_loaded", "the model could not be loaded"),
+            _ => Fault::busy("loading", "the model is being loaded"),
+        })
     }
 
     /// Calls the service, and opens the call's account.

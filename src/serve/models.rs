@@ -40,13 +40,6 @@ impl Models {
         format!("{}{PINS}{}", self.base, level.as_percent())
     }
 
-    /// The level that `name` pins while it is not known which model there will be.
-    #[must_use]
-    pub fn level_in(name: &str) -> Option<Level> {
-        let (_, percent) = name.rsplit_once(PINS)?;
-        Level::LADDER.into_iter().find(|level| level.as_percent().to_string() == percent)
-    }
-
     /// The level that `name` pins, if it does.
     ///
     /// # Errors
@@ -113,8 +106,6 @@ mod tests {
         assert_eq!(models.level_of("tiny@20"), Ok(Some(Level::percent(20))));
         let fault = models.level_of("tiny@30").unwrap_err();
         assert_eq!((fault.status.as_u16(), fault.param.as_deref()), (404, Some("model")));
-        assert_eq!(Models::level_in("any@40"), Some(Level::percent(40)));
-        assert_eq!(Models::level_in("any@41"), None);
         assert!(fault.message.ends_with("tiny, or one of its levels, such as tiny@20"));
     }
 }

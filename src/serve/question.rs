@@ -41,8 +41,6 @@ pub struct Question {
     pub item: Option<String>,
 }
 
-/// The model's name while it is not known which there will be.
-const UNNAMED: &str = "pliant";
 /// Most stop texts.
 const STOPS_MAX: usize = 16;
 /// Most documents of a call.
@@ -68,16 +66,12 @@ impl Question {
         app: &AppEntry,
         headers: &HeaderMap,
         body: &Value,
-        models: Option<&Models>,
+        models: &Models,
         limits: &Limits,
     ) -> Result<Self, Fault> {
         let fields = Fields::of(body)?;
         let named = fields.text("model")?;
-        let level = match (named, models) {
-            (None, _) => None,
-            (Some(name), Some(models)) => models.level_of(name)?,
-            (Some(name), None) => Models::level_in(name),
-        };
+        let level = named.map(|name| models.level_of(name)).transpose()?.flatten();
         fields.whole("n", 1, 1)?;
         fields.whole("best_of", 1, 1)?;
         let mut call = Call::new(app.name.clone(), prompt(shape, &fields)?);
@@ -105,7 +99,7 @@ impl Question {
             }
         };
         let stream = fields.flag("stream")?.unwrap_or(false);
-        let model = named.or(models.map(Models::base)).unwrap_or(UNNAMED).to_owned();
+        let model = named.unwrap_or(models.base()).to_owned();
         let item = item(headers)?;
         Ok(Self { call, shape, model, stream, include_usage, item })
     }

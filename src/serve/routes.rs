@@ -150,13 +150,12 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(Shared(face): Shared<Arc<Face>>) -> Response {
-    match face.service.status().state {
-        State::Ready => "ready\n".into_response(),
-        State::Loading => Fault::busy("loading", "the model is being loaded").into_response(),
-        State::Draining => Fault::busy("draining", "the service ends").into_response(),
-        State::Failed(_) => {
-            Fault::busy("not_loaded", "the model could not be loaded").into_response()
+    match face.models() {
+        Err(fault) => fault.into_response(),
+        Ok(_) if face.service.status().state == State::Draining => {
+            Fault::busy("draining", "the service ends").into_response()
         }
+        Ok(_) => "ready\n".into_response(),
     }
 }
 
@@ -171,26 +170,21 @@ async fn service(Shared(face): Shared<Arc<Face>>) -> Response {
 
 /// The device profile that plans are made with just now, as a `device.toml`.
 async fn profile(Shared(face): Shared<Arc<Face>>) -> Result<Response, Fault> {
-    let profile = face.service.profile().ok_or_else(loading)?;
+    face.models()?;
+    let profile = face.service.profile().expect("a model that has names has a profile");
     let text = toml::to_string(&profile).expect("a profile that was loaded can be written");
     Ok(([(header::CONTENT_TYPE, "application/toml")], text).into_response())
 }
 
 async fn models(Shared(face): Shared<Arc<Face>>) -> Result<Response, Fault> {
-    let models = face.models().ok_or_else(loading)?;
-    Ok(json_response(StatusCode::OK, &models.list()))
+    Ok(json_response(StatusCode::OK, &face.models()?.list()))
 }
 
 async fn model(
     Shared(face): Shared<Arc<Face>>,
     Path(name): Path<String>,
 ) -> Result<Response, Fault> {
-    let models = face.models().ok_or_else(loading)?;
-    Ok(json_response(StatusCode::OK, &models.one(&name)?))
-}
-
-fn loading() -> Fault {
-    Fault::busy("loading", "the model is being loaded")
+    Ok(json_response(StatusCode::OK, &face.models()?.one(&name)?))
 }
 
 async fn chat(face: Shared<Arc<Face>>, request: Request) -> Result<Response, Fault> {
@@ -216,11 +210,11 @@ async fn answer(
         let message = format!("{}: there is no app of that name", super::access::APP);
         Fault { code: "unknown_app", ..Fault::field(super::access::APP, message) }
     })?;
+    // Loading can take longer than a client waits: it is told, and not kept.
+    let models = face.models()?;
     let body = read(&parts.headers, body, &face.limits).await?;
     let body = parse(&body)?;
-    let models = face.models();
-    let question =
-        Question::read(shape, &app, &parts.headers, &body, models.as_ref(), &face.limits)?;
+    let question = Question::read(shape, &app, &parts.headers, &body, &models, &face.limits)?;
     drop(body);
     let deadline = Instant::now() + face.limits.answer;
     let (calling, mut account) =

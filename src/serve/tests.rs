@@ -11,12 +11,15 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::method::one_prompt::PromptPlanner;
-use crate::profile::Profiles;
+use crate::method::one_prompt::{PromptPlanner, answers_when_cut};
+use crate::profile::{DeviceProfile, Profiles};
+use crate::request::{Limit, Slo};
 use crate::rng::stream;
 use crate::schedule::ServiceOptions;
-use crate::service::{CannedModel, Options};
+use crate::service::apps::AppEntry;
+use crate::service::{Call, CannedModel, Event, Objective, Options};
 
+mod connected;
 mod fuzz;
 
 const MODEL: &str = "smollm2-135m-instruct";
@@ -24,13 +27,17 @@ const MODEL: &str = "smollm2-135m-instruct";
 /// A service of canned text, `speed` times as fast as predicted.
 fn service(speed: u32, schedule: ServiceOptions) -> Service {
     let options = Options { schedule, ..Options::default() };
-    let load = move |clock| {
-        let profiles = Profiles::at(concat!(env!("CARGO_MANIFEST_DIR"), "/device-profiles"));
-        let device = profiles.device("epyc-zen5-2core");
-        let planner = PromptPlanner::load(&device, &profiles.quality(), MODEL, "width-lora")?;
-        CannedModel::new(planner, 2048)?.sped_up(speed).load(clock)
-    };
+    let load = move |clock| canned(speed).load(clock);
     Service::start(options, ServiceApps::default(), load).unwrap()
+}
+
+/// Canned text that plans as `pliant serve` does.
+fn canned(speed: u32) -> CannedModel {
+    let profiles = Profiles::at(concat!(env!("CARGO_MANIFEST_DIR"), "/device-profiles"));
+    let device = DeviceProfile::load(&profiles.device("epyc-zen5-2core")).unwrap();
+    let table = answers_when_cut(&profiles.answers(MODEL), "width-lora").unwrap();
+    let planner = PromptPlanner::new(device, &table, MODEL, "width-lora").unwrap();
+    CannedModel::new(planner, 2048).unwrap().sped_up(speed)
 }
 
 /// A face whose log is kept.
@@ -453,4 +460,27 @@ async fn the_page_is_one_file_that_may_talk_to_this_server_alone() {
     for elsewhere in ["src=\"http", "href=\"http", "url(", "@import"] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
     }
+}
+
+/// 1000 tokens at some 9 ms each take 9 s; the app's answers have 8 of them.
+#[test]
+fn a_plan_is_made_for_as_many_tokens_as_the_apps_answers_have() {
+    let feasible = |output_tokens| {
+        let app = AppEntry { output_tokens, ..AppEntry::unnamed() };
+        let load = |clock| canned(1000).load(clock);
+        let service = Service::start(Options::default(), ServiceApps::of(vec![app]), load).unwrap();
+        while service.card().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut call = Call::ask("", "What is a ferry?");
+        call.max_tokens = 1000;
+        let within = Limit::Absolute(Duration::from_secs(2));
+        call.objective = Objective::Stated(Slo::EndToEnd(within));
+        let calling = service.call(call).unwrap();
+        match calling.recv() {
+            Some(Event::Planned(plan)) => plan.feasible,
+            other => panic!("a plan comes first: {other:?}"),
+        }
+    };
+    assert_eq!([None, Some(8)].map(feasible), [false, true]);
 }

@@ -32,7 +32,8 @@ pub struct AppEntry {
     pub timeout: Option<Duration>,
     /// Whether its newer call takes the place of its older ones.
     pub supersedes: bool,
-    /// Most tokens of an answer where a call does not say.
+    /// Most tokens of an answer where a call does not say; how many one is expected to have where a
+    /// call lets it have more.
     pub output_tokens: Option<u32>,
     /// What it may ask for.
     pub quota: Option<Quota>,

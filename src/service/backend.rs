@@ -45,6 +45,8 @@ pub struct ModelCard {
     pub device: String,
     /// Where that profile comes from.
     pub provenance: &'static str,
+    /// Memory that a token in a KV cache takes; 0 where there are none.
+    pub cache_bytes_per_token: u64,
     /// What answers, in words: an engine, canned text.
     pub executor: &'static str,
 }

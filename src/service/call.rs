@@ -29,6 +29,9 @@ pub struct Call {
     pub priority: Option<u8>,
     /// Most tokens to write.
     pub max_tokens: u32,
+    /// How many it is expected to write, where that is less: what plans are made for; absent: as
+    /// many as the app's answers are said to have.
+    pub expected_tokens: Option<u32>,
     /// Texts at which the answer ends; they are not part of it.
     pub stop: Vec<String>,
     /// How tokens are chosen.
@@ -161,6 +164,7 @@ impl Call {
             prompt_ratio: None,
             priority: None,
             max_tokens: 256,
+            expected_tokens: None,
             stop: Vec::new(),
             sampling: Sampling::default(),
             top_logprobs: None,

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::cut::Turn;
 use super::event::{FinishReason, PlanReport, Weighed};
 use super::handle::Loaded;
-use super::reader::{Format, Reader, Standing, output_tokens};
+use super::reader::{Format, Memory, Reader, Standing, output_tokens};
 use crate::error::{Error, Result};
 use crate::method::one_prompt::PromptPlanner;
 use crate::units::Level;
@@ -57,7 +57,8 @@ impl CannedModel {
     /// Never; a real model may fail to load.
     pub fn load(self, clock: Arc<dyn Clock>) -> Result<Loaded> {
         let planner = Arc::new(self.planner);
-        let reader = Reader::new(planner, Arc::new(FourBytes), self.context, "canned text");
+        let memory = Memory { context: self.context, cache_bytes_per_token: 0 };
+        let reader = Reader::new(planner, Arc::new(FourBytes), memory, "canned text");
         let front = Arc::new(reader.clone());
         let speed = self.speed;
         let backend = Canned { reader, clock, speed, sequences: BTreeMap::new(), resident: None };

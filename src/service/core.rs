@@ -70,6 +70,9 @@ pub(super) struct Core {
     timeouts: BTreeSet<(SimTime, u64)>,
     orders: Vec<Order>,
     events_max: usize,
+    paused_bytes_max: Option<u64>,
+    /// Most tokens of interrupted calls that stay in memory, whatever their bytes.
+    paused_tokens: Option<u64>,
     /// What an answer takes, the last ones above all.
     mean_answer: Option<Duration>,
     next_id: u64,
@@ -92,6 +95,8 @@ impl Core {
             timeouts: BTreeSet::new(),
             orders: Vec::new(),
             events_max: options.events_max,
+            paused_bytes_max: options.paused_bytes_max,
+            paused_tokens: options.schedule.paused_tokens,
             mean_answer: None,
             next_id: 0,
         }
@@ -390,12 +395,24 @@ impl Core {
     /// The model is there, or will never be.
     pub fn loaded(&mut self, now: SimTime, model: Result<Arc<dyn Front>, String>) {
         match model {
-            Ok(front) => self.model = Model::Ready(front),
+            Ok(front) => {
+                self.bound_paused(front.card().cache_bytes_per_token);
+                self.model = Model::Ready(front);
+            }
             Err(why) => {
                 self.dismiss(now, &Left::Failed(why.clone()));
                 self.model = Model::Failed(why);
             }
         }
+    }
+}
+
+impl Core {
+    /// Bounds the KV caches of those that are interrupted, now that it is known what a token takes.
+    fn bound_paused(&mut self, bytes_per_token: u64) {
+        let of_bytes = self.paused_bytes_max.and_then(|most| most.checked_div(bytes_per_token));
+        let most = self.paused_tokens.into_iter().chain(of_bytes).min();
+        self.scheduler.set_paused_tokens(most);
     }
 }
 

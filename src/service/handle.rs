@@ -131,9 +131,10 @@ impl Service {
             Model::Ready(front) => Some(Arc::clone(front)),
             Model::Loading | Model::Failed(_) => None,
         };
+        let expected_tokens = call.expected_tokens.or(entry.output_tokens);
+        let call = Arc::new(Call { expected_tokens, ..call });
         let asked = front.map(|front| front.ask(&call, slo)).transpose()?;
         let terms = terms(&call, &entry);
-        let call = Arc::new(call);
         let (priority, supersedes, timeout) =
             (terms.priority, terms.supersedes, terms.cancel_after);
         let arrival = Arrival { call, app, slo, priority, supersedes, timeout, asked };

@@ -109,11 +109,15 @@ pub struct Options {
     pub schedule: ServiceOptions,
     /// How many events of a call may wait for whoever called.
     pub events_max: usize,
+    /// Memory for the KV caches of calls that were interrupted, in bytes: once the model is there
+    /// it bounds [`paused_tokens`](ServiceOptions::paused_tokens), which may be less; absent: any
+    /// amount.
+    pub paused_bytes_max: Option<u64>,
 }
 
 impl Default for Options {
     /// By class, within a class by deadline; a higher class interrupts between two tokens; 32 calls
-    /// may wait.
+    /// may wait; those that were interrupted keep 256 MiB of KV caches.
     fn default() -> Self {
         let schedule = ServiceOptions {
             discipline: Discipline::PriorityEdf,
@@ -121,7 +125,7 @@ impl Default for Options {
             queue_max: Some(32),
             ..ServiceOptions::default()
         };
-        Self { schedule, events_max: 1024 }
+        Self { schedule, events_max: 1024, paused_bytes_max: Some(256 << 20) }
     }
 }
 

@@ -41,6 +41,15 @@ pub(super) struct Reader {
     card: Arc<ModelCard>,
 }
 
+/// What a model remembers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Memory {
+    /// Most tokens of prompt and answer.
+    pub context: u32,
+    /// Bytes of each in a KV cache; 0 where there is none.
+    pub cache_bytes_per_token: u64,
+}
+
 /// What is known of the state of the engine when a call is planned.
 pub(super) struct Standing<'a> {
     pub resident: Option<Level>,
@@ -54,15 +63,16 @@ impl Reader {
     pub fn new(
         planner: Arc<PromptPlanner>,
         format: Arc<dyn Format>,
-        context: u32,
+        memory: Memory,
         executor: &'static str,
     ) -> Self {
         let card = ModelCard {
             base_model: planner.base_model().to_owned(),
             levels: planner.levels(),
-            context,
+            context: memory.context,
             device: planner.device().name.clone(),
             provenance: planner.provenance(),
+            cache_bytes_per_token: memory.cache_bytes_per_token,
             executor,
         };
         Self { planner, format, card: Arc::new(card) }
@@ -96,7 +106,7 @@ impl Reader {
         let bounds = work.asked.bounds;
         let request = PromptRequest {
             kept_tokens: lengths.map(|(_, left)| left),
-            output_tokens: output_tokens(call),
+            output_tokens: expected_tokens(call),
             bounds: bounds.after(work.waited),
             level: call.level,
             ratio: call.prompt_ratio,
@@ -181,7 +191,7 @@ impl Front for Reader {
             );
             return Err(Refusal::new(RefusedFor::TooLong, message));
         }
-        let output_tokens = output_tokens(call);
+        let output_tokens = expected_tokens(call);
         let bounds = self.planner.bounds(slo, full, output_tokens);
         let bounds = bounds.map_err(|error| Refusal::bad(&error))?;
         let least = (f64::from(full) * (1.0 - prompt.share())) as u32;
@@ -195,6 +205,12 @@ impl Front for Reader {
 
 fn is_chat(call: &Call) -> bool {
     matches!(call.prompt, Prompt::Chat(_))
+}
+
+/// Tokens that an answer is expected to have.
+fn expected_tokens(call: &Call) -> u32 {
+    let most = output_tokens(call);
+    call.expected_tokens.map_or(most, |expected| expected.min(most))
 }
 
 /// Tokens that an answer may have; options are weighed in one go.

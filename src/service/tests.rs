@@ -166,6 +166,22 @@ fn who_was_interrupted_goes_on_and_the_stall_is_seen() {
     assert_eq!(done(&day.script.events(1)).ttft, ms(25));
 }
 
+/// The model takes 100 bytes a token: 256 bytes are two tokens.
+#[test]
+fn memory_for_those_that_were_interrupted_is_bounded_in_bytes_once_the_model_is_known() {
+    for (bytes, tokens, most) in
+        [(None, None, None), (Some(256), None, Some(2)), (Some(256), Some(1), Some(1))]
+    {
+        let schedule = ServiceOptions { paused_tokens: tokens, ..Options::default().schedule };
+        let options = Options { schedule, paused_bytes_max: bytes, ..Options::default() };
+        let mut day = one_app(options);
+        let model = ScriptedModel::new(vec![takes(2)], Arc::clone(&day.script));
+        day.load(model);
+        assert_eq!(day.service.shared().lock().scheduler.paused_tokens(), most);
+    }
+    assert_eq!(Options::default().paused_bytes_max, Some(256 << 20));
+}
+
 #[test]
 fn the_bound_on_the_queue_holds_while_the_model_loads_and_time_outs_too() {
     let schedule = ServiceOptions { queue_max: Some(2), ..Options::default().schedule };

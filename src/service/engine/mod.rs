@@ -6,6 +6,7 @@
 
 mod cached;
 mod format;
+mod learnt;
 mod sequence;
 #[cfg(test)]
 mod tests;
@@ -17,13 +18,14 @@ use std::time::Duration;
 
 use self::cached::{Conversation, Conversations};
 use self::format::EngineFormat;
+use self::learnt::Learnt;
 use self::sequence::Sequence;
 use super::backend::{Backend, Step, Work};
 use super::call::{Call, Prompt};
 use super::clock::Clock;
 use super::event::{PlanReport, Weighed};
 use super::handle::Loaded;
-use super::reader::{Reader, Standing};
+use super::reader::{Memory, Reader, Standing};
 use crate::engine::kv_cache::KvCache;
 use crate::engine::scorer::{Task, score, softmax};
 use crate::engine::session::Runtime;
@@ -63,19 +65,23 @@ impl EngineModel {
             planner.set_scales(scales);
         }
         let format = Arc::new(EngineFormat::new(model.tokenizer.clone())?);
-        let context = model.engine.context() as u32;
+        let memory = Memory {
+            context: model.engine.context() as u32,
+            cache_bytes_per_token: model.engine.cache_bytes_per_token(),
+        };
         let scorer = Runtime::loaded().and_then(|runtime| {
             ScoreHead::of(Compressor::ScoreHead, planner.base_model(), runtime)
         });
+        let learnt = Learnt::new(learnt, planner.scales(), clock.now());
         let ends = model.tokenizer.ends_of_turn();
-        let reader = Reader::new(Arc::new(planner), format, context, "engine");
+        let reader = Reader::new(Arc::new(planner), format, memory, "engine");
         let front = Arc::new(reader.clone());
         let backend = EngineBackend {
             reader,
             clock,
             scorer: scorer.ok(),
             ends,
-            conversations: Conversations::new(cache_bytes, model.engine.cache_bytes_per_token()),
+            conversations: Conversations::new(cache_bytes, memory.cache_bytes_per_token),
             model,
             sequences: BTreeMap::new(),
             active: None,
@@ -102,7 +108,7 @@ struct EngineBackend {
     /// KV caches that nobody needs.
     spare: Vec<KvCache>,
     resident: Option<Level>,
-    learnt: Option<PathBuf>,
+    learnt: Learnt,
 }
 
 impl EngineBackend {
@@ -177,7 +183,7 @@ impl EngineBackend {
     }
 
     /// What a phase of sequence `id` was predicted to take, and took.
-    fn learn(&self, id: u64, phase: Phase) {
+    fn learn(&mut self, id: u64, phase: Phase) {
         let sequence = &self.sequences[&id];
         let planner = &self.reader.planner;
         let Some((kept, cached, context, measured)) = sequence.measured(phase) else { return };
@@ -190,6 +196,9 @@ impl EngineBackend {
             _ => read.mul_f64(scales.prefill),
         };
         planner.learn(phase, predicted, measured);
+        if phase == Phase::Prefill {
+            self.learnt.see(self.clock.now(), planner.scales());
+        }
     }
 }
 
@@ -285,9 +294,6 @@ impl Backend for EngineBackend {
 
 impl Drop for EngineBackend {
     fn drop(&mut self) {
-        if let Some(path) = &self.learnt {
-            // The next start predicts from the profile alone.
-            let _ = self.reader.planner.scales().save(path);
-        }
+        self.learnt.save(self.clock.now(), self.reader.planner.scales());
     }
 }

@@ -83,7 +83,7 @@ impl crate::policy::Policy for Same {
 
 fn served(works: &[Work], schedule: ServiceOptions) -> Log {
     let apps = (0..3).map(|app| app_named(&format!("app{app}"))).collect();
-    let options = Options { schedule, events_max: 100 };
+    let options = Options { schedule, events_max: 100, paused_bytes_max: None };
     let mut day = Day::new(options, ServiceApps::of(apps));
     let takes = works.iter().map(|work| work.takes).collect();
     day.load(ScriptedModel::new(takes, day.script.clone()));

@@ -198,6 +198,7 @@ impl ScriptedModel {
             context: 1000,
             device: "script".into(),
             provenance: "modelled",
+            cache_bytes_per_token: 100,
             executor: "script",
         };
         Self {
