@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::isotonic::rise;
+
 /// Most points of a curve; of more, every so many are left out.
 const KNOTS_MAX: usize = 8;
 
@@ -73,8 +75,10 @@ impl Knots {
     fn rising(points: &[(u32, f64)]) -> Self {
         let step = (points.len() - 1).div_ceil(KNOTS_MAX - 1).max(1);
         let last = points.len() - 1;
+        let mut times: Vec<f64> = points.iter().map(|point| point.1).collect();
+        rise(&mut times);
         let mut knots = Self::default();
-        for (nth, ms) in not_falling(points).into_iter().enumerate() {
+        for (nth, ms) in times.into_iter().enumerate() {
             if nth == last || nth.is_multiple_of(step) {
                 knots.at[knots.count] = (points[nth].0, ms);
                 knots.count += 1;
@@ -87,23 +91,6 @@ impl Knots {
 fn line_through((from, low): (u32, f64), (to, high): (u32, f64), context: u32) -> f64 {
     let way = (f64::from(context) - f64::from(from)) / f64::from(to - from);
     low + (high - low) * way
-}
-
-/// Times nearest to those of `points` of which none is below the one before it: pools of adjacent
-/// violators.
-fn not_falling(points: &[(u32, f64)]) -> Vec<f64> {
-    let mut pools: Vec<(f64, usize)> = Vec::new();
-    for &(_, ms) in points {
-        pools.push((ms, 1));
-        while let [.., (before, some), (last, more)] = pools[..]
-            && before > last
-        {
-            let mean = (before * some as f64 + last * more as f64) / (some + more) as f64;
-            pools.truncate(pools.len() - 2);
-            pools.push((mean, some + more));
-        }
-    }
-    pools.into_iter().flat_map(|(ms, count)| std::iter::repeat_n(ms, count)).collect()
 }
 
 /// Mean relative error at each inner point, foretold from the others.
@@ -158,12 +145,6 @@ mod tests {
         }
         let twice = knots.map(|_, ms| 2.0 * ms);
         assert!((twice.millis(50) - 30.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn points_that_fall_are_pooled() {
-        let points = [(0, 1.0), (1, 5.0), (2, 3.0), (3, 4.0), (4, 9.0)];
-        assert_eq!(not_falling(&points), [1.0, 4.0, 4.0, 4.0, 9.0]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::latency::{LatencyPlan, visit_level};
 use crate::engine::stopwatch::timed;
 use crate::error::Result;
 use crate::model::ElasticModel;
-use crate::profile::{LatencyLog, LatencySample, LevelLatency, Phase};
+use crate::profile::{LatencyLog, LatencySample, LevelLatency, Phase, rise};
 use crate::units::Level;
 
 /// No visit of a level begins that would end after this.
@@ -150,25 +150,6 @@ fn between(levels: &[Level], known: impl Fn(Level) -> Option<f64>) -> Vec<f64> {
     levels.iter().map(|&level| at(level)).collect()
 }
 
-/// The rising values nearest to `values` by squares: neighbours that fall become their mean.
-fn rise(values: &mut [f64]) {
-    // Mean and number of those that were pooled.
-    let mut pools: Vec<(f64, usize)> = Vec::new();
-    for &value in values.iter() {
-        pools.push((value, 1));
-        while let [.., (before, of_before), (last, of_last)] = pools[..]
-            && before > last
-        {
-            let count = of_before + of_last;
-            let sum = before * of_before as f64 + last * of_last as f64;
-            pools.truncate(pools.len() - 2);
-            pools.push((sum / count as f64, count));
-        }
-    }
-    let risen = pools.into_iter().flat_map(|(mean, count)| std::iter::repeat_n(mean, count));
-    values.iter_mut().zip(risen).for_each(|(value, risen)| *value = risen);
-}
-
 /// Makes curves that were fitted level by level rise with the level up to `context` tokens: one
 /// that falls below the level before it becomes that level's, as many times as long as it is on the
 /// whole.
@@ -210,17 +191,6 @@ mod tests {
         assert_eq!(order, levels(&[100, 20, 60, 40, 80, 30, 50, 70, 90]));
         assert_eq!(ends_first(&levels(&[100])), levels(&[100]));
         assert_eq!(ends_first(&[]), []);
-    }
-
-    /// 50 before 40 and 30 is pooled with both, as 40 is; 72 before 50 as well.
-    #[test]
-    fn neighbours_that_fall_become_their_mean() {
-        let mut values = [10.0, 50.0, 40.0, 30.0, 72.0, 50.0];
-        rise(&mut values);
-        assert_eq!(values, [10.0, 40.0, 40.0, 40.0, 61.0, 61.0]);
-        let mut rising = [1.0, 2.0, 2.0];
-        rise(&mut rising);
-        assert_eq!(rising, [1.0, 2.0, 2.0]);
     }
 
     fn sample(level: u16, phase: Phase, tokens: u32, repetition: u32, ms: f64) -> LatencySample {
