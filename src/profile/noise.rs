@@ -30,7 +30,7 @@ const DRIFT_SECONDS: f64 = 60.0;
 /// How many factors stand for a distribution where one is worked out.
 const STANDING: usize = 200;
 
-/// A distribution of factors on a time: its quantiles at [`PROBABILITIES`].
+/// A distribution of factors on a time: its quantiles at `PROBABILITIES`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Factors([f64; PROBABILITIES.len()]);
