@@ -76,6 +76,10 @@ external
   rule: what the program answers; no answer in time or no candidate: the run ends
   sees: latency profile, answers on estimate items, resident level, outcomes
 
+recorded
+  rule: what a file says was planned for the request, by a policy in Python, say; no plan: the run ends
+  sees: the request's number
+
 "]]);
 }
 
