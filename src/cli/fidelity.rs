@@ -7,7 +7,7 @@ use pliant::Result;
 use pliant::files::write_whole;
 use pliant::report::{Fidelity, fidelity_csv, fidelity_text};
 
-use super::output::print_line;
+use super::output::Form;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -20,18 +20,16 @@ pub struct Args {
     /// Also write the rows to this file
     #[arg(long, value_name = "FILE.csv")]
     out: Option<PathBuf>,
-    /// Print the rows as CSV instead of tables
+    /// Print the comparison as JSON instead of tables
     #[arg(long)]
-    csv: bool,
+    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let fidelity = Fidelity::of(&args.runs, &args.device)?;
-    let csv = fidelity_csv(&fidelity);
     if let Some(out) = &args.out {
-        write_whole(out, csv.as_bytes())?;
+        write_whole(out, fidelity_csv(&fidelity).as_bytes())?;
     }
-    let text = if args.csv { csv } else { fidelity_text(&fidelity) };
-    print_line(text.trim_end())?;
+    Form::of(args.json).one(&fidelity, fidelity_text(&fidelity).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pliant::Result;
-use pliant::experiment::{Experiment, ShardPlan, ShardSize, merge, shard_plan};
+use pliant::experiment::{Experiment, Merging, ShardPlan, ShardSize, merge, shard_plan};
 
 use super::bar::Bar;
 use super::output::Form;
@@ -33,6 +33,9 @@ pub struct MergeArgs {
     /// Replace results of another experiment, too
     #[arg(long)]
     force: bool,
+    /// Print the rows as JSON and draw nothing
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints how an experiment is divided.
@@ -61,7 +64,8 @@ fn described(plan: &ShardPlan, file: &str) -> String {
 /// Puts shards together.
 pub fn merge_shards(args: &MergeArgs) -> Result<ExitCode> {
     let bar = Bar::new("requests");
-    let results = merge(&args.folders, args.out.as_deref(), args.force, &bar)?;
+    let merging = Merging { out: args.out.as_deref(), force: args.force, draw: !args.json };
+    let results = merge(&args.folders, merging, &bar)?;
     bar.clear();
     print_results(&results, &results.place)?;
     Ok(ExitCode::SUCCESS)

@@ -70,6 +70,17 @@ pub struct ShardDone {
     pub were_there: usize,
 }
 
+/// How shards are put together.
+#[derive(Debug, Clone, Copy)]
+pub struct Merging<'a> {
+    /// Where results go; by default the experiment's folder in `results/`.
+    pub out: Option<&'a Path>,
+    /// Whether results of another experiment may be replaced there.
+    pub force: bool,
+    /// Whether figures are drawn.
+    pub draw: bool,
+}
+
 /// `plan.toml`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -329,15 +340,14 @@ fn kept_run(
 }
 
 /// Puts the shards in `folders`, all of one plan, together: the results of one machine, to the
-/// byte. `out` is where they go, by default the experiment's folder in `results/`.
+/// byte.
 ///
 /// # Errors
 /// If the folders hold no shards, or of several plans, a run is missing or broken, the experiment
 /// or an input is another by now, or the results cannot be written.
 pub fn merge(
     folders: &[PathBuf],
-    out: Option<&Path>,
-    force: bool,
+    merging: Merging<'_>,
     progress: &dyn Progress,
 ) -> Result<Results> {
     let [first, others @ ..] = folders else {
@@ -361,8 +371,9 @@ pub fn merge(
             .allowed(format!("{}: the file, inputs and program as they were", &plan[..12])));
     }
     let default = Path::new("results").join(&experiment.name);
+    let Merging { out, force, draw } = merging;
     let out = out.unwrap_or(&default);
-    let options = RunOptions { out, force, draw: true, threads: 0, progress, witness: None };
+    let options = RunOptions { out, force, draw, threads: 0, progress, witness: None };
     run(&experiment, Backend::Shards(folders), &options)
 }
 

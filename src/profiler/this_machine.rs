@@ -67,7 +67,9 @@ impl ThisMachine {
         if let Ok(profile) = DeviceProfile::load(&folder) {
             return Ok(kept(profile));
         }
-        let _lock = Lock::acquire(&folder.join(PROFILE), "the profile of this machine")?;
+        // Two that start at once do not time each other: the second takes what the first measured,
+        // or, where that was disturbed and is not kept, measures after it.
+        let _lock = Lock::wait(&folder.join(PROFILE), |_| {})?;
         if let Ok(profile) = DeviceProfile::load(&folder) {
             return Ok(kept(profile));
         }

@@ -29,7 +29,7 @@ pub const INTERVAL: f64 = 0.9;
 const LENGTHS: [u32; 4] = [64, 256, 512, u32::MAX];
 
 /// What runs of one experiment on a real engine say of its simulation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fidelity {
     /// Real runs that were compared.
     pub runs: usize,
@@ -51,10 +51,8 @@ pub struct FidelityRow {
     /// Answers, over all runs.
     pub answers: usize,
     /// Of the times to the first token.
-    #[serde(skip)]
     pub ttft: PhaseFit,
     /// Of the times per output token.
-    #[serde(skip)]
     pub tpot: PhaseFit,
     /// Both bounds met, were all times as foretold.
     pub attainment_as_forecast: f64,
@@ -69,7 +67,7 @@ pub struct FidelityRow {
 }
 
 /// How near times of a phase are to what was foretold, in percent.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct PhaseFit {
     /// Mean of measured / predicted − 1.
     pub bias: f64,
