@@ -18,11 +18,11 @@ import sys
 class Candidate:
     """A plan and its forecast; its `load` is above 1 if the objective is missed."""
     __slots__ = tuple("level prompt_ratio expected_accuracy ttft_ms tpot_ms total_ms load".split())
-    def predict(self, ttft_ms, tpot_ms, gaps, bounds, power_mw):
+    def predict(self, ttft_ms, tpot_ms, gaps, bounds, power_mw, energy_mj=None):
         self.ttft_ms, self.tpot_ms = ttft_ms, tpot_ms
         self.total_ms = total_ms = (round(ttft_ms * 1e6) + gaps * round(tpot_ms * 1e6)) / 1e6
         takes = {"ttft_ms": ttft_ms, "tpot_ms": tpot_ms if gaps else 0, "e2e_ms": total_ms}
-        takes["energy_mj"] = (power_mw or 0) * total_ms / 1e3
+        takes["energy_mj"] = (power_mw or 0) * total_ms / 1e3 if energy_mj is None else energy_mj
         self.load = max(takes[name] / most for name, most in bounds.items())
 
 
@@ -59,10 +59,10 @@ def serve(plan, observe=None, forecasts=True):
             observe(message)
             continue
         candidates, gaps = known[message["dataset"]], message["output_tokens"] - 1
-        for one, (ttft_ms, tpot_ms) in zip(candidates, message.get("forecasts", ())):
-            one.predict(ttft_ms, tpot_ms, gaps, message["bounds"], hello["power_mw"])
-        service = {key: message[key] for key in ("now_ms", "resident", "queued")}
-        service["speed"] = message.get("speed", 1.0)
+        energies = message.get("energies_mj") or [None] * len(candidates)
+        for one, times, energy_mj in zip(candidates, message.get("forecasts", ()), energies):
+            one.predict(*times, gaps, message["bounds"], hello["power_mw"], energy_mj)
+        service = {key: message.get(key, 1.0) for key in "now_ms resident queued speed".split()}
         best = plan(message, service, candidates)
         if not hasattr(best, "level"):
             raise TypeError(f"{place(plan)} returned {best!r}, not one of the candidates")

@@ -144,7 +144,7 @@ impl Method {
             base,
             decide,
             compressing: Compressing::of(device, family, spec.compressor.as_deref())?,
-            power: device.power.as_ref().map(Power::active),
+            power: device.power.as_ref().map(Power::draw),
             ratios,
             cuts: None,
         };

@@ -19,7 +19,7 @@ use crate::policy::Forecast;
 use crate::profile::{DeviceProfile, FamilyLatency, LevelLatency, Phase, QualityTable};
 use crate::request::{Bounds, FullCost, Slo};
 use crate::schedule::Needs;
-use crate::units::{Level, PROMPT_RATIOS, Ratio, duration_from_millis};
+use crate::units::{Level, Milliwatts, PROMPT_RATIOS, Ratio, duration_from_millis};
 
 /// Ratios that a prompt may be cut to.
 const RATIOS: usize = PROMPT_RATIOS.len();
@@ -251,12 +251,11 @@ impl PromptPlanner {
     #[must_use]
     pub fn full_cost(&self, prompt_tokens: u32, output_tokens: u32) -> FullCost {
         let scales = self.scales();
-        FullCost {
-            ttft: scaled(self.full.ttft(prompt_tokens), scales.prefill),
-            tpot: scaled(self.full.tpot(context(prompt_tokens, output_tokens)), scales.decode),
-            gaps: output_tokens.saturating_sub(1),
-            power: self.device.power.as_ref().map(crate::profile::Power::active),
-        }
+        let ttft = scaled(self.full.ttft(prompt_tokens), scales.prefill);
+        let tpot = self.full.tpot(context(prompt_tokens, output_tokens));
+        let tpot = scaled(tpot, scales.decode);
+        let gaps = output_tokens.saturating_sub(1);
+        FullCost { ttft, tpot, gaps, power: self.power(Level::FULL, ttft, tpot * gaps) }
     }
 
     /// The objective in quantities.
@@ -356,12 +355,15 @@ impl PromptPlanner {
             _ => Duration::ZERO,
         };
         let read = scaled(reading(latency, kept, cached), scales.prefill);
-        Forecast {
-            ttft: cutting + switch + read,
-            tpot: scaled(latency.tpot(context(kept, request.output_tokens)), scales.decode),
-            gaps: request.output_tokens.saturating_sub(1),
-            power: self.device.power.as_ref().map(crate::profile::Power::active),
-        }
+        let ttft = cutting + switch + read;
+        let tpot = scaled(latency.tpot(context(kept, request.output_tokens)), scales.decode);
+        let gaps = request.output_tokens.saturating_sub(1);
+        Forecast { ttft, tpot, gaps, power: self.power(latency.level, ttft, tpot * gaps) }
+    }
+
+    fn power(&self, level: Level, before: Duration, after: Duration) -> Option<Milliwatts> {
+        let power = self.device.power.as_ref()?;
+        Some(power.draw().over(level, before, after))
     }
 
     /// Unscaled times of a plan: to read `kept` tokens of which some are cached, and per token at a

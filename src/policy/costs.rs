@@ -8,7 +8,7 @@ use super::facts::Facts;
 use crate::error::{Error, Result};
 use crate::outcome::Execution;
 use crate::plan::Plan;
-use crate::profile::{Compressing, LevelLatency, RowId};
+use crate::profile::{Compressing, Draw, LevelLatency, RowId};
 use crate::request::{Bounds, FullCost};
 use crate::units::{Energy, Level, Milliwatts, Ratio};
 
@@ -33,7 +33,7 @@ pub struct Forecast {
     pub tpot: Duration,
     /// Output tokens after the first; with none of them TPOT has no meaning.
     pub gaps: u32,
-    /// Electrical power throughout, where known.
+    /// Mean electrical power meanwhile, where known.
     pub power: Option<Milliwatts>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Costs {
     pub(crate) decide: Vec<Duration>,
     pub(crate) compressing: Compressing,
     /// Of the device while it serves, where known.
-    pub(crate) power: Option<Milliwatts>,
+    pub(crate) power: Option<Draw>,
     /// Prompt ratios that may be read, rising; the last is the whole prompt.
     pub(crate) ratios: Vec<Ratio>,
     /// `None` without a compressor: the full prompt is read.
@@ -90,12 +90,11 @@ impl Costs {
 
     /// What the base model takes, unqueued, for a request on its full prompt.
     pub(crate) fn full(&self, prompt_tokens: u32, output_tokens: u32) -> FullCost {
-        FullCost {
-            ttft: self.base.ttft(prompt_tokens),
-            tpot: self.base.tpot(decode_context(prompt_tokens, output_tokens)),
-            gaps: output_tokens.saturating_sub(1),
-            power: self.power,
-        }
+        let ttft = self.base.ttft(prompt_tokens);
+        let tpot = self.base.tpot(decode_context(prompt_tokens, output_tokens));
+        let gaps = output_tokens.saturating_sub(1);
+        let power = self.power.as_ref().map(|draw| draw.over(Level::FULL, ttft, tpot * gaps));
+        FullCost { ttft, tpot, gaps, power }
     }
 
     /// The candidate that is `plan`, whether or not its answers were measured.
@@ -167,15 +166,16 @@ impl Costs {
         resident: Option<Level>,
     ) -> Execution {
         let kept_tokens = self.kept_tokens(candidate, facts);
+        let forecast = self.forecast(candidate, facts, resident);
         Execution {
             decide: self.decide(facts.row),
             compress: self.compress(candidate.ratio, facts.prompt_tokens),
             switch: self.switch(candidate, resident),
             prefill: self.levels[candidate.level].ttft(kept_tokens),
-            decode: self.forecast(candidate, facts, resident).decode(),
+            decode: forecast.decode(),
             kept_tokens,
             correct: None,
-            power: self.power,
+            power: forecast.power,
         }
     }
 
@@ -188,12 +188,12 @@ impl Costs {
         resident: Option<Level>,
     ) -> Forecast {
         let context = decode_context(self.kept_tokens(candidate, facts), facts.output_tokens);
-        Forecast {
-            ttft: self.ttft(candidate, facts, resident),
-            tpot: self.levels[candidate.level].tpot(context),
-            gaps: facts.output_tokens.saturating_sub(1),
-            power: self.power,
-        }
+        let ttft = self.ttft(candidate, facts, resident);
+        let latency = &self.levels[candidate.level];
+        let tpot = latency.tpot(context);
+        let gaps = facts.output_tokens.saturating_sub(1);
+        let power = self.power.as_ref().map(|draw| draw.over(latency.level, ttft, tpot * gaps));
+        Forecast { ttft, tpot, gaps, power }
     }
 
     /// The forecast's TTFT alone: a look-up and an addition, so that a hopeless candidate costs

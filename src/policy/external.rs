@@ -169,7 +169,14 @@ impl External {
         let seen = Seen::new(request, service, choices.output_tokens(), names.map(String::as_str));
         let forecast = |candidate| protocol::forecast_ms(choices.forecast(candidate));
         let forecasts = || choices.candidates().iter().map(forecast).collect();
-        let question = Question { seen, forecasts: self.ready.forecasts.then(forecasts) };
+        let energies = || -> Option<Vec<f64>> {
+            let energy = |one| Some(choices.forecast(one).energy()?.as_millijoules_f64());
+            choices.candidates().iter().map(energy).collect()
+        };
+        let has_energies = self.ready.forecasts && self.menu.power_differs();
+        let energies_mj = has_energies.then(energies).flatten();
+        let forecasts = self.ready.forecasts.then(forecasts);
+        let question = Question { seen, forecasts, energies_mj };
         self.line.clear();
         encode_into(&mut self.line, &Message::Plan(question));
         let wrong = |problem: &str, found: String| {

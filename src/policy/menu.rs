@@ -9,7 +9,7 @@ use super::costs::{Candidate, Costs, Forecast};
 use super::facts::{Annotations, Facts};
 use super::preferences::Preferences;
 use crate::plan::Plan;
-use crate::profile::{Decision, RowId};
+use crate::profile::{Decision, Draw, RowId};
 use crate::request::{AppId, Bounds, DatasetId, RequestView, Slo};
 use crate::units::{Level, Milliwatts, Ratio};
 
@@ -113,7 +113,13 @@ impl Menu {
     /// What the device draws while it serves, where known.
     #[must_use]
     pub fn power(&self) -> Option<Milliwatts> {
-        self.costs.power
+        self.costs.power.as_ref().map(Draw::active)
+    }
+
+    /// Whether what it draws differs by phase or level.
+    #[must_use]
+    pub fn power_differs(&self) -> bool {
+        self.costs.power.as_ref().is_some_and(|draw| !draw.is_uniform())
     }
 
     /// The menu for `request`, with `resident` in memory.

@@ -10,6 +10,7 @@ use super::heat::Heat;
 use super::idle::Idle;
 use super::noise::Noise;
 use super::point::Point;
+use super::power::Power;
 use super::provenance::Provenance;
 pub use super::sub_models::SubModels;
 use super::tlm_latency::TlmLatency;
@@ -18,7 +19,7 @@ use crate::family::FamilyName;
 use crate::files;
 use crate::input::read_toml;
 use crate::names;
-use crate::units::{Level, Milliwatts, duration_from_millis};
+use crate::units::{Level, duration_from_millis};
 
 /// The family whose level 100 % *is* the base model's latency: relative objectives are resolved
 /// against it, and every family's level 100 % is billed by it, because all of them are the same
@@ -95,42 +96,6 @@ pub struct Runtime {
     pub threads: Option<u32>,
     /// Type of weights and activations: `f32`, `fp16`.
     pub precision: String,
-}
-
-/// Electrical power of the whole device. Serving is taken to draw `active_watts` in every phase:
-/// the energy of a request is that power times its time in service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Power {
-    /// With the service waiting.
-    pub idle_watts: f64,
-    /// While a request is served.
-    pub active_watts: f64,
-    /// Where the figures come from.
-    pub provenance: Provenance,
-}
-
-impl Power {
-    /// What serving draws.
-    ///
-    /// # Panics
-    /// If `active_watts` is no power: such a profile is not loaded and not saved.
-    #[must_use]
-    pub fn active(&self) -> Milliwatts {
-        Milliwatts::from_watts(self.active_watts).expect("a checked profile draws power")
-    }
-
-    fn check(&self, path: &Path) -> Result<()> {
-        for (key, watts) in [("idle_watts", self.idle_watts), ("active_watts", self.active_watts)] {
-            if Milliwatts::from_watts(watts).is_none() {
-                return Err(Error::file(path, "not a power")
-                    .at(format!("power, key {key:?}"))
-                    .found(watts)
-                    .allowed("0.001 to 1000000 watts"));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Latencies of one family of sub-models of one base model.

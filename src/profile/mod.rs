@@ -22,6 +22,7 @@ mod manifest;
 mod noise;
 mod paths;
 mod point;
+mod power;
 mod provenance;
 mod quality;
 mod quality_log;
@@ -38,7 +39,7 @@ pub use decisions::{
     TPOT_TOKENS, TTFT_TOKENS,
 };
 pub use device::{
-    DeviceProfile, FamilyLatency, Hardware, LevelLatency, Memory, Power, REFERENCE_FAMILY, Runtime,
+    DeviceProfile, FamilyLatency, Hardware, LevelLatency, Memory, REFERENCE_FAMILY, Runtime,
     SubModels, TimeShare,
 };
 pub use fit::{fit_decode, fit_prefill, fit_switch_ms};
@@ -52,6 +53,7 @@ pub use manifest::{DatasetCount, MeasuringRun, QualityManifest};
 pub use noise::{Drawn, Factors, Noise};
 pub use paths::{AnswerFiles, Profiles};
 pub use point::{Origin, Point};
+pub use power::{Draw, LevelPower, Power};
 pub use provenance::Provenance;
 pub use quality::{AnswersOf, Cell, Counted, Items, QualityTable, RowId, TOP};
 pub use quality_log::QualityLog;

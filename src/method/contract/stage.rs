@@ -185,7 +185,14 @@ pub(crate) fn device() -> DeviceProfile {
 /// `device`, drawing 2 W while it serves.
 pub(crate) fn metered(device: DeviceProfile) -> DeviceProfile {
     let provenance = device.families[0].provenance.clone();
-    let power = Power { idle_watts: 0.5, active_watts: 2.0, provenance };
+    let power = Power {
+        idle_watts: 0.5,
+        active_watts: 2.0,
+        prefill_watts: None,
+        decode_watts: None,
+        provenance,
+        levels: Vec::new(),
+    };
     DeviceProfile { power: Some(power), ..device }
 }
 

@@ -45,6 +45,9 @@ pub(super) struct Question<'a> {
     /// `[TTFT, TPOT]` in ms of each candidate, unqueued, if the policy asked for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forecasts: Option<Vec<[f64; 2]>>,
+    /// Energy in mJ of each candidate, beside forecasts, where power differs by phase or level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energies_mj: Option<Vec<f64>>,
 }
 
 /// What became of a request, if the policy asked to be told; it does not answer.

@@ -271,7 +271,7 @@ fn messages_have_the_keys_of_the_schema() {
         speed: crate::units::Ratio::percent(50),
     };
     let seen = Seen::new(view, service, request.output_tokens, ["app", "quiz"]);
-    let question = Question { seen, forecasts: Some(Vec::new()) };
+    let question = Question { seen, forecasts: Some(Vec::new()), energies_mj: Some(Vec::new()) };
     let execution = crate::outcome::Execution::default();
     let outcome = Outcome {
         request,

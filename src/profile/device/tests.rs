@@ -56,7 +56,7 @@ fn power_is_read_and_one_that_draws_nothing_is_refused() {
         let power = format!("[power]\nidle_watts = 0.5\nactive_watts = {active}\n{provenance}\n");
         load(&GOOD.replacen("[[family]]", &format!("{power}[[family]]"), 1))
     };
-    assert_eq!(with_power("2.5").unwrap().power.unwrap().active(), Milliwatts::new(2500));
+    assert_eq!(with_power("2.5").unwrap().power.unwrap().draw().active().as_milliwatts(), 2500);
     for nothing in ["0", "-3", "nan"] {
         let message = with_power(nothing).unwrap_err().to_string();
         assert!(message.contains("power, key \"active_watts\": not a power"), "{message}");
