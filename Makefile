@@ -113,7 +113,7 @@ bench: ## How near the replay is to its limit, other simulators beside it: resul
 	$(CARGO) bench --locked --bench limits -- --out results/bench
 
 .PHONY: fidelity
-fidelity: ## Profile this machine, answer 60 requests of each method five times over, compare: results/fidelity (idle machine, half an hour; DROIDTASK=FILE)
+fidelity: ## Profile this machine, answer 60 requests of each method five times over, compare: results/fidelity (idle machine, three quarters of an hour; DROIDTASK=FILE)
 	@$(CARGO) build --release --locked --features engine,serve
 	pliant=target/release/pliant
 	$$pliant assets fetch

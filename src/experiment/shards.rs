@@ -11,6 +11,7 @@
 //! left alone. Folders of several machines are merged by taking each run from whichever has it, and
 //! what comes out has the bytes of one machine's results.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -121,6 +122,11 @@ impl fmt::Display for Shard {
     }
 }
 
+/// The manifest that the results will have, but for what traces draw from.
+fn simulated(experiment: &Experiment) -> Result<Manifest> {
+    manifest(experiment, SIMULATED, BTreeMap::new())
+}
+
 /// What identifies the plan of `experiment`: its manifest, before anything was replayed.
 fn identity(manifest: &Manifest) -> String {
     sha256(toml::to_string(manifest).expect("a manifest is TOML").as_bytes())
@@ -136,7 +142,7 @@ pub fn shard_plan(experiment: &Experiment, shards: u32) -> Result<ShardPlan> {
             .found(shards)
             .allowed(format!("1 to {SHARDS_MAX}")));
     }
-    let manifest = manifest(experiment, SIMULATED, std::collections::BTreeMap::new())?;
+    let manifest = simulated(experiment)?;
     let grid = Grid::of(experiment)?;
     let size = |nth| {
         let runs = runs_of(&grid, Shard { nth, of: shards });
@@ -185,7 +191,7 @@ pub fn run_shard(
     progress: &dyn Progress,
 ) -> Result<ShardDone> {
     let pool = pool(threads)?;
-    let manifest = manifest(experiment, SIMULATED, std::collections::BTreeMap::new())?;
+    let manifest = simulated(experiment)?;
     let plan = identity(&manifest);
     claim(experiment, &plan, out)?;
     let grid = pool.install(|| Grid::of(experiment))?;
@@ -364,7 +370,7 @@ pub fn merge(
         }
     }
     let experiment = Experiment::load(&path)?;
-    let now = identity(&manifest(&experiment, SIMULATED, std::collections::BTreeMap::new())?);
+    let now = identity(&simulated(&experiment)?);
     if now != plan {
         return Err(Error::file(&path, "is another experiment than its shards are of")
             .found(&now[..12])
