@@ -92,7 +92,8 @@ soak: ## Property tests and broken bodies at many times their cases, 200 kills a
 	@PROPTEST_CASES=25600 $(CARGO) test --locked --release
 	PLIANT_FUZZ=100000 $(CARGO) test --locked --release --features serve --lib whatever_a_body
 	PLIANT_SOAK_MINUTES=30 $(CARGO) test --locked --release --features serve --test it -- --ignored soak_
-	PLIANT_KILLS=25 $(CARGO) test --locked --release --features engine --test it -- --include-ignored killed
+	$(CARGO) run --release --locked --features engine,serve -- assets fetch
+	PLIANT_KILLS=25 $(CARGO) test --locked --release --features engine,serve --test it -- --include-ignored killed
 
 .PHONY: serve-load
 serve-load: ## Serve six apps under load by three methods, MINUTES each and loop, and simulate the days: results/serve-load
@@ -113,14 +114,14 @@ bench: ## How near the replay is to its limit, other simulators beside it: resul
 	$(CARGO) bench --locked --bench limits -- --out results/bench
 
 .PHONY: fidelity
-fidelity: ## Profile this machine, answer 60 requests of each method five times over, compare: results/fidelity (idle machine, three quarters of an hour; DROIDTASK=FILE)
+fidelity: ## Profile this machine, answer 40 requests of each method five times over, compare: results/fidelity (idle machine, three quarters of an hour; DROIDTASK=FILE)
 	@$(CARGO) build --release --locked --features engine,serve
 	pliant=target/release/pliant
 	$$pliant assets fetch
 	mkdir -p results/fidelity
 	droidtask=($(if $(DROIDTASK),--droidtask $(DROIDTASK)))
 	$$pliant profile latency --device fidelity --out target/fidelity/device --repetitions 3 --without-memory --families \
-		width,width-lora,zoo,layer-removal,contextual,layer-merge,layer-influence,attn-drop
+		width,width-relayout,width-lora,zoo,layer-removal,contextual,layer-merge,layer-influence,attn-drop
 	$$pliant elastify tlm profile --device fidelity --out target/fidelity/device --name width-lora-score-head "$${droidtask[@]}"
 	for repeat in 1 2 3 4 5; do
 		$$pliant run experiments/fidelity.toml --executor engine --out target/fidelity/run-$$repeat "$${droidtask[@]}" > /dev/null

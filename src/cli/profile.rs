@@ -65,7 +65,7 @@ struct LatencyArgs {
     /// The device's name: a folder of device-profiles/
     #[arg(long)]
     device: String,
-    /// Families to time; `width` also times the copies of `width-relayout`
+    /// Families to time; `width` also times the copies of `width-relayout`, unless that is named
     #[arg(long, value_delimiter = ',', default_value = "width,layer-removal")]
     families: Vec<String>,
     /// How often each length is timed

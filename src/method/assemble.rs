@@ -449,7 +449,7 @@ impl Method {
 }
 
 /// The levels of `family` that have answers, and that the method has; level 100 % takes the times
-/// of `base`.
+/// of `base` unless the method has its own.
 fn answered_levels(
     family: &FamilyLatency,
     base: &LevelLatency,
@@ -468,7 +468,7 @@ fn answered_levels(
     }
     let is_had = |at: &&LevelLatency| spec.levels.is_empty() || spec.levels.contains(&at.level);
     let with_base = |latency: &LevelLatency| match latency.level {
-        Level::FULL => {
+        Level::FULL if !spec.own_full => {
             LevelLatency { ttft_ms: base.ttft_ms, tpot_ms: base.tpot_ms, ..latency.clone() }
         }
         _ => latency.clone(),

@@ -51,6 +51,10 @@ pub struct MethodSpec {
     /// Absent: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub levels: Vec<Level>,
+    /// Whether level 100 % takes the times of the method's own family instead of the base model's,
+    /// for runs that are compared with real ones: how a family lies in memory is part of its times.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_full: bool,
     /// What expected accuracies come from. Absent: mean grades.
     #[serde(default, skip_serializing_if = "is_default")]
     pub expect: Expect,

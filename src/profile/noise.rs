@@ -11,12 +11,13 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::fit::median;
+use super::curve::{DecodeCurve, PrefillCurve};
+use super::fit::{fit_decode, fit_prefill, median};
 use super::latency_log::{LatencySample, Phase};
 use super::provenance::Provenance;
 use crate::error::{Error, Result};
 use crate::rng::stream;
-use crate::units::SimTime;
+use crate::units::{Level, SimTime};
 
 /// What shares of the factors the stored ones are not below.
 pub const PROBABILITIES: [f64; 11] = [0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0];
@@ -117,12 +118,37 @@ fn between(low: f64, high: f64, way: f64) -> f64 {
     low + (high - low) * way
 }
 
+/// What a profile of samples foretells, fitted when it is first asked for.
+struct Curves<'a> {
+    samples: &'a [LatencySample],
+    fitted: BTreeMap<(&'a str, Level), Fitted>,
+}
+
+/// The curves of one level, as far as they can be fitted.
+type Fitted = (Option<PrefillCurve>, Option<DecodeCurve>);
+
+impl<'a> Curves<'a> {
+    /// The time of `sample`'s phase, level and length, in ms; none without enough lengths to fit.
+    fn at(&mut self, sample: &'a LatencySample) -> Option<f64> {
+        let LatencySample { family, level, phase, tokens, .. } = sample;
+        let (read, write) = self.fitted.entry((family, *level)).or_insert_with(|| {
+            let read = fit_prefill(self.samples, family, *level).ok();
+            (read, fit_decode(self.samples, family, *level).ok())
+        });
+        match phase {
+            Phase::Prefill => read.map(|curve| curve.millis(*tokens)),
+            Phase::Decode => write.map(|curve| curve.millis(*tokens)),
+            Phase::Switch => None,
+        }
+    }
+}
+
 impl Noise {
-    /// What the repetitions of `samples`, a file of this name, were off by.
+    /// What times of `samples` are off by from what a profile of them foretells.
     ///
-    /// A time over the median of its length is a factor. The median factor of one repetition of one
-    /// level, all lengths, is a drift: they were timed one after the other. What is left is the
-    /// request's own.
+    /// A time over the fitted curve's is a factor; with too few lengths for a curve, over the median
+    /// of its length. The median factor of one repetition of one family is a drift: it was timed
+    /// within minutes. What is left is the request's own, and how far curves miss is part of it.
     ///
     /// # Errors
     /// If no length has three repetitions of each phase.
@@ -132,16 +158,19 @@ impl Noise {
             let key = (&sample.family, sample.level, sample.phase, sample.tokens);
             lengths.entry(key).or_default().push(sample);
         }
-        let mut visits = BTreeMap::<_, Vec<(Phase, f64)>>::new();
+        let mut curves = Curves { samples, fitted: BTreeMap::new() };
+        let mut rounds = BTreeMap::<_, Vec<(Phase, f64)>>::new();
         for same in lengths.values().filter(|same| same.len() >= REPETITIONS_MIN) {
-            let middle = median(same.iter().map(|sample| sample.ms).collect());
+            let foretold = curves
+                .at(same[0])
+                .unwrap_or_else(|| median(same.iter().map(|sample| sample.ms).collect()));
             for sample in same {
-                let visit = (&sample.family, sample.level, sample.repetition);
-                visits.entry(visit).or_default().push((sample.phase, sample.ms / middle));
+                let round = (&sample.family, sample.repetition);
+                rounds.entry(round).or_default().push((sample.phase, sample.ms / foretold));
             }
         }
         let (mut drifts, mut own) = (Vec::new(), BTreeMap::<Phase, Vec<f64>>::new());
-        for factors in visits.values() {
+        for factors in rounds.values() {
             let drift = median(factors.iter().map(|factor| factor.1).collect());
             drifts.push(drift);
             for (phase, factor) in factors {
@@ -225,7 +254,6 @@ impl Noise {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Level;
 
     fn sample(phase: Phase, tokens: u32, repetition: u32, ms: f64) -> LatencySample {
         let (family, level) = ("width".to_owned(), Level::FULL);
@@ -255,6 +283,31 @@ mod tests {
         for factors in [&noise.prefill, &noise.decode] {
             assert!(close(factors.quantile(0.0), 1.0) && close(factors.quantile(1.0), 1.0));
         }
+    }
+
+    /// Of four lengths three take 10 ms a 100 tokens; the fourth takes a tenth more, so that no curve
+    /// passes through all. Each repetition is as slow throughout as it is.
+    #[test]
+    fn what_a_curve_misses_is_noise_too() {
+        let times = [(100, 10.0), (200, 20.0), (400, 44.0), (800, 80.0)];
+        let at = |repetition, factor: f64| {
+            times.map(|(tokens, ms)| sample(Phase::Prefill, tokens, repetition, ms * factor))
+        };
+        let flat = |repetition, factor: f64| {
+            times.map(|(tokens, _)| sample(Phase::Decode, tokens, repetition, 5.0 * factor))
+        };
+        let samples: Vec<_> = [(0, 0.9), (1, 1.0), (2, 1.1)]
+            .into_iter()
+            .flat_map(|(nth, factor)| at(nth, factor).into_iter().chain(flat(nth, factor)))
+            .collect();
+        let noise = Noise::of(&samples, published()).unwrap();
+        let close = |found: f64, expected: f64| (found - expected).abs() < 1e-9;
+        assert!(close(noise.drift.quantile(1.0) / noise.drift.quantile(0.5), 1.1), "{noise:?}");
+        assert!(close(noise.decode.quantile(0.0), noise.decode.quantile(1.0)), "on its line");
+        let (low, high) = (noise.prefill.quantile(0.0), noise.prefill.quantile(1.0));
+        let fit = fit_prefill(&samples, "width", Level::FULL).unwrap().fit_error.unwrap();
+        assert!(fit.max_relative > 0.01, "{fit:?}");
+        assert!(low < 0.99 && high > 1.01, "{low} {high}");
     }
 
     #[test]

@@ -20,7 +20,8 @@ use crate::prompt::Dataset;
 use crate::units::{Level, millis};
 
 const SAMPLES: &str = "samples.csv";
-/// The family that runs as `width` does and gathers its weights at every switch.
+/// The family that gathers its weights at every switch. Unless it is timed for itself it is taken
+/// to run as `width` does.
 const RELAYOUT: &str = "width-relayout";
 
 /// What to measure on this machine.
@@ -41,13 +42,8 @@ pub struct DevicePlan {
 }
 
 impl DevicePlan {
-    fn check(&self) -> Result<()> {
-        if self.families.iter().any(|family| family == RELAYOUT) {
-            return Err(Error::new("argument --families", "not a family of its own here")
-                .found(RELAYOUT)
-                .allowed("width, which times its switches, too"));
-        }
-        Ok(())
+    fn has(&self, family: &str) -> bool {
+        self.families.iter().any(|other| other == family)
     }
 
     /// `model`, if it is of the plan's base model.
@@ -75,7 +71,6 @@ pub fn measure(
     memory: impl Fn(&str) -> Result<Option<Memory>>,
     report: &mut dyn FnMut(&str, usize, usize),
 ) -> Result<DeviceProfile> {
-    plan.check()?;
     let open = |family: &str, options| plan.checked(family, open(family, options)?);
     let mut families = Vec::new();
     let datasets = load_datasets()?;
@@ -103,7 +98,7 @@ pub fn measure(
             fit_family(plan, [family, family], log.samples(), &model, memory(family)?)?;
         fitted.compress_ms_per_token = compression::ms_per_token(&model.tokenizer, &datasets);
         families.push(fitted);
-        if family == "width" {
+        if family == "width" && !plan.has(RELAYOUT) {
             measure_copies(plan, open(RELAYOUT, EngineOptions::default())?, &mut log)?;
             let memory = memory(RELAYOUT)?;
             families.push(fit_family(plan, [RELAYOUT, family], log.samples(), &model, memory)?);
@@ -156,8 +151,8 @@ impl Known {
         let DeviceProfile { mut families, tlms, idle, heat, .. } =
             DeviceProfile::load(&plan.folder)?;
         let is_measured = |family: &FamilyLatency| {
-            let name = if &*family.family == RELAYOUT { "width" } else { &*family.family };
-            family.base_model == plan.base_model && plan.families.iter().any(|other| other == name)
+            let with_width = &*family.family == RELAYOUT && plan.has("width");
+            family.base_model == plan.base_model && (with_width || plan.has(&family.family))
         };
         families.retain(|family| !is_measured(family));
         Ok(Self { families, tlms, idle, heat })

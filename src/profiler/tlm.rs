@@ -47,9 +47,10 @@ pub struct Heads<'a> {
 }
 
 /// Times `heads` on prompts of `datasets`, tokenizing, embedding and cutting included, and sets the
-/// `[[tlm]]` of their base model in the profile in `folder`. Of `lists`, datasets that choose from
-/// lists, only [`RANKED_LISTS`] is timed. Times of a compressor whose head is not there are left as
-/// they are.
+/// `[[tlm]]` of their base model in the profile in `folder`. Each is timed as after an answer of the
+/// language model: from memory, not from the processor's caches. Of `lists`, datasets that choose
+/// from lists, only [`RANKED_LISTS`] is timed. Times of a compressor whose head is not there are
+/// left as they are.
 ///
 /// # Errors
 /// If inference fails, or a file cannot be read or written.
@@ -62,15 +63,16 @@ pub fn measure(
     [command, date, commit]: [String; 3],
 ) -> Result<TlmLatency> {
     let _lock = Lock::acquire(&folder.join("device.toml"), "the device profile")?;
-    let mut log = LatencyLog::open(&folder.join(SAMPLES))?;
+    let mut log = TlmLog { log: LatencyLog::open(&folder.join(SAMPLES))?, others: Others::new() };
     let Heads { decider, mut scorers, tokenizer } = heads;
     // What comes first warms up.
     for round in 0..=repetitions {
         for dataset in datasets {
             for (nth, item) in dataset.items.iter().take(ITEMS).enumerate() {
                 let text = item.text();
+                log.others.run();
                 let (decision, time) = timed(|| decider.decide_for(&dataset.name, &text, LOOSEST));
-                note(&mut log, DECIDE, round, decision?.tlm_tokens, time)?;
+                log.note(DECIDE, round, decision?.tlm_tokens, time)?;
                 for (family, head) in &mut scorers {
                     let ratio = ratio_of(nth, round);
                     time_cut(&mut log, (family, head), tokenizer, dataset, item, ratio, round)?;
@@ -93,14 +95,14 @@ pub fn measure(
     let before = known.map(|place| &profile.tlms[place]);
     let fit = |family: &str, before: Option<PrefillCurve>| {
         if scorers.iter().any(|(timed, _)| *timed == family) {
-            fit_prefill(log.samples(), family, Level::FULL).map(Some)
+            fit_prefill(log.log.samples(), family, Level::FULL).map(Some)
         } else {
             Ok(before)
         }
     };
     let tlm = TlmLatency {
         base_model,
-        decide_ms: fit_prefill(log.samples(), DECIDE, Level::FULL)?,
+        decide_ms: fit_prefill(log.log.samples(), DECIDE, Level::FULL)?,
         compress_ms: fit(COMPRESS, before.and_then(|tlm| tlm.compress_ms))?,
         ranked_lists_ms: fit(RANKED_LISTS, before.and_then(|tlm| tlm.ranked_lists_ms))?,
         lingua_ms: fit(LINGUA, before.and_then(|tlm| tlm.lingua_ms))?,
@@ -120,7 +122,7 @@ fn ratio_of(nth: usize, round: u32) -> Ratio {
 }
 
 fn time_cut(
-    log: &mut LatencyLog,
+    log: &mut TlmLog,
     (family, head): (&str, &mut ScoreHead),
     tokenizer: &dyn Tokenize,
     dataset: &Dataset,
@@ -128,23 +130,53 @@ fn time_cut(
     ratio: Ratio,
     round: u32,
 ) -> Result<()> {
+    log.others.run();
     let (prompt, time) = timed(|| {
         let scores = head.scores(dataset, item)?;
         Ok::<_, crate::Error>(score_head::compress(dataset, item, ratio, tokenizer, &scores))
     });
-    note(log, family, round, prompt?.full_tokens as u32, time)
+    log.note(family, round, prompt?.full_tokens as u32, time)
 }
 
-/// Appends a sample, unless the log has it; those of round 0 are none.
-fn note(log: &mut LatencyLog, family: &str, round: u32, tokens: u32, time: Duration) -> Result<()> {
-    let sample = LatencySample {
-        family: family.to_owned(),
-        level: Level::FULL,
-        phase: Phase::Prefill,
-        tokens,
-        repetition: round.wrapping_sub(1),
-        ms: millis(time),
-    };
-    let new = round > 0 && !log.contains(&sample);
-    if new { log.append(&sample) } else { Ok(()) }
+/// Where samples go, and what is between two of them.
+struct TlmLog {
+    log: LatencyLog,
+    others: Others,
+}
+
+impl TlmLog {
+    /// Appends a sample, unless the log has it; those of round 0 are none.
+    fn note(&mut self, family: &str, round: u32, tokens: u32, time: Duration) -> Result<()> {
+        let sample = LatencySample {
+            family: family.to_owned(),
+            level: Level::FULL,
+            phase: Phase::Prefill,
+            tokens,
+            repetition: round.wrapping_sub(1),
+            ms: millis(time),
+        };
+        let new = round > 0 && !self.log.contains(&sample);
+        if new { self.log.append(&sample) } else { Ok(()) }
+    }
+}
+
+/// Stands for the language model, which runs between any two runs of the tiny one and leaves
+/// nothing of it in the processor's caches.
+struct Others(Vec<u64>);
+
+impl Others {
+    /// Three times the largest cache of a processor that was profiled so far.
+    const BYTES: usize = 96 << 20;
+    /// Words of a cache line.
+    const LINE: usize = 8;
+
+    fn new() -> Self {
+        Self(vec![1; Self::BYTES / size_of::<u64>()])
+    }
+
+    /// Writes to every cache line.
+    fn run(&mut self) {
+        self.0.iter_mut().step_by(Self::LINE).for_each(|word| *word = word.wrapping_add(1));
+        std::hint::black_box(&self.0);
+    }
 }
