@@ -36,7 +36,8 @@ pub struct Request {
     pub terms: Terms,
 }
 
-/// What an app asks of the service beside its objective; by default nothing.
+/// What an app asks of the service beside its objective, and what of its prompt the service has; by
+/// default nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// The class of the request: the higher, the sooner.
@@ -45,6 +46,9 @@ pub struct Terms {
     pub cancel_after: Option<Duration>,
     /// Whether it takes the place of what the app has asked for and is not answered yet.
     pub supersedes: bool,
+    /// The first tokens of the full prompt, fewer than all, that an earlier turn of the conversation
+    /// left keys and values of: a plan that reads the whole prompt reads the rest alone.
+    pub cached_tokens: u32,
 }
 
 /// An objective as stated by an app: one bound, or the pair ⟨TTFT, TPOT⟩.

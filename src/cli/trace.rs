@@ -133,6 +133,10 @@ struct ImportArgs {
     /// Multiply prompt and output lengths
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     length_scale: f64,
+    /// Hold so many tokens of earlier prompts and answers: a prompt that goes on from them has
+    /// `cached_tokens` (burstgpt, mooncake)
+    #[arg(long, value_name = "TOKENS", default_value_t = 0)]
+    cache_tokens: u64,
     /// What the file calls its columns: NAME=COLUMN,…, NAME being `arrival`, `prompt_tokens` or
     /// `output_tokens`
     #[arg(long, value_name = "NAME=COLUMN")]
@@ -330,6 +334,7 @@ impl ImportArgs {
             },
             time_scale: self.time_scale,
             length_scale: self.length_scale,
+            cache_tokens: self.cache_tokens,
             items,
             apps: self.mix.apps()?,
             alpha: self.mix.alpha,

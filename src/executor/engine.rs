@@ -49,7 +49,8 @@ impl EngineExecutor {
     /// timed.
     ///
     /// # Errors
-    /// If a dataset of the trace is missing, or a session cannot be opened.
+    /// If a dataset of the trace is missing, one of its prompts is cached in part, or a session
+    /// cannot be opened.
     pub fn new(
         model: Rc<RefCell<ElasticModel>>,
         datasets: &BTreeMap<String, Rc<Dataset>>,
@@ -59,6 +60,7 @@ impl EngineExecutor {
         trace: &Trace,
     ) -> Result<Self> {
         let datasets = trace_datasets(datasets, trace)?;
+        refuse_cached(trace)?;
         {
             let engine = &mut model.borrow_mut().engine;
             let levels: Vec<_> = engine.ladder().keys().copied().collect();
@@ -72,6 +74,17 @@ impl EngineExecutor {
         let head = compressor.filter(|c| c.is_scored()).map(open).transpose()?;
         Ok(Self { model, datasets, compressor, head, decider, counted, seed: 1 })
     }
+}
+
+/// Refuses a trace whose prompts go on from earlier turns: each is read here from its beginning.
+fn refuse_cached(trace: &Trace) -> Result<()> {
+    let cached = trace.requests.iter().find(|request| request.terms.cached_tokens > 0);
+    cached.map_or(Ok(()), |request| {
+        let tokens = request.terms.cached_tokens;
+        Err(Error::new(format!("trace, request {}", request.id), "goes on from an earlier turn")
+            .found(format!("{tokens} cached tokens"))
+            .allowed("none, under `--executor engine`"))
+    })
 }
 
 /// The datasets of `trace`, in its order.

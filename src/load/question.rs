@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn a_plan_is_named_by_alias_and_ratio_and_terms_are_sent() {
-        let terms = Terms { priority: 2, cancel_after: Some(MS(900)), supersedes: true };
+        let terms =
+            Terms { priority: 2, cancel_after: Some(MS(900)), supersedes: true, cached_tokens: 0 };
         let slo = Slo::EndToEnd(Limit::Absolute(MS(1200)));
         let level = Some(Level::percent(40));
         let pinned = Pinned { level, prompt_ratio: Some(Ratio::percent(30)) };

@@ -443,8 +443,8 @@ impl Method {
                     .allowed(known));
             }
         }
-        let Request { prompt_tokens, output_tokens, .. } = *request;
-        Ok(Facts { row, prompt_tokens, output_tokens })
+        let Request { prompt_tokens, output_tokens, terms, .. } = *request;
+        Ok(Facts { row, prompt_tokens, output_tokens, cached_tokens: terms.cached_tokens })
     }
 }
 

@@ -354,7 +354,7 @@ impl PromptPlanner {
             Some(resident) if resident != latency.level => latency.switch(),
             _ => Duration::ZERO,
         };
-        let read = scaled(reading(latency, kept, cached), scales.prefill);
+        let read = scaled(latency.reading(kept, cached), scales.prefill);
         let ttft = cutting + switch + read;
         let tpot = scaled(latency.tpot(context(kept, request.output_tokens)), scales.decode);
         let gaps = request.output_tokens.saturating_sub(1);
@@ -379,17 +379,8 @@ impl PromptPlanner {
         context: u32,
     ) -> Result<(Duration, Duration)> {
         let latency = self.family.level(level)?;
-        Ok((reading(latency, kept, cached), latency.tpot(context)))
+        Ok((latency.reading(kept, cached), latency.tpot(context)))
     }
-}
-
-/// Reading `kept` tokens of which the KV cache has some: at least as long as one token takes.
-fn reading(latency: &LevelLatency, kept: u32, cached: u32) -> Duration {
-    if cached == 0 {
-        return latency.ttft(kept);
-    }
-    let rest = latency.ttft(kept).saturating_sub(latency.ttft(cached.min(kept)));
-    rest.max(latency.tpot(kept))
 }
 
 /// Tokens in context at the middle of an answer.

@@ -175,6 +175,32 @@ fn of_a_shortened_prompt_what_is_left_is_the_whole() {
     assert!(method.menu(&Bench::elastic().trace).is_err(), "prompts of another length");
 }
 
+/// Of 100 tokens some are cached. The rest is read, in no less than a token's time; a cut prompt
+/// begins otherwise and is read from there.
+#[test]
+fn of_a_prompt_that_goes_on_from_an_earlier_turn_the_rest_is_read() {
+    let ms = |after: u64| Duration::from_millis(after);
+    for (cached, [whole, whole_small, cut]) in
+        [(0, [100, 50, 50]), (80, [20, 10, 50]), (99, [10, 5, 50])]
+    {
+        let mut bench = Bench::elastic();
+        bench.trace.requests[0].terms.cached_tokens = cached;
+        let request = bench.trace.requests[0];
+        let executor = bench.method.cost_model(&bench.trace).unwrap();
+        let read =
+            |level, ratio| executor.bill(&request, plan(level, ratio), None).unwrap().prefill;
+        assert_eq!((read(100, 100), read(50, 100)), (ms(whole), ms(whole_small)), "{cached}");
+        assert_eq!(read(100, 50), ms(cut));
+        let menu = bench.method.menu(&bench.trace).unwrap();
+        let bounds = Bounds::EndToEnd(ms(10_000));
+        let choices = menu.choices(RequestView::new(&request, bounds), None);
+        for (candidate, forecast) in choices.feasible(choices.candidates()) {
+            let bill = executor.bill(&request, candidate.plan, None).unwrap();
+            assert_eq!(forecast.ttft, bill.decide + bill.compress + bill.switch + bill.prefill);
+        }
+    }
+}
+
 #[test]
 fn the_same_seed_draws_the_same_plans_and_another_seed_others() {
     let bench = Bench::random(3, 50);

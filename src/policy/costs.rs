@@ -171,7 +171,8 @@ impl Costs {
             decide: self.decide(facts.row),
             compress: self.compress(candidate.ratio, facts.prompt_tokens),
             switch: self.switch(candidate, resident),
-            prefill: self.levels[candidate.level].ttft(kept_tokens),
+            prefill: self.levels[candidate.level]
+                .reading(kept_tokens, self.cached_tokens(candidate, facts)),
             decode: forecast.decode(),
             kept_tokens,
             correct: None,
@@ -211,7 +212,23 @@ impl Costs {
             let latency = &self.levels[candidate.level];
             self.decide(facts.row) + latency.ttft(facts.prompt_tokens)
         };
-        unswitched + self.switch(candidate, resident)
+        let unread = self.saved(candidate, facts);
+        (unswitched + self.switch(candidate, resident)).saturating_sub(unread)
+    }
+
+    /// What of a prompt's time its cached tokens save.
+    fn saved(&self, candidate: &Candidate, facts: &Facts) -> Duration {
+        let cached_tokens = self.cached_tokens(candidate, facts);
+        if cached_tokens == 0 {
+            return Duration::ZERO;
+        }
+        let (latency, all) = (&self.levels[candidate.level], facts.prompt_tokens);
+        latency.ttft(all).saturating_sub(latency.reading(all, cached_tokens))
+    }
+
+    /// Tokens of the prompt that the KV cache has under `candidate`: a cut one begins otherwise.
+    fn cached_tokens(&self, candidate: &Candidate, facts: &Facts) -> u32 {
+        if candidate.ratio == self.whole() { facts.cached_tokens } else { 0 }
     }
 
     /// Prompt tokens that the model reads.

@@ -16,6 +16,8 @@ pub(crate) struct Facts {
     pub prompt_tokens: u32,
     /// Tokens to generate.
     pub output_tokens: u32,
+    /// The first tokens of the full prompt that need not be read again.
+    pub cached_tokens: u32,
 }
 
 /// [`Facts`] of every request of a trace, by request id.

@@ -372,6 +372,18 @@ impl LevelLatency {
         self.ttft_ms.at(kept_tokens)
     }
 
+    /// Reading a prompt of `kept_tokens` of which the KV cache has the first `cached_tokens`: what
+    /// is left of the prompt's time, and as much as one output token takes, or more.
+    #[must_use]
+    pub fn reading(&self, kept_tokens: u32, cached_tokens: u32) -> Duration {
+        let whole = self.ttft(kept_tokens);
+        if cached_tokens == 0 {
+            return whole;
+        }
+        let rest = whole.saturating_sub(self.ttft(cached_tokens.min(kept_tokens)));
+        rest.max(self.tpot(kept_tokens))
+    }
+
     /// Time per output token at `context_tokens` of context.
     #[must_use]
     pub fn tpot(&self, context_tokens: u32) -> Duration {

@@ -156,6 +156,11 @@ impl Recorder {
         let item = named.unwrap_or_else(|| self.stand_in(tokens, arrived.id));
         let (prompt_tokens, dataset, item) = item;
         let cancel_after = ended.gave_up.or(arrived.terms.cancel_after);
+        // The item stands for the prompt, so as much of it is cached.
+        let cached_tokens = plan.as_ref().map_or(0, |plan| {
+            let share = f64::from(plan.cached_tokens) / f64::from(plan.prompt_tokens_before.max(1));
+            (share * f64::from(*prompt_tokens)).min(f64::from(*prompt_tokens) - 1.0) as u32
+        });
         let request = Request {
             id: arrived.id,
             arrival: arrived.at,
@@ -165,7 +170,7 @@ impl Recorder {
             prompt_tokens: *prompt_tokens,
             output_tokens: done.as_ref().map_or(ended.asked.max_tokens, |done| done.output_tokens),
             slo: arrived.slo,
-            terms: Terms { cancel_after, ..arrived.terms },
+            terms: Terms { cancel_after, cached_tokens, ..arrived.terms },
         };
         Some((request, dataset.as_str()))
     }

@@ -243,6 +243,7 @@ fn terms(call: &Call, app: &AppEntry) -> Terms {
         priority: call.priority.unwrap_or(app.priority),
         cancel_after: call.timeout.or(app.timeout),
         supersedes: call.supersedes.unwrap_or(app.supersedes),
+        cached_tokens: 0,
     }
 }
 

@@ -75,6 +75,7 @@ impl App {
             priority: self.priority,
             cancel_after: self.cancel_after_ms.map(Duration::from_millis),
             supersedes: self.supersedes,
+            cached_tokens: 0,
         }
     }
 
@@ -471,7 +472,7 @@ mod tests {
                     priority = 2\ncancel_after_ms = 400\nsupersedes = true\n";
         let apps = toml::from_str::<AppsFile>(text).unwrap().apps;
         let cancel_after = Some(Duration::from_millis(400));
-        let terms = Terms { priority: 2, cancel_after, supersedes: true };
+        let terms = Terms { priority: 2, cancel_after, supersedes: true, cached_tokens: 0 };
         assert_eq!(apps.all()[0].terms(), terms);
         let words =
             "apps: Keys (end-to-end 90 ms, class 2, gives up after 400 ms, the newest alone)";

@@ -44,7 +44,10 @@ fn of_request(hash: &mut Sha256, request: &Request) {
         request.arrival.as_nanos(),
         u64::from(request.app.0) << 32 | u64::from(request.dataset.0),
         u64::from(request.prompt_tokens) << 32 | u64::from(request.output_tokens),
-        slo << 32 | u64::from(terms.priority) << 1 | u64::from(terms.supersedes),
+        u64::from(terms.cached_tokens) << 40
+            | slo << 32
+            | u64::from(terms.priority) << 1
+            | u64::from(terms.supersedes),
         first,
         second,
         patience,
@@ -85,11 +88,12 @@ mod tests {
         let trace = Bench::random(1, 5).trace;
         let own = trace.fingerprint();
         assert_eq!((own.len(), &own), (16, &trace.clone().fingerprint()));
-        let changes: [fn(&mut Trace); 8] = [
+        let changes: [fn(&mut Trace); 9] = [
             |trace| trace.requests[0].item = ItemId::parse("seven").unwrap(),
             |trace| trace.requests[1].output_tokens += 1,
             |trace| trace.requests[2].terms.priority = 1,
             |trace| trace.requests[2].terms.cancel_after = Some(Duration::ZERO),
+            |trace| trace.requests[2].terms.cached_tokens = 1,
             |trace| trace.requests[3].slo = Slo::EndToEnd(Limit::Share(Ratio::ONE)),
             |trace| trace.requests[3].slo = Slo::Energy(Limit::Share(Ratio::ONE)),
             |trace| trace.apps.push("another".into()),

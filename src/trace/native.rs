@@ -4,8 +4,9 @@
 //! stand in any order, none may be missing or unknown. A row states its objective in one of six
 //! forms: `ttft_ratio,tpot_ratio`, `ttft_ms,tpot_ms`, `e2e_ratio`, `e2e_ms`, `energy_ratio` or
 //! `energy_mj`. A file has the columns of one form or of several, of which a row fills one. What it
-//! asks of the service beside, `priority,cancel_after_ms,supersedes`, may be left out, column or
-//! cell. Instants are exact: `arrival_ms` has up to six decimals.
+//! asks of the service beside, `priority,cancel_after_ms,supersedes`, and `cached_tokens`, what an
+//! earlier turn left of its prompt, may be left out, column or cell. Instants are exact:
+//! `arrival_ms` has up to six decimals.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -29,7 +30,7 @@ use crate::request::{Request, Slo, Terms};
 use crate::units::{SimTime, decimal_millis, nanos_of_decimal_millis};
 
 /// Columns of what requests ask of the service beside; a file has those that some row fills.
-const TERMS: [&str; 3] = ["priority", "cancel_after_ms", "supersedes"];
+const TERMS: [&str; 4] = ["priority", "cancel_after_ms", "supersedes", "cached_tokens"];
 
 /// Columns of every trace.
 const COLUMNS: [&str; 7] =
@@ -169,6 +170,7 @@ fn written_terms(trace: &Trace) -> [Option<&'static str>; TERMS.len()] {
         fills(|terms| terms.priority > 0),
         fills(|terms| terms.cancel_after.is_some()),
         fills(|terms| terms.supersedes),
+        fills(|terms| terms.cached_tokens > 0),
     ];
     std::array::from_fn(|nth| filled[nth].then_some(TERMS[nth]))
 }
@@ -180,6 +182,7 @@ fn write_terms(text: &mut String, terms: Terms, present: [bool; TERMS.len()]) {
         if terms.priority > 0 { terms.priority.to_string() } else { String::new() },
         patience.unwrap_or_default(),
         if terms.supersedes { "1".to_owned() } else { String::new() },
+        if terms.cached_tokens > 0 { terms.cached_tokens.to_string() } else { String::new() },
     ];
     for (cell, _) in cells.iter().zip(present).filter(|(_, present)| *present) {
         text.push(',');
@@ -383,7 +386,7 @@ impl Row<'_> {
             prompt_tokens: self.tokens(cell(5))?,
             output_tokens: self.tokens(cell(6))?,
             slo: self.slo(header)?,
-            terms: self.terms(header)?,
+            terms: self.terms(header, self.tokens(cell(5))?)?,
         })
     }
 
@@ -408,7 +411,7 @@ impl Row<'_> {
             .map_err(|BadCell { nth, allowed }| self.wrong((FORMS[form][nth], cells[nth]), allowed))
     }
 
-    fn terms(&self, header: &Header) -> Result<Terms> {
+    fn terms(&self, header: &Header, prompt_tokens: u32) -> Result<Terms> {
         let cell = |nth: usize| {
             let cell = header.terms[nth].map_or("", |column| self.cell(column));
             (!cell.is_empty()).then_some((TERMS[nth], cell))
@@ -422,10 +425,16 @@ impl Row<'_> {
             "1" => Ok(true),
             _ => Err(self.wrong((column, cell), "0, 1 or nothing")),
         };
+        let cached = |(column, cell): (&str, &str)| {
+            let tokens = cell.parse().ok().filter(|&tokens| tokens < prompt_tokens);
+            let allowed = format!("fewer than the {prompt_tokens} tokens of the prompt");
+            tokens.ok_or_else(|| self.wrong((column, cell), allowed))
+        };
         Ok(Terms {
             priority: cell(0).map_or(Ok(0), class)?,
             cancel_after: cell(1).map(|cell| self.time(cell)).transpose()?,
             supersedes: cell(2).map_or(Ok(false), flag)?,
+            cached_tokens: cell(3).map_or(Ok(0), cached)?,
         })
     }
 

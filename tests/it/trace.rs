@@ -29,7 +29,7 @@ fn a_missing_column_is_named() {
         "trace.csv, line 2, column \"item\": missing column; allowed: id,arrival_ms,app,dataset,\
          item,prompt_tokens,output_tokens, and ttft_ratio,tpot_ratio or ttft_ms,tpot_ms \
          or e2e_ratio or e2e_ms or energy_ratio or energy_mj; perhaps priority,cancel_after_ms,\
-         supersedes",
+         supersedes,cached_tokens",
     );
 }
 

@@ -47,7 +47,12 @@ _OBJECTIVES = {
         "energy_mj",
     )
 }
-_TERMS = {"priority": _NUMBER, "cancel_after_ms": _NUMBER, "supersedes": _NUMBER}
+_TERMS = {
+    "priority": _NUMBER,
+    "cancel_after_ms": _NUMBER,
+    "supersedes": _NUMBER,
+    "cached_tokens": _WHOLE,
+}
 _LEVELS = {
     "level_percent": _WHOLE,
     "ttft_ms": _NUMBER,
@@ -83,7 +88,7 @@ class Trace:
 
         Those are ``id, arrival_ms, app, dataset, item, prompt_tokens, output_tokens``, those of an
         objective, such as ``ttft_ratio, tpot_ratio`` or ``e2e_ms``, and maybe ``priority``,
-        ``cancel_after_ms`` and ``supersedes``. Rows are sorted by arrival.
+        ``cancel_after_ms``, ``supersedes`` and ``cached_tokens``. Rows are sorted by arrival.
 
         Raises:
             PliantError: If a column is missing, unknown or of another type, or a cell is out of

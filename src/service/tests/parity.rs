@@ -88,7 +88,7 @@ fn served(works: &[Work], schedule: ServiceOptions) -> Log {
     let takes = works.iter().map(|work| work.takes).collect();
     day.load(ScriptedModel::new(takes, day.script.clone()));
     for Work { request, .. } in works {
-        let Terms { priority, cancel_after, supersedes } = request.terms;
+        let Terms { priority, cancel_after, supersedes, .. } = request.terms;
         let mut call = call(&format!("app{}", request.app.0), request.id, request.output_tokens);
         (call.priority, call.supersedes) = (Some(priority), Some(supersedes));
         day.script.call(&day.service, request.arrival, request.id, call, cancel_after);
@@ -107,7 +107,8 @@ fn works() -> impl Strategy<Value = Vec<Work>> {
         let work = |(id, (gap, due, app, (prompt_tokens, output_tokens, token), terms))| {
             arrival = arrival + ms(gap);
             let (priority, patience, supersedes): (u8, Option<u64>, bool) = terms;
-            let terms = Terms { priority, cancel_after: patience.map(ms), supersedes };
+            let terms =
+                Terms { priority, cancel_after: patience.map(ms), supersedes, cached_tokens: 0 };
             let token = ms(token);
             let needs = Needs {
                 until_due: Some(token * prompt_tokens),
@@ -132,7 +133,8 @@ proptest! {
 #[test]
 fn a_day_has_every_kind_of_decision() {
     let work = |id: u64, arrival, priority, patience: Option<u64>| {
-        let terms = Terms { priority, cancel_after: patience.map(ms), supersedes: false };
+        let terms =
+            Terms { priority, cancel_after: patience.map(ms), supersedes: false, cached_tokens: 0 };
         let bounds = Bounds::Latency { ttft: ms(50), tpot: ms(10) };
         let needs = Needs::default();
         let takes = Takes { prompt_tokens: 2, output_tokens: 5, token: ms(10), bounds, needs };

@@ -25,7 +25,7 @@ pub(super) fn read(input: &Input, columns: &Columns) -> Result<Source> {
         *(if zoned { &mut with_zone } else { &mut without_zone }) += 1;
         with_images += u64::from(row.cell(3).is_some_and(|images| !matches!(images, "" | "0")));
         let (prompt_tokens, output_tokens) = (row.tokens(1)?, row.tokens(2)?);
-        calls.push(row.line, Call { nanos, prompt_tokens, output_tokens });
+        calls.push(row.line, Call { nanos, prompt_tokens, output_tokens, turn: None });
         Ok(())
     })?;
     let mut warnings = Vec::new();

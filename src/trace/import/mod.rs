@@ -9,6 +9,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::prefixes::{PrefixCache, Turn};
 use super::apps::{Apps, LevelOrder};
 use super::synth::{ItemPool, SynthSpec};
 use super::{Arrivals, Trace};
@@ -25,6 +26,7 @@ mod elastilm;
 mod mooncake;
 mod part;
 mod plain;
+mod prefixes;
 mod scale;
 mod table;
 mod time;
@@ -95,6 +97,9 @@ pub struct ImportSpec {
     pub time_scale: f64,
     /// What prompt and output lengths are multiplied with.
     pub length_scale: f64,
+    /// How many tokens of earlier prompts and answers the service holds, so that a prompt that goes
+    /// on from them is not read anew; 0: prompts are independent.
+    pub cache_tokens: u64,
     /// How prompts are found.
     pub items: ItemRule,
     /// Who calls.
@@ -124,6 +129,7 @@ impl ImportSpec {
             part: Part::default(),
             time_scale: 1.0,
             length_scale: 1.0,
+            cache_tokens: 0,
             items: ItemRule::default(),
             apps: synth.apps,
             alpha: synth.alpha,
@@ -205,8 +211,9 @@ struct Source {
 
 #[derive(Debug)]
 enum Body {
-    /// Times and lengths, sorted by time, and the file's time at the start of the trace.
-    Timed { calls: Vec<Call>, start: i64 },
+    /// Times and lengths, sorted by time, what prompts go on from, and the file's time at the start
+    /// of the trace.
+    Timed { calls: Vec<Call>, turns: Vec<Turn>, start: i64 },
     /// Apps and objectives, in their order of arrival.
     Ordered(Vec<Ask>),
 }
@@ -227,6 +234,8 @@ struct Call {
     nanos: i64,
     prompt_tokens: u32,
     output_tokens: u32,
+    /// Its place among the turns, if the file says what its prompt goes on from.
+    turn: Option<u32>,
 }
 
 /// A call of a known app.
@@ -244,6 +253,7 @@ const EPOCH_NS: i64 = 10 * 365 * 86_400 * 1_000_000_000;
 #[derive(Debug, Default)]
 struct Calls {
     kept: Vec<Call>,
+    turns: Vec<Turn>,
     without_tokens: warning::Counted,
     unsorted: warning::Counted,
     latest: i64,
@@ -267,6 +277,12 @@ impl Calls {
         }
         self.latest = if self.kept.is_empty() { call.nanos } else { self.latest.max(call.nanos) };
         self.kept.push(call);
+    }
+
+    /// The place of `turn`, which some call is to have.
+    fn turn(&mut self, turn: Turn) -> u32 {
+        self.turns.push(turn);
+        u32::try_from(self.turns.len() - 1).expect("files have fewer rows")
     }
 
     /// A warning if times that are not whole milliseconds follow each other within ten of them.
@@ -297,7 +313,8 @@ impl Calls {
             since_epoch.then(epoch),
         ];
         let warnings = general.into_iter().flatten().chain(more).collect();
-        Source { body: Body::Timed { calls: self.kept, start }, warnings }
+        let body = Body::Timed { calls: self.kept, turns: self.turns, start };
+        Source { body, warnings }
     }
 }
 
@@ -316,7 +333,9 @@ fn assemble(source: Source, spec: &ImportSpec, pools: &[ItemPool]) -> Result<Imp
     let Source { body, mut warnings } = source;
     let mut drawer = attach::Drawer::new(spec, pools)?;
     let trace = match body {
-        Body::Timed { calls, start } => timed(calls, start, spec, &mut drawer, &mut warnings)?,
+        Body::Timed { calls, turns, start } => {
+            timed((calls, &turns), start, spec, &mut drawer, &mut warnings)?
+        }
         Body::Ordered(asks) => ordered(asks, spec, &mut drawer)?,
     };
     Ok(Imported { trace, warnings })
@@ -324,7 +343,7 @@ fn assemble(source: Source, spec: &ImportSpec, pools: &[ItemPool]) -> Result<Imp
 
 /// A trace of calls whose times are known, those of `start` at its beginning.
 fn timed(
-    calls: Vec<Call>,
+    (calls, turns): (Vec<Call>, &[Turn]),
     start: i64,
     spec: &ImportSpec,
     drawer: &mut attach::Drawer<'_>,
@@ -336,18 +355,40 @@ fn timed(
     if start > 0 {
         trace.provenance.push("time 0 is the first arrival".to_owned());
     }
+    let cached = cached_shares(&calls, turns, spec.cache_tokens);
+    if spec.cache_tokens > 0 {
+        warnings.retain(|warning| !matches!(warning, Warning::SharedPrefixesIgnored { .. }));
+        let go_on = cached.iter().filter(|share| **share > 0.0).count();
+        trace.provenance.push(format!(
+            "cached_tokens: the service holds {} tokens of earlier prompts and answers; {go_on} \
+             prompts go on from them",
+            spec.cache_tokens
+        ));
+    }
     warnings.extend(scale::lengths(&mut calls, spec.length_scale)?);
     let mut lengths = attach::Lengths::default();
-    for (id, call) in (0..).zip(calls) {
+    for ((id, call), share) in (0..).zip(calls).zip(cached) {
         let drawn = drawer.draw(spec.items, call.prompt_tokens)?;
         lengths.note(call.prompt_tokens, drawn.item.prompt_tokens);
         let since = scale::time(spec.part.since_from(since(&call)), spec.time_scale)?;
         let slo = spec.apps.all()[drawn.app].slo;
         let arrival = SimTime::from_nanos(since);
         drawer.push(&mut trace, id, arrival, drawn, call.output_tokens, slo);
+        let request = trace.requests.last_mut().expect("it was just added");
+        request.terms.cached_tokens = (share * f64::from(request.prompt_tokens)) as u32;
     }
     warnings.extend(lengths.warning(drawer.longest_item()));
     Ok(trace)
+}
+
+/// The share of each call's prompt, below 1, that a cache for `room` tokens holds of earlier ones.
+fn cached_shares(calls: &[Call], turns: &[Turn], room: u64) -> Vec<f64> {
+    let mut cache = PrefixCache::new(room);
+    let mut share = |call: &Call| {
+        let cached = call.turn.map_or(0, |turn| cache.serve(call, &turns[turn as usize]));
+        f64::from(cached) / f64::from(call.prompt_tokens)
+    };
+    calls.iter().map(&mut share).collect()
 }
 
 /// A trace of calls whose order alone is known.

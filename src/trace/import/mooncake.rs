@@ -9,11 +9,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::prefixes::Turn;
 use super::time::TimeUnit;
 use super::{Call, Calls, Columns, Source, Warning};
 use crate::error::{Error, Result};
 use crate::input::Input;
 
+const BLOCKS: &str = "hash_ids";
 const REQUIRED: [&str; 3] = ["timestamp", "input_length", "output_length"];
 
 pub(super) fn read(input: &Input, columns: &Columns) -> Result<Source> {
@@ -30,9 +32,11 @@ pub(super) fn read(input: &Input, columns: &Columns) -> Result<Source> {
             .ok_or_else(|| line.wrong(names[0], &time.to_string(), unit.allowed()))?;
         are_whole &= time.fract().total_cmp(&0.0).is_eq();
         let (prompt_tokens, output_tokens) = (line.tokens(names[1])?, line.tokens(names[2])?);
-        calls.push(number, Call { nanos, prompt_tokens, output_tokens });
-        firsts.extend(line.first_block()?);
-        unused.extend(line.keys.into_keys());
+        let blocks = line.blocks()?;
+        firsts.extend(blocks.first());
+        let turn = (!blocks.is_empty()).then(|| calls.turn(Turn::Blocks(blocks)));
+        calls.push(number, Call { nanos, prompt_tokens, output_tokens, turn });
+        unused.extend(line.keys.into_keys().filter(|key| key != BLOCKS));
     }
     let requests = sharing(&mut firsts);
     let mut warnings = Vec::new();
@@ -92,20 +96,16 @@ impl<'a> Line<'a> {
         self.take(key, whole, || "a whole number from 0, of 32 bits".to_owned())
     }
 
-    /// The number of the prompt's first block, if it is stated.
-    fn first_block(&mut self) -> Result<Option<u64>> {
-        const KEY: &str = "hash_ids";
-        match self.keys.remove(KEY) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Array(ids)) => match ids.first() {
-                None => Ok(None),
-                Some(id) => {
-                    let allowed = "whole numbers from 0".to_owned();
-                    let block = id.as_u64();
-                    block.map(Some).ok_or_else(|| self.wrong(KEY, &id.to_string(), allowed))
-                }
-            },
-            Some(other) => Err(self.wrong(KEY, &other.to_string(), "a list".to_owned())),
+    /// The numbers of the prompt's blocks; none if they are not stated.
+    fn blocks(&mut self) -> Result<Vec<u64>> {
+        let number = |id: &Value| {
+            let allowed = || "whole numbers from 0".to_owned();
+            id.as_u64().ok_or_else(|| self.wrong(BLOCKS, &id.to_string(), allowed()))
+        };
+        match self.keys.get(BLOCKS) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Array(ids)) => ids.iter().map(number).collect(),
+            Some(other) => Err(self.wrong(BLOCKS, &other.to_string(), "a list".to_owned())),
         }
     }
 
@@ -137,7 +137,8 @@ mod tests {
              \"session_id\": \"a\"}\n{\"timestamp\": 2000, \"input_length\": 0, \"output_length\": 1}\n\
              {\"timestamp\": 9000, \"input_length\": 5, \"output_length\": 1, \"hash_ids\": null}\n",
         );
-        let call = Call { nanos: 1_500_500_000, prompt_tokens: 600, output_tokens: 8 };
+        let call =
+            Call { nanos: 1_500_500_000, prompt_tokens: 600, output_tokens: 8, turn: Some(1) };
         assert_eq!(source.calls()[1], call);
         assert_eq!(
             source.warnings,
@@ -192,7 +193,7 @@ mod tests {
         let source = read(&input, &columns).unwrap();
         assert_eq!(
             source.calls()[0],
-            Call { nanos: 5_000_000, prompt_tokens: 7, output_tokens: 9 }
+            Call { nanos: 5_000_000, prompt_tokens: 7, output_tokens: 9, turn: None }
         );
     }
 }

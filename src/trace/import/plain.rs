@@ -33,7 +33,7 @@ fn read(input: &Input, columns: &Columns, names: [&str; 3]) -> Result<Source> {
             _ => time::of_cell(&row, 0, *unit.get_or_insert_with(|| unit_of(&row)))?,
         };
         let (prompt_tokens, output_tokens) = (row.tokens(1)?, row.tokens(2)?);
-        calls.push(row.line, Call { nanos, prompt_tokens, output_tokens });
+        calls.push(row.line, Call { nanos, prompt_tokens, output_tokens, turn: None });
         Ok(())
     })?;
     let guessed = columns.time_unit.is_none() && unit == Some(TimeUnit::Milliseconds);
@@ -58,7 +58,7 @@ mod tests {
             vidur,
             "num_decode_tokens,arrived_at,num_prefill_tokens\n3,0.0,10\n4,1.2999999999999998,20.0\n",
         );
-        let call = Call { nanos: 1_300_000_000, prompt_tokens: 20, output_tokens: 4 };
+        let call = Call { nanos: 1_300_000_000, prompt_tokens: 20, output_tokens: 4, turn: None };
         assert_eq!(source.calls()[1], call);
         assert_eq!(source.warnings, []);
     }

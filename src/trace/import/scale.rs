@@ -29,6 +29,14 @@ pub(super) fn check(spec: &ImportSpec) -> Result<()> {
     if matches!(spec.format, Format::ElastilmJson | Format::Native) && !spec.columns.is_default() {
         return wrong("columns", &spec.format.name(), "a format whose columns can be named");
     }
+    if spec.cache_tokens > 0 && !matches!(spec.format, Format::Burstgpt | Format::Mooncake) {
+        return wrong(
+            "cache_tokens",
+            &spec.format.name(),
+            "burstgpt or mooncake, which say what \
+             prompts go on from",
+        );
+    }
     let bounded = spec.part.to.is_some() || !spec.part.from.is_zero();
     if spec.format == Format::ElastilmJson && bounded {
         return wrong("from, to", &spec.format.name(), "a format with times");
@@ -123,7 +131,7 @@ mod tests {
         assert_eq!(time(3, 0.5).unwrap(), 2);
         assert_eq!(time((1 << 60) + 1, 1.0).unwrap(), (1 << 60) + 1);
         assert!(time(u64::MAX / 8, 4.0).unwrap_err().to_string().contains("hundred years"));
-        let mut calls = [Call { nanos: 0, prompt_tokens: 10, output_tokens: 2 }];
+        let mut calls = [Call { nanos: 0, prompt_tokens: 10, output_tokens: 2, turn: None }];
         assert_eq!(lengths(&mut calls, 0.5).unwrap(), None);
         assert_eq!((calls[0].prompt_tokens, calls[0].output_tokens), (5, 1));
         let warning = lengths(&mut calls, 0.3).unwrap();

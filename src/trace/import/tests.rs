@@ -177,3 +177,32 @@ fn apps_of_ones_own_state_the_objectives() {
     assert_eq!(trace.apps, ["Reader"]);
     assert!(trace.requests.iter().all(|request| matches!(request.slo, Slo::EndToEnd(_))));
 }
+
+/// The second prompt begins as the first: 512 of its 1024 tokens are held, so half of the item of
+/// 809 tokens that stands for it.
+#[test]
+fn a_prompt_that_goes_on_from_an_earlier_one_is_cached_as_far_as_the_item_is_long() {
+    let lines = "{\"timestamp\": 0, \"input_length\": 600, \"output_length\": 9, \"hash_ids\": \
+                 [0, 1]}\n{\"timestamp\": 9, \"input_length\": 1024, \"output_length\": 9, \
+                 \"hash_ids\": [0, 2]}\n";
+    let items = ItemRule::NearestLength { neighbours: 1 };
+    let spec = ImportSpec { items, ..ImportSpec::new(Format::Mooncake) };
+    let cached = |spec: &ImportSpec| -> Vec<u32> {
+        let requests = imported(lines, spec).trace.requests;
+        requests.iter().map(|request| request.terms.cached_tokens).collect()
+    };
+    assert_eq!(cached(&spec), [0, 0]);
+    assert!(
+        imported(lines, &spec).warnings.contains(&Warning::SharedPrefixesIgnored { requests: 2 })
+    );
+    let spec = ImportSpec { cache_tokens: 5000, ..spec };
+    assert_eq!(cached(&spec), [0, 404]);
+    let Imported { trace, warnings } = imported(lines, &spec);
+    assert!(!warnings.iter().any(|one| matches!(one, Warning::SharedPrefixesIgnored { .. })));
+    assert!(trace.provenance.iter().any(|line| line.contains("1 prompts go on from them")));
+    assert_eq!(
+        message(VIDUR, &ImportSpec { cache_tokens: 9, ..ImportSpec::new(Format::Vidur) }),
+        "trace import, cache_tokens: bad value; found vidur; allowed: burstgpt or mooncake, which \
+         say what prompts go on from"
+    );
+}

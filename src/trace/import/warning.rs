@@ -58,7 +58,8 @@ pub enum Warning {
         /// How many.
         requests: u64,
     },
-    /// Requests that share blocks of their prompt with others; prompts here are independent.
+    /// Requests whose prompts begin as others do; prompts are independent unless a cache is asked
+    /// for.
     SharedPrefixesIgnored {
         /// How many.
         requests: u64,
@@ -191,8 +192,8 @@ impl fmt::Display for Warning {
             ),
             Self::SharedPrefixesIgnored { requests } => write!(
                 f,
-                "{requests} requests share blocks of their prompt with others; here prompts are \
-                 independent"
+                "the prompts of {requests} requests begin as others do; here prompts are \
+                 independent unless cache_tokens says otherwise"
             ),
             Self::RaisedToOneToken { lengths } => {
                 write!(f, "{lengths} scaled lengths were below one token and are one token")

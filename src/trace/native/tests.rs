@@ -77,7 +77,7 @@ fn a_missing_an_unknown_and_a_double_column_are_named() {
         message(&format!("# made by hand\n{header}\n")),
         "trace.csv, line 2, column \"item\": missing column; allowed: id,arrival_ms,app,dataset,\
          item,prompt_tokens,output_tokens, and ttft_ratio,tpot_ratio or ttft_ms,tpot_ms or e2e_ratio \
-         or e2e_ms or energy_ratio or energy_mj; perhaps priority,cancel_after_ms,supersedes"
+         or e2e_ms or energy_ratio or energy_mj; perhaps priority,cancel_after_ms,supersedes,cached_tokens"
     );
     assert!(message(&format!("{HEADER},note\n")).contains("column \"note\": unknown column"));
     assert!(message(&format!("{HEADER},id\n")).contains("column \"id\": column appears twice"));
@@ -129,6 +129,20 @@ fn double_ids_and_unsorted_rows_are_named() {
     );
 }
 
+#[test]
+fn what_an_earlier_turn_left_is_less_than_the_prompt() {
+    let row = |cached: &str| format!("{HEADER},cached_tokens\n0,1,a,b,7,9,16,0.2,0.6,{cached}\n");
+    let trace = read(&row("8")).unwrap();
+    assert_eq!(trace.requests[0].terms.cached_tokens, 8);
+    assert_eq!(read(&trace.to_csv()).unwrap(), trace);
+    assert_eq!(read(&row("")).unwrap().requests[0].terms, Terms::default());
+    assert_eq!(
+        message(&row("9")),
+        "trace.csv, line 2, column \"cached_tokens\": bad value; found \"9\"; allowed: fewer \
+         than the 9 tokens of the prompt"
+    );
+}
+
 const WITH_TERMS: &str = "id,arrival_ms,app,dataset,item,prompt_tokens,output_tokens,ttft_ratio,\
                           tpot_ratio,supersedes,priority,cancel_after_ms";
 
@@ -141,7 +155,7 @@ fn what_is_asked_beside_may_be_left_out_column_or_cell() {
     let cancel_after = Some(Duration::from_micros(2500));
     let [first, second] = [
         Terms { supersedes: true, ..Terms::default() },
-        Terms { priority: 7, cancel_after, supersedes: false },
+        Terms { priority: 7, cancel_after, ..Terms::default() },
     ];
     assert_eq!(terms, [first, second]);
     assert!(trace.has_terms());
@@ -176,6 +190,7 @@ fn any_terms() -> impl Strategy<Value = Terms> {
         priority,
         cancel_after,
         supersedes,
+        cached_tokens: 0,
     })
 }
 
@@ -238,7 +253,8 @@ fn a_file_written_line_by_line_is_read_as_what_it_says() {
         terms,
     };
     let ms = Duration::from_millis;
-    let terms = Terms { priority: 2, cancel_after: Some(ms(40)), supersedes: true };
+    let terms =
+        Terms { priority: 2, cancel_after: Some(ms(40)), supersedes: true, cached_tokens: 11 };
     let stated = [
         request(0, Slo::Relative { ttft: Ratio::percent(20), tpot: Ratio::ONE }, Terms::default()),
         request(1, Slo::Absolute { ttft: ms(250), tpot: ms(9) }, terms),
