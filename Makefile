@@ -114,17 +114,16 @@ bench: ## How near the replay is to its limit, other simulators beside it: resul
 	$(CARGO) bench --locked --bench limits -- --out results/bench
 
 .PHONY: fidelity
-fidelity: ## Profile this machine, answer 40 requests of each method five times over, compare: results/fidelity (idle machine, three quarters of an hour; DROIDTASK=FILE)
+fidelity: ## Profile this machine, answer 40 requests of each method five times over, compare: results/fidelity (idle machine, three quarters of an hour)
 	@$(CARGO) build --release --locked --features engine,serve
 	pliant=target/release/pliant
 	$$pliant assets fetch
 	mkdir -p results/fidelity
-	droidtask=($(if $(DROIDTASK),--droidtask $(DROIDTASK)))
 	$$pliant profile latency --device fidelity --out target/fidelity/device --repetitions 3 --without-memory --families \
 		width,width-relayout,width-lora,zoo,layer-removal,contextual,layer-merge,layer-influence,attn-drop
-	$$pliant elastify tlm profile --device fidelity --out target/fidelity/device --name width-lora-score-head "$${droidtask[@]}"
+	$$pliant elastify tlm profile --device fidelity --out target/fidelity/device --name width-lora-score-head
 	for repeat in 1 2 3 4 5; do
-		$$pliant run experiments/fidelity.toml --executor engine --out target/fidelity/run-$$repeat "$${droidtask[@]}" > /dev/null
+		$$pliant run experiments/fidelity.toml --executor engine --out target/fidelity/run-$$repeat > /dev/null
 	done
 	$$pliant profile pauses --device fidelity --out target/fidelity/device --repetitions 3
 	cp target/fidelity/device/device.toml results/fidelity/device.toml

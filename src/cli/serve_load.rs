@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pliant::experiment::{DeviceSpec, Experiment, TraceSource, item_pools};
+use pliant::experiment::{DeviceSpec, Experiment, TraceSource, drawn_from, item_pools};
 use pliant::load::{
     Known, PlayOptions, Played, Prompts, Sending, ask_for_answers, in_times, look_up_answers, play,
     write_played,
@@ -228,7 +228,7 @@ impl<'a> Stage<'a> {
         self.keep_profile(&profile, "machine", "machine")?;
         let spec = &self.experiment.spec;
         let TraceSource::Synth(synth) = &spec.trace else { unreachable!("checked at the start") };
-        let pools = item_pools(&synth.items)?;
+        let pools = drawn_from(item_pools(&synth.items)?, &synth.without)?;
         let trace = synthesize(&synth.spec(synth.alphas[0], spec.first_seed), &pools)?;
         let trace = in_times(trace, &profile, &self.device.base_model)?;
         trace.write(&self.folder.join("trace.csv"))?;

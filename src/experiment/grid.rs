@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::items::pools;
+use super::items::{drawn_from, pools};
 use super::spec::{DeviceSpec, Experiment, ExperimentSpec, SynthSource, TraceSource, Variation};
 use crate::error::{Error, Result};
 use crate::method::{Method, MethodSpec, Replayed, Varied};
@@ -69,9 +69,9 @@ impl Grid {
         let spec = &experiment.spec;
         let seeds: Vec<u64> = experiment.seeds().collect();
         let at_hand = match &spec.trace {
-            TraceSource::Synth(SynthSource { items, items_per_dataset, .. }) => {
+            TraceSource::Synth(SynthSource { items, items_per_dataset, without, .. }) => {
                 let most = items_per_dataset.map(|most| most.get() as usize);
-                pools(items, whole_prompt(spec), spec.answers, most)?
+                drawn_from(pools(items, whole_prompt(spec), spec.answers, most)?, without)?
             }
             TraceSource::File(_) | TraceSource::None {} => Vec::new(),
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::profile::{PromptLengths, Split};
 use crate::results::AnsweredItems;
 use crate::trace::{ItemPool, PooledItem};
@@ -49,10 +49,49 @@ pub(super) fn pools(
     Ok(pools.into_iter().map(pool).collect())
 }
 
+/// `pools` but for those of the datasets `without`.
+///
+/// # Errors
+/// If there is no pool of one of them, or none is left.
+pub fn drawn_from(mut pools: Vec<ItemPool>, without: &[String]) -> Result<Vec<ItemPool>> {
+    let wrong = |problem: &str, pools: &[ItemPool]| {
+        let known: Vec<&str> = pools.iter().map(|pool| pool.dataset.as_str()).collect();
+        let error = Error::new("trace", problem).at("key \"without\"").found(without.join(", "));
+        Err(error.allowed(format!("some of {}, not all", known.join(", "))))
+    };
+    let is_there = |name: &String| pools.iter().any(|pool| pool.dataset == *name);
+    if !without.iter().all(is_there) {
+        return wrong("no such dataset", &pools);
+    }
+    let all = pools.clone();
+    pools.retain(|pool| !without.contains(&pool.dataset));
+    if pools.is_empty() && !all.is_empty() {
+        return wrong("no dataset is left", &all);
+    }
+    Ok(pools)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::item::ItemId;
+
+    #[test]
+    fn a_dataset_that_is_not_drawn_from_is_left_out_and_one_that_is_not_there_is_named() {
+        let pool = |name: &str| ItemPool { dataset: name.to_owned(), items: Vec::new() };
+        let all = || vec![pool("piqa"), pool("screens")];
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(drawn_from(all(), &[]).unwrap(), all());
+        assert_eq!(drawn_from(all(), &names(&["screens"])).unwrap(), [pool("piqa")]);
+        let message =
+            |without: &[&str]| drawn_from(all(), &names(without)).unwrap_err().to_string();
+        assert_eq!(
+            message(&["sciq"]),
+            "trace, key \"without\": no such dataset; found sciq; allowed: some of piqa, screens, \
+             not all"
+        );
+        assert!(message(&["piqa", "screens"]).contains("no dataset is left"));
+    }
 
     #[test]
     fn pools_hold_the_replay_half_with_the_length_of_the_full_prompt() {

@@ -28,7 +28,7 @@ pub use asked::{Unanswered, unanswered};
 pub use explain::{Which, explain};
 pub use explanation::{ExplainWarning, Explanation, Happened, Source};
 pub(crate) use grid::{Cell, Grid};
-pub use items::item_pools;
+pub use items::{drawn_from, item_pools};
 pub(crate) use manifest::{answer_files, manifest};
 pub(crate) use replays::{Replay, Replays};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};

@@ -121,6 +121,9 @@ pub struct SynthSource {
     /// all.
     #[serde(default)]
     pub items_per_dataset: Option<NonZeroU32>,
+    /// Datasets of that file that are not drawn from, such as one whose prompts a real run lacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
     /// Skews α of the SLO levels.
     pub alphas: Vec<f64>,
     /// Who calls: the study's apps, or others under `[[trace.apps]]`.
