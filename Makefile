@@ -91,7 +91,7 @@ wheel: ## A wheel of the Python package for this machine: dist/
 soak: ## Property tests and broken bodies at many times their cases, 200 kills at random moments, clients for half an hour, optimised
 	@PROPTEST_CASES=25600 $(CARGO) test --locked --release
 	PLIANT_FUZZ=100000 $(CARGO) test --locked --release --features serve --lib whatever_a_body
-	PLIANT_SOAK_MINUTES=30 $(CARGO) test --locked --release --features serve --test it -- --ignored soak_
+	PLIANT_SOAK_MINUTES=30 $(CARGO) test --locked --release --features serve --test it -- --ignored --nocapture soak_
 	$(CARGO) run --release --locked --features engine,serve -- assets fetch
 	PLIANT_KILLS=25 $(CARGO) test --locked --release --features engine,serve --test it -- --include-ignored killed
 

@@ -288,13 +288,28 @@ fn soak_sixty_four_connections_for_long() {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
     };
-    load(&served, 64, 20);
+    let (clients, rounds) = (64, 20);
+    load(&served, clients, rounds);
     let before = resident();
     let up = || served.status()["up_ms"].as_f64().unwrap();
     let end = up() + 60_000.0 * minutes as f64;
+    // How many calls a second, each time anew.
+    let mut rates = Vec::new();
     while up() < end {
-        load(&served, 64, 20);
+        let began = up();
+        load(&served, clients, rounds);
+        rates.push((clients * rounds) as f64 / (up() - began) * 1000.0);
     }
+    let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len() as f64;
+    let tenth = rates.len().div_ceil(10);
+    println!(
+        "soak: {minutes} minutes, {} calls; {:.0} calls/s in the first tenth, {:.0} in the last; \
+         {before} KiB resident before, {} after",
+        rates.len() * clients * rounds,
+        mean(&rates[..tenth]),
+        mean(&rates[rates.len() - tenth..]),
+        resident()
+    );
     assert!(resident() < before + before / 4 + 8192, "{before} KiB before, {} after", resident());
 }
 
