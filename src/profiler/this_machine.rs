@@ -21,7 +21,9 @@ use crate::error::Result;
 use crate::files::Lock;
 use crate::model::ElasticModel;
 use crate::model::tlm::score_head::ScoreHead;
-use crate::profile::{DeviceProfile, FamilyLatency, LatencyLog, REFERENCE_FAMILY};
+use crate::profile::{
+    DeviceProfile, FamilyLatency, LatencyLog, PrefillCurve, REFERENCE_FAMILY, TlmLatency,
+};
 use crate::prompt::compress::lists::Ranking;
 use crate::prompt::{Compressor, Tokenize as _};
 use crate::units::{Level, millis};
@@ -30,7 +32,7 @@ use crate::units::{Level, millis};
 pub const NAME: &str = "this-machine";
 
 /// Changes with what is measured, so that older measurements are not taken for newer ones.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Prompt lengths, also the contexts that are decoded at.
 const LENGTHS: [u32; 3] = [32, 128, 512];
 /// Tokens whose mean is one sample of decoding.
@@ -128,8 +130,8 @@ fn measure(
         noise: None,
         idle: None,
         heat: None,
+        tlms: vec![scoring(&fitted)],
         families: with_reference(fitted)?,
-        tlms: Vec::new(),
         sub_models: None,
     };
     profile.save(&plan.folder)?;
@@ -149,6 +151,26 @@ fn with_reference(family: FamilyLatency) -> Result<Vec<FamilyLatency>> {
         ..family.clone()
     };
     Ok(vec![reference, family])
+}
+
+/// The tiny language model beside `family`, as the service uses it: it scores prompts, as long per
+/// token as was timed, and decides nothing, since the service's planner does.
+fn scoring(family: &FamilyLatency) -> TlmLatency {
+    let per_token = |per_token| PrefillCurve {
+        intercept: 0.0,
+        per_token,
+        per_token_squared: 0.0,
+        tokens: None,
+        fit_error: None,
+    };
+    TlmLatency {
+        base_model: family.base_model.clone(),
+        decide_ms: per_token(0.0),
+        compress_ms: Some(per_token(family.compress_ms_per_token)),
+        ranked_lists_ms: None,
+        lingua_ms: None,
+        provenance: family.provenance.clone(),
+    }
 }
 
 /// What scoring a prompt takes per token; nothing where there is no score-head.
@@ -188,6 +210,7 @@ fn folder(model: &ElasticModel, family: &str) -> Result<PathBuf> {
 mod tests {
     use super::*;
     use crate::method::testing::ladder_device;
+    use crate::profile::{Compressing, SCORE_HEAD};
 
     #[test]
     fn a_family_brings_the_full_model_that_objectives_are_shares_of() {
@@ -197,5 +220,16 @@ mod tests {
         let both = with_reference(other.clone()).unwrap();
         assert_eq!(both[0].levels, [other.full().clone()]);
         assert_eq!((&*both[0].family, &both[1]), ("width", &other));
+    }
+
+    /// A recorded day is simulated on this profile: 0.1 ms a token are 20 ms for 200.
+    #[test]
+    fn a_day_of_cut_prompts_can_be_simulated_on_the_profile() {
+        let mut device = ladder_device();
+        device.tlms.clear();
+        device.families[0].compress_ms_per_token = 0.1;
+        device.tlms.push(scoring(&device.families[0]));
+        let cutting = Compressing::of(&device, &device.families[0], Some(SCORE_HEAD)).unwrap();
+        assert_eq!(cutting.time(200), std::time::Duration::from_millis(20));
     }
 }
