@@ -106,6 +106,12 @@ impl PyRequest {
         self.request().output_tokens
     }
 
+    /// What the run was given of the request's item; None where it was given nothing.
+    #[getter]
+    fn features<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
+        self.stage.features(self.kind).map(|of| of.bind(py))
+    }
+
     /// Most time from arrival to the first token.
     #[getter]
     fn ttft_bound_ms(&self) -> Option<f64> {
@@ -302,11 +308,14 @@ pub struct PyOutcome {
     /// The place of the plan in the menu.
     #[pyo3(get)]
     index: usize,
+    /// Of a policy that is asked in batches: which replication it was; 0 for others.
+    #[pyo3(get)]
+    replication: usize,
 }
 
 impl PyOutcome {
-    pub fn new(outcome: &Outcome, index: usize) -> Self {
-        Self { outcome: *outcome, index }
+    pub fn new(outcome: &Outcome, index: usize, replication: usize) -> Self {
+        Self { outcome: *outcome, index, replication }
     }
 }
 

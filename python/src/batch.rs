@@ -160,6 +160,13 @@ impl Batch {
         self.column(py, |one| self.request(one).output_tokens.into())
     }
 
+    /// What the run was given of the requests' items, a list of n; None where it was given nothing.
+    #[getter]
+    fn features<'py>(&self, py: Python<'py>) -> Vec<Option<&Bound<'py, PyAny>>> {
+        let of = |one: &Waiting| self.stage.features(one.kind).map(|of| of.bind(py));
+        self.waiting.iter().map(of).collect()
+    }
+
     /// Most time from arrival to the first token, float64[n].
     #[getter]
     fn ttft_bound_ms<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {

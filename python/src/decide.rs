@@ -16,7 +16,7 @@ use crate::asked::{PyOutcome, Question};
 use crate::batch::Batch;
 use crate::error::{OrRaise as _, raised};
 use crate::replay::Run;
-use crate::stage::Stage;
+use crate::stage::{Features, Stage};
 
 /// Decisions between two looks at whether the user wants to stop.
 const DECISIONS_PER_LOOK: u64 = 4096;
@@ -54,8 +54,9 @@ pub fn decide(
     py: Python<'_>,
     policy: &Policy,
     settings: &[Arc<Setting>],
+    features: &Features,
 ) -> Result<Planned, Failed> {
-    let mut asking = Asking { py, policy, planned: Planned::default(), decisions: 0 };
+    let mut asking = Asking { py, policy, features, planned: Planned::default(), decisions: 0 };
     let done = settings
         .chunk_by(|a, b| a.label.scene() == b.label.scene())
         .try_for_each(|scene| asking.scene(scene));
@@ -68,6 +69,7 @@ pub fn decide(
 struct Asking<'a, 'py> {
     py: Python<'py>,
     policy: &'a Policy,
+    features: &'a Features,
     planned: Planned,
     decisions: u64,
 }
@@ -75,7 +77,8 @@ struct Asking<'a, 'py> {
 impl<'py> Asking<'_, 'py> {
     fn scene(&mut self, settings: &[Arc<Setting>]) -> PyResult<()> {
         let (method, kinds) = (&settings[0].method, &settings[0].kinds);
-        let stage = Arc::new(Stage::new(self.py, method, kinds).or_raise(self.py)?);
+        let stage = Stage::new(self.py, method, kinds).or_raise(self.py)?;
+        let stage = Arc::new(stage.with_features(self.py, self.features));
         if self.policy.in_batches {
             return self.together(settings, &stage);
         }
@@ -98,7 +101,7 @@ impl<'py> Asking<'_, 'py> {
         let (plan, observe) = self.start(run.setting.seed)?;
         while let Some((kind, asked)) = run.asked() {
             if let Some(observe) = &observe {
-                self.tell(run, observe)?;
+                self.tell((0, run), observe)?;
             }
             let key = match self.policy.depends_on.as_str() {
                 "kind" => Some((kind, None)),
@@ -116,7 +119,7 @@ impl<'py> Asking<'_, 'py> {
             run.answer(place, stage.candidates()[place].plan).or_raise(self.py)?;
             self.look()?;
         }
-        observe.map_or(Ok(()), |observe| self.tell(run, &observe))
+        observe.map_or(Ok(()), |observe| self.tell((0, run), &observe))
     }
 
     fn ask(&self, run: &mut Run, plan: &Bound<'py, PyAny>, stage: &Arc<Stage>) -> PyResult<usize> {
@@ -138,19 +141,21 @@ impl<'py> Asking<'_, 'py> {
         Ok(place)
     }
 
-    /// Tells the policy what was completed since it was last asked.
-    fn tell(&self, run: &Run, observe: &Bound<'py, PyAny>) -> PyResult<()> {
+    /// Tells the policy what was completed in a replication since its last decision.
+    fn tell(&self, (replication, run): (usize, &Run), observe: &Bound<'py, PyAny>) -> PyResult<()> {
         for outcome in run.completed() {
             let id = outcome.request.id;
-            let told = observe.call1((PyOutcome::new(outcome, run.chosen(id).place),));
+            let told = PyOutcome::new(outcome, run.chosen(id).place, replication);
+            let told = observe.call1((told,));
             told.map_err(|error| self.raised(run, id, error))?;
         }
         Ok(())
     }
 
-    /// All replays in lock-step: each round asks once, for all that wait.
+    /// All replays in lock-step: each round asks once, for all that wait, and tells what was
+    /// completed.
     fn together(&mut self, settings: &[Arc<Setting>], stage: &Arc<Stage>) -> PyResult<()> {
-        let (plan, _) = self.start(settings[0].seed)?;
+        let (plan, observe) = self.start(settings[0].seed)?;
         let begun = settings.iter().map(|setting| Run::begin(Arc::clone(setting), false));
         let begun: pliant::Result<Vec<Run>> = begun.collect();
         let mut runs = begun.or_raise(self.py)?;
@@ -164,6 +169,9 @@ impl<'py> Asking<'_, 'py> {
             for (&nth, place) in waiting.iter().zip(places) {
                 let plan = stage.candidates()[place].plan;
                 runs[nth].answer(place, plan).or_raise(self.py)?;
+                if let Some(observe) = &observe {
+                    self.tell((nth, &runs[nth]), observe)?;
+                }
                 self.look()?;
             }
         }
@@ -210,6 +218,7 @@ impl<'py> Asking<'_, 'py> {
     /// Keeps what a replay that came to its end planned.
     fn keep(&mut self, run: Run) {
         let (key, plans) = run.planned();
+        self.planned.plans.give_reasons(key.clone(), run.reasons.clone());
         self.planned.plans.insert(key, plans);
         let Setting { label, seed, .. } = &*run.setting;
         if !run.reasons.is_empty() {

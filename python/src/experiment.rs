@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pliant::experiment::{
-    Backend, Experiment, KeptOutcomes, RunOptions, Setting, Silent, TraceSource, run,
+    Backend, Experiment, KeptOutcomes, RunOptions, Setting, Silent, TraceSource, Which, run,
 };
 use pliant::method::MethodSpec;
 use pliant::metrics::CellLabel;
@@ -17,6 +17,7 @@ use pyo3::types::PyDict;
 use crate::decide::{Planned, Policy, decide};
 use crate::error::{OrRaise as _, raised};
 use crate::outcomes::Outcomes;
+use crate::stage::Features;
 
 /// Who decides in an environment.
 const AGENT: &str = "agent";
@@ -50,6 +51,8 @@ pub struct How {
     draw: bool,
     /// A folder for the plans of policies; None: they are not written.
     plans: Option<PathBuf>,
+    /// What policies are told of items.
+    features: Features,
 }
 
 impl How {
@@ -89,6 +92,22 @@ impl PyExperiment {
         serde_json::to_string(&self.inner.spec).expect("a specification is plain data")
     }
 
+    /// One decision, with all that led to it and came of it, as JSON.
+    #[pyo3(signature = (request, method, device, alpha, seed))]
+    fn explain(
+        &self,
+        py: Python<'_>,
+        request: u64,
+        method: Option<String>,
+        device: Option<String>,
+        alpha: Option<f64>,
+        seed: Option<u64>,
+    ) -> PyResult<String> {
+        let which = Which { request, method, device, alpha, seed };
+        let explanation = py.detach(|| self.inner.explain(&which)).or_raise(py)?;
+        Ok(serde_json::to_string(&explanation).expect("an explanation is plain data"))
+    }
+
     /// Runs it with `policies` before its methods, as `how` says. Returns columns of outcomes,
     /// reasons of policies and the errors of those that failed.
     fn run<'py>(
@@ -101,7 +120,9 @@ impl PyExperiment {
         let experiment = self.narrowed(py, &narrowed, &policies)?;
         let likes = self.likes(py, &policies)?;
         let (mut planned, mut failures) = (Vec::new(), Vec::new());
-        for (policy, result) in policies.iter().zip(asked(py, &experiment, &policies, &likes)?) {
+        for (policy, result) in
+            policies.iter().zip(asked(py, &experiment, &policies, (&likes, &how.features))?)
+        {
             match result {
                 Ok(of) => planned.push((policy, of)),
                 Err(error) => failures.push((policy.name.clone(), error)),
@@ -137,6 +158,7 @@ impl PyExperiment {
         let cells: Vec<CellLabel> = ran.rows.iter().map(|row| row.label.clone()).collect();
         result.set_item("outcomes", outcomes.into_columns(py, &cells)?)?;
         result.set_item("reasons", told(reasons))?;
+        result.set_item("experiment", Self { inner: experiment.clone() })?;
         result.set_item("failed", failed_in_words(&ran.failures))?;
         Ok(result)
     }
@@ -237,7 +259,7 @@ fn asked(
     py: Python<'_>,
     experiment: &Experiment,
     policies: &[Policy],
-    likes: &BTreeMap<String, MethodSpec>,
+    (likes, features): (&BTreeMap<String, MethodSpec>, &Features),
 ) -> PyResult<Vec<PyResult<Planned>>> {
     if policies.is_empty() {
         return Ok(Vec::new());
@@ -252,7 +274,7 @@ fn asked(
     let ask = |policy: &Policy| {
         let own = settings.iter().filter(|setting| setting.label.method == policy.name);
         let of_policy: Vec<Arc<Setting>> = own.cloned().map(Arc::new).collect();
-        decide(py, policy, &of_policy).map_err(|failed| failed.error)
+        decide(py, policy, &of_policy, features).map_err(|failed| failed.error)
     };
     Ok(policies.iter().map(ask).collect())
 }

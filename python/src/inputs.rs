@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use numpy::PyArray1;
 use pliant::input::Input;
 use pliant::profile::{DeviceProfile, QualityTable};
+use pliant::prompt::{DataPaths, Item};
 use pliant::request::{Limit, Request, Slo};
 use pliant::trace::Trace;
 use pliant::units::{Energy, millis};
@@ -160,6 +161,21 @@ impl PyDevice {
 pub fn check_answers(py: Python<'_>, dir: PathBuf, table: &str) -> PyResult<Vec<String>> {
     let table = QualityTable::load(&dir, table).or_raise(py)?;
     Ok(table.datasets().map(str::to_owned).collect())
+}
+
+/// By name of an item: its prompt, whole or, without `shots`, passage and question alone.
+#[pyfunction]
+pub fn prompts(
+    py: Python<'_>,
+    dataset: &str,
+    shots: bool,
+    package: Option<PathBuf>,
+    droidtask: Option<PathBuf>,
+) -> PyResult<Vec<(String, String)>> {
+    let paths = DataPaths { package, droidtask };
+    let dataset = py.detach(|| paths.load(dataset)).or_raise(py)?;
+    let text = |item: &Item| if shots { dataset.render(item) } else { item.text() };
+    Ok(dataset.items.iter().map(|item| (item.id.to_string(), text(item))).collect())
 }
 
 /// What `json` states, in TOML.

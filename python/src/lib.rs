@@ -56,5 +56,5 @@ mod _native {
     #[pymodule_export]
     use super::experiment::PyExperiment;
     #[pymodule_export]
-    use super::inputs::{PyDevice, PyTrace, check_answers, toml_of};
+    use super::inputs::{PyDevice, PyTrace, check_answers, prompts, toml_of};
 }

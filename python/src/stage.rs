@@ -1,5 +1,6 @@
 //! A method on a device over all kinds of requests, with what was forecast for them.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use pliant::trace::Kinds;
 use pliant::units::{Level, millis};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+
+/// What policies are told of an item, by its dataset and its name there.
+pub type Features = BTreeMap<(String, String), Py<PyAny>>;
 
 /// An array that nobody can write to.
 pub type Column<T> = Py<PyArray1<T>>;
@@ -40,6 +44,8 @@ pub struct Stage {
     pub prompt_ratio: Column<f64>,
     /// By group of the menu.
     expected: Vec<Column<f64>>,
+    /// By kind: what was given of its item. Empty where nothing was.
+    features: Vec<Option<Py<PyAny>>>,
     rows: Mutex<Rows>,
 }
 
@@ -122,11 +128,31 @@ impl Stage {
             level: of(|one| one.plan.level.share().as_f64()),
             prompt_ratio: of(|one| one.plan.prompt_ratio.as_f64()),
             expected: (0..menu.groups()).map(expected).collect(),
+            features: Vec::new(),
             rows: Mutex::new(Rows { kept: 0, by_kind: vec![Vec::new(); all.requests.len()] }),
             kinds: Arc::clone(kinds),
             bounds,
             menu,
         })
+    }
+
+    /// With what is given of items.
+    pub fn with_features(self, py: Python<'_>, of_items: &Features) -> Self {
+        if of_items.is_empty() {
+            return self;
+        }
+        let all = self.kinds.as_trace();
+        let of = |request: &Request| {
+            let name = (all.dataset(request.dataset).to_owned(), request.item.to_string());
+            of_items.get(&name).map(|of| of.clone_ref(py))
+        };
+        let features = all.requests.iter().map(of).collect();
+        Self { features, ..self }
+    }
+
+    /// What was given of the item of a request of `kind`.
+    pub fn features(&self, kind: u32) -> Option<&Py<PyAny>> {
+        self.features.get(kind as usize)?.as_ref()
     }
 
     pub fn candidates(&self) -> &[Candidate] {

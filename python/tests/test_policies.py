@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,92 @@ def test_each_replication_has_an_object_of_its_own(own: pliant.Experiment, of: A
     assert reasons[:2].tolist() == ["after []", "after [0.25]"]
     if isinstance(of, Learner):
         assert of.rewards == []
+
+
+class Together:
+    """Plans for all replications at once, and keeps what it is told of each."""
+
+    def __init__(self) -> None:
+        self.told: dict[int, list[tuple[int, int, float]]] = {}
+
+    def plan_batch(self, batch: Batch) -> NDArray[np.int64]:
+        # All that was asked before has been told: requests of this trace do not wait.
+        rounds = {len(self.told.get(int(one), [])) for one in batch.replication}
+        assert len(rounds) == 1
+        return np.full(len(batch), rounds.pop() % 2, dtype=np.int64)
+
+    def observe(self, outcome: Outcome) -> None:
+        told = self.told.setdefault(outcome.replication, [])
+        told.append((outcome.id, outcome.index, outcome.reward))
+        TOLD[outcome.replication] = told
+
+
+TOLD: dict[int, list[tuple[int, int, float]]] = {}
+
+
+def test_a_policy_that_is_asked_in_batches_is_told_of_each_replication(
+    own: pliant.Experiment,
+) -> None:
+    results = own.run([Together], methods=[], seeds=3)
+    rewards = results.outcomes["reward"].reshape(3, 4)
+    assert sorted(TOLD) == [0, 1, 2]
+    for replication, told in TOLD.items():
+        assert [(of[0], of[1]) for of in told] == [(0, 0), (1, 1), (2, 0), (3, 1)]
+        assert [of[2] for of in told] == rewards[replication].tolist()
+
+
+def test_a_reason_is_explained(own: pliant.Experiment, tmp_path: Path) -> None:
+    def mine(request: Request, service: Service, menu: Menu) -> tuple[int, str]:
+        return 0, f"the first\nof {len(menu)}"
+
+    results = own.run([mine], plans=tmp_path)
+    explained = results.explain(2, method="mine")
+    assert explained.reason == "the first\nof 2"
+    assert "because: the first" in str(explained)
+    # Item 4: wrong at 50 %, half right at 100 %, which is late.
+    rows = explained.candidates
+    assert rows["level"].tolist() == [0.5, 1]
+    assert rows["correct"].tolist() == [0, 0.5]
+    assert rows["chosen"].tolist() == [1, 0]
+    assert explained.data["choice"] == {"level": 0.5, "prompt_ratio": 1.0}
+    # Built-in policies give none; the file of plans keeps it for `pliant policy explain`.
+    assert results.explain(2, method="full").reason is None
+    assert results.explain(2, method="full").data == own.explain(2, method="full").data
+    assert (tmp_path / "mine.csv").read_text().startswith("device,seed,trace,id,level_percent")
+    spec = own.spec
+    plans = {"kind": "recorded", "plans": str(tmp_path / "mine.csv")}
+    spec["methods"] = [{"name": "again", "family": "width", "policy": plans}]
+    again = pliant.save(spec, tmp_path / "again.toml")
+    assert again.explain(2).reason == "the first\nof 2"
+    with pytest.raises(pliant.PliantError, match="no such request; found 9"):
+        results.explain(9)
+    with pytest.raises(pliant.PliantError, match="was not run by this program"):
+        pliant.Results(results.path).explain(0)
+
+
+def test_policies_are_told_what_was_given_of_an_item(own: pliant.Experiment) -> None:
+    features = {("support", "2"): "reset my password", ("support", "4"): np.arange(3)}
+    seen: list[Any] = []
+
+    def reads(request: Request, service: Service, menu: Menu) -> int:
+        seen.append(request.features)
+        return 0
+
+    class Reads:
+        def plan_batch(self, batch: Batch) -> NDArray[np.int64]:
+            seen.extend(batch.features)
+            return np.zeros(len(batch), dtype=np.int64)
+
+    for policy in (reads, Reads):
+        seen.clear()
+        own.run([policy], methods=[], seeds=1, features=features)
+        assert seen[0] == seen[3] == "reset my password"
+        assert seen[1] is None
+        assert seen[2] is features["support", "4"]
+    own.run([reads], methods=[], seeds=1)
+    assert seen[-1] is None
+    with pytest.raises(pliant.PliantError, match="argument features, key: is no item; found '2'"):
+        own.run([reads], features={"2": "text"})  # type: ignore[dict-item]
 
 
 def test_threads_change_nothing(choosers: pliant.Experiment) -> None:

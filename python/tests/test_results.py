@@ -47,6 +47,20 @@ def test_tables_are_data_frames(own: pliant.Experiment) -> None:
     ]
 
 
+def test_a_table_is_a_stream_of_arrow(own: pliant.Experiment) -> None:
+    outcomes = own.run().outcomes
+    try:
+        import pyarrow
+    except ImportError:
+        with pytest.raises(pliant.PliantError, match="package pyarrow: is not installed"):
+            outcomes.__arrow_c_stream__()
+    else:
+        read = pyarrow.table(outcomes)
+        assert read.column_names == outcomes.columns
+        assert read["reward"].to_pylist() == outcomes["reward"].tolist()
+        assert read["method"].to_pylist() == outcomes["method"].tolist()
+
+
 def test_what_is_not_installed_is_named(own: pliant.Experiment) -> None:
     try:
         import polars

@@ -1,5 +1,6 @@
 //! `pliant policy explain`: one decision, what its policy saw and what else there was.
 
+use std::iter;
 use std::path::PathBuf;
 
 use comfy_table::presets::NOTHING;
@@ -215,6 +216,8 @@ fn came_of_it(explained: &Explanation) -> String {
     } else {
         NOT_KNOWN.to_owned()
     };
+    let because =
+        explained.reason.as_ref().map(|reason| format!("because    {}", one_line(reason)));
     let lines = [
         format!("chosen     {}{aside}", shown(*choice)),
         format!(
@@ -236,7 +239,14 @@ fn came_of_it(explained: &Explanation) -> String {
         format!("oracle     {oracle}"),
         format!("hindsight  {hindsight}"),
     ];
-    lines.join("\n")
+    let [chosen, others @ ..] = &lines;
+    let said = iter::once(chosen).chain(&because).chain(others);
+    said.map(String::as_str).collect::<Vec<_>>().join("\n")
+}
+
+/// `text` with every run of white space as one space.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What is said of all candidates where answers to some are missing.

@@ -17,10 +17,11 @@ use super::recorded::Recorded;
 use super::spec::{Experiment, TraceSource};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
+use crate::method::PolicySpec;
 use crate::metrics::CellLabel;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::policy::{Policy, Seen, ServiceView};
+use crate::policy::{Policy, ReplayKey, Seen, ServiceView};
 use crate::request::RequestView;
 use crate::results::{InputNow, Manifest, StoredRun};
 use crate::sim::{self, Calls, OutcomeSink, ServiceOptions};
@@ -47,7 +48,25 @@ pub struct Which {
 /// If the experiment or an input of it cannot be read, `which` names nothing of it, the run fails
 /// before the request, or it was measured and did not keep its outcomes.
 pub fn explain(run: &Path, which: &Which) -> Result<Explanation> {
-    let (mut experiment, folder) = open(run)?;
+    let (experiment, folder) = open(run)?;
+    explained(experiment, folder, which)
+}
+
+impl Experiment {
+    /// Explains one decision of it.
+    ///
+    /// # Errors
+    /// As [`explain`].
+    pub fn explain(&self, which: &Which) -> Result<Explanation> {
+        explained(self.clone(), None, which)
+    }
+}
+
+fn explained(
+    mut experiment: Experiment,
+    folder: Option<Folder>,
+    which: &Which,
+) -> Result<Explanation> {
     narrow(&mut experiment, which)?;
     let grid = Grid::of(&experiment)?;
     let cell = cell(&experiment, &grid, which)?;
@@ -247,6 +266,15 @@ impl Replay<'_> {
         }
     }
 
+    /// Why the plan was made, where it was recorded with its reason.
+    fn reason(&self) -> Result<Option<String>> {
+        let Cell { label, method, .. } = self.cell;
+        let PolicySpec::Recorded(recorded) = &method.spec().policy else { return Ok(None) };
+        let (device, trace) = (label.device.clone(), self.trace.fingerprint());
+        let key = ReplayKey { device, seed: self.seed, trace };
+        Ok(recorded.plans()?.reason(&key, self.request).map(str::to_owned))
+    }
+
     fn explanation(
         &self,
         experiment: String,
@@ -276,6 +304,7 @@ impl Replay<'_> {
             item: request.item,
             choice: outcome.plan,
             put_aside: *put_aside,
+            reason: self.reason()?,
             happened: Happened::of(outcome),
             alternatives,
             warnings,

@@ -43,6 +43,9 @@ pub struct Explanation {
     /// Whether its run-time check put the first decision aside; `None` for a policy without one, or
     /// where that was not stored.
     pub put_aside: Option<bool>,
+    /// Why, in the words of who planned it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What came of it.
     pub happened: Happened,
     /// What else there was, by the tables that forecasts are made from.

@@ -2,7 +2,8 @@
 //!
 //! Knows the request's number and nothing else. Who decided is not asked again: a policy in Python,
 //! an agent that learned, another run. Plans belong to one replay, which its device, its seed and
-//! the fingerprint of its trace name; a plan for another replay is never taken.
+//! the fingerprint of its trace name; a plan for another replay is never taken. Why a plan was made
+//! may stand beside it, for `pliant policy explain`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,6 +22,9 @@ use crate::units::{Level, Ratio};
 
 /// Columns of a file of plans.
 const COLUMNS: [&str; 6] = ["device", "seed", "trace", "id", "level_percent", "prompt_ratio"];
+
+/// A column after them, in a file whose plans have reasons.
+const REASON: &str = "reason";
 
 /// Where plans are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +74,8 @@ pub struct ReplayKey {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordedPlans {
     replays: BTreeMap<ReplayKey, Arc<BTreeMap<u64, Plan>>>,
+    /// Why they were planned, of the requests for which it was said.
+    reasons: BTreeMap<ReplayKey, BTreeMap<u64, String>>,
 }
 
 impl RecordedPlans {
@@ -81,37 +87,58 @@ impl RecordedPlans {
         let input = Input::read(path)?;
         let mut rows = Rows::new(input.path(), input.text(), 0);
         let header = rows.next_row()?.map(|(_, row)| row.iter().collect::<Vec<_>>().join(","));
-        let allowed = COLUMNS.join(",");
-        if header.as_ref() != Some(&allowed) {
+        let plain = COLUMNS.join(",");
+        let with_reasons = format!("{plain},{REASON}");
+        let header = header.unwrap_or_default();
+        if ![&plain, &with_reasons].contains(&&header) {
             let error = Error::file(path, "not a file of plans").at("line 1");
-            return Err(error.found(header.unwrap_or_default()).allowed(allowed));
+            return Err(error.found(header).allowed(format!("{plain}[,{REASON}]")));
         }
+        let others = header.split(',').count() - COLUMNS.len();
         let mut replays = BTreeMap::<ReplayKey, BTreeMap<u64, Plan>>::new();
+        let mut reasons = BTreeMap::<ReplayKey, BTreeMap<u64, String>>::new();
         while let Some((line, row)) = rows.next_row()? {
-            let cells: [&str; COLUMNS.len()] =
-                row.iter().collect::<Vec<_>>().try_into().map_err(|cells: Vec<_>| {
-                    let error =
-                        Error::file(path, "row of other columns").at(format!("line {line}"));
-                    error.found(format!("{} fields", cells.len())).allowed(&allowed)
-                })?;
+            let cells: Vec<&str> = row.iter().collect();
+            let parts = cells.split_first_chunk::<{ COLUMNS.len() }>();
+            let parts = parts.filter(|(_, rest)| rest.len() == others);
+            let (&cells, rest) = parts.ok_or_else(|| {
+                let error = Error::file(path, "row of other columns").at(format!("line {line}"));
+                error.found(format!("{} fields", row.len())).allowed(&header)
+            })?;
             let (key, id, plan) = parsed(cells).map_err(|column| {
                 Error::file(path, "not a cell of this table")
                     .at(format!("line {line}, column {:?}", COLUMNS[column]))
                     .found(format!("{:?}", cells[column]))
                     .allowed("whole numbers, a level of 1 to 100, a ratio of 0 to 1")
             })?;
+            if let Some(reason) = rest.first().filter(|reason| !reason.is_empty()) {
+                reasons.entry(key.clone()).or_default().insert(id, (*reason).to_owned());
+            }
             if replays.entry(key).or_default().insert(id, plan).is_some() {
                 let error = Error::file(path, "request planned twice");
                 return Err(error.at(format!("line {line}")).found(format!("request {id}")));
             }
         }
         let shared = replays.into_iter().map(|(key, plans)| (key, Arc::new(plans)));
-        Ok(Self { replays: shared.collect() })
+        Ok(Self { replays: shared.collect(), reasons })
     }
 
     /// Keeps the plans of one replay, in place of others that it had.
     pub fn insert(&mut self, key: ReplayKey, plans: BTreeMap<u64, Plan>) {
         self.replays.insert(key, Arc::new(plans));
+    }
+
+    /// Keeps why some of them were planned, by request.
+    pub fn give_reasons(&mut self, key: ReplayKey, reasons: BTreeMap<u64, String>) {
+        if !reasons.is_empty() {
+            self.reasons.insert(key, reasons);
+        }
+    }
+
+    /// Why the request was planned for as it was, if that was said.
+    #[must_use]
+    pub fn reason(&self, key: &ReplayKey, request: u64) -> Option<&str> {
+        self.reasons.get(key)?.get(&request).map(String::as_str)
     }
 
     /// The file of them.
@@ -121,13 +148,20 @@ impl RecordedPlans {
     #[must_use]
     pub fn to_csv(&self) -> String {
         let mut text = COLUMNS.join(",");
-        text.push('\n');
-        for (ReplayKey { device, seed, trace }, plans) in &self.replays {
+        let has_reasons = !self.reasons.is_empty();
+        text.push_str(if has_reasons { ",reason\n" } else { "\n" });
+        for (key, plans) in &self.replays {
+            let ReplayKey { device, seed, trace } = key;
             let device = quoted(device);
             for (id, Plan { level, prompt_ratio }) in &**plans {
                 let (level, ratio) = (level.as_percent(), prompt_ratio.as_f64());
-                writeln!(text, "{device},{seed},{trace},{id},{level},{ratio}")
+                write!(text, "{device},{seed},{trace},{id},{level},{ratio}")
                     .expect("a string can always grow");
+                if has_reasons {
+                    text.push(',');
+                    text.push_str(&quoted(self.reason(key, *id).unwrap_or_default()));
+                }
+                text.push('\n');
             }
         }
         text
@@ -241,6 +275,21 @@ mod tests {
         bench.ask(&mut *policy, &other, None);
         let message = policy.settle().unwrap_err().to_string();
         assert_eq!(message, "method elastic-profile, request 8: no plan was recorded");
+    }
+
+    #[test]
+    fn reasons_stand_beside_plans_where_there_are_some() {
+        let bench = Bench::elastic();
+        let mut plans = RecordedPlans::default();
+        plans.insert(key(&bench), BTreeMap::from([(7, plan(50, 50)), (8, plan(100, 100))]));
+        let said = "the head said \"1,\"\nand it fits".to_owned();
+        plans.give_reasons(key(&bench), BTreeMap::from([(7, said.clone())]));
+        let read = RecordedPlans::load(file(&plans.to_csv()).path()).unwrap();
+        assert_eq!(read, plans);
+        assert_eq!(read.reason(&key(&bench), 7), Some(&*said));
+        assert_eq!(read.reason(&key(&bench), 8), None);
+        plans.give_reasons(key(&bench), BTreeMap::new());
+        assert_eq!(plans, read);
     }
 
     #[test]

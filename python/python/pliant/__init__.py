@@ -13,8 +13,9 @@ results.figure("accuracy-at-slo")
 
 from . import bandit
 from ._errors import PliantError
-from ._experiment import Experiment, load
-from ._inputs import Answers, Device, Trace, experiment
+from ._experiment import Experiment, load, save
+from ._explanation import Explanation
+from ._inputs import Answers, Device, Trace, experiment, prompts
 from ._native import Batch, Menu, Outcome, Request, Service
 from ._policies import BatchPolicy, Named, Policy, policy
 from ._results import Figure, Results
@@ -26,6 +27,7 @@ __all__ = [
     "BatchPolicy",
     "Device",
     "Experiment",
+    "Explanation",
     "Figure",
     "Menu",
     "Named",
@@ -41,4 +43,6 @@ __all__ = [
     "experiment",
     "load",
     "policy",
+    "prompts",
+    "save",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._errors import PliantError
+from ._explanation import Explanation
 from ._policies import named
 from ._results import Results
 
@@ -66,6 +67,7 @@ class Experiment:
         threads: int = 0,
         out: str | PathLike[str] | None = None,
         plans: str | PathLike[str] | None = None,
+        features: Mapping[tuple[str, str], Any] | None = None,
         on_error: str = "raise",
     ) -> Results:
         """Replay every method, and ``policies`` before them, under every seed.
@@ -85,6 +87,8 @@ class Experiment:
             out: A results folder to write; None: one that goes with the results.
             plans: A folder for what each policy planned, ``NAME.csv``, which a method of kind
                 ``recorded`` takes; None: it is not written.
+            features: By ``(dataset, item)``, what policies are told of a request for this item, as
+                ``request.features``: its text (`prompts`), an embedding, anything but its answer.
             on_error: What to do if a policy fails: ``"raise"`` its error, whose ``results`` are
                 those of the others, or ``"keep"`` it in ``failures`` of the results.
 
@@ -112,6 +116,7 @@ class Experiment:
             "threads": threads,
             "draw": out is not None,
             "plans": None if plans is None else Path(plans),
+            "features": _by_item(features or {}),
         }
         ran = self._native.run(narrowed, parts, how)
         failures: dict[str, PliantError] = dict(ran["failures"])
@@ -121,10 +126,23 @@ class Experiment:
             raise first
         columns = _with_reasons(ran["outcomes"], ran["reasons"])
         results = Results._of_run(place, scratch, columns, failures)
+        results._experiment = ran["experiment"]
         if first is not None and on_error == "raise":
             first.results = results
             raise first
         return results
+
+    def explain(
+        self,
+        request: int,
+        *,
+        method: str | None = None,
+        device: str | None = None,
+        alpha: float | None = None,
+        seed: int | None = None,
+    ) -> Explanation:
+        """Explain the decision for one request, as `Results.explain` does."""
+        return Explanation(self._native.explain(request, method, device, alpha, seed))
 
     def __repr__(self) -> str:
         """Its name and methods."""
@@ -141,6 +159,43 @@ def load(path: str | PathLike[str]) -> Experiment:
 
     """
     return Experiment(_native.Experiment.load(Path(path)))
+
+
+def save(spec: Mapping[str, Any], path: str | PathLike[str]) -> Experiment:
+    """Write what ``spec`` states, as `Experiment.spec` has it, as the experiment file ``path``.
+
+    Returns:
+        The experiment, read from there and checked.
+
+    Raises:
+        PliantError: If it has an unknown, missing or ill-typed key. The file is written all the
+            same.
+
+    """
+    Path(path).write_text(_native.toml_of(json.dumps(_stated(spec))), encoding="utf-8")
+    return load(path)
+
+
+def _stated(value: Any) -> Any:
+    """Without what is None: a file does not state it."""
+    if isinstance(value, dict):
+        return {key: _stated(of) for key, of in value.items() if of is not None}
+    return [_stated(of) for of in value] if isinstance(value, list) else value
+
+
+def _by_item(features: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
+    """The features, whose keys are checked."""
+    for key in features:
+        pair = isinstance(key, tuple) and len(key) == 2
+        if not pair or not all(isinstance(part, str) for part in key):
+            raise PliantError(
+                "is no item",
+                file="argument features",
+                place="key",
+                found=repr(key),
+                allowed='names of a dataset and of an item, such as ("piqa", "12")',
+            )
+    return dict(features)
 
 
 def _with_reasons(

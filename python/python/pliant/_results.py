@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._errors import PliantError
+from ._explanation import Explanation
 from ._table import Table
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Results:
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._outcomes: Table | None = None
         self._drawing: tempfile.TemporaryDirectory[str] | None = None
+        self._experiment: _native.Experiment | None = None
 
     @classmethod
     def _of_run(
@@ -126,6 +128,37 @@ class Results:
                 allowed="results of `Experiment.run`; a folder keeps some under outcomes/",
             )
         return self._outcomes
+
+    def explain(
+        self,
+        request: int,
+        *,
+        method: str | None = None,
+        device: str | None = None,
+        alpha: float | None = None,
+        seed: int | None = None,
+    ) -> Explanation:
+        """Explain the decision for one request: what was seen, chosen, possible, and why.
+
+        Args:
+            request: Its number in the trace.
+            method: Name of a method or of a policy; None: the first.
+            device: Name of the device's folder; None: the first.
+            alpha: Skew of the trace; None: the first.
+            seed: Seed of the replication; None: the first.
+
+        Raises:
+            PliantError: If there is no such decision, or this program did not run it.
+
+        """
+        if self._experiment is None:
+            raise PliantError(
+                "was not run by this program",
+                file=str(self.path),
+                place="explain",
+                allowed="results of `Experiment.run`; `pliant policy explain` explains folders",
+            )
+        return Explanation(self._experiment.explain(request, method, device, alpha, seed))
 
     def figures(self) -> list[str]:
         """Names of its figures."""

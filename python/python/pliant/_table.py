@@ -146,6 +146,10 @@ class Table(Mapping[str, "NDArray[Any]"]):
 
         return pa.table({name: column(name) for name in self})
 
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """As a stream of Arrow, for libraries that read one, where pyarrow is installed."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
     def __repr__(self) -> str:
         """Its size and the names of its columns."""
         return f"Table({self.rows} rows: {', '.join(self)})"

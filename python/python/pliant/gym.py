@@ -37,7 +37,9 @@ try:
     from gymnasium.vector.utils import batch_space
 except ImportError as error:
     raise PliantError(
-        "is not installed", file="package gymnasium", allowed="`pip install gymnasium`"
+        "is not installed, or is an old one",
+        file="package gymnasium",
+        allowed="1.1 and later: `pip install gymnasium`",
     ) from error
 
 if TYPE_CHECKING:
