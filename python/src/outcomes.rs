@@ -1,9 +1,11 @@
 //! Outcomes as columns, which `NumPy` takes over without a copy.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use numpy::PyArray1;
 use pliant::experiment::{Witness, Witnessed};
+use pliant::item::ItemId;
 use pliant::metrics::CellLabel;
 use pliant::outcome::Outcome;
 use pliant::request::{Bounds, Limit, Slo};
@@ -83,7 +85,7 @@ struct Run {
     datasets: Vec<String>,
     /// By request.
     named: Vec<(u16, u16)>,
-    items: Vec<String>,
+    items: Vec<ItemId>,
     floats: [Vec<f64>; FLOATS.len()],
     wholes: [Vec<u64>; WHOLES.len()],
 }
@@ -102,7 +104,7 @@ impl Witness for Outcomes {
             apps: trace.apps.clone(),
             datasets: trace.datasets.clone(),
             named: outcomes.iter().map(request).map(|of| (of.app.0, of.dataset.0)).collect(),
-            items: outcomes.iter().map(|one| one.request.item.to_string()).collect(),
+            items: outcomes.iter().map(|one| one.request.item).collect(),
             floats: FLOATS.map(|(_, value)| outcomes.iter().map(value).collect()),
             wholes: WHOLES.map(|(_, value)| outcomes.iter().map(value).collect()),
         };
@@ -168,15 +170,25 @@ impl Outcomes {
         columns.set_item("seed", PyArray1::from_vec(py, seeds.collect()))?;
         names(py, &runs, &columns)?;
         for (nth, (name, _)) in WHOLES.iter().enumerate() {
-            let whole = runs.iter_mut().flat_map(|run| std::mem::take(&mut run.wholes[nth]));
-            columns.set_item(*name, PyArray1::from_vec(py, whole.collect()))?;
+            let whole = joined(&mut runs, |run| &mut run.wholes[nth]);
+            columns.set_item(*name, PyArray1::from_vec(py, whole))?;
         }
         for (nth, (name, _)) in FLOATS.iter().enumerate() {
-            let float = runs.iter_mut().flat_map(|run| std::mem::take(&mut run.floats[nth]));
-            columns.set_item(*name, PyArray1::from_vec(py, float.collect()))?;
+            let float = joined(&mut runs, |run| &mut run.floats[nth]);
+            columns.set_item(*name, PyArray1::from_vec(py, float))?;
         }
         Ok(columns)
     }
+}
+
+/// A column of all runs, of which nothing is copied if there is but one.
+fn joined<T: Copy>(runs: &mut [Run], column: impl Fn(&mut Run) -> &mut Vec<T>) -> Vec<T> {
+    let mut parts = runs.iter_mut().map(|run| std::mem::take(column(run)));
+    let mut all = parts.next().unwrap_or_default();
+    let rest: Vec<_> = parts.collect();
+    all.reserve_exact(rest.iter().map(Vec::len).sum());
+    rest.iter().for_each(|part| all.extend_from_slice(part));
+    all
 }
 
 fn alike(a: &CellLabel, b: &CellLabel) -> bool {
@@ -194,6 +206,18 @@ fn names(py: Python<'_>, runs: &[Run], columns: &Bound<'_, PyDict>) -> PyResult<
     }
     columns.set_item("app", apps.into_python(py)?)?;
     columns.set_item("dataset", datasets.into_python(py)?)?;
-    let items: Vec<&str> = runs.iter().flat_map(|run| run.items.iter().map(|i| &**i)).collect();
-    columns.set_item("item", items)
+    columns.set_item("item", items(runs).into_python(py)?)
+}
+
+/// Which items were asked, by number.
+fn items(runs: &[Run]) -> Labels {
+    let (mut labels, mut codes) = (Labels::default(), BTreeMap::new());
+    for &item in runs.iter().flat_map(|run| &run.items) {
+        let code = *codes.entry(item).or_insert_with(|| {
+            labels.names.push(item.to_string());
+            labels.names.len() as i32 - 1
+        });
+        labels.codes.push(code);
+    }
+    labels
 }
