@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pliant
@@ -47,6 +50,17 @@ METHODS = [
     {"name": "elastic-profile", "family": "width", "policy": {"kind": "elastic-profile"}},
     {"name": "full", "family": "width", "policy": {"kind": "full"}},
 ]
+
+
+def module_at(path: str) -> ModuleType:
+    """The module in a file of the repository."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def answers_frame() -> dict[str, list[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,18 +9,13 @@ from typing import Any
 import numpy as np
 import pliant
 import pytest
-from conftest import ROOT
+from conftest import module_at
 from pliant import bandit
 
 
 def learners() -> ModuleType:
     """The example."""
-    spec = importlib.util.spec_from_file_location("learners", ROOT / "python/examples/learners.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at("python/examples/learners.py")
 
 
 def test_every_plan_has_its_reward(own: pliant.Experiment) -> None:
@@ -63,9 +57,11 @@ def test_learners_are_judged_on_items_they_did_not_see(
     choosers: pliant.Experiment, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    shown = learners().main(choosers, seeds=2, requests=150, plans=str(tmp_path), say=said.append)
+    example = learners()
+    learned, shown = example.main(choosers, seeds=2, requests=150, folder=tmp_path, say=said.append)
     assert list(shown) == [
         "linucb",
+        "neural",
         "reinforce",
         "elastilm",
         "elastic-profile+lora",
@@ -77,6 +73,36 @@ def test_learners_are_judged_on_items_they_did_not_see(
     for share, lead, low, high in shown.values():
         assert 0 <= share <= shown["oracle"][0]
         assert low <= lead <= high
-    assert len(said) == 9
-    # What was planned is a method of kind `recorded`.
-    assert (tmp_path / "linucb.csv").read_text().startswith("device,seed,trace,id,level_percent")
+    assert len(said) == 11
+    assert all(len(learning.curve) for learning in learned.values())
+    # What was planned is a method of kind `recorded`, which comes to the same outcomes.
+    again = pliant.load(tmp_path / "learned.toml")
+    assert again.methods == list(shown)
+    assert example.compare(again.run(), list(shown), said.append) == shown
+    # What was learned is read again, and plans the same.
+    read = example.Learned.load(tmp_path / "neural.npz")
+    known = np.random.default_rng(0).normal(size=(5, example.FEATURES))
+    np.testing.assert_array_equal(read.score(known), learned["neural"].score(known))
+
+
+def test_gradients_are_those_of_the_loss() -> None:
+    example, draws = learners(), np.random.default_rng(0)
+    hidden, out = draws.normal(size=(example.FEATURES, 3)), draws.normal(size=3)
+    known, rewards = draws.normal(size=(7, example.FEATURES)), draws.random(7)
+
+    def loss(hidden: Any, out: Any) -> float:
+        chance = 1 / (1 + np.exp(-example.Network(hidden, out)(known)))
+        entropy = rewards * np.log(chance) + (1 - rewards) * np.log(1 - chance)
+        return float(-entropy.mean())
+
+    of_hidden, of_out = example.Network(hidden, out).gradients(known, rewards)
+    step = 1e-6
+    for place in ((0, 0), (5, 2)):
+        moved = hidden.copy()
+        moved[place] += step
+        assert (loss(moved, out) - loss(hidden, out)) / step == pytest.approx(
+            of_hidden[place], abs=1e-5
+        )
+    moved = out.copy()
+    moved[1] += step
+    assert (loss(hidden, moved) - loss(hidden, out)) / step == pytest.approx(of_out[1], abs=1e-5)
