@@ -65,7 +65,7 @@ test-python: ## Install the Python package into target/python-venv, then its tes
 		exit 0
 	fi
 	pip="target/python-venv/bin/python -m pip install --quiet"
-	if ! $$pip pytest mypy ruff numpy pandas gymnasium; then
+	if ! $$pip pytest mypy ruff numpy pandas gymnasium nbclient ipykernel matplotlib pdoc; then
 		echo "SKIPPED test-python: needs packages that pip did not get"
 		exit 0
 	fi
@@ -79,6 +79,10 @@ test-python: ## Install the Python package into target/python-venv, then its tes
 .PHONY: bench-python
 bench-python: ## Decisions and steps a second of the Python package that make test-python installed
 	@target/python-venv/bin/python python/bench.py
+
+.PHONY: python-docs
+python-docs: ## The API reference of the Python package that make test-python installed: target/python-docs
+	@target/python-venv/bin/python -m pdoc --docformat google --output-directory target/python-docs pliant pliant.gym
 
 .PHONY: wheel
 wheel: ## A wheel of the Python package for this machine: dist/
