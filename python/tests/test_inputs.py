@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,32 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
         pliant.load(file)
     assert raised.value.file == str(file)
     assert raised.value.place == "line 1"
+
+
+def test_prompts_are_read_by_item_without_their_answers(tmp_path: Path) -> None:
+    steps = [
+        {
+            "id": f"clock/task {nth}/0",
+            "context": f"<button id=1>Alarm {nth}</button>\n<button id=2>Stop watch</button>",
+            "question": f"Task: set alarm {nth}.",
+            "choices": [f"<button id=1>Alarm {nth}</button>", "<button id=2>Stop watch</button>"],
+            "gold": 0,
+        }
+        for nth in range(200)
+    ]
+    file = tmp_path / "steps.jsonl"
+    file.write_text("".join(json.dumps(step) + "\n" for step in steps))
+    texts = pliant.prompts("ui-automation", droidtask=file)
+    dataset, item = next(iter(texts))
+    assert dataset == "ui-automation"
+    text = texts[dataset, item]
+    assert text.startswith(f"Alarm {item}\nStop watch\n")
+    assert text.endswith("Answer:")
+    whole = pliant.prompts("ui-automation", shots=True, droidtask=file)
+    assert list(whole) == list(texts)
+    assert whole[dataset, item].endswith(text)
+    assert len(whole[dataset, item]) > len(text)
+    with pytest.raises(pliant.PliantError, match="dataset: unknown; found nothing"):
+        pliant.prompts("nothing")
+    with pytest.raises(pliant.PliantError, match="ui-automation: no file given"):
+        pliant.prompts("ui-automation")
