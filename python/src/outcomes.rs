@@ -187,7 +187,9 @@ fn joined<T: Copy>(runs: &mut [Run], column: impl Fn(&mut Run) -> &mut Vec<T>) -
     let mut all = parts.next().unwrap_or_default();
     let rest: Vec<_> = parts.collect();
     all.reserve_exact(rest.iter().map(Vec::len).sum());
-    rest.iter().for_each(|part| all.extend_from_slice(part));
+    for part in rest {
+        all.extend_from_slice(&part);
+    }
     all
 }
 

@@ -78,7 +78,7 @@ impl<'a> Replays<'a> {
         let mut executor = cell.method.as_it_varies(executor, seed);
         let service = self.service_of(cell);
         let tally = tally_of(trace, &service);
-        let mut kept = self.kept();
+        let mut kept = self.kept(replay);
         let (file, kept_too) = (replay.file()?, kept.as_mut());
         let recorder = Recorder { tally, file, kept: kept_too, progress: &Silent };
         let measures = served(&cell.method, trace, policy, &mut executor, service, recorder)?;
@@ -86,8 +86,8 @@ impl<'a> Replays<'a> {
         Ok(measures)
     }
 
-    fn kept(&self) -> Option<Kept> {
-        self.witness.map(|_| Kept::default())
+    fn kept(&self, replay: &Replay<'_>) -> Option<Kept> {
+        self.witness.map(|_| Kept::with_capacity(replay.trace.requests.len()))
     }
 
     fn give(&self, replay: &Replay<'_>, kept: Option<Kept>) {
@@ -97,7 +97,7 @@ impl<'a> Replays<'a> {
     }
 
     fn in_ledger(&self, replay: &Replay<'_>, mut ledger: Ledger<'a>) -> Result<RunMeasures> {
-        let (file, kept) = (replay.file()?, self.kept());
+        let (file, kept) = (replay.file()?, self.kept(replay));
         let mut noted = Noted { replay, tally: Tally::default(), file, kept };
         let service = self.service_of(replay.cell);
         let ran = replay_columns(&mut ledger, replay.columns.calls(), &service, &mut noted)?;

@@ -30,13 +30,18 @@ pub trait Witness: Debug + Sync {
 }
 
 /// The outcomes of one run under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Kept {
     outcomes: Vec<Outcome>,
     lost: Vec<Lost>,
 }
 
 impl Kept {
+    /// With room for so many outcomes.
+    pub fn with_capacity(requests: usize) -> Self {
+        Self { outcomes: Vec::with_capacity(requests), lost: Vec::new() }
+    }
+
     /// Hands them over to `witness`.
     pub fn give(self, witness: &dyn Witness, label: &CellLabel, seed: u64, trace: &Trace) {
         let Self { outcomes, lost } = self;

@@ -87,12 +87,11 @@ impl RecordedPlans {
         let input = Input::read(path)?;
         let mut rows = Rows::new(input.path(), input.text(), 0);
         let header = rows.next_row()?.map(|(_, row)| row.iter().collect::<Vec<_>>().join(","));
-        let plain = COLUMNS.join(",");
-        let with_reasons = format!("{plain},{REASON}");
         let header = header.unwrap_or_default();
-        if ![&plain, &with_reasons].contains(&&header) {
+        let known = COLUMNS.join(",");
+        if header.strip_suffix(&format!(",{REASON}")).unwrap_or(&header) != known {
             let error = Error::file(path, "not a file of plans").at("line 1");
-            return Err(error.found(header).allowed(format!("{plain}[,{REASON}]")));
+            return Err(error.found(header).allowed(format!("{known}[,{REASON}]")));
         }
         let others = header.split(',').count() - COLUMNS.len();
         let mut replays = BTreeMap::<ReplayKey, BTreeMap<u64, Plan>>::new();
