@@ -65,11 +65,13 @@ test-python: ## Install the Python package into target/python-venv, then its tes
 		exit 0
 	fi
 	pip="target/python-venv/bin/python -m pip install --quiet"
-	if ! $$pip pytest mypy ruff numpy pandas gymnasium nbclient ipykernel matplotlib pdoc; then
+	if ! $$pip pytest mypy ruff numpy pandas gymnasium nbclient ipykernel matplotlib pdoc maturin; then
 		echo "SKIPPED test-python: needs packages that pip did not get"
 		exit 0
 	fi
-	$$pip ./python
+	$(MAKE) --no-print-directory wheel
+	$$pip --force-reinstall --no-deps dist/pliant-*.whl
+	.ci/wheel
 	cd python
 	../target/python-venv/bin/python -m pytest -q
 	../target/python-venv/bin/python -m mypy
@@ -88,8 +90,21 @@ python-docs: ## The API reference of the Python package that make test-python in
 wheel: ## A wheel of the Python package for this machine: dist/
 	@python3 -m venv target/python-venv
 	target/python-venv/bin/python -m pip install --quiet maturin
+	rm -f dist/pliant-*.whl
 	cd python
 	../target/python-venv/bin/maturin build --release --locked --out ../dist
+
+.PHONY: dist
+dist: ## What is published: wheel, sdist, crate file, licences, bill of materials, checksums: dist/
+	@rm -rf dist
+	$(MAKE) --no-print-directory wheel
+	target/python-venv/bin/python -m pip install --quiet cyclonedx-python-lib
+	(cd python && ../target/python-venv/bin/maturin sdist --out ../dist)
+	$(CARGO) package --locked --no-verify --target-dir target/dist
+	cp target/dist/package/pliant-*.crate dist/
+	target/python-venv/bin/python .ci/dependencies dist
+	(cd dist && sha256sum -- * > SHA256SUMS)
+	ls -l dist
 
 .PHONY: soak
 soak: ## Property tests and broken bodies at many times their cases, 200 kills at random moments, clients for half an hour, optimised
