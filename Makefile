@@ -69,6 +69,7 @@ test-python: ## Install the Python package into target/python-venv, then its tes
 		echo "SKIPPED test-python: needs packages that pip did not get"
 		exit 0
 	fi
+	$$pip ray snakemake || echo "SKIPPED tests of Ray and Snakemake: needs packages that pip did not get"
 	$(MAKE) --no-print-directory wheel
 	$$pip --force-reinstall --no-deps dist/pliant-*.whl
 	.ci/wheel
@@ -105,6 +106,15 @@ dist: ## What is published: wheel, sdist, crate file, licences, bill of material
 	target/python-venv/bin/python .ci/dependencies dist
 	(cd dist && sha256sum -- * > SHA256SUMS)
 	ls -l dist
+
+.PHONY: soak-ray
+soak-ray: ## Kill 20 workers of a local Ray in mid-run, after make test-python: every hash is that of one machine
+	@cd python
+	PLIANT_RAY_KILLS=20 ../target/python-venv/bin/python -m pytest -q -s -m soak
+
+.PHONY: cost
+cost: ## What 100,000 cells of ten million requests cost, from shards timed here
+	@target/python-venv/bin/python python/cost.py experiments/choosers.toml
 
 .PHONY: soak
 soak: ## Property tests and broken bodies at many times their cases, 200 kills at random moments, clients for half an hour, optimised

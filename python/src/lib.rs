@@ -11,6 +11,7 @@ mod inputs;
 mod outcomes;
 mod replay;
 mod scenery;
+mod shards;
 mod stage;
 
 use std::path::PathBuf;
@@ -57,4 +58,6 @@ mod _native {
     use super::experiment::PyExperiment;
     #[pymodule_export]
     use super::inputs::{PyDevice, PyTrace, check_answers, prompts, toml_of};
+    #[pymodule_export]
+    use super::shards::{PyShardPlan, merge_all, run_one};
 }

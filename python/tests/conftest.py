@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -78,6 +79,15 @@ def device() -> pliant.Device:
     return pliant.Device.of(
         "phone", {"width": LEVELS}, base_model="my-llm", source="my lab notebook, page 12"
     )
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Hashes of all files below ``folder``, by path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 @pytest.fixture

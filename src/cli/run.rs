@@ -11,7 +11,8 @@ use pliant::Result;
 #[cfg(feature = "engine")]
 use pliant::experiment::Measured;
 use pliant::experiment::{
-    Backend, Experiment, Results, RunOptions, Shard, ShardDone, run as run_experiment, run_shard,
+    Backend, Experiment, Results, RunOptions, Shard, ShardDone, Working, run as run_experiment,
+    run_shard,
 };
 #[cfg(feature = "engine")]
 use pliant::prompt::DataPaths;
@@ -84,7 +85,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     if let Some(shard) = args.shard {
         let default = || Path::new("results").join(format!("{}.shards", experiment.name));
         let out = args.out.unwrap_or_else(default);
-        let done = run_shard(&experiment, shard, &out, args.threads, &bar)?;
+        let working = Working { out: &out, threads: args.threads, commit: None, progress: &bar };
+        let done = run_shard(&experiment, shard, working)?;
         bar.clear();
         return shard_done(shard, done, &out);
     }

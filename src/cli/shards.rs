@@ -48,7 +48,7 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
 }
 
 fn described(plan: &ShardPlan, file: &str) -> String {
-    let ShardPlan { experiment, plan, shards } = plan;
+    let ShardPlan { experiment, plan, shards, .. } = plan;
     let of = shards.len();
     let mut lines = vec![format!("{experiment}: plan {}, {of} shards", &plan[..12])];
     for (nth, ShardSize { runs, requests }) in shards.iter().enumerate() {

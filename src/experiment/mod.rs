@@ -34,7 +34,10 @@ pub(crate) use replays::{Replay, Replays};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
 pub(crate) use runner::{pool, without_failed};
 pub use setting::Setting;
-pub use shards::{Merging, Shard, ShardDone, ShardPlan, ShardSize, merge, run_shard, shard_plan};
+pub use shards::{
+    Merging, Shard, ShardDone, ShardPlan, ShardSize, Working, merge, run_shard, shard_plan,
+    unfinished,
+};
 pub use spec::{
     DeviceSpec, Experiment, ExperimentSpec, FileSource, KeptOutcomes, SynthSource, TraceSource,
 };

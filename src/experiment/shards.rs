@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::input::read_toml;
 use crate::metrics::RunMeasures;
+use crate::origin::Commit;
 use crate::results::{Manifest, SIMULATED};
 
 /// Most shards of an experiment.
@@ -49,6 +50,12 @@ pub struct ShardPlan {
     pub experiment: String,
     /// Hash of all that its results depend on.
     pub plan: String,
+    /// The commit that the hash is over.
+    #[serde(skip)]
+    pub commit: Option<Commit>,
+    /// Files that its runs read, as the experiment states them.
+    #[serde(skip)]
+    pub inputs: Vec<PathBuf>,
     /// From the first.
     pub shards: Vec<ShardSize>,
 }
@@ -60,6 +67,19 @@ pub struct ShardSize {
     pub runs: usize,
     /// Requests over all of them.
     pub requests: u64,
+}
+
+/// How a shard is worked off.
+#[derive(Clone, Copy)]
+pub struct Working<'a> {
+    /// The folder of shards.
+    pub out: &'a Path,
+    /// How many threads; 0: one per core.
+    pub threads: usize,
+    /// The commit of the program, where this machine does not know and who sent the shard does.
+    pub commit: Option<&'a Commit>,
+    /// Who is told of each run.
+    pub progress: &'a dyn Progress,
 }
 
 /// What a shard came to.
@@ -127,6 +147,16 @@ fn simulated(experiment: &Experiment) -> Result<Manifest> {
     manifest(experiment, SIMULATED, BTreeMap::new())
 }
 
+/// The same, by a program of `commit`, if that is known.
+fn simulated_by(experiment: &Experiment, commit: Option<&Commit>) -> Result<Manifest> {
+    let mut manifest = simulated(experiment)?;
+    if let Some(Commit { id, sources_modified }) = commit {
+        manifest.commit = Some(id.clone());
+        manifest.sources_modified = Some(*sources_modified);
+    }
+    Ok(manifest)
+}
+
 /// What identifies the plan of `experiment`: its manifest, before anything was replayed.
 fn identity(manifest: &Manifest) -> String {
     sha256(toml::to_string(manifest).expect("a manifest is TOML").as_bytes())
@@ -149,11 +179,34 @@ pub fn shard_plan(experiment: &Experiment, shards: u32) -> Result<ShardPlan> {
         let requests = runs.iter().map(|&(cell, nth)| requests(&grid, cell, nth)).sum();
         ShardSize { runs: runs.len(), requests }
     };
+    let plan = identity(&manifest);
+    let commit = manifest.commit.map(|id| {
+        let sources_modified = manifest.sources_modified.unwrap_or_default();
+        Commit { id, sources_modified }
+    });
     Ok(ShardPlan {
         experiment: experiment.name.clone(),
-        plan: identity(&manifest),
+        plan,
+        commit,
+        inputs: manifest.inputs.into_keys().map(PathBuf::from).collect(),
         shards: (1..=shards).map(size).collect(),
     })
+}
+
+/// Which of the shards of `plan` the folder `out` has not whole, and that it is of that plan.
+///
+/// # Errors
+/// If an input is missing or wrong, or the folder has shards of another plan or other files.
+pub fn unfinished(experiment: &Experiment, plan: &ShardPlan, out: &Path) -> Result<Vec<Shard>> {
+    claim(experiment, &plan.plan, out)?;
+    let grid = Grid::of(experiment)?;
+    let is_whole = |&(cell, nth): &(&Cell, usize)| {
+        let file = cell.label.run_file(grid.seeds[nth]);
+        is_there(out, &file, &plan.plan)
+    };
+    let of = plan.shards.len() as u32;
+    let all = (1..=of).map(|nth| Shard { nth, of });
+    Ok(all.filter(|&shard| !runs_of(&grid, shard).iter().all(is_whole)).collect())
 }
 
 fn requests(grid: &Grid, cell: &Cell, nth: usize) -> u64 {
@@ -178,21 +231,15 @@ fn runs_of(grid: &Grid, shard: Shard) -> Vec<(&Cell, usize)> {
     runs
 }
 
-/// Works off the runs of `shard` that the folder `out` lacks.
+/// Works off the runs of `shard` that its folder lacks.
 ///
 /// # Errors
 /// If an input is missing or wrong, the folder has shards of another plan or cannot be written, or
 /// a run fails.
-pub fn run_shard(
-    experiment: &Experiment,
-    shard: Shard,
-    out: &Path,
-    threads: usize,
-    progress: &dyn Progress,
-) -> Result<ShardDone> {
+pub fn run_shard(experiment: &Experiment, shard: Shard, working: Working<'_>) -> Result<ShardDone> {
+    let Working { out, threads, commit, progress } = working;
     let pool = pool(threads)?;
-    let manifest = simulated(experiment)?;
-    let plan = identity(&manifest);
+    let plan = identity(&simulated_by(experiment, commit)?);
     claim(experiment, &plan, out)?;
     let grid = pool.install(|| Grid::of(experiment))?;
     let runs = runs_of(&grid, shard);
@@ -200,7 +247,7 @@ pub fn run_shard(
     let replays = Replays::new(grid.kinds(), experiment.spec.service);
     let work = |&(cell, nth): &(&Cell, usize)| {
         let file = cell.label.run_file(grid.seeds[nth]);
-        let was_there = read(out, &file, &plan).is_ok_and(|kept| kept.is_some());
+        let was_there = is_there(out, &file, &plan);
         if !was_there {
             let keeps = kept_outcomes(experiment.spec.outcomes, nth);
             worked(&replays, (&grid, cell, nth), &plan, (out, &file, keeps))?;
@@ -215,14 +262,15 @@ pub fn run_shard(
 /// Makes `out` the folder of this plan's shards, unless it is one of another's.
 fn claim(experiment: &Experiment, plan: &str, out: &Path) -> Result<()> {
     let file = out.join("plan.toml");
-    if !file.exists() {
-        if !is_free(out) {
-            return Err(Error::file(out, "holds files and no shards")
-                .allowed("a new or empty folder, or one with shards of the same plan"));
-        }
+    if !file.exists() && is_free(out) {
         let stated = Stated { experiment: experiment.path.clone(), plan: plan.to_owned() };
         let text = toml::to_string(&stated).expect("names are TOML");
         return write_whole(&file, text.as_bytes());
+    }
+    // Another machine may have claimed it since the first look.
+    if !file.exists() {
+        return Err(Error::file(out, "holds files and no shards")
+            .allowed("a new or empty folder, or one with shards of the same plan"));
     }
     let Stated { plan: other, .. } = read_toml(&file)?;
     if other == plan {
@@ -259,6 +307,11 @@ fn worked(
 
 fn run_path(folder: &Path, file: &Path) -> PathBuf {
     folder.join("runs").join(file).with_extension("toml")
+}
+
+/// Whether the folder `from` has a run whole.
+fn is_there(from: &Path, file: &Path, plan: &str) -> bool {
+    read(from, file, plan).is_ok_and(|kept| kept.is_some())
 }
 
 /// What the folder `from` has of a run, checked; `None` if it is not there.

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use crate::support::{pliant, python, skipped};
 
 /// What is done about a command that starts like this; the longest start counts.
-const RULES: [(&str, How); 42] = [
+const RULES: [(&str, How); 44] = [
     ("make ", How::Target),
     ("cargo build", How::Leave("builds what the test runs")),
     ("cargo install", How::Leave("installs what the test runs")),
     ("pip install ./python", How::Leave("builds for minutes; `make test-python` does it")),
+    ("python -m pliant.ray", How::Leave("is run by a test of the Python package")),
+    ("snakemake ", How::Leave("is run by another of them")),
     ("cp ", How::Shell),
     ("pliant run --demo", How::Run),
     ("pliant run experiments/real-e2e.toml", How::Parse("runs the real model on an idle machine")),
