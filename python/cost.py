@@ -8,10 +8,12 @@ a trace of ``r`` requests then takes
 
     seconds(k, r) = read + make * r + replay * k * r
     memory(r) = base + hold * r
+    returned(k, r) = returned * k * r
 
 whose coefficients are fitted to these times: what it reads whatever the trace, the trace that it
-makes, and the runs over it. What this does not know: how fast a network is, that cores of one
-machine share its memory's bandwidth, and what a queue of jobs adds to each.
+makes, and the runs over it. What returns is whether each answer was right. What this does not
+know: how fast a network is, that cores of one machine share its memory's bandwidth, and what a
+queue of jobs adds to each.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pliant
@@ -36,10 +39,12 @@ CELLS = 100_000
 REQUESTS = 10_000_000
 RUNS_PER_SHARD = (1, 8, 64)
 TRIED_REQUESTS = (20_000, 100_000, 500_000)
+# Is timed and not fitted. Runs as long as this one keep a sketch of their times, not each of them.
+CHECKED_REQUESTS = 2_000_000
 # Of the machines in the simulation.
-CORES = 1024
+CORES = 128
 CORES_PER_MACHINE = 16
-SPOT_LIFE_HOURS = 12.0
+SPOT_LIFE_HOURS = 4.0
 NEW_MACHINE_SECONDS = 120.0
 SEED = 7
 
@@ -64,7 +69,7 @@ class Cost:
     replay: float
     base: float
     hold: float
-    returned_per_run: float
+    returned: float
     inputs: int
 
     def seconds(self, runs: float, requests: float) -> float:
@@ -82,53 +87,69 @@ def small(experiment: pliant.Experiment, requests: int, folder: Path) -> Path:
     spec |= {"seeds": 1, "outcomes": "none"}
     spec["trace"] |= {"requests": requests, "alphas": spec["trace"]["alphas"][:1]}
     file = folder / f"{experiment.name}-{requests}.toml"
-    file.write_text(_native.toml_of(json.dumps(spec)))
+    file.write_text(_native.toml_of(json.dumps(stated(spec))))
     return file
 
 
+def stated(value: Any) -> Any:
+    """The value without keys that state nothing, which TOML cannot say."""
+    if isinstance(value, dict):
+        return {key: stated(of) for key, of in value.items() if of is not None}
+    return [stated(of) for of in value] if isinstance(value, list) else value
+
+
 def timed(file: Path, requests: int, shards: int) -> Timed:
-    """Work off the first shard in a process of its own."""
+    """The mean over all ``shards``, each worked off in a process of its own."""
+    runs, seconds, memory, back = 0, 0.0, 0, 0
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, __file__, "--work", str(file), str(shards), scratch]
-        said = subprocess.run(command, capture_output=True, text=True, check=True)
+        for nth in range(1, shards + 1):
+            command = [sys.executable, __file__, "--work", str(file), f"{nth}/{shards}", scratch]
+            said = subprocess.run(command, capture_output=True, text=True, check=True)
+            own = json.loads(said.stdout)
+            runs, seconds, memory = runs + own[0], seconds + own[1], max(memory, own[2])
         back = sum(one.stat().st_size for one in Path(scratch).rglob("*") if one.is_file())
-    runs, seconds, memory = json.loads(said.stdout)
-    return Timed(runs, requests, seconds, memory, back)
+    return Timed(runs // shards, requests, seconds / shards, memory, back // shards)
 
 
-def work(file: Path, shards: int, out: Path) -> None:
+def work(file: Path, shard: str, out: Path) -> None:
     """What that process does: runs, seconds of its processor and its most memory go to stdout."""
     start = time.process_time()
-    runs, _ = _native.run_shard(_native.Experiment.load(file), f"1/{shards}", out, None)
+    runs, _ = _native.run_shard(_native.Experiment.load(file), shard, out, None)
     seconds = time.process_time() - start
     memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps([runs, seconds, memory]))
 
 
 def measured(path: Path) -> tuple[list[Timed], int]:
-    """Shards of one run and of all, at every length tried; and how many bytes they read."""
+    """Shards of all runs and of one, at every length tried; and how many bytes they read.
+
+    The last one is of the length that is checked.
+    """
     experiment = pliant.load(path)
+    points = []
     with tempfile.TemporaryDirectory() as scratch:
-        points = []
         for requests in TRIED_REQUESTS:
             file = small(experiment, requests, Path(scratch))
-            plan = _native.ShardPlan.of(_native.Experiment.load(file), 1)
-            whole = timed(file, requests, 1)
-            points += [whole, timed(file, requests, whole.runs)]
+            points.append(timed(file, requests, 1))
+            points.append(timed(file, requests, points[-1].runs))
+        file = small(experiment, CHECKED_REQUESTS, Path(scratch))
+        points.append(timed(file, CHECKED_REQUESTS, 1))
+        plan = _native.ShardPlan.of(_native.Experiment.load(file), 1)
         inputs = sum(one.stat().st_size for one in plan.inputs)
     return points, inputs
 
 
 def fitted(points: list[Timed], inputs: int) -> Cost:
-    """The coefficients that foretell these times best, relative to each."""
-    seconds = np.array([one.seconds for one in points])
-    of = np.array([[1.0, one.requests, one.runs * one.requests] for one in points])
-    read, make, replay = np.linalg.lstsq(of / seconds[:, None], np.ones(len(points)), rcond=None)[0]
-    memory = np.array([one.memory_bytes for one in points])
-    of = np.array([[1.0, one.requests] for one in points])
-    base, hold = np.linalg.lstsq(of / memory[:, None], np.ones(len(points)), rcond=None)[0]
-    returned = max(one.returned_bytes / one.runs for one in points)
-    read, make, replay, base, hold = (max(0.0, float(x)) for x in (read, make, replay, base, hold))
+    """The coefficients that foretell all but the last point best, relative to each."""
+    *tried, checked = points
+    seconds = np.array([one.seconds for one in tried])
+    of = np.array([[1.0, one.requests, one.runs * one.requests] for one in tried])
+    read, make, replay = np.linalg.lstsq(of / seconds[:, None], np.ones(len(tried)), rcond=None)[0]
+    memory = np.array([one.memory_bytes for one in tried])
+    of = np.array([[1.0, one.requests] for one in tried])
+    base, hold = np.linalg.lstsq(of / memory[:, None], np.ones(len(tried)), rcond=None)[0]
+    returned = checked.returned_bytes / (checked.runs * checked.requests)
+    read, make, replay, base, hold = map(float, (read, make, replay, base, hold))
     return Cost(read, make, replay, base, hold, returned, inputs)
 
 
@@ -179,12 +200,12 @@ def table(cost: Cost) -> list[str]:
         seconds = cost.seconds(runs, REQUESTS)
         hours, lost = simulated(seconds, shards)
         sent = cost.inputs * CORES / CORES_PER_MACHINE
-        back = cost.returned_per_run * CELLS
+        back = cost.returned * CELLS * REQUESTS
         core_hours = shards * seconds / 3600
         lines.append(
             f"{runs:>10} {shards:>8,} {seconds / 60:>10.1f} {core_hours:>11,.0f} "
             f"{core_hours / CORES:>7.2f} {hours:>10.2f} {lost:>6,} "
-            f"{sent / 1e9:>8.2f} {back / 1e9:>8.2f}"
+            f"{sent / 1e9:>8.2f} {back / 1e9:>8,.0f}"
         )
     return lines
 
@@ -195,12 +216,12 @@ def main() -> None:
     parser.add_argument("experiment", type=Path)
     points, inputs = measured(parser.parse_args().experiment)
     cost = fitted(points, inputs)
-    print("measured shards: runs, requests of each, seconds of a core, foretold, MB of memory")
+    print("runs in a shard, requests of each, seconds of a core, foretold; MB of memory, foretold")
     for one in points:
         foretold = cost.seconds(one.runs, one.requests)
         print(
             f"{one.runs:>5} {one.requests:>9,} {one.seconds:>8.2f} {foretold:>8.2f} "
-            f"{one.memory_bytes / 1e6:>8.0f}"
+            f"{one.memory_bytes / 1e6:>8.0f} {cost.memory(one.requests) / 1e6:>8.0f}"
         )
     print(
         f"read {cost.read:.2f} s, make {1e6 * cost.make:.2f} us/request, "
@@ -215,7 +236,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
-        file, shards, out = sys.argv[2:]
-        work(Path(file), int(shards), Path(out))
+        file, shard, out = sys.argv[2:]
+        work(Path(file), shard, Path(out))
     else:
         main()
