@@ -123,6 +123,7 @@ soak: ## Property tests and broken bodies at many times their cases, 200 kills a
 	PLIANT_SOAK_MINUTES=30 $(CARGO) test --locked --release --features serve --test it -- --ignored --nocapture soak_
 	$(CARGO) run --release --locked --features engine,serve -- assets fetch
 	PLIANT_KILLS=25 $(CARGO) test --locked --release --features engine,serve --test it -- --include-ignored killed
+	$(MAKE) --no-print-directory test-python soak-ray
 
 .PHONY: serve-load
 serve-load: ## Serve six apps under load by three methods, MINUTES each and loop, and simulate the days: results/serve-load

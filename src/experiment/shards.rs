@@ -174,8 +174,7 @@ pub fn shard_plan(experiment: &Experiment, shards: u32) -> Result<ShardPlan> {
     }
     let manifest = simulated(experiment)?;
     let grid = Grid::of(experiment)?;
-    let size = |nth| {
-        let runs = runs_of(&grid, Shard { nth, of: shards });
+    let size = |runs: &Vec<_>| {
         let requests = runs.iter().map(|&(cell, nth)| requests(&grid, cell, nth)).sum();
         ShardSize { runs: runs.len(), requests }
     };
@@ -189,7 +188,7 @@ pub fn shard_plan(experiment: &Experiment, shards: u32) -> Result<ShardPlan> {
         plan,
         commit,
         inputs: manifest.inputs.into_keys().map(PathBuf::from).collect(),
-        shards: (1..=shards).map(size).collect(),
+        shards: divided(&grid, shards).iter().map(size).collect(),
     })
 }
 
@@ -205,30 +204,33 @@ pub fn unfinished(experiment: &Experiment, plan: &ShardPlan, out: &Path) -> Resu
         is_there(out, &file, &plan.plan)
     };
     let of = plan.shards.len() as u32;
-    let all = (1..=of).map(|nth| Shard { nth, of });
-    Ok(all.filter(|&shard| !runs_of(&grid, shard).iter().all(is_whole)).collect())
+    let shards = (1..=of).zip(divided(&grid, of));
+    let missing = shards.filter(|(_, runs)| !runs.iter().all(is_whole));
+    Ok(missing.map(|(nth, _)| Shard { nth, of }).collect())
 }
 
 fn requests(grid: &Grid, cell: &Cell, nth: usize) -> u64 {
     grid.trace(cell, nth).requests.len() as u64
 }
 
-/// The runs of a shard: those whose middle request is in its part of all requests. Runs of one
-/// method on one device stand together, because they share what they look up.
-fn runs_of(grid: &Grid, shard: Shard) -> Vec<(&Cell, usize)> {
+/// The runs of each of so many shards: those whose middle request is in its part of all requests.
+/// Runs of one method on one device stand together, because they share what they look up.
+fn divided(grid: &Grid, shards: u32) -> Vec<Vec<(&Cell, usize)>> {
     let seeds = 0..grid.seeds.len();
     let mut runs: Vec<_> =
         grid.cells.iter().flat_map(|cell| seeds.clone().map(move |nth| (cell, nth))).collect();
     runs.sort_by_key(|(cell, _)| (cell.device, &cell.label.method));
     let all = u128::from(grid.requests().max(1));
     let mut before = 0_u128;
-    runs.retain(|&(cell, nth)| {
+    let mut divided = vec![Vec::new(); shards as usize];
+    for (cell, nth) in runs {
         let own = u128::from(requests(grid, cell, nth));
-        let place = (2 * before + own) * u128::from(shard.of) / (2 * all);
+        let place = (2 * before + own) * u128::from(shards) / (2 * all);
         before += own;
-        place == u128::from(shard.nth - 1)
-    });
-    runs
+        // A trace without requests may stand at the end of all.
+        divided[place.min(u128::from(shards - 1)) as usize].push((cell, nth));
+    }
+    divided
 }
 
 /// Works off the runs of `shard` that its folder lacks.
@@ -242,7 +244,7 @@ pub fn run_shard(experiment: &Experiment, shard: Shard, working: Working<'_>) ->
     let plan = identity(&simulated_by(experiment, commit)?);
     claim(experiment, &plan, out)?;
     let grid = pool.install(|| Grid::of(experiment))?;
-    let runs = runs_of(&grid, shard);
+    let runs = divided(&grid, shard.of).swap_remove(shard.nth as usize - 1);
     progress.start(runs.iter().map(|&(cell, nth)| requests(&grid, cell, nth)).sum());
     let replays = Replays::new(grid.kinds(), experiment.spec.service);
     let work = |&(cell, nth): &(&Cell, usize)| {
