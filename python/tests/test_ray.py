@@ -237,6 +237,13 @@ def test_a_node_without_the_package_is_named(project: Path, cluster: Any) -> Non
     assert error.allowed == "the wheel of this program, on every node"
 
 
+@needs_ray
+def test_a_cluster_that_is_not_there_is_named(project: Path) -> None:
+    with pytest.raises(pliant.PliantError, match="cannot be reached; found ") as raised:
+        run(FILE, 2, out="merged", address="127.0.0.1:9")
+    assert (raised.value.file, raised.value.place) == ("Ray cluster", "127.0.0.1:9")
+
+
 def test_shards_of_another_plan_are_refused(project: Path) -> None:
     experiment = _native.Experiment.load(FILE)
     _native.run_shard(experiment, "1/4", Path("merged.shards"), None)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections import Counter, deque
 from contextlib import nullcontext
@@ -284,10 +285,11 @@ def _cluster(ray: Any, address: str | None, workers: int | None) -> AbstractCont
     started = {"address": "local", "num_cpus": workers, "include_dashboard": False}
     begin = started if address is None else {"address": address}
     try:
+        _knock(address)
         cluster: AbstractContextManager[Any] = ray.init(
             **begin, log_to_driver=False, logging_level="error"
         )
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as failed:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as failed:
         raise PliantError(
             "cannot be reached",
             file="Ray cluster",
@@ -296,6 +298,13 @@ def _cluster(ray: Any, address: str | None, workers: int | None) -> AbstractCont
             allowed="HOST:PORT or ray://HOST:PORT of a running cluster with this Ray and Python",
         ) from failed
     return cluster
+
+
+def _knock(address: str | None) -> None:
+    """Fail soon where nobody listens: Ray itself tries for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _progress(report: Report) -> None:
