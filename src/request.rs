@@ -46,8 +46,9 @@ pub struct Terms {
     pub cancel_after: Option<Duration>,
     /// Whether it takes the place of what the app has asked for and is not answered yet.
     pub supersedes: bool,
-    /// The first tokens of the full prompt, fewer than all, that an earlier turn of the conversation
-    /// left keys and values of: a plan that reads the whole prompt reads the rest alone.
+    /// The first tokens of the full prompt, fewer than all, that an earlier turn of the
+    /// conversation left keys and values of: a plan that reads the whole prompt reads the rest
+    /// alone.
     pub cached_tokens: u32,
 }
 

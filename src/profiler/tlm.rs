@@ -47,10 +47,10 @@ pub struct Heads<'a> {
 }
 
 /// Times `heads` on prompts of `datasets`, tokenizing, embedding and cutting included, and sets the
-/// `[[tlm]]` of their base model in the profile in `folder`. Each is timed as after an answer of the
-/// language model: from memory, not from the processor's caches. Of `lists`, datasets that choose
-/// from lists, only [`RANKED_LISTS`] is timed. Times of a compressor whose head is not there are
-/// left as they are.
+/// `[[tlm]]` of their base model in the profile in `folder`. Each is timed as after an answer of
+/// the language model: from memory, not from the processor's caches. Of `lists`, datasets that
+/// choose from lists, only [`RANKED_LISTS`] is timed. Times of a compressor whose head is not there
+/// are left as they are.
 ///
 /// # Errors
 /// If inference fails, or a file cannot be read or written.
