@@ -147,8 +147,9 @@ impl Noise {
     /// What times of `samples` are off by from what a profile of them foretells.
     ///
     /// A time over the fitted curve's is a factor; with too few lengths for a curve, over the
-    /// median of its length. The median factor of one repetition of one family is a drift: it was timed
-    /// within minutes. What is left is the request's own, and how far curves miss is part of it.
+    /// median of its length. The median factor of one repetition of one family is a drift: it was
+    /// timed within minutes. What is left is the request's own, and how far curves miss is part of
+    /// it.
     ///
     /// # Errors
     /// If no length has three repetitions of each phase.
