@@ -17,7 +17,7 @@ use std::time::Duration;
 use pliant::experiment::{DeviceSpec, Experiment, TraceSource, drawn_from, item_pools};
 use pliant::load::{
     Known, PlayOptions, Played, Prompts, Sending, ask_for_answers, in_times, look_up_answers, play,
-    write_played,
+    read_played, without_asking, write_played,
 };
 use pliant::method::MethodSpec;
 use pliant::profile::{DeviceProfile, QualityTable};
@@ -52,6 +52,9 @@ pub struct Args {
     /// Replace what is there
     #[arg(long)]
     force: bool,
+    /// Serve nothing: simulate the days of the results folder anew, with the seconds of then
+    #[arg(long)]
+    simulate: bool,
     /// Print the rows as JSON
     #[arg(long)]
     json: bool,
@@ -97,9 +100,9 @@ struct Settled {
 pub fn run(args: Args) -> Result<ExitCode> {
     let experiment = Experiment::load(&args.experiment)?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("results").join(&experiment.name));
-    let folder = begin(&out, args.force)?;
+    let folder = begin(&out, args.force || args.simulate)?;
     let stage = Stage::of(&args, &experiment, [&folder, &out])?;
-    let report = stage.play_all()?;
+    let report = if args.simulate { stage.simulate_all()? } else { stage.play_all()? };
     report.write(&folder)?;
     finish(&folder, &out)?;
     if args.json {
@@ -132,6 +135,22 @@ const LOG: &str = "serve.log";
 
 fn remove(file: &Path) -> Result<()> {
     std::fs::remove_file(file).map_err(|cause| Error::io(file, "cannot remove", cause))
+}
+
+/// Copies what is in the folder `from`, and in folders there.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let io = |cause| Error::io(from, "cannot copy", cause);
+    for entry in std::fs::read_dir(from).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            std::fs::create_dir_all(&target).map_err(io)?;
+            copy(&source, &target)?;
+        } else {
+            std::fs::copy(&source, &target).map_err(io)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts the folder in place.
@@ -180,14 +199,18 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// Every method in both loops, and what the play is called.
+    fn plays(&self) -> impl Iterator<Item = (Loop, &'a MethodSpec, String)> {
+        let methods = &self.experiment.spec.methods;
+        let of = |how: Loop| methods.iter().map(move |one| (how, one));
+        let plays = [Loop::Open, Loop::Closed].into_iter().flat_map(of);
+        plays.map(|(how, method)| (how, method, format!("{}-{}", how.name(), method.name)))
+    }
+
     /// Plays every method in both loops, and simulates each day.
     fn play_all(&self) -> Result<Report> {
         let (mut settled, mut known, mut rows) = (None, Known::new(), Vec::new());
-        let plays = [Loop::Open, Loop::Closed]
-            .into_iter()
-            .flat_map(|how| self.experiment.spec.methods.iter().map(move |method| (how, method)));
-        for (how, method) in plays {
-            let name = format!("{}-{}", how.name(), method.name);
+        for (how, method, name) in self.plays() {
             say(format!("pliant: {name}: {} s", self.args.seconds));
             let server = self.serve(&name, method)?;
             if settled.is_none() {
@@ -200,15 +223,40 @@ impl<'a> Stage<'a> {
             server.stop()?;
             // What the server says of each call stands beside the client's own times.
             remove(&self.folder.join(format!("{name}.day.served.csv")))?;
-            if how == Loop::Closed {
-                self.day_of_apps(&name, &settled.trace, &played)?;
-            }
-            let day = simulated::Day { method, name: &name, how };
-            let simulated = simulated::day(self, &day)?;
-            rows.push(Row::of(how.name(), &method.name, &played, simulated));
+            rows.push(self.row((how, method, &name), &settled.trace, &played)?);
         }
         remove(&self.folder.join(LOG))?;
-        Ok(Report { rows, experiment: self.experiment.path.clone(), seconds: self.args.seconds })
+        Ok(self.report(rows))
+    }
+
+    /// Simulates each day that was played before.
+    fn simulate_all(&self) -> Result<Report> {
+        copy(self.out, self.folder)?;
+        let trace = Trace::read(&self.folder.join("trace.csv"))?;
+        let row = |(how, method, name): (Loop, &MethodSpec, String)| {
+            let played = read_played(&self.folder.join(format!("{name}.played.csv")))?;
+            self.row((how, method, &name), &trace, &played)
+        };
+        Ok(self.report(self.plays().map(row).collect::<Result<_>>()?))
+    }
+
+    /// What was `played` of `trace`, beside its simulation.
+    fn row(
+        &self,
+        (how, method, name): (Loop, &MethodSpec, &str),
+        trace: &Trace,
+        played: &[Played],
+    ) -> Result<Row> {
+        match how {
+            Loop::Open => self.day_as_played(name)?,
+            Loop::Closed => self.day_of_apps(name, trace, played)?,
+        }
+        let simulated = simulated::day(self, &simulated::Day { method, name, how })?;
+        Ok(Row::of(how.name(), &method.name, played, simulated))
+    }
+
+    fn report(&self, rows: Vec<Row>) -> Report {
+        Report { rows, experiment: self.experiment.path.clone(), seconds: self.args.seconds }
     }
 
     fn serve(&self, name: &str, method: &MethodSpec) -> Result<Server> {
@@ -263,6 +311,14 @@ impl<'a> Stage<'a> {
         ask_for_answers(&mut played, trace, prompts, server.client(), known)?;
         look_up_answers(&mut played, &self.table);
         Ok(played)
+    }
+
+    /// The recorded day `name` without the calls that asked for answers once the play was over.
+    fn day_as_played(&self, name: &str) -> Result<()> {
+        let path = self.folder.join(format!("{name}.day.csv"));
+        let mut day = Trace::read(&path)?;
+        without_asking(&mut day);
+        day.write(&path)
     }
 
     /// The day `name` of apps that wait for their answers: what was sent, with the thinking between

@@ -63,6 +63,11 @@ pub fn ask_for_answers(
     Ok(())
 }
 
+/// Leaves out of a recorded day the calls of [`ask_for_answers`], which are none of the play.
+pub fn without_asking(day: &mut Trace) {
+    day.requests.retain(|request| request.slo != AT_LEISURE);
+}
+
 /// The objective of a call that nobody waits for: an hour.
 const AT_LEISURE: Slo = Slo::EndToEnd(Limit::Absolute(std::time::Duration::from_hours(1)));
 
@@ -116,6 +121,15 @@ mod tests {
         assert_eq!(chosen(&options, Scoring::Sum), Some(0));
         assert_eq!(chosen(&json!(null), Scoring::Sum), None);
         assert_eq!(chosen(&json!([]), Scoring::Sum), None);
+    }
+
+    #[test]
+    fn calls_that_ask_for_answers_are_none_of_the_day() {
+        let mut day = crate::method::testing::Bench::random(1, 3).trace;
+        let all = day.requests.clone();
+        day.requests[1].slo = AT_LEISURE;
+        without_asking(&mut day);
+        assert_eq!(day.requests, [all[0], all[2]]);
     }
 
     /// The replayed item of the hand-made tables is answered rightly by whole prompts alone.

@@ -56,6 +56,10 @@ fn three_methods_are_served_under_load_and_their_days_simulated() {
     for row in &elastic {
         assert!(day.contains(&format!(",{},{},{},", row["app"], row["dataset"], row["item"])));
     }
+    // Days that are simulated once more come to the same.
+    let before = fs::read(out.join("serve-load.csv")).unwrap();
+    pliant(root()).args(args).args(more).arg("--simulate").assert().success();
+    assert_eq!(fs::read(out.join("serve-load.csv")).unwrap(), before);
     // The experiments beside the days are those that were run.
     let simulate = ["run", "open-full.toml", "--out", "simulated", "--json"];
     let path = out.join("open-full.toml");
