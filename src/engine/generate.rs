@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::elastic::{Engine, Forward};
+use super::graph::Attention;
 use super::session::Feed;
 use super::stopwatch::timed;
 use crate::error::{Error, Result};
@@ -110,6 +111,19 @@ impl Sequence {
     pub fn push(&mut self, token: u32) {
         self.tokens.push(i64::from(token));
     }
+}
+
+/// Opens the session of every level and lets it read a little and write a token: the first run of a
+/// session pays for what later ones find ready.
+///
+/// # Errors
+/// If a session cannot be opened, or inference fails.
+pub fn warm_up(engine: &mut Engine) -> Result<()> {
+    let levels: Vec<Level> = engine.ladder().keys().copied().collect();
+    levels.into_iter().try_for_each(|level| {
+        engine.open(level, Attention::Causal)?;
+        generate(engine, level, &[0; 16], 2, None).map(drop)
+    })
 }
 
 /// Continues `prompt` with the likeliest token, up to `count` tokens or until `end`.

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::Executor;
 use super::shared_head::SharedHead;
-use crate::engine::generate::generate;
-use crate::engine::graph::Attention;
+use crate::engine::generate::{generate, warm_up};
 use crate::engine::scorer::{self, Task};
 use crate::engine::session::Runtime;
 use crate::engine::stopwatch::timed;
@@ -61,14 +60,7 @@ impl EngineExecutor {
     ) -> Result<Self> {
         let datasets = trace_datasets(datasets, trace)?;
         refuse_cached(trace)?;
-        {
-            let engine = &mut model.borrow_mut().engine;
-            let levels: Vec<_> = engine.ladder().keys().copied().collect();
-            for level in levels {
-                engine.open(level, Attention::Causal)?;
-                generate(engine, level, &[0; 16], 2, None)?;
-            }
-        }
+        warm_up(&mut model.borrow_mut().engine)?;
         let base_model = model.borrow().identity().base_model;
         let open = |compressor| ScoreHead::of(compressor, &base_model, Runtime::loaded()?);
         let head = compressor.filter(|c| c.is_scored()).map(open).transpose()?;

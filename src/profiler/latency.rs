@@ -8,7 +8,7 @@
 use rand::seq::SliceRandom as _;
 
 use crate::engine::Engine;
-use crate::engine::generate::generate;
+use crate::engine::generate::{generate, warm_up};
 use crate::engine::graph::Attention;
 use crate::error::Result;
 use crate::model::ElasticModel;
@@ -100,11 +100,7 @@ fn visit_shuffled(
     if visits.iter().all(|&(level, tokens)| log.contains(&sample(level, Phase::Decode, tokens))) {
         return Ok(());
     }
-    // Every session is open and has run once before anything is timed.
-    for &level in &levels {
-        engine.open(level, Attention::Causal)?;
-        generate(engine, level, &prompt(engine, 16), 2, None)?;
-    }
+    warm_up(engine)?;
     let mut before = levels[levels.len() - 1];
     for (nth, (level, tokens)) in visits.into_iter().enumerate() {
         let switch = LatencySample {

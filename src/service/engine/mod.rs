@@ -26,6 +26,7 @@ use super::clock::Clock;
 use super::event::{PlanReport, Weighed};
 use super::handle::Loaded;
 use super::reader::{Memory, Reader, Standing};
+use crate::engine::generate::warm_up;
 use crate::engine::kv_cache::KvCache;
 use crate::engine::scorer::{Task, score, softmax};
 use crate::engine::session::Runtime;
@@ -55,12 +56,16 @@ pub struct EngineModel {
 }
 
 impl EngineModel {
-    /// What answers, on `clock`. The score-head cuts prompts where its files are there.
+    /// What answers, on `clock`. The score-head cuts prompts where its files are there. No call pays
+    /// for the first run of a level, or of the head: both ran before.
     ///
     /// # Errors
-    /// If the model's chat template cannot be understood.
+    /// If the model's chat template cannot be understood, or inference fails.
     pub fn load(self, clock: Arc<dyn Clock>) -> Result<Loaded> {
-        let Self { model, planner, cache_bytes, learnt } = self;
+        let Self { mut model, planner, cache_bytes, learnt } = self;
+        if !model.engine.moves_weights() {
+            warm_up(&mut model.engine)?;
+        }
         if let Some(scales) = learnt.as_deref().and_then(Scales::load) {
             planner.set_scales(scales);
         }
@@ -70,7 +75,9 @@ impl EngineModel {
             cache_bytes_per_token: model.engine.cache_bytes_per_token(),
         };
         let scorer = Runtime::loaded().and_then(|runtime| {
-            ScoreHead::of(Compressor::ScoreHead, planner.base_model(), runtime)
+            let mut head = ScoreHead::of(Compressor::ScoreHead, planner.base_model(), runtime)?;
+            head.worth("Ice?", "Heat.\nIce.\n", Ranking::Mean)?;
+            Ok(head)
         });
         let learnt = Learnt::new(learnt, planner.scales(), clock.now());
         let ends = model.tokenizer.ends_of_turn();
