@@ -213,7 +213,7 @@ policy = { kind = "elastic-profile" }
             "two.toml, --set: no such number; found trace.arivals_per_hour; allowed: \
              trace.arrivals_per_hour, trace.arrivals.cv, trace.alphas, trace.requests, \
              trace.output_tokens: unknown field `arivals_per_hour`, expected one of `items`, \
-             `items_per_dataset`, `alphas`, `apps`, `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, \
+             `items_per_dataset`, `without`, `alphas`, `apps`, `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, \
              `output_tokens`"
         );
         let nobody = message("methods.nobody.margin", 0.1);

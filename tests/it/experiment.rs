@@ -202,7 +202,7 @@ fn an_unknown_key_is_named_with_what_is_allowed() {
         "requests = 60",
         "request = 60",
         "experiment.toml, line 10, key \"trace.request\": unknown field `request`, expected one of \
-         `items`, `items_per_dataset`, `alphas`, `apps`, `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, `output_tokens`",
+         `items`, `items_per_dataset`, `without`, `alphas`, `apps`, `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, `output_tokens`",
     );
     assert_refused(
         "{ kind = \"full\" }",

@@ -189,7 +189,7 @@ fn bad_settings_are_named_before_anything_runs() {
         &["sweep", "experiment.toml", "--set", "trace.arrivals_per_hours=1"],
         "pliant: experiment.toml, --set: no such number; found trace.arrivals_per_hours; allowed: \
          trace.arrivals_per_hour, trace.alphas, trace.output_tokens, trace.requests, figure.font_pt: \
-         unknown field `arrivals_per_hours`, expected one of `items`, `items_per_dataset`, \
+         unknown field `arrivals_per_hours`, expected one of `items`, `items_per_dataset`, `without`, \
          `alphas`, `apps`, `requests`, `level_order`, `objective`, `arrivals_per_hour`, `arrivals`, \
          `output_tokens`",
     );

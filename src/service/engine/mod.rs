@@ -56,8 +56,8 @@ pub struct EngineModel {
 }
 
 impl EngineModel {
-    /// What answers, on `clock`. The score-head cuts prompts where its files are there. No call pays
-    /// for the first run of a level, or of the head: both ran before.
+    /// What answers, on `clock`. The score-head cuts prompts where its files are there. No call
+    /// pays for the first run of a level, or of the head: both ran before.
     ///
     /// # Errors
     /// If the model's chat template cannot be understood, or inference fails.
