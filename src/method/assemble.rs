@@ -1,11 +1,13 @@
 //! A method on a device: its menu for policies, its answers for executors.
 
+mod plans;
 mod varies;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::plans::{answered_levels, candidates, readable};
 pub use self::varies::Varied;
 use self::varies::covered;
 use super::expected::{Expect, by_app, expected};
@@ -20,12 +22,12 @@ use crate::policy::{
     Oracle, Policy, RandomFeasible, RecordedPlans, ReplayKey, check_lengths,
 };
 use crate::profile::{
-    Compressing, Counted, Decision, Decisions, DeviceProfile, FamilyLatency, LevelLatency, Power,
-    PromptLengths, Provenance, QualityTable, RowId, Split,
+    Compressing, Counted, Decision, Decisions, DeviceProfile, LevelLatency, Power, PromptLengths,
+    Provenance, QualityTable, RowId, Split,
 };
 use crate::request::{Bounds, Request};
 use crate::trace::Trace;
-use crate::units::{Grade, Level, Ratio, duration_from_millis};
+use crate::units::{Grade, Level, duration_from_millis};
 
 /// A method with the latencies of a device and the answers of a base model, read and checked once;
 /// cheap to clone, shared between seeds and threads.
@@ -446,67 +448,4 @@ impl Method {
         let Request { prompt_tokens, output_tokens, terms, .. } = *request;
         Ok(Facts { row, prompt_tokens, output_tokens, cached_tokens: terms.cached_tokens })
     }
-}
-
-/// The levels of `family` that have answers, and that the method has; level 100 % takes the times
-/// of `base` unless the method has its own.
-fn answered_levels(
-    family: &FamilyLatency,
-    base: &LevelLatency,
-    table: &QualityTable,
-    spec: &MethodSpec,
-) -> Result<Vec<LevelLatency>> {
-    let has_answers = |at: &&LevelLatency| table.level_index(at.level).is_some();
-    let answered: Vec<_> = family.levels.iter().filter(has_answers).collect();
-    let is_there = |&&level: &&Level| answered.iter().any(|at| at.level == level);
-    if let Some(level) = spec.levels.iter().find(|level| !is_there(level)) {
-        let known: Vec<_> = answered.iter().map(|at| at.level.to_string()).collect();
-        return Err(Error::new(format!("method {}", spec.name), "no such level")
-            .at("key \"levels\"")
-            .found(level)
-            .allowed(known.join(", ")));
-    }
-    let is_had = |at: &&LevelLatency| spec.levels.is_empty() || spec.levels.contains(&at.level);
-    let with_base = |latency: &LevelLatency| match latency.level {
-        Level::FULL if !spec.own_full => {
-            LevelLatency { ttft_ms: base.ttft_ms, tpot_ms: base.tpot_ms, ..latency.clone() }
-        }
-        _ => latency.clone(),
-    };
-    Ok(answered.into_iter().filter(is_had).map(with_base).collect())
-}
-
-/// The prompt ratios that plans of a method may read, rising up to its whole prompt.
-fn readable(
-    spec: &MethodSpec,
-    table: &QualityTable,
-    lengths: Option<&PromptLengths>,
-) -> Result<Vec<Ratio>> {
-    let whole = spec.whole_prompt.unwrap_or(Ratio::ONE);
-    let place = format!("method {}", spec.name);
-    let Some(lengths) = lengths else {
-        if table.ratio_index(whole).is_none() {
-            let known: Vec<_> = table.ratios().iter().map(Ratio::to_string).collect();
-            return Err(Error::new(place, "no such prompt ratio")
-                .at("key \"whole_prompt\"")
-                .found(whole)
-                .allowed(known.join(", ")));
-        }
-        return Ok(vec![whole]);
-    };
-    let ratios = &lengths.ratios()[..=lengths.place_of(whole, &place)?];
-    for ratio in table.ratios_measured().map(|place| table.ratios()[place]) {
-        if ratio <= whole {
-            lengths.place_of(ratio, format!("{place}, quality table {}", spec.quality_family()))?;
-        }
-    }
-    Ok(ratios.to_vec())
-}
-
-/// Plans with at least one measured answer, or all where answers are measured as they are asked
-/// for.
-fn candidates(costs: &Costs, truth: &Truth) -> Arc<[Candidate]> {
-    let rows = || truth.table.datasets().flat_map(|dataset| truth.table.items(dataset));
-    let measured = |one: &Candidate| rows().any(|(_, row)| truth.correct(one, row).is_some());
-    costs.plans().filter(|candidate| truth.asked || measured(candidate)).collect()
 }
