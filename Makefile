@@ -143,6 +143,14 @@ bench: ## How near the replay is to its limit, other simulators beside it: resul
 	fi
 	$(CARGO) bench --locked --bench limits -- --out results/bench
 
+.PHONY: bench-llama
+bench-llama: ## llama.cpp, which pip builds, beside the engine on the same weights: results/bench/llama.csv (idle machine, a quarter of an hour)
+	@$(CARGO) build --release --locked --features engine,serve
+	target/release/pliant assets fetch
+	python3 -m venv target/llama-venv
+	target/llama-venv/bin/pip install --quiet llama-cpp-python
+	target/llama-venv/bin/python benches/peers/llama.py
+
 .PHONY: fidelity
 fidelity: ## Profile this machine, answer 40 requests of each method five times over, compare: results/fidelity (idle machine, three quarters of an hour)
 	@$(CARGO) build --release --locked --features engine,serve

@@ -151,7 +151,7 @@ struct QualityArgs {
 struct LayoutArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// chunked (packed once, shared), views (not packed), plain (packed by each session)
+    /// in-place (not packed), chunked (packed once, shared), plain (packed by each session)
     #[arg(long, value_parser = by_name::<WeightLayout>)]
     layout: WeightLayout,
     /// How often each is timed

@@ -129,11 +129,13 @@ fn extend(values: &mut Vec<f32>, adapter: &Adapter, config: &ModelConfig, input:
                 values.extend_from_slice(&kept(pair.as_ref()).a);
             }
         }
-        AdapterPart::QkvB(group) => {
-            let of_group = |width: usize| group * width * rank..(group + 1) * width * rank;
+        AdapterPart::QkvB(groups) => {
             let [q, k, v] = [&layer.q, &layer.k, &layer.v].map(|pair| &kept(pair.as_ref()).b);
-            let parts = [&q[of_group(query)], &k[of_group(key)], &v[of_group(key)]];
-            extend_blocks(values, &parts, rank);
+            for group in 0..groups {
+                for (rows, width) in [(q, query), (k, key), (v, key)] {
+                    values.extend_from_slice(&rows[group * width * rank..][..width * rank]);
+                }
+            }
         }
         AdapterPart::OA(_) => values.extend_from_slice(&kept(layer.o.as_ref()).a),
         AdapterPart::OB => values.extend_from_slice(&kept(layer.o.as_ref()).b),
@@ -142,16 +144,8 @@ fn extend(values: &mut Vec<f32>, adapter: &Adapter, config: &ModelConfig, input:
                 values.extend_from_slice(&kept(pair.as_ref()).a);
             }
         }
-        AdapterPart::GateB(from, to) => {
-            let gate = &kept(layer.gate.as_ref()).b[from * rank..to * rank];
-            extend_transposed(values, gate, rank);
-            values.resize(values.len() + gate.len(), 0.0);
-        }
-        AdapterPart::UpB(from, to) => {
-            let up = &kept(layer.up.as_ref()).b[from * rank..to * rank];
-            values.resize(values.len() + up.len(), 0.0);
-            extend_transposed(values, up, rank);
-        }
+        AdapterPart::GateB(_) => values.extend_from_slice(&kept(layer.gate.as_ref()).b),
+        AdapterPart::UpB(_) => values.extend_from_slice(&kept(layer.up.as_ref()).b),
         AdapterPart::DownA(_) => values.extend_from_slice(&kept(layer.down.as_ref()).a),
         AdapterPart::DownB => values.extend_from_slice(&kept(layer.down.as_ref()).b),
     }
@@ -159,40 +153,4 @@ fn extend(values: &mut Vec<f32>, adapter: &Adapter, config: &ModelConfig, input:
 
 fn kept(pair: Option<&LoraPair>) -> &LoraPair {
     pair.expect("graphs ask for adapters of units that the sub-model keeps")
-}
-
-/// Appends the transpose of `rows`, `rank` values each.
-fn extend_transposed(values: &mut Vec<f32>, rows: &[f32], rank: usize) {
-    for r in 0..rank {
-        values.extend(rows.iter().skip(r).step_by(rank));
-    }
-}
-
-/// Appends the transpose of `parts` below each other, each in `rank` columns of its own.
-fn extend_blocks(values: &mut Vec<f32>, parts: &[&[f32]], rank: usize) {
-    let widths: Vec<usize> = parts.iter().map(|rows| rows.len() / rank).collect();
-    for (index, rows) in parts.iter().enumerate() {
-        let before: usize = widths[..index].iter().sum();
-        let after: usize = widths[index + 1..].iter().sum();
-        for r in 0..rank {
-            values.resize(values.len() + before, 0.0);
-            values.extend(rows.iter().skip(r).step_by(rank));
-            values.resize(values.len() + after, 0.0);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn matrices_side_by_side_have_columns_of_their_own() {
-        // q has two rows, k one; rank 2. Transposed: columns are rows, and the rank leads.
-        let (q, k) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0]);
-        let mut values = Vec::new();
-        extend_blocks(&mut values, &[&q, &k], 2);
-        let expected = [[1.0, 3.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 5.0], [0.0, 0.0, 6.0]];
-        assert_eq!(values, expected.concat());
-    }
 }

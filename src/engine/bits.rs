@@ -1,16 +1,13 @@
-//! Weights in 8 or 4 bits: blocks of consecutive inputs share a scale and a zero point, as
-//! ONNX Runtime's `MatMulNBits` reads them.
+//! Weights in 8 or 4 bits: blocks of consecutive values of a row share a scale and an offset.
 //!
-//! A weight is `(q − zero) · scale` with `q` and `zero` in `0 ..= 2ᵇ − 1`. Units still lead: a
-//! chunk of units is quantised by itself, so that every sub-model that has the chunk has the same
-//! bytes. A block of which the base model's file has 16 evenly spaced values keeps their spacing,
-//! so that only the zero point is rounded a second time.
+//! A weight is `code · scale + offset` with codes in `0 ..= 2ᵇ − 1`. Rows are those of the weights
+//! file, so units still lead: the first rows are a sub-model's, the same bytes for all. A block
+//! whose values lie on an evenly spaced grid of so many keeps that grid, as those of a base model
+//! do that has blocks of its own along the same rows: nothing is rounded a second time there.
 
 use serde::{Deserialize, Serialize};
 
-use super::weights::Weights;
-
-/// Consecutive inputs that share a scale and a zero point: as many as in GGUF's blocks.
+/// Consecutive values that share a scale and an offset: as many as in GGUF's blocks.
 pub const BLOCK: usize = 32;
 
 /// Bits of a quantised weight.
@@ -34,7 +31,7 @@ impl Bits {
         }
     }
 
-    /// The largest value.
+    /// The largest code.
     const fn max(self) -> f32 {
         match self {
             Self::Eight => 255.0,
@@ -51,36 +48,32 @@ impl Bits {
 /// A part of a quantised matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// u8 `[outputs, blocks, bytes of a block]`.
-    Blocks,
-    /// f32 `[outputs, blocks]`.
-    Scales,
-    /// u8 `[outputs, bytes of a row of blocks]`.
-    Zeros,
+    /// u8 `[rows, blocks, bytes of a block]`.
+    Codes,
+    /// f32 `[rows, blocks, 2]`: scale and offset.
+    Grids,
 }
 
 impl Part {
-    /// In the order of the kernel's inputs.
-    pub const ALL: [Self; 3] = [Self::Blocks, Self::Scales, Self::Zeros];
+    /// In the order of the operators' inputs.
+    pub const ALL: [Self; 2] = [Self::Codes, Self::Grids];
 
     /// The name's ending.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Blocks => "blocks",
-            Self::Scales => "scales",
-            Self::Zeros => "zeros",
+            Self::Codes => "codes",
+            Self::Grids => "grids",
         }
     }
 
-    /// The shape of this part of a matrix `[outputs, inputs]`.
+    /// The shape of this part of a matrix `[rows, columns]`.
     #[must_use]
-    pub fn shape(self, bits: Bits, [outputs, inputs]: [usize; 2]) -> Vec<usize> {
-        let blocks = inputs.div_ceil(BLOCK);
+    pub fn shape(self, bits: Bits, [rows, columns]: [usize; 2]) -> Vec<usize> {
+        let blocks = columns.div_ceil(BLOCK);
         match self {
-            Self::Blocks => vec![outputs, blocks, bits.bytes(BLOCK)],
-            Self::Scales => vec![outputs, blocks],
-            Self::Zeros => vec![outputs, bits.bytes(blocks)],
+            Self::Codes => vec![rows, blocks, bits.bytes(BLOCK)],
+            Self::Grids => vec![rows, blocks, 2],
         }
     }
 }
@@ -88,141 +81,36 @@ impl Part {
 /// A matrix in blocks.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Quantised {
-    /// As [`Part::Blocks`].
-    pub blocks: Vec<u8>,
-    /// As [`Part::Scales`].
-    pub scales: Vec<f32>,
-    /// As [`Part::Zeros`].
-    pub zeros: Vec<u8>,
+    /// As [`Part::Codes`]. Of 4 bits, the first half of a block's codes are the low halves of its
+    /// bytes, the second half the high ones.
+    pub codes: Vec<u8>,
+    /// As [`Part::Grids`].
+    pub grids: Vec<[f32; 2]>,
 }
 
-/// Which matrix a kernel reads: `[outputs, inputs]` out of rows of a tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Matrix {
-    /// Tensor of the weights file.
-    pub tensor: String,
-    /// Its first row.
-    pub from: usize,
-    /// One past the last.
-    pub to: usize,
-    /// `[outputs, inputs]`.
-    pub shape: [usize; 2],
-    /// Whether the tensor has inputs as rows.
-    pub transposed: bool,
-}
-
-impl Matrix {
-    /// Units that read the stream: their rows are outputs.
-    #[must_use]
-    pub fn reading(tensor: &str, (from, to): (usize, usize), shape: [usize; 2]) -> Self {
-        Self { tensor: tensor.to_owned(), from, to, shape, transposed: false }
-    }
-
-    /// Units that write to the stream: their rows are inputs.
-    #[must_use]
-    pub fn writing(tensor: &str, (from, to): (usize, usize), shape: [usize; 2]) -> Self {
-        Self { tensor: tensor.to_owned(), from, to, shape, transposed: true }
-    }
-
-    /// The name of one of its parts in a graph.
-    #[must_use]
-    pub fn name(&self, bits: Bits, part: Part) -> String {
-        let Self { tensor, from, to, .. } = self;
-        format!("{tensor}[{from}:{to}].{}bit.{}", bits.count(), part.name())
-    }
-
-    /// Quantises it.
-    ///
-    /// # Panics
-    /// If the rows have not as many values as `shape` says.
-    pub(super) fn quantise(&self, weights: &Weights, bits: Bits) -> Quantised {
-        let values = weights.rows(&self.tensor, self.from, self.to);
-        let [outputs, inputs] = self.shape;
-        assert_eq!(values.len(), outputs * inputs, "shape of {}", self.tensor);
-        if self.transposed {
-            quantise(|row, out| gather(values, outputs, row, out), self.shape, bits)
-        } else {
-            quantise(
-                |row, out| out.copy_from_slice(&values[row * inputs..][..inputs]),
-                self.shape,
-                bits,
-            )
-        }
-    }
-}
-
-#[cfg(test)]
-impl Matrix {
-    /// What a kernel computes with, `[outputs, inputs]`.
-    pub(super) fn rounded(&self, weights: &Weights, bits: Bits) -> Vec<f32> {
-        let [outputs, inputs] = self.shape;
-        self.quantise(weights, bits).values(bits, outputs, inputs)
-    }
-}
-
-#[cfg(test)]
 impl Quantised {
-    fn values(&self, bits: Bits, outputs: usize, inputs: usize) -> Vec<f32> {
-        let blocks = inputs.div_ceil(BLOCK);
-        let at = |bytes: &[u8], index: usize| match bits {
-            Bits::Eight => f32::from(bytes[index]),
-            Bits::Four => f32::from(bytes[index / 2] >> (4 * (index % 2)) & 15),
-        };
-        let row_of_zeros = bits.bytes(blocks);
-        let value = |row: usize, column: usize| {
-            let block = column / BLOCK;
-            let step = at(&self.blocks, row * blocks * BLOCK + column);
-            let zero = at(&self.zeros[row * row_of_zeros..], block);
-            (step - zero) * self.scales[row * blocks + block]
-        };
-        (0..outputs)
-            .flat_map(|row| (0..inputs).map(move |column| (row, column)))
-            .map(|(r, c)| value(r, c))
-            .collect()
-    }
-}
-
-/// Column `column` of a matrix of that `width`.
-fn gather(values: &[f32], width: usize, column: usize, out: &mut [f32]) {
-    for (row, out) in out.iter_mut().enumerate() {
-        *out = values[row * width + column];
-    }
-}
-
-/// Quantises the matrix whose rows `row` writes.
-fn quantise(
-    row: impl Fn(usize, &mut [f32]),
-    [outputs, inputs]: [usize; 2],
-    bits: Bits,
-) -> Quantised {
-    let mut out = Quantised { blocks: Vec::new(), scales: Vec::new(), zeros: Vec::new() };
-    let mut values = vec![0.0; inputs];
-    let mut zeros = Vec::with_capacity(inputs.div_ceil(BLOCK));
-    for index in 0..outputs {
-        row(index, &mut values);
-        zeros.clear();
-        for block in values.chunks(BLOCK) {
+    /// Quantises a matrix, row-major, of `columns` values a row.
+    pub(super) fn of(values: &[f32], columns: usize, bits: Bits) -> Self {
+        let mut out = Self { codes: Vec::new(), grids: Vec::new() };
+        for block in values.chunks(columns).flat_map(|row| row.chunks(BLOCK)) {
             let grid = Grid::of(block, bits);
-            let mut steps = [grid.zero; BLOCK];
-            for (step, &value) in steps.iter_mut().zip(block) {
-                *step = grid.step(value);
+            let mut codes = [0; BLOCK];
+            for (code, &value) in codes.iter_mut().zip(block) {
+                *code = grid.code(value, bits);
             }
-            out.scales.push(grid.scale);
-            zeros.push(grid.zero);
-            pack(&steps, bits, &mut out.blocks);
+            out.grids.push([grid.scale, grid.offset]);
+            pack(&codes, bits, &mut out.codes);
         }
-        pack(&zeros, bits, &mut out.zeros);
+        out
     }
-    out
 }
 
-/// Two values to a byte, the first in its low half, or one.
-fn pack(values: &[u8], bits: Bits, out: &mut Vec<u8>) {
+fn pack(codes: &[u8; BLOCK], bits: Bits, out: &mut Vec<u8>) {
     match bits {
-        Bits::Eight => out.extend_from_slice(values),
+        Bits::Eight => out.extend_from_slice(codes),
         Bits::Four => {
-            let byte = |pair: &[u8]| pair[0] | pair.get(1).map_or(0, |high| high << 4);
-            out.extend(values.chunks(2).map(byte));
+            let (low, high) = codes.split_at(BLOCK / 2);
+            out.extend(low.iter().zip(high).map(|(low, high)| low | high << 4));
         }
     }
 }
@@ -231,22 +119,60 @@ fn pack(values: &[u8], bits: Bits, out: &mut Vec<u8>) {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Grid {
     scale: f32,
-    zero: u8,
-    max: f32,
+    offset: f32,
 }
 
+/// How far a value may be from its place on a grid that is its own, in steps: what single precision
+/// leaves of products and sums.
+const ON_GRID: f32 = 1e-3;
+
 impl Grid {
-    /// From the block's smallest value to its largest, 0 among them.
     fn of(block: &[f32], bits: Bits) -> Self {
-        let low = block.iter().copied().fold(0.0, f32::min);
-        let high = block.iter().copied().fold(0.0, f32::max);
-        let max = bits.max();
-        let scale = if high > low { (high - low) / max } else { 1.0 };
-        Self { scale, zero: (-low / scale).round().clamp(0.0, max) as u8, max }
+        let mut sorted = block.to_vec();
+        sorted.sort_by(f32::total_cmp);
+        let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
+        if low >= high {
+            return Self { scale: 1.0, offset: low };
+        }
+        Self::own(&sorted, bits).unwrap_or(Self { scale: (high - low) / bits.max(), offset: low })
     }
 
-    fn step(self, value: f32) -> u8 {
-        (value / self.scale + f32::from(self.zero)).round().clamp(0.0, self.max) as u8
+    /// The even grid that all of `sorted` lie on, if it has few enough values.
+    fn own(sorted: &[f32], bits: Bits) -> Option<Self> {
+        let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
+        let tiny = (high - low) / bits.max() / 2.0;
+        let gaps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
+        let step = gaps.filter(|&gap| gap > tiny).fold(f32::INFINITY, f32::min);
+        let steps = ((high - low) / step).round();
+        let scale = (high - low) / steps;
+        let on_grid = |value: &f32| {
+            let place = (value - low) / scale;
+            (place - place.round()).abs() < ON_GRID
+        };
+        let own = steps <= bits.max() && sorted.iter().all(on_grid);
+        own.then_some(Self { scale, offset: low })
+    }
+
+    fn code(self, value: f32, bits: Bits) -> u8 {
+        ((value - self.offset) / self.scale).round().clamp(0.0, bits.max()) as u8
+    }
+}
+
+#[cfg(test)]
+impl Quantised {
+    /// What the matrix is now, of `columns` values a row.
+    pub(super) fn values(&self, columns: usize, bits: Bits) -> Vec<f32> {
+        let code = |block: usize, i: usize| match bits {
+            Bits::Eight => self.codes[block * BLOCK + i],
+            Bits::Four => self.codes[block * BLOCK / 2 + i % 16] >> (i / 16 * 4) & 15,
+        };
+        let blocks = columns.div_ceil(BLOCK);
+        let of_block = |block: usize| {
+            let [scale, offset] = self.grids[block];
+            let left = columns - block % blocks * BLOCK;
+            (0..BLOCK.min(left)).map(move |i| f32::from(code(block, i)).mul_add(scale, offset))
+        };
+        (0..self.grids.len()).flat_map(of_block).collect()
     }
 }
 
@@ -254,70 +180,63 @@ impl Grid {
 mod tests {
     use super::*;
 
-    fn rows(matrix: &[&[f32]], bits: Bits) -> Quantised {
-        let shape = [matrix.len(), matrix[0].len()];
-        quantise(|row, out| out.copy_from_slice(matrix[row]), shape, bits)
-    }
-
-    fn steps(out: &Quantised, bits: Bits) -> Vec<u8> {
-        match bits {
-            Bits::Eight => out.blocks.clone(),
-            Bits::Four => out.blocks.iter().flat_map(|byte| [byte & 15, byte >> 4]).collect(),
-        }
-    }
-
-    /// −1.5 … 6 in steps of a half: 16 values, zero is the fourth of them.
+    /// −1.5 … 6 in steps of a half: 16 values.
     #[test]
-    fn sixteen_even_values_around_zero_are_kept_as_they_are() {
+    fn sixteen_even_values_are_kept_as_they_are() {
         let row: Vec<f32> = (0..BLOCK).map(|i| (i % 16) as f32 * 0.5 - 1.5).collect();
-        let out = rows(&[&row], Bits::Four);
-        assert_eq!((out.scales[0], out.zeros[0]), (0.5, 3));
-        let expected: Vec<u8> = (0..BLOCK).map(|i| (i % 16) as u8).collect();
-        assert_eq!(steps(&out, Bits::Four), expected);
-        assert_eq!(out.blocks[0], 0x10, "the first value is the low half");
+        let out = Quantised::of(&row, BLOCK, Bits::Four);
+        assert_eq!(out.grids, [[0.5, -1.5]]);
+        assert_eq!(out.codes[..3], [0x00, 0x11, 0x22], "value 1 and value 17 share a byte");
+        assert_eq!(out.values(BLOCK, Bits::Four), row);
     }
 
-    /// Two blocks and a part of one a row; what is behind the row's end stands for 0.
+    /// Codes 3, 5 and 12 of a grid from −0.7 in steps of 0.1: neither end of it is there.
     #[test]
-    fn a_row_that_ends_inside_a_block_is_filled_with_zeros() {
+    fn a_grid_is_found_by_its_steps_and_not_by_its_ends() {
+        let codes = [3.0, 5.0, 12.0, 4.0];
+        let row: Vec<f32> = (0..BLOCK).map(|i| codes[i % 4] * 0.1 - 0.7).collect();
+        let out = Quantised::of(&row, BLOCK, Bits::Four);
+        assert!((out.grids[0][0] - 0.1).abs() < 1e-6, "{:?}", out.grids);
+        let back = out.values(BLOCK, Bits::Four);
+        assert!(back.iter().zip(&row).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    /// Two blocks and a part of one a row.
+    #[test]
+    fn a_row_may_end_inside_a_block() {
         let row: Vec<f32> = (0..80).map(|i| i as f32).collect();
+        let rows = [&row[..], &row[..]].concat();
         for bits in [Bits::Eight, Bits::Four] {
-            let out = rows(&[&row, &row], bits);
-            for (part, len) in
-                Part::ALL.into_iter().zip([out.blocks.len(), out.scales.len(), out.zeros.len()])
-            {
+            let out = Quantised::of(&rows, 80, bits);
+            let lens = [out.codes.len(), 2 * out.grids.len()];
+            for (part, len) in Part::ALL.into_iter().zip(lens) {
                 assert_eq!(len, part.shape(bits, [2, 80]).iter().product::<usize>(), "{part:?}");
             }
-            let steps = steps(&out, bits);
-            assert!(
-                steps[80..96].iter().all(|&step| step == 0),
-                "zero of a block without negatives"
-            );
-            assert!((out.scales[1] - 63.0 / bits.max()).abs() < 1e-6);
+            assert_eq!(out.values(80, bits).len(), 160);
+            assert!((out.grids[2][1] - 64.0).abs() < 1e-6, "the last block begins at 64");
         }
+    }
+
+    #[test]
+    fn a_block_of_one_value_is_kept() {
+        let out = Quantised::of(&[0.25; 40], 40, Bits::Four);
+        assert_eq!(out.values(40, Bits::Four), [0.25; 40]);
     }
 
     proptest::proptest! {
-        /// No weight is further off than half a step and what the zero point was moved by.
+        /// No weight is further off than half a step.
         #[test]
-        fn no_weight_is_off_by_more_than_a_step(
+        fn no_weight_is_off_by_more_than_half_a_step(
             row in proptest::collection::vec(-3.0_f32..3.0, 1..100),
             four in proptest::prelude::any::<bool>(),
         ) {
             let bits = if four { Bits::Four } else { Bits::Eight };
-            let out = rows(&[&row], bits);
-            let back = out.values(bits, 1, row.len());
+            let out = Quantised::of(&row, row.len(), bits);
+            let back = out.values(row.len(), bits);
             for (i, (back, value)) in back.iter().zip(&row).enumerate() {
-                proptest::prop_assert!((back - value).abs() <= out.scales[i / BLOCK] * 1.001);
+                let step = out.grids[i / BLOCK][0];
+                proptest::prop_assert!((back - value).abs() <= step * 0.501);
             }
         }
-    }
-
-    /// A matrix that lies transposed is quantised as the same one that does not.
-    #[test]
-    fn inputs_may_be_rows() {
-        let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
-        let across = quantise(|row, out| gather(&values, 2, row, out), [2, 3], Bits::Eight);
-        assert_eq!(across, rows(&[&[0.0, 2.0, 4.0], &[1.0, 3.0, 5.0]], Bits::Eight));
     }
 }

@@ -27,11 +27,13 @@ use crate::units::Level;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WeightLayout {
-    /// In chunks that end where some sub-model ends, each repacked for speed once and shared.
+    /// As they lie in the file, by operators of ours: nothing is packed or copied. The only one
+    /// that serves adapters and few bits.
+    InPlace,
+    /// In chunks that end where some sub-model ends, each packed once for ONNX Runtime's operators
+    /// and shared.
     Chunked,
-    /// As they lie in the file, one view per weight and sub-model: nothing is repacked.
-    Views,
-    /// One view per weight and sub-model, repacked by every session for itself: what sub-models
+    /// One view per weight and sub-model, packed by every session for itself: what sub-models
     /// that share nothing would do, the measure of the other two.
     Plain,
 }
@@ -41,8 +43,8 @@ impl WeightLayout {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::InPlace => "in-place",
             Self::Chunked => "chunked",
-            Self::Views => "views",
             Self::Plain => "plain",
         }
     }
@@ -61,7 +63,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { layout: WeightLayout::Chunked, context: 2048, bits: None }
+        Self { layout: WeightLayout::InPlace, context: 2048, bits: None }
     }
 }
 
@@ -120,8 +122,7 @@ impl Engine {
     }
 
     /// An engine whose sub-models get at their weights as `residence` says. With memory of its own,
-    /// one level is resident at a time and its session packs for itself, unless the layout is
-    /// [`WeightLayout::Views`].
+    /// one level is resident at a time, and nothing can be packed for all.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -146,12 +147,15 @@ impl Engine {
             layout => layout,
         };
         let layout = match weight_layout {
+            WeightLayout::InPlace => Layout::InPlace,
             WeightLayout::Chunked => Layout::chunked(config, ladder),
-            WeightLayout::Views | WeightLayout::Plain => Layout::Whole,
+            WeightLayout::Plain => Layout::Whole,
         };
+        // In place, only what a predictor picks from is ONNX Runtime's to pack.
         let packing = match weight_layout {
-            WeightLayout::Chunked => Packing::Shared(PrepackedWeights::new()),
-            WeightLayout::Views => Packing::None,
+            WeightLayout::InPlace | WeightLayout::Chunked => {
+                Packing::Shared(PrepackedWeights::new())
+            }
             WeightLayout::Plain => Packing::Own,
         };
         Ok(Self {
@@ -295,11 +299,16 @@ impl Engine {
     /// weights stay as they are, and so do the other levels.
     ///
     /// # Errors
-    /// If the ladder has no such level, or the adapter is of another sub-model.
+    /// If the ladder has no such level, the adapter is of another sub-model, or the layout serves
+    /// none.
     pub fn set_adapter(&mut self, level: Level, adapter: Option<&Adapter>) -> Result<()> {
         let sub_model = self.sub_model(level)?;
         let packed = match adapter {
             None => None,
+            Some(_) if self.layout != Layout::InPlace => {
+                return Err(Error::new("engine", "this layout of weights serves no adapter")
+                    .allowed(WeightLayout::InPlace.name()));
+            }
             Some(adapter) => {
                 adapter.check_shape(
                     &format!("adapter of level {level}"),

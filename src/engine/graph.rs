@@ -1,9 +1,11 @@
 //! The computation of one sub-model as an ONNX graph over prefixes of the shared weights.
 //!
-//! Both halves of a layer are *sums over units*, so a sub-model is a sum over its first units: each
-//! attention group adds its projected output to the residual stream, and so does each chunk of MLP
-//! neurons, through the `C` input of `Gemm`. A chunk or group is one weight, the same bytes and
-//! shape in every sub-model that has it, so that ONNX Runtime packs it once for all.
+//! Both halves of a layer are *sums over units*, so a sub-model is a sum over its first units. They
+//! are operators of ours that read the first rows of a matrix ([`Layout::InPlace`]), or operators
+//! of ONNX Runtime: then each attention group adds its projected output to the residual stream, and
+//! so does each chunk of MLP neurons, through the `C` input of `Gemm`. A chunk or group is one
+//! weight, the same bytes and shape in every sub-model that has it, so that ONNX Runtime packs it
+//! once for all.
 //!
 //! Graph inputs: `tokens` i64 `[S]`; `logit_rows` i64 `[K]`, which rows of the input get logits;
 //! `last` i32 `[1]`, tokens in context − 1; `total` i32 `[1]`, tokens in context; and per attention
@@ -15,14 +17,12 @@
 //! [`Attention::Forest`] adds `positions` i64 `[1, S]` and `mask` f32 `[1, 1, S, T]`, added to the
 //! attention scores. Graph outputs: `logits` and `log_probs` f32 `[K, vocab]`.
 
-mod bits;
-mod lora;
+mod in_place;
 mod sparse;
 
-use lora::Lora;
-pub use lora::{AdapterInput, AdapterPart};
+pub use in_place::{AdapterInput, AdapterPart};
 
-use super::bits::{Bits, Matrix, Part};
+use super::bits::{Bits, Part};
 use super::model::{ModelConfig, SubModel};
 use super::onnx::{Attribute, CONTRIB, Dim, ElementType, GraphBuilder, STANDARD};
 use super::weights::{WEIGHTS_FILE, WeightIndex};
@@ -36,15 +36,19 @@ pub enum Attention {
     Forest,
 }
 
-/// How the neurons of an MLP are divided into weights.
+/// How a graph reads weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layout {
-    /// At every row count that some sub-model of the ladder has: weights are shared when packed.
+    /// The first rows of a matrix where it lies, by operators of ours. The only one with adapters
+    /// or few bits.
+    InPlace,
+    /// By ONNX Runtime's operators, neurons in chunks that end at every row count that some
+    /// sub-model of the ladder has: weights are shared when packed.
     Chunked {
         /// Per layer, ascending ends of the chunks; the last is all neurons.
         bounds: Vec<Vec<usize>>,
     },
-    /// Not at all: one view per weight and sub-model, for kernels that read weights unpacked.
+    /// By ONNX Runtime's operators, one weight per matrix and sub-model.
     Whole,
 }
 
@@ -68,7 +72,7 @@ impl Layout {
     /// Consecutive ranges that make up the first `neurons` neurons of `layer`.
     fn ranges(&self, layer: usize, neurons: usize) -> Vec<(usize, usize)> {
         let ends = match self {
-            Self::Whole => vec![neurons],
+            Self::Whole | Self::InPlace => vec![neurons],
             Self::Chunked { bounds } => {
                 bounds[layer].iter().copied().filter(|&end| end <= neurons).collect()
             }
@@ -102,15 +106,27 @@ pub enum Values {
         /// One past the last row.
         to: usize,
     },
-    /// A part of a quantised matrix.
+    /// A part of a tensor's first rows in few bits.
     Quantised {
-        /// The matrix.
-        matrix: Matrix,
+        /// The tensor.
+        tensor: String,
+        /// Its first units, and how many rows of the stream's width they are.
+        rows: [usize; 2],
         /// Bits of a weight.
         bits: Bits,
         /// Which part.
         part: Part,
     },
+}
+
+impl Values {
+    /// The type of an element.
+    fn element(&self) -> ElementType {
+        match self {
+            Self::Rows { .. } | Self::Quantised { part: Part::Grids, .. } => ElementType::F32,
+            Self::Quantised { part: Part::Codes, .. } => ElementType::U8,
+        }
+    }
 }
 
 /// The graph of a sub-model, serialised, and what must be given to a session with it.
@@ -149,6 +165,8 @@ pub fn build(
     context: usize,
     options: GraphOptions,
 ) -> Graph {
+    let plain = options.rank.is_none() && options.bits.is_none();
+    debug_assert!(plain || *layout == Layout::InPlace, "only operators of ours take these");
     let mut writer = Writer {
         index,
         config: &index.config,
@@ -225,27 +243,31 @@ impl Writer<'_> {
     /// `x` plus the sum over the first `groups` attention groups.
     fn attention(&mut self, layer: usize, groups: usize, mut x: String) -> String {
         let normed = self.norm(&format!("{layer}.attention_norm"), &x);
-        let mut lora = self.lora(layer, AdapterPart::QkvA, &normed);
+        if *self.layout == Layout::InPlace {
+            let packed = self.read_groups(layer, groups, &normed);
+            let attend =
+                |(group, packed): (usize, &String)| self.cached_attention(layer, group, packed);
+            let heads = packed.iter().enumerate().map(attend).collect();
+            return self.write_groups(layer, heads, &x);
+        }
         for group in 0..groups {
-            let heads = self.group_attention(layer, group, &normed, &lora);
+            let heads = self.group_attention(layer, group, &normed);
             let rows = self.config.heads_per_group() * self.config.head_dim;
             x = self.add_units(&format!("{layer}.o"), (group, group + 1), rows, &heads, &x);
-            lora.units.push(heads);
         }
-        self.write(&lora, [AdapterPart::OA(groups), AdapterPart::OB], x)
+        x
     }
 
     /// The heads of one group side by side, `[S, heads per group · head_dim]`.
-    fn group_attention(&mut self, layer: usize, group: usize, normed: &str, lora: &Lora) -> String {
+    fn group_attention(&mut self, layer: usize, group: usize, normed: &str) -> String {
         let config = self.config;
         let rows = (config.heads_per_group() + 2) * config.head_dim;
         let bias = self
             .index
             .qkv_bias
             .then(|| self.weight(&format!("{layer}.qkv_bias"), group, group + 1, &[rows]));
-        let addend = self.addend(lora, AdapterPart::QkvB(group), bias);
         let units = (group, group + 1);
-        let packed = self.read(&format!("{layer}.qkv"), units, rows, normed, addend.as_deref());
+        let packed = self.read(&format!("{layer}.qkv"), units, rows, normed, bias.as_deref());
         let front = self.graph.constant(&[0]);
         let packed = self.graph.node(STANDARD, "Unsqueeze", &[&packed, &front], &[]);
         let heads = self.cached_attention(layer, group, &packed);
@@ -286,45 +308,30 @@ impl Writer<'_> {
             return self.sparse_mlp(layer, neurons, rank, &x);
         }
         let normed = self.norm(&format!("{layer}.mlp_norm"), &x);
-        let mut lora = self.lora(layer, AdapterPart::GateUpA, &normed);
+        if *self.layout == Layout::InPlace {
+            return self.mlp_in_place(layer, neurons, &normed, &x);
+        }
         for (from, to) in self.layout.ranges(layer, neurons) {
             let (units, rows) = ((from, to), to - from);
-            let [gate, up] =
-                [("gate", AdapterPart::GateB(from, to)), ("up", AdapterPart::UpB(from, to))].map(
-                    |(tensor, part)| {
-                        let addend = self.addend(&lora, part, None);
-                        self.read(
-                            &format!("{layer}.{tensor}"),
-                            units,
-                            rows,
-                            &normed,
-                            addend.as_deref(),
-                        )
-                    },
-                );
+            let [gate, up] = ["gate", "up"]
+                .map(|part| self.read(&format!("{layer}.{part}"), units, rows, &normed, None));
             let product = self.activated(&gate, &up);
             x = self.add_units(&format!("{layer}.down"), units, rows, &product, &x);
-            lora.units.push(product);
         }
-        self.write(&lora, [AdapterPart::DownA(neurons), AdapterPart::DownB], x)
+        x
     }
 
-    /// `x · weightᵀ`, plus `addend`: `rows` outputs that `units` of `tensor` make of the stream.
+    /// `x · weightᵀ`, plus `bias`: `rows` outputs that `units` of `tensor` make of the stream.
     fn read(
         &mut self,
         tensor: &str,
         units: (usize, usize),
         rows: usize,
         x: &str,
-        addend: Option<&str>,
+        bias: Option<&str>,
     ) -> String {
-        let shape = [rows, self.config.hidden];
-        if let Some(bits) = self.options.bits {
-            let product = self.product(bits, &Matrix::reading(tensor, units, shape), x);
-            return self.plus(product, addend);
-        }
-        let weight = self.weight(tensor, units.0, units.1, &shape);
-        let inputs: Vec<&str> = [x, &weight].into_iter().chain(addend).collect();
+        let weight = self.weight(tensor, units.0, units.1, &[rows, self.config.hidden]);
+        let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias).collect();
         self.graph.node(STANDARD, "Gemm", &inputs, TRANSPOSED)
     }
 
@@ -337,13 +344,7 @@ impl Writer<'_> {
         activations: &str,
         x: &str,
     ) -> String {
-        let hidden = self.config.hidden;
-        if let Some(bits) = self.options.bits {
-            let matrix = Matrix::writing(tensor, units, [hidden, rows]);
-            let product = self.product(bits, &matrix, activations);
-            return self.plus(product, Some(x));
-        }
-        let weight = self.weight(tensor, units.0, units.1, &[rows, hidden]);
+        let weight = self.weight(tensor, units.0, units.1, &[rows, self.config.hidden]);
         self.graph.node(STANDARD, "Gemm", &[activations, &weight, x], &[])
     }
 
@@ -359,8 +360,8 @@ impl Writer<'_> {
 
     fn logits(&mut self, normed: &str) {
         let head = if self.index.untied_head { "head" } else { "embedding" };
-        if self.options.bits.is_some() {
-            return self.quantised_logits(head, normed);
+        if *self.layout == Layout::InPlace {
+            return self.logits_in_place(head, normed);
         }
         let head = self.matrix(head);
         self.graph.node_into(STANDARD, "Gemm", &[normed, &head], &["logits"], TRANSPOSED);

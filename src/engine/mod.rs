@@ -8,9 +8,11 @@ mod elastic;
 pub mod generate;
 pub mod gguf;
 pub mod graph;
+pub mod kernels;
 pub mod kv_cache;
 pub mod model;
 pub mod onnx;
+mod operators;
 pub mod predictor;
 #[cfg(test)]
 pub(crate) mod reference;

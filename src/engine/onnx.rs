@@ -168,6 +168,9 @@ pub const STANDARD: &str = "";
 /// Operators that ONNX Runtime contributes.
 pub const CONTRIB: &str = "com.microsoft";
 
+/// Operators of ours.
+pub const OURS: &str = "pliant";
+
 const IR_VERSION: i64 = 10;
 const OPSET: i64 = 21;
 const ATTRIBUTE_FLOAT: i32 = 1;
@@ -311,7 +314,7 @@ impl GraphBuilder {
             ir_version: IR_VERSION,
             producer_name: "pliant".to_owned(),
             graph: Some(self.graph),
-            opset_import: vec![opset(STANDARD, OPSET), opset(CONTRIB, 1)],
+            opset_import: vec![opset(STANDARD, OPSET), opset(CONTRIB, 1), opset(OURS, 1)],
         };
         model.encode_to_vec()
     }

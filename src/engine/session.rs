@@ -12,9 +12,10 @@ use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBui
 use ort::sys::{OrtSession, OrtValue};
 use ort::{AsPointer, ortsys};
 
-use super::bits::{Bits, Matrix, Part, Quantised};
+use super::bits::{Bits, Part, Quantised};
 use super::graph::{Attention, Graph, Values, WeightView, cache_name};
 use super::kv_cache::KvCache;
+use super::operators;
 use super::tensor::{TensorView, failed};
 use super::weights::Weights;
 use crate::error::{Error, Result};
@@ -95,8 +96,6 @@ pub(super) enum Packing {
     Shared(PrepackedWeights),
     /// Each session for itself.
     Own,
-    /// Not at all.
-    None,
 }
 
 /// Views of weights by name, shared by every session, so that equal weights are packed once; and
@@ -105,7 +104,8 @@ pub(super) enum Packing {
 pub(super) struct WeightViews {
     // Views point into the matrices: they are dropped first.
     views: BTreeMap<String, Arc<TensorView>>,
-    quantised: Vec<Quantised>,
+    /// Tensors in few bits, whole; views are of their first rows.
+    quantised: BTreeMap<(String, Bits), Quantised>,
 }
 
 impl WeightViews {
@@ -126,30 +126,40 @@ impl WeightViews {
                     let tensor = unsafe { TensorView::new(data.as_ptr(), &view.shape)? };
                     self.insert(view.name.clone(), tensor);
                 }
-                Values::Quantised { matrix, bits, .. } => self.quantise(weights, matrix, *bits)?,
+                Values::Quantised { tensor, rows, bits, part } => {
+                    let values = self.quantised(weights, tensor, *rows, *bits);
+                    // SAFETY: the matrix is kept as long as the views, its buffers do not move
+                    // with it, and sessions only read initializers.
+                    let tensor = unsafe {
+                        match part {
+                            Part::Codes => TensorView::new(values.codes.as_ptr(), &view.shape)?,
+                            Part::Grids => {
+                                TensorView::new(values.grids.as_ptr().cast::<f32>(), &view.shape)?
+                            }
+                        }
+                    };
+                    self.insert(view.name.clone(), tensor);
+                }
             }
         }
         Ok(Arc::clone(&self.views[&view.name]))
     }
 
-    /// Adds the parts of `matrix`, which is quantised now and kept.
-    fn quantise(&mut self, weights: &Weights, matrix: &Matrix, bits: Bits) -> Result<()> {
-        let quantised = matrix.quantise(weights, bits);
-        for part in Part::ALL {
-            let shape = part.shape(bits, matrix.shape);
-            // SAFETY: the matrix is kept as long as the views, its buffers do not move with it,
-            // and sessions only read initializers.
-            let view = unsafe {
-                match part {
-                    Part::Blocks => TensorView::new(quantised.blocks.as_ptr(), &shape)?,
-                    Part::Scales => TensorView::new(quantised.scales.as_ptr(), &shape)?,
-                    Part::Zeros => TensorView::new(quantised.zeros.as_ptr(), &shape)?,
-                }
-            };
-            self.insert(matrix.name(bits, part), view);
-        }
-        self.quantised.push(quantised);
-        Ok(())
+    /// `tensor` in few bits, whole, quantised when first asked for; its first `units` are `rows`
+    /// rows.
+    fn quantised(
+        &mut self,
+        weights: &Weights,
+        tensor: &str,
+        [units, rows]: [usize; 2],
+        bits: Bits,
+    ) -> &Quantised {
+        let key = (tensor.to_owned(), bits);
+        self.quantised.entry(key).or_insert_with(|| {
+            let entry = &weights.index().tensors[tensor];
+            let columns = units * entry.columns / rows;
+            Quantised::of(weights.rows(tensor, 0, entry.rows), columns, bits)
+        })
     }
 }
 
@@ -308,13 +318,13 @@ pub(crate) fn open_model(runtime: &Runtime, model: &[u8]) -> Result<Session> {
 
 fn configure(environment: &Environment, packing: &Packing) -> ort::Result<SessionBuilder> {
     let builder = Session::builder(environment)?
+        .with_operators(operators::domain()?)?
         .with_optimization_level(GraphOptimizationLevel::Level1)?
         .with_memory_pattern(false)?
-        .with_env_allocators()?
-        .with_prepacking(!matches!(packing, Packing::None))?;
+        .with_env_allocators()?;
     Ok(match packing {
         Packing::Shared(container) => builder.with_prepacked_weights(container)?,
-        Packing::Own | Packing::None => builder,
+        Packing::Own => builder,
     })
 }
 

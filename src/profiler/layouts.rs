@@ -149,19 +149,19 @@ mod tests {
             "plain,50,32,10,99,4,99,3000000,1",
             "plain,50,128,20,99,4,99,3000000,1",
             "plain,50,512,40,99,4,99,3000000,1",
-            "views,50,32,15,1,5,1,2000000,1",
-            "views,50,128,20,1,9,1,2000000,1",
-            "views,50,512,30,1,9,1,2000000,1",
+            "chunked,50,32,15,1,5,1,2000000,1",
+            "chunked,50,128,20,1,9,1,2000000,1",
+            "chunked,50,512,30,1,9,1,2000000,1",
         ]);
         let text = comparison(file.path()).unwrap();
         let lines: Vec<&str> = text.lines().skip(2).collect();
         assert_eq!(lines[0], "| plain | 50 % | 1.00 | 1.00 | 1.00 | 1.00 | 3 MB |");
-        assert_eq!(lines[1], "| views | 50 % | 1.50 | 1.00 | 0.75 | 1.25 | 2 MB |");
+        assert_eq!(lines[1], "| chunked | 50 % | 1.50 | 1.00 | 0.75 | 1.25 | 2 MB |");
     }
 
     #[test]
     fn without_the_yardstick_nothing_is_compared() {
-        let file = table(&["views,50,32,15,1,5,1,2000000,1"]);
+        let file = table(&["chunked,50,32,15,1,5,1,2000000,1"]);
         let message = comparison(file.path()).unwrap_err().to_string();
         assert!(message.ends_with("allowed: plain at level 50 % and 32 tokens"), "{message}");
     }
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn the_documentation_shows_what_the_committed_rows_give() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let rows = root.join("device-profiles/epyc-zen5-2core/layouts.csv");
+        let rows = root.join("results/bench/layouts.csv");
         let page = std::fs::read_to_string(root.join("docs/engine.md")).unwrap();
         let table = comparison(&rows).unwrap();
         assert!(page.contains(&table), "docs/engine.md should contain:\n{table}");

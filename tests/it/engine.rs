@@ -232,10 +232,10 @@ fn the_memory_of_a_family_is_that_of_a_process_of_its_own() {
     let bytes = |memory: &serde_json::Value, key: &str| memory[key].as_f64().unwrap();
     let (first, again) = (measured(), measured());
     let [one, all] = ["one_level_private_bytes", "all_levels_private_bytes"];
-    // Weights of 135 million parameters in f32, packed, and all levels on top of one.
-    assert!(bytes(&first, one) > 135e6 * 4.0, "{first}");
-    assert!(bytes(&first, all) > bytes(&first, one), "{first}");
-    assert!(bytes(&first, "one_level_bytes") > bytes(&first, one), "{first}");
+    // Weights of 135 million parameters in f32 are pages of their file: none is copied.
+    let weights = 135e6 * 4.0;
+    assert!(bytes(&first, "one_level_bytes") - bytes(&first, one) > weights, "{first}");
+    assert!(bytes(&first, all) > bytes(&first, one) && bytes(&first, all) < weights, "{first}");
     for key in [one, all] {
         let ratio = bytes(&first, key) / bytes(&again, key);
         assert!((0.71..1.41).contains(&ratio), "{key}: {first}, then {again}");

@@ -1,7 +1,7 @@
 //! Levels in 8 and 4 bits against the reference on weights that were rounded the same way.
 
 use super::*;
-use crate::engine::bits::{Bits, Matrix};
+use crate::engine::bits::{Bits, Quantised};
 
 const ROWS: [i64; 9] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -20,40 +20,32 @@ fn open(folder: &tempfile::TempDir, model: &DenseModel, bits: Option<Bits>) -> E
 
 /// `model` with the weights that an engine of `bits` computes with; its head has eight, and is its
 /// own, for tokens are embedded by weights that are not rounded.
-fn rounded(engine: &Engine, model: &DenseModel, bits: Bits) -> DenseModel {
-    let (config, weights) = (&model.config, engine.weights());
-    let (hidden, groups) = (config.hidden, config.kv_heads);
-    let read = |tensor: &str, units, rows, bits| {
-        Matrix::reading(tensor, units, [rows, hidden]).rounded(weights, bits)
-    };
-    let write = |tensor: &str, units, rows| {
-        Matrix::writing(tensor, units, [hidden, rows]).rounded(weights, bits)
+fn rounded(model: &DenseModel, bits: Bits) -> DenseModel {
+    let hidden = model.config.hidden;
+    let read = |values: &[f32], bits| Quantised::of(values, hidden, bits).values(hidden, bits);
+    // What writes lies transposed in the weights file, a row for each unit.
+    let write = |values: &[f32]| {
+        let units = values.len() / hidden;
+        let lying = read(&transposed(values, units), bits);
+        transposed(&lying, hidden)
     };
     let mut out = model.clone();
-    for (i, layer) in out.layers.iter_mut().enumerate() {
-        let (query, all) = (config.heads_per_group() * config.head_dim, config.intermediate);
-        let (mut q, mut k, mut v) = (Vec::new(), Vec::new(), Vec::new());
-        for group in 0..groups {
-            let units = (group, group + 1);
-            let qkv = read(&format!("{i}.qkv"), units, query + 2 * config.head_dim, bits);
-            let (queries, rest) = qkv.split_at(query * hidden);
-            let (keys, values) = rest.split_at(config.head_dim * hidden);
-            q.extend_from_slice(queries);
-            k.extend_from_slice(keys);
-            v.extend_from_slice(values);
-            let o = write(&format!("{i}.o"), units, query);
-            for (row, part) in o.chunks(query).enumerate() {
-                layer.o[row * groups * query + group * query..][..query].copy_from_slice(part);
-            }
+    for layer in &mut out.layers {
+        for matrix in [&mut layer.q, &mut layer.k, &mut layer.v, &mut layer.gate, &mut layer.up] {
+            *matrix = read(matrix, bits);
         }
-        (layer.q, layer.k, layer.v) = (q, k, v);
-        layer.gate = read(&format!("{i}.gate"), (0, all), all, bits);
-        layer.up = read(&format!("{i}.up"), (0, all), all, bits);
-        layer.down = write(&format!("{i}.down"), (0, all), all);
+        for matrix in [&mut layer.o, &mut layer.down] {
+            *matrix = write(matrix);
+        }
     }
-    let head = if model.head.is_some() { "head" } else { "embedding" };
-    out.head = Some(read(head, (0, config.vocab), config.vocab, Bits::Eight));
+    out.head = Some(read(model.head.as_ref().unwrap_or(&model.embedding), Bits::Eight));
     out
+}
+
+/// The transpose of a row-major matrix with `columns` columns.
+fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
+    let rows = matrix.len() / columns;
+    (0..columns).flat_map(|c| (0..rows).map(move |r| matrix[r * columns + c])).collect()
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f32 {
@@ -61,30 +53,32 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
 }
 
-/// Activations have eight bits as well, so that the engine is near the rounded model and not equal
-/// to it: nearer than that is to the one that was not rounded.
+/// Activations keep single precision, so that the engine is the rounded model, of many tokens at
+/// once and of one after the other.
 #[test]
 #[ignore = "needs `pliant assets fetch onnxruntime`"]
 fn a_level_in_few_bits_is_the_model_of_rounded_weights() {
     for (seed, tied) in [(1, true), (2, false)] {
         let model = random_model_of(&random_model(0).config, tied, seed);
         let (order, full) = (identity_order(&model.config), SubModel::full(&model.config));
-        let expected = |model: &DenseModel| forward(model, &order, &full, &TOKENS).concat();
-        let exact = expected(&model);
-        let [mut of_eight, mut of_four] = [0.0; 2];
-        for (bits, off) in [(Bits::Eight, &mut of_eight), (Bits::Four, &mut of_four)] {
+        let exact = forward(&model, &order, &full, &TOKENS).concat();
+        let mut off = Vec::new();
+        for bits in [Bits::Eight, Bits::Four] {
             let folder = tempfile::tempdir().unwrap();
             let mut engine = open(&folder, &model, Some(bits));
-            let found = logits(&mut engine, Level::FULL);
-            let rounded = expected(&rounded(&engine, &model, bits));
-            *off = distance(&found, &exact) / distance(&exact, &vec![0.0; exact.len()]);
-            if bits == Bits::Four {
-                let (own, rounding) = (distance(&found, &rounded), distance(&rounded, &exact));
-                assert!(own < 0.5 * rounding, "{own} from the rounded model, {rounding} by it");
+            let expected = forward(&rounded(&model, bits), &order, &full, &TOKENS);
+            assert_close(&logits(&mut engine, Level::FULL), &expected.concat());
+            for (past, token) in TOKENS.iter().enumerate() {
+                let tokens = std::slice::from_ref(token);
+                let feed = Feed { tokens, past, logit_rows: &[0], forest: None };
+                let found = engine.forward(Level::FULL, &feed).unwrap().logits.clone();
+                assert_close(&found, &expected[past]);
             }
+            off.push(distance(&expected.concat(), &exact));
         }
-        assert!(of_eight < 0.02, "eight bits are {of_eight} off");
-        assert!(of_four > 2.0 * of_eight && of_four < 0.5, "four {of_four}, eight {of_eight}");
+        let length = distance(&exact, &vec![0.0; exact.len()]);
+        assert!(off[0] < 0.02 * length, "eight bits are {} of {length} off", off[0]);
+        assert!(off[1] > 2.0 * off[0] && off[1] < 0.5 * length, "{off:?} of {length}");
     }
 }
 
@@ -95,7 +89,7 @@ fn every_level_in_eight_bits_is_near_the_reference_and_a_level_may_have_bits_of_
     let model = random_model(3);
     let order = shuffled_order(&model);
     let folder = tempfile::tempdir().unwrap();
-    let mut engine = engine(&folder, &model, &order, WeightLayout::Chunked);
+    let mut engine = engine(&folder, &model, &order, WeightLayout::InPlace);
     engine.set_bits(Level::percent(50), Bits::Eight);
     let small = small(&model);
     let expected = forward(&model, &order, &small, &TOKENS).concat();
