@@ -81,6 +81,13 @@ impl Family {
         }
     }
 
+    /// Whether each level is a part of the larger ones, so that it can answer a prompt that one of
+    /// them read: what it attends with has its keys and values in their cache.
+    #[must_use]
+    pub fn answers_in_phases(self) -> bool {
+        !matches!(self, Self::LayerMerge | Self::Zoo | Self::Contextual)
+    }
+
     /// All names, for messages about an unknown one.
     #[must_use]
     pub fn names() -> String {

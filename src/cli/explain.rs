@@ -252,6 +252,10 @@ fn one_line(text: &str) -> String {
 /// What is said of all candidates where answers to some are missing.
 const NOT_KNOWN: &str = "not known: answers to some candidates were not measured";
 
-fn shown(Plan { level, prompt_ratio }: Plan) -> String {
-    format!("⟨level {level}, prompt {prompt_ratio}⟩")
+fn shown(plan: Plan) -> String {
+    let Plan { level, prompt_ratio, .. } = plan;
+    match plan.smaller_answer_level() {
+        None => format!("⟨level {level}, prompt {prompt_ratio}⟩"),
+        Some(answer) => format!("⟨level {level}, prompt {prompt_ratio}, answer {answer}⟩"),
+    }
 }

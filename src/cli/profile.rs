@@ -121,6 +121,9 @@ struct QualityArgs {
     /// Levels in percent; default: the family's, largest first
     #[arg(long, value_delimiter = ',')]
     levels: Vec<u16>,
+    /// Levels that read the prompt, in percent: `--levels` below each then answer
+    #[arg(long, value_delimiter = ',', conflicts_with = "taken_from")]
+    prompt_levels: Vec<u16>,
     /// Prompt ratios in percent
     #[arg(long, value_delimiter = ',', default_value = "10,20,30,40,50,60,70,80,90,100")]
     ratios: Vec<u16>,
@@ -350,6 +353,10 @@ fn levels(percents: &[u16], model: &ElasticModel) -> Result<Vec<Level>> {
 fn quality(args: QualityArgs, form: Form) -> Result<()> {
     let ratios = ratios(&args.ratios)?;
     let mut model = args.engine.open(&args.family, EngineOptions::default())?;
+    let prompt_levels = match args.prompt_levels.as_slice() {
+        [] => Vec::new(),
+        percents => levels(percents, &model)?,
+    };
     let base_model = model.identity().base_model;
     let run = QualityRun {
         datasets: args.datasets,
@@ -359,6 +366,7 @@ fn quality(args: QualityArgs, form: Form) -> Result<()> {
         plan: QualityPlan {
             family: args.family,
             levels: levels(&args.levels, &model)?,
+            prompt_levels,
             ratios,
             compressor: args.compressor,
             taken_from: args.taken_from,

@@ -137,8 +137,24 @@ pub fn generate(
     count: usize,
     end: Option<u32>,
 ) -> Result<Generation> {
+    generate_in_phases(engine, (level, level), prompt, count, end)
+}
+
+/// The same where the first of `levels` reads the prompt and makes the first token, and the second,
+/// which is not above it, the later ones; the switch between them counts to the second token's
+/// time.
+///
+/// # Errors
+/// As [`generate`].
+pub fn generate_in_phases(
+    engine: &mut Engine,
+    levels: (Level, Level),
+    prompt: &[u32],
+    count: usize,
+    end: Option<u32>,
+) -> Result<Generation> {
     let context = engine.context();
-    let out = stream(engine, level, prompt, count, end, &mut |_| Ok(()))?;
+    let out = stream_in_phases(engine, levels, prompt, count, end, &mut |_| Ok(()))?;
     if out.context_full {
         return Err(Error::new("prompt and output", "longer than the context")
             .found(format!("{} and {count} tokens", prompt.len()))
@@ -160,8 +176,19 @@ pub fn stream(
     end: Option<u32>,
     told: &mut dyn FnMut(u32) -> Result<()>,
 ) -> Result<Generation> {
+    stream_in_phases(engine, (level, level), prompt, count, end, told)
+}
+
+fn stream_in_phases(
+    engine: &mut Engine,
+    (reads, answers): (Level, Level),
+    prompt: &[u32],
+    count: usize,
+    end: Option<u32>,
+    told: &mut dyn FnMut(u32) -> Result<()>,
+) -> Result<Generation> {
     let mut sequence = Sequence::new(prompt, 0)?;
-    let (first, prefill) = timed(|| likeliest_next(&mut sequence, engine, level));
+    let (first, prefill) = timed(|| likeliest_next(&mut sequence, engine, reads));
     let mut last = first?;
     let mut out =
         Generation { tokens: vec![last], prefill, steps: Vec::new(), context_full: false };
@@ -171,10 +198,12 @@ pub fn stream(
             out.context_full = true;
             break;
         }
-        let (token, step) = timed(|| likeliest_next(&mut sequence, engine, level));
+        let switches = out.steps.is_empty() && answers != reads;
+        let switch = if switches { engine.switch(answers)? } else { Duration::ZERO };
+        let (token, step) = timed(|| likeliest_next(&mut sequence, engine, answers));
         last = token?;
         out.tokens.push(last);
-        out.steps.push(step);
+        out.steps.push(switch + step);
         told(last)?;
     }
     Ok(out)

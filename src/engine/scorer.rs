@@ -116,13 +116,25 @@ pub fn score_at(
     levels: &[Level],
     tasks: &[&Task],
 ) -> Result<Vec<Vec<OptionScores>>> {
-    let mut order: Vec<usize> = (0..tasks.len()).collect();
-    order.sort_by(|&a, &b| tasks[a].context.cmp(&tasks[b].context));
-    let groups = groups(tasks, &order);
+    let groups = groups(tasks);
     if engine.reads_prompts_whole() {
-        return score_answers(engine, levels, tasks, &groups);
+        return score_answers(engine, Level::FULL, levels, tasks, &groups);
     }
     levels.iter().map(|&level| score_whole(engine, level, tasks, &groups)).collect()
+}
+
+/// The same of prompts that sub-model `prompt` reads and each of `levels` answers, none of which is
+/// above it. As in a generated answer, the prompt's level makes the first token of each option.
+///
+/// # Errors
+/// As [`score`].
+pub fn score_in_phases(
+    engine: &mut Engine,
+    prompt: Level,
+    levels: &[Level],
+    tasks: &[&Task],
+) -> Result<Vec<Vec<OptionScores>>> {
+    score_answers(engine, prompt, levels, tasks, &groups(tasks))
 }
 
 /// Contexts and options in one pass.
@@ -150,9 +162,10 @@ fn score_whole(
     Ok(scores.finish())
 }
 
-/// Contexts in a pass of the full model, then options in one of each level.
+/// Contexts in a pass of `prompt`, then options in one of each level.
 fn score_answers(
     engine: &mut Engine,
+    prompt: Level,
     levels: &[Level],
     tasks: &[&Task],
     groups: &[Group],
@@ -160,12 +173,12 @@ fn score_answers(
     let mut first = Scores::of(tasks);
     let mut later = vec![Scores::of(tasks); levels.len()];
     for group in groups {
-        read_prefix(engine, Level::FULL, &tasks[group.members[0]].context[..group.past()])?;
+        read_prefix(engine, prompt, &tasks[group.members[0]].context[..group.past()])?;
         for pack in packs(tasks, group, engine.context() - group.past()) {
             let mut prompts = Pass::after(group.past(), group.shared);
             let contexts: Vec<_> =
                 pack.iter().map(|&task| prompts.add_context(tasks[task])).collect();
-            let out = prompts.run(engine, Level::FULL)?;
+            let out = prompts.run(engine, prompt)?;
             for (&task, context) in pack.iter().zip(&contexts) {
                 first.add_first(task, out, context.row);
             }
@@ -224,11 +237,13 @@ impl Group {
     }
 }
 
-/// Cuts `order`, sorted by context, where reading a start anew is cheaper than sharing a shorter
-/// one.
-fn groups(tasks: &[&Task], order: &[usize]) -> Vec<Group> {
+/// Groups of tasks in order of their contexts, cut where reading a start anew is cheaper than
+/// sharing a shorter one.
+fn groups(tasks: &[&Task]) -> Vec<Group> {
+    let mut order: Vec<usize> = (0..tasks.len()).collect();
+    order.sort_by(|&a, &b| tasks[a].context.cmp(&tasks[b].context));
     let mut groups: Vec<Group> = Vec::new();
-    for &task in order {
+    for task in order {
         let context = &tasks[task].context;
         if let Some(group) = groups.last_mut() {
             let first = &tasks[group.members[0]].context;
@@ -441,7 +456,7 @@ mod tests {
     fn the_shared_start_ends_before_the_last_token_of_every_context() {
         let a = task(&[1, 2, 3], &[&[9]]);
         let b = task(&[1, 2, 3, 4], &[&[9]]);
-        let found = groups(&[&a, &b], &[0, 1]);
+        let found = groups(&[&a, &b]);
         assert_eq!((found.len(), found[0].shared), (1, 2));
     }
 
@@ -451,7 +466,7 @@ mod tests {
         let long: Vec<u32> = (0..300).collect();
         let tasks = [task(&long, &[&[1]]), task(&long, &[&[1]]), task(&[900, 901], &[&[1]])];
         let tasks: Vec<&Task> = tasks.iter().collect();
-        let found = groups(&tasks, &[0, 1, 2]);
+        let found = groups(&tasks);
         assert_eq!(
             found.iter().map(|g| (g.shared, g.members.len())).collect::<Vec<_>>(),
             [(299, 2), (1, 1)]

@@ -170,6 +170,49 @@ fn options_scored_together_equal_options_scored_alone() {
     }
 }
 
+/// The full model reads, the small one answers: token by token, as text is generated.
+#[test]
+#[ignore = "needs `pliant assets fetch onnxruntime`"]
+fn a_prompt_that_a_larger_level_read_is_answered_from_its_cache() {
+    use super::generate::{generate, generate_in_phases};
+    use super::scorer::{Task, score_in_phases};
+    let model = random_model(6);
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = engine(&folder, &model, &shuffled_order(&model), WeightLayout::Chunked);
+    let half = Level::percent(50);
+    let step = |engine: &mut Engine, level: Level, tokens: &[i64], past: usize| {
+        let row = [tokens.len() as i64 - 1];
+        let feed = Feed { tokens, past, logit_rows: &row, forest: None };
+        engine.forward(level, &feed).unwrap().log_probs.clone()
+    };
+    let first = step(&mut engine, Level::FULL, &[1, 2, 3, 4, 5], 0);
+    let second = step(&mut engine, half, &[7], 5);
+    let third = step(&mut engine, half, &[8], 6);
+    let by_hand = f64::from(first[7]) + f64::from(second[8]) + f64::from(third[9]);
+    let by_small = step(&mut engine, half, &[1, 2, 3, 4, 5], 0);
+    assert!((first[7] - by_small[7]).abs() > 1e-3, "the prompt's level says the first token");
+    let options = vec![vec![6], vec![7, 8, 9]];
+    let task = Task { context: vec![1, 2, 3, 4, 5], options };
+    let levels = [half, Level::FULL];
+    let scores = score_in_phases(&mut engine, Level::FULL, &levels, &[&task]).unwrap();
+    assert!(
+        (scores[0][0].sums[1] - by_hand).abs() < 1e-3,
+        "{} is not {by_hand}",
+        scores[0][0].sums[1]
+    );
+    let alone = super::scorer::score(&mut engine, Level::FULL, &[&task]).unwrap();
+    assert!((scores[1][0].sums[1] - alone[0].sums[1]).abs() < 1e-3, "equal levels are one");
+
+    let prompt = [1, 2, 3, 4, 5];
+    let mixed = generate_in_phases(&mut engine, (Level::FULL, half), &prompt, 8, None).unwrap();
+    assert_eq!((mixed.tokens.len(), mixed.steps.len()), (8, 7));
+    let whole = generate(&mut engine, Level::FULL, &prompt, 8, None).unwrap();
+    assert_eq!(mixed.tokens[0], whole.tokens[0]);
+    let equal = generate_in_phases(&mut engine, (half, half), &prompt, 8, None).unwrap();
+    assert_eq!(equal.tokens, generate(&mut engine, half, &prompt, 8, None).unwrap().tokens);
+    assert!(step(&mut engine, half, &[7], 5).iter().all(|p| p.is_finite()));
+}
+
 /// ln p(option | context) by the reference.
 fn log_likelihood(
     model: &DenseModel,

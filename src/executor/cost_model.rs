@@ -22,8 +22,8 @@ pub(crate) struct Truth {
     pub(crate) table: QualityTable,
     /// The table's name.
     pub(crate) name: String,
-    /// By level of the method's costs: its place in the table.
-    pub(crate) levels: Vec<usize>,
+    /// By pair of the method's costs: its place in the table.
+    pub(crate) pairs: Vec<usize>,
     /// By prompt ratio of the method's costs likewise; `None` where the table has no answers.
     pub(crate) ratios: Vec<Option<usize>>,
     /// Whether items that lack answers to some plans may be replayed: answers are measured as they
@@ -34,7 +34,7 @@ pub(crate) struct Truth {
 impl Truth {
     /// How right the answer of `candidate` to the item is; `None` if that was not measured.
     pub(crate) fn correct(&self, candidate: &Candidate, item: RowId) -> Option<Grade> {
-        self.table.grade(item, self.levels[candidate.level], self.ratios[candidate.ratio]?)
+        self.table.grade(item, self.pairs[candidate.pair], self.ratios[candidate.ratio]?)
     }
 }
 
@@ -91,7 +91,7 @@ impl CostModel {
     /// As [`bill`](Self::bill).
     pub(crate) fn answer(&mut self, request: &Request, plan: Plan) -> Result<Execution> {
         let execution = self.bill(request, plan, self.resident)?;
-        self.resident = Some(plan.level);
+        self.resident = Some(plan.resident_after(request.output_tokens));
         Ok(execution)
     }
 
@@ -108,7 +108,7 @@ impl CostModel {
 impl Executor for CostModel {
     fn execute(&mut self, request: &Request, plan: &Plan) -> Result<Execution> {
         let execution = self.execution(request, plan, self.resident)?;
-        self.resident = Some(plan.level);
+        self.resident = Some(plan.resident_after(request.output_tokens));
         Ok(execution)
     }
 }
@@ -137,7 +137,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::method::testing::{Bench, plan};
+    use crate::method::testing::{Bench, in_phases, plan};
+    use crate::trace::Trace;
 
     #[test]
     fn phases_and_answers_are_those_of_the_profile_and_the_table() {
@@ -169,6 +170,39 @@ mod tests {
         assert_eq!(third.correct, None, "60 % was not measured");
     }
 
+    /// ⟨100 %, 100 %, 50 %⟩ reads for 100 ms and writes 4 tokens in 20 ms, after a switch of 4 ms that
+    /// TPOT bears, 1 ms a token.
+    #[test]
+    fn the_switch_between_prompt_and_answer_is_billed_and_the_answers_level_stays() {
+        let bench = Bench::in_phases();
+        let request = bench.request(1, 1);
+        let mut executor = bench.method.cost_model(&bench.trace).unwrap();
+        let first = executor.execute(&request, &in_phases()).unwrap();
+        let expected = Execution {
+            prefill: Duration::from_millis(100),
+            decode: Duration::from_millis(24),
+            kept_tokens: 100,
+            correct: Some(Grade::RIGHT),
+            ..Execution::default()
+        };
+        assert_eq!(first, expected);
+        let again = executor.execute(&request, &in_phases()).unwrap();
+        assert_eq!(again, Execution { switch: Duration::from_millis(4), ..expected });
+        let small = executor.execute(&request, &plan(50, 50)).unwrap();
+        assert_eq!(small.switch, Duration::ZERO, "level 50 % answered last");
+    }
+
+    /// With one output token nothing is left for the smaller level.
+    #[test]
+    fn a_single_token_is_the_prompts_level_and_so_is_what_stays_in_memory() {
+        let bench = Bench::in_phases();
+        let request = Request { output_tokens: 1, ..bench.request(1, 1) };
+        let trace = Trace { requests: vec![request], ..bench.trace.clone() };
+        let mut executor = bench.method.cost_model(&trace).unwrap();
+        let first = executor.execute(&request, &in_phases()).unwrap();
+        assert_eq!(first, executor.execute(&request, &Plan::FULL).unwrap(), "nothing is switched");
+    }
+
     #[test]
     fn plans_and_requests_that_it_does_not_have_are_errors() {
         let bench = Bench::elastic();
@@ -182,12 +216,14 @@ mod tests {
         let refusals = [
             refusal(&request, plan(30, 100)),
             refusal(&request, plan(50, 55)),
+            refusal(&request, in_phases()),
             refusal(&Request { id: 8, ..request }, plan(50, 50)),
             uncut.execute(&request, &plan(50, 50)).unwrap_err().to_string(),
         ];
         insta::assert_snapshot!(refusals.join("\n"), @r"
         method elastic-profile: no such level; found 30 %; allowed: 50 %, 100 %
         method elastic-profile: no such prompt ratio; found 55 %; allowed: 10 %, 20 %, 30 %, 40 %, 50 %, 60 %, 70 %, 80 %, 90 %, 100 %
+        method elastic-profile: no such plan of two levels; found ⟨100 %, 100 %, 50 %⟩; allowed: plans of one level
         cost model: unknown request; found 8; allowed: requests of the trace it was made for
         method lpruner: no such prompt ratio; found 50 %; allowed: 100 %
         ");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Executor;
 use super::shared_head::SharedHead;
-use crate::engine::generate::{generate, warm_up};
+use crate::engine::generate::{generate_in_phases, warm_up};
 use crate::engine::scorer::{self, Task};
 use crate::engine::session::Runtime;
 use crate::engine::stopwatch::timed;
@@ -136,12 +136,20 @@ impl Executor for EngineExecutor {
         };
         let switch = model.engine.switch(plan.level)?;
         let count = request.output_tokens.max(1) as usize;
-        let run = generate(&mut model.engine, plan.level, &tokens, count, None)?;
+        let (reads, answers) = (plan.level, plan.answer_level());
+        let run = generate_in_phases(&mut model.engine, (reads, answers), &tokens, count, None)?;
         let options = item.options.iter().map(|option| model.tokenizer.encode(option)).collect();
         let kept_tokens = tokens.len() as u32;
         let task = Task { context: tokens, options };
-        let scores = scorer::score(&mut model.engine, plan.level, &[&task])?;
-        let rank = scorer::rank(&scores[0].by(dataset.scoring), item.gold);
+        let scores = if answers == reads {
+            scorer::score(&mut model.engine, reads, &[&task])?.swap_remove(0)
+        } else {
+            let engine = &mut model.engine;
+            scorer::score_in_phases(engine, reads, &[answers], &[&task])?
+                .swap_remove(0)
+                .swap_remove(0)
+        };
+        let rank = scorer::rank(&scores.by(dataset.scoring), item.gold);
         let counted = match self.counted {
             Counted::FirstFive if dataset.counts_top => TOP,
             _ => 1,

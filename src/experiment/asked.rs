@@ -157,8 +157,9 @@ fn after_any_level(method: &Method, trace: &Trace) -> Result<Plans> {
             let plan = policy.plan(RequestView::new(request, bounds), service);
             policy.settle()?;
             open.execute(request, &plan)?;
-            if before.insert(plan.level) {
-                next.push(Some(plan.level));
+            let level = plan.resident_after(request.output_tokens);
+            if before.insert(level) {
+                next.push(Some(level));
             }
         }
     }

@@ -138,8 +138,8 @@ impl fmt::Display for ExplainWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InputChanged { path } => write!(f, "{path} is not what the run read"),
-            Self::OutcomeDiffers { plan: Plan { level, prompt_ratio } } => {
-                write!(f, "the run stored another outcome, with plan ⟨{level}, {prompt_ratio}⟩")
+            Self::OutcomeDiffers { plan } => {
+                write!(f, "the run stored another outcome, with plan {plan}")
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::input::{sha256_as_read, was_read};
 use crate::method::{MethodSpec, PolicySpec};
 use crate::origin::Commit;
+use crate::plan::Phases;
 use crate::profile::{
     AnswerFiles, AnswersOf, Counted, DeviceProfile, QualityTable, REFERENCE_FAMILY, Split,
 };
@@ -81,6 +82,10 @@ pub(crate) fn answer_files(
     let of = AnswersOf::named(&answers, method.quality_family());
     let named = AnswerFiles(&answers);
     let mut files = vec![named.grades(&of.compressor), named.manifest(&of.compressor)];
+    if method.phases == Phases::Two {
+        let of = of.in_phases();
+        files.extend([named.grades(&of.compressor), named.manifest(&of.compressor)]);
+    }
     if spec.api_calls == Counted::FirstFive {
         files.push(named.scores(&of.compressor));
     }

@@ -142,7 +142,9 @@ fn key(cell: &Cell) -> (usize, String) {
 impl<'t> Replay<'t> {
     fn file(&self) -> Result<Option<OutcomeCsv<'t>>> {
         let of = (&self.cell.label, self.seed);
-        self.outcomes.map(|path| OutcomeCsv::create(path, of, self.trace, 1024)).transpose()
+        let create = |path| OutcomeCsv::create(path, of, self.trace, 1024);
+        let file = self.outcomes.map(create).transpose()?;
+        Ok(file.map(|file| file.of(self.cell.method.spec().phases)))
     }
 }
 

@@ -417,7 +417,9 @@ impl Runner<'_> {
         };
         let of = (&cell.label, seed);
         let file = self.outcomes(cell, nth);
+        let phases = cell.method.spec().phases;
         let file = file.map(|path| OutcomeCsv::create(&path, of, trace, 1)).transpose()?;
+        let file = file.map(|file| file.of(phases));
         let service = cell.method.spec().served_by(self.spec.service);
         let tally = tally_of(trace, &service);
         let recorder = Recorder { tally, file, kept: None, progress: self.options.progress };

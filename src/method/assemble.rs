@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::plans::{answered_levels, candidates, readable};
+use self::plans::{answered_levels, candidates, pairs, readable};
 pub use self::varies::Varied;
 use self::varies::covered;
 use super::expected::{Expect, by_app, expected};
-use super::inputs::{Answers, Replayed, by_row, check_manifest, lengths_by_row, load_decisions};
+use super::inputs::{
+    Answers, Replayed, by_row, check_kind, check_manifest, lengths_by_row, load_decisions,
+};
 use super::spec::{MethodSpec, PolicySpec};
 use crate::error::{Error, Result};
 use crate::executor::{CostModel, Truth, Varies};
@@ -22,8 +24,8 @@ use crate::policy::{
     Oracle, Policy, RandomFeasible, RecordedPlans, ReplayKey, check_lengths,
 };
 use crate::profile::{
-    Compressing, Counted, Decision, Decisions, DeviceProfile, LevelLatency, Power, PromptLengths,
-    Provenance, QualityTable, RowId, Split,
+    Compressing, Counted, Decision, Decisions, DeviceProfile, Power, PromptLengths, Provenance,
+    QualityTable, RowId, Split,
 };
 use crate::request::{Bounds, Request};
 use crate::trace::Trace;
@@ -44,7 +46,7 @@ struct Inner {
     provenance: Provenance,
     costs: Arc<Costs>,
     candidates: Arc<[Candidate]>,
-    /// By dataset of the quality table: `[level][ratio]`.
+    /// By dataset of the quality table: `[pair][ratio]`.
     expected: BTreeMap<String, Expected>,
     truth: Arc<Truth>,
     /// By row of the table; empty for a method that does not ask the TLM.
@@ -128,6 +130,7 @@ impl Method {
             PolicySpec::Recorded(recorded) => Some(recorded.plans()?),
             _ => None,
         };
+        check_kind(spec, decisions)?;
         let head_sha256 = decisions.map(|known| known.manifest.head_sha256.clone());
         let decisions = decisions.map_or_else(Vec::new, |known| by_row(&table, known));
         let base = device.base(latency_of)?.clone();
@@ -142,6 +145,7 @@ impl Method {
         let ratios = readable(spec, &table, lengths)?;
         let costs = Costs {
             method: spec.name.clone(),
+            pairs: Vec::new(),
             levels: answered_levels(family, &base, &table, spec)?,
             base,
             decide,
@@ -161,10 +165,14 @@ impl Method {
             Some(lengths) => costs.with_cuts(lengths_by_row(&table, lengths)),
             None => costs,
         };
-        let place = |level: &LevelLatency| table.level_index(level.level).expect("it has answers");
-        let levels = costs.levels.iter().map(place).collect();
+        let costs = Costs { pairs: pairs(&costs.levels, &table, spec.phases), ..costs };
+        let level = |place: usize| costs.levels[place].level;
+        let place = |&(prompt, answer)| table.pair_index(level(prompt), level(answer));
+        let in_table = costs.pairs.iter().map(place).collect::<Option<_>>();
         let ratios = costs.ratios.iter().map(|&ratio| table.ratio_index(ratio)).collect();
-        let truth = Truth { name: spec.quality_family().to_owned(), levels, ratios, table, asked };
+        let (name, of_pairs) =
+            (spec.quality_family().to_owned(), in_table.expect("it has answers"));
+        let truth = Truth { name, pairs: of_pairs, ratios, table, asked };
         Ok(Self(Arc::new(Inner {
             spec: spec.clone(),
             device: device.name.clone(),

@@ -431,7 +431,8 @@ impl Asking<'_> {
                 untold.push(outcome);
             } else {
                 policy.observe(&outcome);
-                (resident, now) = (Some(plan.level), outcome.completion());
+                resident = Some(plan.resident_after(request.output_tokens));
+                now = outcome.completion();
             }
             plans.push(plan);
         }
@@ -448,8 +449,7 @@ impl Asking<'_> {
         if menu.candidates().iter().any(|candidate| candidate.plan == plan) {
             return Ok(());
         }
-        let Plan { level, prompt_ratio } = plan;
-        Err(self.breach(format!("request {id} got ⟨{level}, {prompt_ratio}⟩, which is none")))
+        Err(self.breach(format!("request {id} got {plan}, which is none")))
     }
 
     /// Refuses two lists of plans that differ.

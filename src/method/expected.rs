@@ -30,7 +30,7 @@ pub enum Expect {
     Pooled,
 }
 
-/// By dataset: `[level][ratio]` of the method's plans.
+/// By dataset: `[pair][ratio]` of the method's plans.
 ///
 /// # Errors
 /// If accuracies are to be pooled and no probabilities are known.
@@ -39,10 +39,10 @@ pub(super) fn expected(
     method: &str,
     expect: Expect,
 ) -> Result<BTreeMap<String, Expected>> {
-    let Truth { table, levels, ratios, .. } = truth;
+    let Truth { table, pairs, ratios, .. } = truth;
     let cells = || {
-        let pairs = levels.iter().flat_map(|&level| ratios.iter().map(move |ratio| (level, ratio)));
-        pairs.map(|(level, ratio)| ratio.map(|ratio| (level, ratio)))
+        let cells = pairs.iter().flat_map(|&level| ratios.iter().map(move |ratio| (level, ratio)));
+        cells.map(|(level, ratio)| ratio.map(|ratio| (level, ratio)))
     };
     let mut all = BTreeMap::new();
     for dataset in table.datasets() {

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::spec::{MethodSpec, PolicySpec};
 use crate::error::{Error, Result};
+use crate::plan::Phases;
 use crate::profile::{
-    AnswerFiles, AnswersOf, Decision, Decisions, DeviceProfile, FamilyLatency, Items,
+    AnswerFiles, AnswersOf, Decision, DecisionKind, Decisions, DeviceProfile, FamilyLatency, Items,
     PromptLengths, QualityTable,
 };
 use crate::units::Level;
@@ -46,8 +47,21 @@ impl Replayed<'_> {
         method: &MethodSpec,
     ) -> Result<QualityTable> {
         let Self::Asked(items) = self else {
-            return QualityTable::load(dir, method.quality_family());
+            let load = match method.phases {
+                Phases::One => QualityTable::load,
+                Phases::Two => QualityTable::load_phases,
+            };
+            return load(dir, method.quality_family());
         };
+        if method.phases == Phases::Two {
+            return Err(Error::new(
+                format!("method {}", method.name),
+                "needs answers of two levels",
+            )
+            .at("key \"phases\"")
+            .found("answers = \"asked\"")
+            .allowed("answers = \"whole\", or phases = 1"));
+        }
         if let PolicySpec::Oracle {} = method.policy {
             return Err(Error::new(format!("method {}", method.name), "needs every plan's answer")
                 .found("answers = \"asked\"")
@@ -116,6 +130,18 @@ pub(super) fn load_decisions(
         Some(labelled) if *labelled != device.name => refuse("device", labelled, &device.name),
         _ => Ok(decisions),
     }
+}
+
+/// Refuses decisions that name plans of one level for a method that has plans of two.
+pub(super) fn check_kind(method: &MethodSpec, decisions: Option<&Decisions>) -> Result<()> {
+    let hard = decisions.is_some_and(|known| known.manifest.kind == DecisionKind::Hard);
+    if method.phases == Phases::One || !hard {
+        return Ok(());
+    }
+    Err(Error::new(format!("method {}", method.name), "the head names plans of one level")
+        .at("key \"phases\"")
+        .found(u8::from(method.phases))
+        .allowed("1, or decisions of kind soft"))
 }
 
 /// The decisions by row of `table`.

@@ -325,12 +325,7 @@ impl PromptPlanner {
                 let accuracy = accuracies[ratio]?;
                 let level = latency.level;
                 let forecast = self.forecast(latency, request, ratio, cached(level, ratio), scales);
-                Some((
-                    accuracy,
-                    Plan { level, prompt_ratio: PROMPT_RATIOS[ratio] },
-                    ratio,
-                    forecast,
-                ))
+                Some((accuracy, Plan::new(level, PROMPT_RATIOS[ratio]), ratio, forecast))
             })
         })
     }
@@ -363,7 +358,7 @@ impl PromptPlanner {
 
     fn power(&self, level: Level, before: Duration, after: Duration) -> Option<Milliwatts> {
         let power = self.device.power.as_ref()?;
-        Some(power.draw().over(level, before, after))
+        Some(power.draw().over((level, level), before, after))
     }
 
     /// Unscaled times of a plan: to read `kept` tokens of which some are cached, and per token at a
@@ -431,7 +426,7 @@ mod tests {
 
     fn chosen(planner: &PromptPlanner, request: &PromptRequest) -> (u16, u16, bool) {
         let choice = planner.choose(request, &|_, _| 0).unwrap();
-        let Plan { level, prompt_ratio } = choice.plan;
+        let Plan { level, prompt_ratio, .. } = choice.plan;
         (level.as_percent(), prompt_ratio.as_percent(), choice.feasible)
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::expected::Expect;
 use crate::family::FamilyName;
-use crate::plan::Plan;
+use crate::plan::{Phases, Plan};
 use crate::policy::{
     Adaptive, ExpectBy, ExternalSpec, Reading, RecordedSpec, SizeSpec, is_default,
 };
@@ -51,6 +51,10 @@ pub struct MethodSpec {
     /// Absent: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub levels: Vec<Level>,
+    /// How many levels a plan may have: 2 if a larger one than answers may read the prompt, where
+    /// that was measured. Absent: 1.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub phases: Phases,
     /// Whether level 100 % takes the times of the method's own family instead of the base model's,
     /// for runs that are compared with real ones: how a family lies in memory is part of its times.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -197,7 +201,7 @@ impl PolicySpec {
         match *self {
             Self::Full {} => Some(Plan::FULL),
             Self::Fixed { level_percent } => {
-                Some(Plan { level: Level::percent(level_percent), ..Plan::FULL })
+                Some(Plan::new(Level::percent(level_percent), Ratio::ONE))
             }
             _ => None,
         }
@@ -324,6 +328,26 @@ mod tests {
         insta::assert_snapshot!(refusals.join("\n"), @r#"
         method a, key "levels": the base model is not among them; found 40 %; allowed: levels with 1.0
         method a, key "levels": decisions were made for all levels; found 40 %, 100 %; allowed: no such key
+        "#);
+    }
+
+    #[test]
+    fn two_levels_are_for_policies_that_choose_by_forecasts_of_ours() {
+        let read = |kind: &str, phases: &str| {
+            let policy = format!("policy = {{ kind = '{kind}' }}");
+            toml::from_str::<MethodSpec>(&format!(
+                "name = 'a'\nfamily = 'width'\nphases = {phases}\n{policy}"
+            ))
+        };
+        read("elastic-profile", "2").unwrap().check().unwrap();
+        read("lg2-cs", "1").unwrap().check().unwrap();
+        let refusals = [
+            read("lg2-cs", "2").unwrap().check().unwrap_err().to_string(),
+            read("oracle", "3").unwrap_err().message().to_owned(),
+        ];
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        method a, key "phases": answers with the level that reads; found 2; allowed: 1: the policy has plans of one level
+        3 phases; allowed: 1, or 2 for a level each
         "#);
     }
 

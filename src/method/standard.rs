@@ -3,6 +3,7 @@
 
 use super::{Expect, MethodSpec, PolicySpec};
 use crate::family::Family;
+use crate::plan::Phases;
 use crate::policy::{Adaptive, ExpectBy, Reading, SizeSpec};
 use crate::profile::{LINGUA, SCORE_HEAD};
 
@@ -23,6 +24,7 @@ pub fn standard_methods() -> Vec<MethodSpec> {
             counts_wait: false,
             whole_prompt: None,
             levels: Vec::new(),
+            phases: Phases::One,
             own_full: false,
             expect: Expect::Grades,
             expect_by: ExpectBy::Dataset,
@@ -88,6 +90,7 @@ fn elastilm_methods() -> [MethodSpec; 5] {
         counts_wait: false,
         whole_prompt: None,
         levels: Vec::new(),
+        phases: Phases::One,
         own_full: false,
         expect: Expect::Grades,
         expect_by: ExpectBy::Dataset,

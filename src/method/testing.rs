@@ -9,6 +9,11 @@
 //! | ⟨50 %, 100 %⟩ | 50 ms | 5 ms | 0.5 | right |
 //! | ⟨100 %, 50 %⟩ | 50 ms | 10 ms | 0.5 | wrong |
 //! | ⟨50 %, 50 %⟩ | 25 ms | 5 ms | 0.25 | wrong |
+//!
+//! Of benches in phases also
+//!
+//! | ⟨100 %, 100 %, 50 %⟩ | 100 ms | 5 ms and a quarter of a switch | 0.75 | right |
+//! | --- | --- | --- | --- | --- |
 
 use std::time::Duration;
 
@@ -16,7 +21,7 @@ use super::contract::stage::{self, Parts, cell};
 pub(crate) use super::contract::stage::{DATASET, decisions_manifest, device, items, lengths};
 use super::{Method, MethodSpec, PolicySpec, standard_methods};
 use crate::item::ItemId;
-use crate::plan::Plan;
+use crate::plan::{Phases, Plan};
 use crate::policy::{Policy, Reading, ServiceView};
 use crate::profile::{
     Answer, Cell, Decision, DecisionKind, Decisions, PlanGrid, PlanProbabilities, QualityTable,
@@ -38,7 +43,12 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn plan(level: u16, ratio: u16) -> Plan {
-    Plan { level: Level::percent(level), prompt_ratio: Ratio::percent(ratio) }
+    Plan::new(Level::percent(level), Ratio::percent(ratio))
+}
+
+/// The plan of a prompt read at level 100 % and answered at 50 %.
+pub(crate) fn in_phases() -> Plan {
+    Plan::FULL.answered_by(Level::percent(50)).unwrap()
 }
 
 impl Bench {
@@ -100,6 +110,25 @@ impl Bench {
         Self::over(Parts { device, answers, lengths, decisions: Some(decisions) }, &method)
     }
 
+    /// Prompts may be cut, and level 50 % may answer a whole prompt that level 100 % read.
+    pub(crate) fn in_phases() -> Self {
+        let method = MethodSpec { phases: Phases::Two, ..standard_methods().remove(0) };
+        let parts = Parts {
+            device: device(),
+            answers: answers_in_phases(),
+            lengths: lengths(),
+            decisions: None,
+        };
+        Self::over(parts, &method)
+    }
+
+    /// The TLM decides over those plans.
+    pub(crate) fn decided_in_phases(answer: Answer) -> Self {
+        let bench = Self::decided(answer);
+        let method = MethodSpec { phases: Phases::Two, ..bench.method.spec().clone() };
+        Self::over(Parts { answers: answers_in_phases(), ..bench.parts }, &method)
+    }
+
     fn over(parts: Parts, method: &MethodSpec) -> Self {
         let trace = Trace {
             datasets: vec![DATASET.into()],
@@ -113,10 +142,15 @@ impl Bench {
     /// Nine levels, ten ratios, random answers and curves, and `requests` requests with random
     /// relative objectives, numbered from 0.
     pub(crate) fn random(seed: u64, requests: u64) -> Self {
-        let method = &standard_methods()[0];
-        let parts = Parts::random(method, seed, &Level::LADDER);
+        Self::random_in(Phases::One, seed, requests)
+    }
+
+    /// The same, maybe with each level answering what the next larger one read.
+    pub(crate) fn random_in(phases: Phases, seed: u64, requests: u64) -> Self {
+        let method = MethodSpec { phases, ..standard_methods().remove(0) };
+        let parts = Parts::random(&method, seed, &Level::LADDER);
         let trace = stage::random_trace(seed, requests);
-        Self { method: parts.method(method), trace, parts }
+        Self { method: parts.method(&method), trace, parts }
     }
 
     /// The trace's request with an objective in ms.
@@ -143,7 +177,9 @@ impl Bench {
     /// The same under another seed.
     pub(crate) fn seeded_policy(&self, name: &str, seed: u64) -> Box<dyn Policy> {
         let mut methods = standard_methods().into_iter();
+        let phases = self.method.spec().phases;
         let method = methods.find(|method| method.name == name).unwrap();
+        let method = MethodSpec { phases, ..method };
         self.parts.method(&method).policy(&self.trace, seed).unwrap()
     }
 
@@ -230,6 +266,18 @@ fn rows() -> Vec<Row> {
 
 pub(crate) fn answers() -> QualityTable {
     QualityTable::from_rows(rows())
+}
+
+fn answers_in_phases() -> QualityTable {
+    let mut rows: Vec<_> =
+        rows().into_iter().map(|(d, i, level, c)| (d, i, (None, level), c)).collect();
+    let right = |nth: usize| std::array::from_fn(|ratio| (ratio == 9).then(|| cell(nth < 3)));
+    let pair = (Some(Level::FULL), Level::percent(50));
+    for (nth, item) in items(Split::Estimate).into_iter().enumerate() {
+        rows.push((DATASET, item, pair, right(nth)));
+    }
+    rows.push((DATASET, items(Split::Replay)[0], pair, right(0)));
+    QualityTable::from_phases(rows)
 }
 
 /// The rows of level 50 % only.

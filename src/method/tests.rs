@@ -5,10 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rand::RngExt;
 
-use super::testing::{Bench, answers, items, lengths, plan};
+use super::testing::{Bench, answers, hard, items, lengths, plan};
 use super::*;
 use crate::outcome::{Interruptions, Outcome};
-use crate::plan::Plan;
+use crate::plan::{Phases, Plan};
 use crate::policy::{Policy, ServiceView, SizeRule, SizeSpec};
 use crate::profile::Split;
 use crate::request::{Bounds, Limit, Request, RequestView, Slo};
@@ -37,12 +37,47 @@ fn feasible(bench: &Bench, request: &Request, bounds: Bounds, resident: Option<L
     choices.feasible(choices.candidates()).next().is_some()
 }
 
+fn phases() -> impl Strategy<Value = Phases> {
+    prop_oneof![Just(Phases::One), Just(Phases::Two)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
+    /// What is told of a plan is what is billed of it, whichever level was in memory; and one whose
+    /// levels are one is billed as the plan of one level.
     #[test]
-    fn no_policy_is_right_in_time_where_the_oracle_is_not(seed in any::<u64>()) {
-        let bench = Bench::random(seed, 20);
+    fn a_plan_of_two_levels_takes_what_is_forecast_and_one_of_equal_levels_what_one_level_does(
+        seed in any::<u64>(),
+    ) {
+        let bench = Bench::random_in(Phases::Two, seed, 20);
+        let one_level = Bench::random(seed, 20);
+        let (bounds, menu) = (bench.method.bounds(&bench.trace), bench.method.menu(&bench.trace));
+        let (bounds, menu) = (bounds.unwrap(), menu.unwrap());
+        for (request, &bounds) in bench.trace.requests.iter().zip(&bounds) {
+            let resident = Some(Level::LADDER[request.id as usize % 9]);
+            let choices = menu.choices(RequestView::new(request, bounds), resident);
+            for one in choices.candidates() {
+                let billed = outcome(&bench, request, one.plan, resident).execution;
+                let told = choices.forecast(one);
+                prop_assert_eq!(told.ttft, billed.until_first_token());
+                prop_assert_eq!(told.decode(), billed.decode);
+                let equal = one.plan.answered_by(one.plan.level).unwrap();
+                let alone = outcome(&one_level, request, equal, resident).execution;
+                prop_assert_eq!(alone.until_first_token(), billed.until_first_token());
+                if one.plan == equal {
+                    prop_assert_eq!(alone, billed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_policy_is_right_in_time_where_the_oracle_is_not(
+        seed in any::<u64>(),
+        phases in phases(),
+    ) {
+        let bench = Bench::random_in(phases, seed, 20);
         let bounds = bench.method.bounds(&bench.trace).unwrap();
         let mut residents = rng::stream(seed, "residents");
         let mut oracle = bench.policy("oracle");
@@ -66,8 +101,9 @@ proptest! {
     #[test]
     fn a_feasible_plan_is_chosen_whenever_there_is_one_and_then_the_objective_is_met(
         seed in any::<u64>(),
+        phases in phases(),
     ) {
-        let bench = Bench::random(seed, 20);
+        let bench = Bench::random_in(phases, seed, 20);
         let bounds = bench.method.bounds(&bench.trace).unwrap();
         for kind in ["elastic-profile", "random-feasible", "oracle"] {
             let mut policy = bench.policy(kind);
@@ -246,6 +282,12 @@ fn a_trace_that_does_not_fit_the_tables_is_refused() {
     trace, request 7: impossible length; found 100 prompt and 4294967295 output tokens; allowed: 1 to 524288 prompt tokens, at most 524288 output tokens
     trace: two requests have one id; found 7
     ");
+}
+
+#[test]
+#[should_panic(expected = "the head names plans of one level")]
+fn a_head_that_names_plans_has_none_of_two_levels() {
+    Bench::decided_in_phases(hard(&[]));
 }
 
 #[test]

@@ -199,7 +199,7 @@ impl Tally {
             outcome.ttft().as_nanos() as u64,
             grade.map(|grade| if missed.is_none() { grade } else { Grade::WRONG }),
         );
-        let level = outcome.plan.level;
+        let level = outcome.plan.resident_after(outcome.request.output_tokens);
         self.switches += u64::from(self.resident.is_some_and(|resident| resident != level));
         self.resident = Some(level);
     }
@@ -355,7 +355,7 @@ mod tests {
                 terms: Terms::default(),
             },
             bounds: Bounds::Latency { ttft, tpot },
-            plan: Plan { level: Level::percent(level), prompt_ratio: Ratio::ONE },
+            plan: Plan::new(Level::percent(level), Ratio::ONE),
             start: SimTime::ZERO + Duration::from_millis(queued_ms),
             execution: Execution {
                 prefill: Duration::from_millis(100),

@@ -20,8 +20,21 @@ pub struct Candidate {
     pub plan: Plan,
     /// Place of its level among those of its [`Costs`].
     pub(crate) level: usize,
+    /// Place of its answer's level likewise.
+    pub(crate) answer: usize,
+    /// Place of both among the pairs.
+    pub(crate) pair: usize,
     /// Place of its ratio among those of its [`Costs`].
     pub(crate) ratio: usize,
+}
+
+impl Candidate {
+    /// The plan whose answer's level reads the prompt, too.
+    pub(super) fn of_answer_alone(&self) -> Self {
+        let Self { plan, answer, ratio, .. } = *self;
+        let plan = Plan::new(plan.answer_level(), plan.prompt_ratio);
+        Self { plan, level: answer, answer, pair: answer, ratio }
+    }
 }
 
 /// Predicted, unqueued latencies of a plan for a request, and the power meanwhile.
@@ -45,6 +58,9 @@ pub(crate) struct Costs {
     pub(crate) method: String,
     /// Levels that have answers, rising.
     pub(crate) levels: Vec<LevelLatency>,
+    /// Places of the levels of prompt and answer of plans: each level with itself, then those of
+    /// plans of two levels.
+    pub(crate) pairs: Vec<(usize, usize)>,
     /// The base model's.
     pub(crate) base: LevelLatency,
     /// Deciding, by item, or one for all.
@@ -93,7 +109,10 @@ impl Costs {
         let ttft = self.base.ttft(prompt_tokens);
         let tpot = self.base.tpot(decode_context(prompt_tokens, output_tokens));
         let gaps = output_tokens.saturating_sub(1);
-        let power = self.power.as_ref().map(|draw| draw.over(Level::FULL, ttft, tpot * gaps));
+        let power = self
+            .power
+            .as_ref()
+            .map(|draw| draw.over((Level::FULL, Level::FULL), ttft, tpot * gaps));
         FullCost { ttft, tpot, gaps, power }
     }
 
@@ -103,27 +122,45 @@ impl Costs {
     /// If the method lacks the level or the ratio, which is 100 % alone without a compressor.
     pub(crate) fn resolve(&self, plan: Plan) -> Result<Candidate> {
         let wrong = |problem| Error::new(format!("method {}", self.method), problem);
-        let level = self.levels.iter().position(|latency| latency.level == plan.level);
-        let level = level.ok_or_else(|| {
-            let levels: Vec<_> = self.levels.iter().map(|l| l.level.to_string()).collect();
-            wrong("no such level").found(plan.level).allowed(levels.join(", "))
-        })?;
+        let place = |level: Level| {
+            self.levels.iter().position(|latency| latency.level == level).ok_or_else(|| {
+                let levels: Vec<_> = self.levels.iter().map(|l| l.level.to_string()).collect();
+                wrong("no such level").found(level).allowed(levels.join(", "))
+            })
+        };
+        let (level, answer) = (place(plan.level)?, place(plan.answer_level())?);
+        let pair =
+            self.pairs.iter().position(|&pair| pair == (level, answer)).ok_or_else(|| {
+                wrong("no such plan of two levels").found(plan).allowed(self.known_pairs())
+            })?;
         let ratio = self.ratio_place(plan.prompt_ratio).ok_or_else(|| {
             let known = (0..self.ratios.len()).map(|place| self.named_ratio(place).to_string());
             wrong("no such prompt ratio")
                 .found(plan.prompt_ratio)
                 .allowed(known.collect::<Vec<_>>().join(", "))
         })?;
-        Ok(Candidate { plan, level, ratio })
+        Ok(Candidate { plan, level, answer, pair, ratio })
     }
 
-    /// Every plan that levels and compressor allow, by rising level, then prompt ratio.
+    /// The plans of two levels, for messages.
+    fn known_pairs(&self) -> String {
+        let level = |place: usize| self.levels[place].level;
+        let named =
+            |&(read, answer): &(usize, usize)| format!("{} for {}", level(read), level(answer));
+        let pairs: Vec<_> = self.pairs[self.levels.len()..].iter().map(named).collect();
+        if pairs.is_empty() { "plans of one level".to_owned() } else { pairs.join(", ") }
+    }
+
+    /// Every plan that levels and compressor allow, by rising level, then prompt ratio; then those
+    /// of two levels.
     pub(crate) fn plans(&self) -> impl Iterator<Item = Candidate> {
-        let levels = self.levels.iter().enumerate();
-        levels.flat_map(move |(level, latency)| {
+        let pairs = self.pairs.iter().copied().enumerate();
+        pairs.flat_map(move |(pair, (level, answer))| {
+            let [prompt, answers] = [level, answer].map(|place| self.levels[place].level);
             (0..self.ratios.len()).map(move |ratio| {
-                let plan = Plan { level: latency.level, prompt_ratio: self.named_ratio(ratio) };
-                Candidate { plan, level, ratio }
+                let plan = Plan::new(prompt, self.named_ratio(ratio)).answered_by(answers);
+                let plan = plan.expect("pairs are checked when they are read");
+                Candidate { plan, level, answer, pair, ratio }
             })
         })
     }
@@ -158,7 +195,8 @@ impl Costs {
     ///
     /// `compress` is billed when the prompt is cut, by the full prompt's length; `switch` when
     /// another level is resident, so the first request of a run loads for free; `decode` at the
-    /// context in its middle: kept tokens + half the output.
+    /// context in its middle: kept tokens + half the output. Where a smaller level answers,
+    /// `decode` begins with the switch to it.
     pub(crate) fn phases(
         &self,
         candidate: &Candidate,
@@ -190,10 +228,11 @@ impl Costs {
     ) -> Forecast {
         let context = decode_context(self.kept_tokens(candidate, facts), facts.output_tokens);
         let ttft = self.ttft(candidate, facts, resident);
-        let latency = &self.levels[candidate.level];
-        let tpot = latency.tpot(context);
+        let latency = &self.levels[candidate.answer];
         let gaps = facts.output_tokens.saturating_sub(1);
-        let power = self.power.as_ref().map(|draw| draw.over(latency.level, ttft, tpot * gaps));
+        let tpot = latency.tpot(context) + self.switch_between(candidate, gaps);
+        let levels = (candidate.plan.level, latency.level);
+        let power = self.power.as_ref().map(|draw| draw.over(levels, ttft, tpot * gaps));
         Forecast { ttft, tpot, gaps, power }
     }
 
@@ -255,6 +294,15 @@ impl Costs {
 
     fn decide_in(&self, row: usize) -> Duration {
         *self.decide.get(row).unwrap_or(&self.decide[0])
+    }
+
+    /// What the switch between prompt and answer adds to each of `gaps` tokens, rounded up.
+    fn switch_between(&self, candidate: &Candidate, gaps: u32) -> Duration {
+        if candidate.answer == candidate.level || gaps == 0 {
+            return Duration::ZERO;
+        }
+        let switch = self.levels[candidate.answer].switch();
+        (switch + Duration::from_nanos(u64::from(gaps) - 1)) / gaps
     }
 
     fn switch(&self, candidate: &Candidate, resident: Option<Level>) -> Duration {

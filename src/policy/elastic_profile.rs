@@ -89,7 +89,7 @@ impl Policy for ElasticProfile {
 #[cfg(test)]
 mod tests {
     use crate::method::MethodSpec;
-    use crate::method::testing::{Bench, plan};
+    use crate::method::testing::{Bench, in_phases, plan};
     use crate::units::{Level, Ratio};
 
     // The bench (see `testing`): TTFT = level · kept ms, kept = ratio · 100 tokens; TPOT = 10 ms ·
@@ -118,6 +118,21 @@ mod tests {
         // TPOT: a tenth of 11 ms leaves 9.9, of 12 ms 10.8.
         assert_eq!(bench.ask(&mut *policy, &bench.request(112, 11), None), plan(50, 100));
         assert_eq!(bench.ask(&mut *policy, &bench.request(112, 12), None), plan(100, 100));
+    }
+
+    /// ⟨100 %, 100 %, 50 %⟩ takes 100 ms and 6 ms a token and is expected right as often as
+    /// ⟨100 %, 100 %⟩.
+    #[test]
+    fn a_larger_level_reads_the_prompt_where_only_the_answer_has_to_hurry() {
+        let bench = Bench::in_phases();
+        let mut policy = bench.own_policy();
+        let mut ask = |ttft, tpot| bench.ask(&mut *policy, &bench.request(ttft, tpot), None);
+        assert_eq!(ask(100, 10), in_phases(), "of equals the quicker");
+        assert_eq!(ask(100, 6), in_phases());
+        assert_eq!(ask(100, 5), plan(50, 100));
+        assert_eq!(ask(99, 6), plan(50, 100));
+        let mut one_level = bench.policy("elastic-profile");
+        assert_eq!(bench.ask(&mut *one_level, &bench.request(100, 6), None), plan(50, 100));
     }
 
     #[test]

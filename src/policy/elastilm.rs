@@ -10,6 +10,9 @@
 //! feasible: the plan that misses by the smallest share. As published, a plan that would miss keeps
 //! its prompt ratio and gets the largest level that meets the objective with it.
 //!
+//! The head says nothing of plans of two levels. One of them is as probably right as the plan of
+//! its answer's level alone, and as much more as the estimate items say that its prompt level adds.
+//!
 //! In a real run the head itself is asked as requests come, in place of its stored answers
 //! ([`LiveHead`]).
 
@@ -21,7 +24,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::costs::{Candidate, Forecast};
-use super::menu::Menu;
+use super::menu::{Choices, Menu};
 use super::{DependsOn, Policy, Preferences, ServiceView};
 use crate::error::Result;
 use crate::plan::Plan;
@@ -100,7 +103,7 @@ impl Policy for Elastilm {
         };
         // Drawn for every request, so that one fallback does not move the next.
         let share: f64 = self.draws.random();
-        if let Some(plan) = follow(decision, &feasible, objective) {
+        if let Some(plan) = follow(decision, &choices, &feasible, objective) {
             return plan;
         }
         self.fallbacks += 1;
@@ -133,7 +136,7 @@ impl Policy for Elastilm {
         let candidates = choices.candidates().iter();
         let mut wanted: Vec<_> =
             candidates.map(|candidate| choices.forecasted(candidate)).collect();
-        let probable = |candidate: &Candidate| decision.probability(candidate.plan);
+        let probable = |candidate: &Candidate| probability(decision, &choices, candidate);
         wanted.sort_by(|(a, of_a), (b, of_b)| {
             let order = probable(b).partial_cmp(&probable(a)).expect("checked when read");
             order.then_with(|| a.weight(of_a).cmp(&b.weight(of_b)))
@@ -149,11 +152,12 @@ impl Policy for Elastilm {
 /// What `decision` comes to among `feasible` plans; `None` if it would miss the objective.
 fn follow(
     decision: &Decision,
+    choices: &Choices<'_>,
     feasible: &[(&Candidate, Forecast)],
     (ttft, tpot): (f64, f64),
 ) -> Option<Plan> {
     if let Answer::Soft(_) = decision.answer {
-        let probable = |entry: &(&Candidate, Forecast)| decision.probability(entry.0.plan);
+        let probable = |entry: &(&Candidate, Forecast)| probability(decision, choices, entry.0);
         let best = feasible.iter().max_by(|a, b| {
             let lighter = || b.0.weight(&b.1).cmp(&a.0.weight(&a.1));
             probable(a).partial_cmp(&probable(b)).expect("checked when read").then_with(lighter)
@@ -162,6 +166,16 @@ fn follow(
     }
     let plan = decision.plan(ttft, tpot)?;
     feasible.iter().any(|(candidate, _)| candidate.plan == plan).then_some(plan)
+}
+
+/// How probably `candidate` answers rightly; `None` if nothing says so.
+fn probability(decision: &Decision, choices: &Choices<'_>, candidate: &Candidate) -> Option<f64> {
+    let alone = candidate.of_answer_alone();
+    let told = f64::from(decision.probability(alone.plan)?);
+    if alone == *candidate {
+        return Some(told);
+    }
+    Some(told + choices.expected_accuracy(candidate)? - choices.expected_accuracy(&alone)?)
 }
 
 /// The largest level among `feasible` plans of the prompt ratio that `decision` names.
@@ -182,7 +196,7 @@ mod tests {
 
     use super::{LiveHead, Reading};
     use crate::error::{Error, Result};
-    use crate::method::testing::{Bench, hard, items, plan, soft};
+    use crate::method::testing::{Bench, hard, in_phases, items, plan, soft};
     use crate::plan::Plan;
     use crate::profile::Decision;
 
@@ -198,6 +212,21 @@ mod tests {
         // A TPOT bound of 9 ms forbids level 100 %: two plans of probability 0.8 are left.
         assert_eq!(bench.ask(&mut *policy, &bench.request(101, 9), None), plan(50, 50));
         assert_eq!(policy.fallbacks(), Some(0));
+    }
+
+    /// Level 50 % is right with 0.6, and estimate items say that level 100 % reading its prompt adds a
+    /// quarter: 0.85, more than the 0.7 of level 100 % alone.
+    #[test]
+    fn a_plan_of_two_levels_is_as_probable_as_its_answers_and_what_its_prompts_level_adds() {
+        let known = [(plan(50, 100), 0.6), (plan(100, 100), 0.7)];
+        let bench = Bench::decided_in_phases(soft(&known));
+        let mut policy = bench.own_policy();
+        assert_eq!(bench.ask(&mut *policy, &bench.request(101, 10), None), in_phases());
+        assert_eq!(bench.ask(&mut *policy, &bench.request(101, 5), None), plan(50, 100));
+        let known = [(plan(50, 100), 0.6), (plan(100, 100), 0.9)];
+        let bench = Bench::decided_in_phases(soft(&known));
+        let mut policy = bench.own_policy();
+        assert_eq!(bench.ask(&mut *policy, &bench.request(101, 10), None), plan(100, 100));
     }
 
     #[test]

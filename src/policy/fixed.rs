@@ -7,7 +7,7 @@ use super::{DependsOn, Menu, Policy, ServiceView};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::request::RequestView;
-use crate::units::Level;
+use crate::units::{Level, Ratio};
 
 /// Knows nothing and always answers this plan.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Fixed {
     pub(crate) fn on(menu: &Menu, level: Level, method: &str) -> Result<Self> {
         let levels: BTreeSet<Level> = menu.candidates().iter().map(|one| one.plan.level).collect();
         if levels.contains(&level) {
-            return Ok(Self(Plan { level, ..Plan::FULL }));
+            return Ok(Self(Plan::new(level, Ratio::ONE)));
         }
         let levels: Vec<String> = levels.iter().map(ToString::to_string).collect();
         Err(Error::new(format!("method {method}"), "no such level")

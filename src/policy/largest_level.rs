@@ -3,12 +3,14 @@
 //!
 //! Knows the latency profile, the lengths of the request at hand and the resident level. Among
 //! candidates whose unqueued forecast meets both bounds it takes the largest level, then the
-//! largest prompt ratio; if none is feasible: the one that misses by the smallest share. The
-//! study's methods have no compressor, so the prompt is full; given one, they are fairer opponents
-//! (`+prompt`). They are this one rule over different families: separately trained models,
+//! largest prompt ratio; if none is feasible: the one that misses by the smallest share. Of plans
+//! of two levels the answer's goes first, then the prompt's. The study's methods have no
+//! compressor, so the prompt is full; given one, they are fairer opponents (`+prompt`). They are this one rule over different families: separately trained models,
 //! width-pruned weights that are re-laid out at each switch, whole layers skipped or merged,
 //! attention skipped first. By nominal size ([`size_rule`](super::size_rule)) it looks at no
 //! latency and cuts no prompt.
+
+use std::cmp::Reverse;
 
 use super::costs::Candidate;
 use super::menu::Menu;
@@ -30,7 +32,10 @@ pub(crate) struct LargestLevel {
 impl LargestLevel {
     /// Chooses among all candidates of `menu`.
     pub(crate) fn new(menu: Menu, size: SizeSpec) -> Self {
-        let ladder = menu.candidates().iter().rev().copied().collect();
+        let mut ladder = menu.candidates().to_vec();
+        ladder.sort_by_key(|Candidate { plan, .. }| {
+            Reverse((plan.answer_level(), plan.level, plan.prompt_ratio))
+        });
         Self { menu, ladder, size }
     }
 }
@@ -41,7 +46,7 @@ impl Policy for LargestLevel {
         if self.size.is_nominal() {
             let levels: Vec<Level> = self.ladder.iter().map(|entry| entry.plan.level).collect();
             let level = self.size.largest(choices.objective_ratios(), &levels);
-            return Plan { level, prompt_ratio: Ratio::ONE };
+            return Plan::new(level, Ratio::ONE);
         }
         match choices.feasible(&self.ladder).next() {
             Some((candidate, _)) => candidate.plan,
@@ -68,7 +73,7 @@ impl Policy for LargestLevel {
 mod tests {
     use super::super::size_rule::{SizeRule, SizeSpec};
     use crate::method::PolicySpec;
-    use crate::method::testing::{Bench, plan};
+    use crate::method::testing::{Bench, in_phases, plan};
     use crate::request::{Request, Slo};
     use crate::units::Level;
 
@@ -94,6 +99,18 @@ mod tests {
         assert_eq!(ask(50, 10), plan(100, 50));
         assert_eq!(ask(50, 9), plan(50, 100));
         assert_eq!(ask(49, 10), plan(50, 50));
+    }
+
+    /// The answer's level goes first: 50 % answers what level 100 % can read in time.
+    #[test]
+    fn of_two_levels_the_answers_goes_before_the_prompts() {
+        let bench = Bench::in_phases();
+        let mut policy = bench.policy_of(PolicySpec::LargestLevel(SizeSpec::default()));
+        let mut ask = |ttft, tpot| bench.ask(&mut *policy, &bench.request(ttft, tpot), None);
+        assert_eq!(ask(100, 10), plan(100, 100));
+        assert_eq!(ask(100, 9), in_phases());
+        assert_eq!(ask(99, 10), plan(100, 50));
+        assert_eq!(ask(99, 9), plan(50, 100));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Lg2Cs {
         let prompt_ratio = largest(ratios, |ratio| ratio <= ttft);
         let with_ratio = candidates.iter().filter(|c| c.plan.prompt_ratio == prompt_ratio);
         let level: Level = largest(with_ratio.map(|c| c.plan.level), |l| l.share() <= tpot);
-        Plan { level, prompt_ratio }
+        Plan::new(level, prompt_ratio)
     }
 }
 

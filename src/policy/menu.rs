@@ -80,11 +80,11 @@ impl ExpectBy {
     }
 }
 
-/// `[level][ratio]`: shares of a dataset's estimate items that are answered rightly.
+/// `[pair][ratio]`: shares of a dataset's estimate items that are answered rightly.
 pub(crate) type Expected = Arc<[Option<f64>]>;
 
 impl Menu {
-    /// The plans to choose from, by rising level, then prompt ratio.
+    /// The plans to choose from, by rising level, then prompt ratio; then those of two levels.
     #[must_use]
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
@@ -106,7 +106,7 @@ impl Menu {
     /// there is none, or the plan was not measured.
     #[must_use]
     pub fn expected_accuracy(&self, candidate: &Candidate, group: usize) -> Option<f64> {
-        let place = candidate.level * self.costs.ratios.len() + candidate.ratio;
+        let place = candidate.pair * self.costs.ratios.len() + candidate.ratio;
         *self.expected[group].get(place)?
     }
 

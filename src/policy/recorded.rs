@@ -152,7 +152,7 @@ impl RecordedPlans {
         for (key, plans) in &self.replays {
             let ReplayKey { device, seed, trace } = key;
             let device = quoted(device);
-            for (id, Plan { level, prompt_ratio }) in &**plans {
+            for (id, Plan { level, prompt_ratio, .. }) in &**plans {
                 let (level, ratio) = (level.as_percent(), prompt_ratio.as_f64());
                 write!(text, "{device},{seed},{trace},{id},{level},{ratio}")
                     .expect("a string can always grow");
@@ -197,7 +197,7 @@ fn parsed(cells: [&str; COLUMNS.len()]) -> std::result::Result<(ReplayKey, u64, 
     let level = (1..=100).contains(&level).then(|| Level::percent(level as u16)).ok_or(4_usize)?;
     let ratio = cells[5].parse::<f64>().ok().and_then(Ratio::exact).ok_or(5_usize)?;
     let key = ReplayKey { device: cells[0].to_owned(), seed, trace: cells[2].to_owned() };
-    Ok((key, id, Plan { level, prompt_ratio: ratio }))
+    Ok((key, id, Plan::new(level, ratio)))
 }
 
 /// A name as a cell.

@@ -412,7 +412,7 @@ fn parse_plan(field: &str) -> Option<Plan> {
     let (level, ratio): (u16, u16) = (level.parse().ok()?, ratio.parse().ok()?);
     let level = Level::LADDER.into_iter().find(|known| known.as_percent() == level)?;
     let prompt_ratio = PROMPT_RATIOS.into_iter().find(|known| known.as_percent() == ratio)?;
-    Some(Plan { level, prompt_ratio: Ratio::percent(prompt_ratio.as_percent()) })
+    Some(Plan::new(level, Ratio::percent(prompt_ratio.as_percent())))
 }
 
 #[cfg(test)]

@@ -114,14 +114,24 @@ impl Draw {
         self.phases.is_none()
     }
 
-    /// Mean power of an answer at `level` that takes so long `before` and `after` its first token.
+    /// Mean power of an answer whose prompt and later tokens are of these levels and take so long,
+    /// `before` and `after` the first token.
     #[must_use]
-    pub fn over(&self, level: Level, before: Duration, after: Duration) -> Milliwatts {
+    pub fn over(
+        &self,
+        (prompt, answer): (Level, Level),
+        before: Duration,
+        after: Duration,
+    ) -> Milliwatts {
         let Some([prefill, decode]) = self.phases else { return self.active };
         let (before, after) = (before.as_secs_f64(), after.as_secs_f64());
         let whole = before + after;
+        let share = self.share(prompt.share().as_f64());
+        let of_answer =
+            if answer == prompt { 1.0 } else { self.share(answer.share().as_f64()) / share };
+        let decode = decode * of_answer;
         let mean = if whole > 0.0 { (prefill * before + decode * after) / whole } else { prefill };
-        let milliwatts = mean * self.share(level.share().as_f64());
+        let milliwatts = mean * share;
         Milliwatts::new(milliwatts.round().clamp(1.0, 1e9) as u32)
     }
 
@@ -159,7 +169,10 @@ mod tests {
     fn power_is_a_mean_over_phases_times_the_share_of_the_level() {
         let seconds = Duration::from_secs;
         let of = |power: &Power, level| {
-            power.draw().over(Level::percent(level), seconds(1), seconds(3)).as_milliwatts()
+            power
+                .draw()
+                .over((Level::percent(level), Level::percent(level)), seconds(1), seconds(3))
+                .as_milliwatts()
         };
         assert_eq!(of(&power(None, &[]), 20), 5000);
         let phases = power(Some((8.0, 2.0)), &[]);

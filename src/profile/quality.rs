@@ -44,6 +44,9 @@ impl RowId {
 #[derive(Debug, Clone)]
 pub struct QualityTable {
     levels: Vec<Level>,
+    /// Levels of prompt and answer of plans that have two, rising; after `levels` among the places
+    /// of levels.
+    pairs: Vec<(Level, Level)>,
     ratios: Vec<Ratio>,
     datasets: BTreeMap<String, Range<usize>>,
     items: Vec<ItemId>,
@@ -55,8 +58,23 @@ pub struct QualityTable {
     scores: Vec<Scores>,
     counted: Counted,
     manifest: Option<QualityManifest>,
-    /// Folder and name of what was read.
-    source: Option<(PathBuf, AnswersOf)>,
+    /// Folder and names of what was read.
+    source: Option<(PathBuf, Vec<AnswersOf>)>,
+}
+
+/// Which answers of a file count.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    /// Those that were asked for, too.
+    asked: bool,
+    /// Those to prompts that another level read, too.
+    phases: bool,
+}
+
+impl Counts {
+    fn row(self, row: &Row) -> bool {
+        (self.asked || !row.key.asked) && (self.phases || row.key.prompt_level.is_none())
+    }
 }
 
 /// Levels and items that a table has rows for, answered or not.
@@ -91,24 +109,59 @@ impl QualityTable {
         })
     }
 
+    /// The answers of `of` in the folder `dir`, whatever read their prompts.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_measured(dir: &Path, of: &AnswersOf) -> Result<Self> {
+        let table = Self::read(dir, of, Counts { asked: false, phases: true })?;
+        let path = AnswerFiles(dir).grades(&of.compressor);
+        table.ok_or_else(|| Error::file(&path, "no answers of this family").found(of))
+    }
+
     /// The same; `None` if there are no such rows.
     ///
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_if_there(dir: &Path, name: &str) -> Result<Option<Self>> {
-        let of = AnswersOf::named(dir, name);
-        let path = AnswerFiles(dir).grades(&of.compressor);
-        if !path.exists() {
+        Self::read(dir, &AnswersOf::named(dir, name), Counts::default())
+    }
+
+    fn read(dir: &Path, of: &AnswersOf, counts: Counts) -> Result<Option<Self>> {
+        let mut sources = vec![of.clone()];
+        sources.extend(counts.phases.then(|| of.in_phases()));
+        let mut sheets = Vec::new();
+        for source in &sources {
+            let path = AnswerFiles(dir).grades(&source.compressor);
+            if path.exists() {
+                let sheet = Sheet::read(&path, Some(&of.family))?;
+                sheets.push((path, sheet));
+            }
+        }
+        if sheets.iter().flat_map(|(_, sheet)| &sheet.rows).all(|row| !counts.row(row)) {
             return Ok(None);
         }
-        let sheet = Sheet::read(&path, Some(&of.family))?;
-        if sheet.rows.iter().all(|row| row.key.asked) {
-            return Ok(None);
-        }
-        let mut table = Self::build(&path, &sheet, false, &Axes::default())?;
-        table.manifest = QualityManifest::load(dir, &of, false)?;
-        table.source = Some((dir.to_owned(), of));
+        let mut table = Self::build(&sheets, counts, &Axes::default())?;
+        table.manifest = QualityManifest::load(dir, of, false)?;
+        table.source = Some((dir.to_owned(), sources));
         Ok(Some(table))
+    }
+
+    /// The same with answers to prompts that a larger level read: rows with a `prompt_level`, in
+    /// the file or in [another beside it](AnswersOf::in_phases).
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and if there are no such rows, or one with an answer level above
+    /// its prompt level.
+    pub fn load_phases(dir: &Path, name: &str) -> Result<Self> {
+        let of = AnswersOf::named(dir, name);
+        let path = AnswerFiles(dir).grades(&of.in_phases().compressor);
+        let table = Self::read(dir, &of, Counts { asked: false, phases: true })?;
+        table.filter(|table| !table.pairs.is_empty()).ok_or_else(|| {
+            Error::file(&path, "no answers of two levels")
+                .found(format!("no rows of {name} with a prompt_level"))
+                .allowed("rows by `pliant profile quality --prompt-levels`, or phases = 1")
+        })
     }
 
     /// The same with what the scorer saw beside the grades.
@@ -139,31 +192,61 @@ impl QualityTable {
             Item = (&'a str, impl Into<ItemId>, Level, [Option<Cell>; PROMPT_RATIOS.len()]),
         >,
     ) -> Self {
+        let alone = |(dataset, item, level, cells)| (dataset, item, (None, level), cells);
+        Self::from_phases(rows.into_iter().map(alone))
+    }
+
+    /// The same of `rows` whose prompts another level may have read, which is named first.
+    ///
+    /// # Panics
+    /// If a cell is given twice.
+    #[must_use]
+    pub fn from_phases<'a>(
+        rows: impl IntoIterator<
+            Item = (
+                &'a str,
+                impl Into<ItemId>,
+                (Option<Level>, Level),
+                [Option<Cell>; PROMPT_RATIOS.len()],
+            ),
+        >,
+    ) -> Self {
         let mut sheet = Sheet::default();
-        for (dataset, item, level, cells) in rows {
+        for (dataset, item, (prompt_level, level), cells) in rows {
             let item = item.into();
             for (ratio, cell) in PROMPT_RATIOS.into_iter().zip(cells) {
                 let cells = cell.map_or_else(Vec::new, |cell| cell.values(level));
                 let (family, dataset) = (String::new(), dataset.to_owned());
-                sheet.push(Key { family, asked: false, dataset, item, ratio }, &cells);
+                let key = Key { family, asked: false, dataset, item, ratio, prompt_level };
+                sheet.push(key, &cells);
             }
         }
-        let path = Path::new("rows");
-        let mut table =
-            Self::build(path, &sheet, false, &Axes::default()).expect("cells come once");
+        let counts = Counts { asked: false, phases: true };
+        let sheets = [(PathBuf::from("rows"), sheet)];
+        let mut table = Self::build(&sheets, counts, &Axes::default()).expect("cells come once");
         table.scores = vec![Scores::default(); table.grades.len()];
-        table.place_scores(path, &sheet).expect("rows are the table's");
+        let [(path, sheet)] = &sheets;
+        table.place_scores(path, sheet).expect("rows are the table's");
         table
     }
 
-    /// The table of `sheet`, with rows and levels for all of `axes`, too; `asked` says whether rows
-    /// count that were asked for. Of an item that was measured whole, too, the cell measured then
-    /// counts.
-    fn build(path: &Path, sheet: &Sheet, asked: bool, axes: &Axes) -> Result<Self> {
-        let counts = |row: &&Row| asked || !row.key.asked;
-        let rows = || sheet.rows.iter().filter(counts);
-        let levels = rows().flat_map(|row| sheet.cells(row)).map(|cell| cell.1);
-        let levels: BTreeSet<Level> = levels.chain(axes.levels.iter().copied()).collect();
+    /// The table of `sheets`, with rows and levels for all of `axes`, too; `counts` says which rows
+    /// do. Of an item that was measured whole and asked for, the cell measured whole does.
+    fn build(sheets: &[(PathBuf, Sheet)], counts: Counts, axes: &Axes) -> Result<Self> {
+        let placed = || {
+            let all = sheets.iter().flat_map(|(path, sheet)| rows_of(path, sheet));
+            all.filter(move |(_, _, row)| counts.row(row))
+        };
+        let rows = || placed().map(|(_, _, row)| row);
+        let (mut levels, mut pairs) = (BTreeSet::from_iter(axes.levels.clone()), BTreeSet::new());
+        for (_, sheet, row) in placed() {
+            for &(_, level, _) in sheet.cells(row) {
+                match row.key.prompt_level {
+                    Some(prompt) if prompt != level => drop(pairs.insert((prompt, level))),
+                    _ => drop(levels.insert(level)),
+                }
+            }
+        }
         let ratios: BTreeSet<Ratio> =
             rows().map(|row| row.key.ratio).chain(PROMPT_RATIOS).collect();
         let known = rows().map(|row| (&*row.key.dataset, row.key.item));
@@ -173,8 +256,9 @@ impl QualityTable {
             datasets.entry((*dataset).to_owned()).or_insert(row..row).end = row + 1;
         }
         let mut table = Self {
-            grades: vec![None; known.len() * levels.len() * ratios.len()],
+            grades: vec![None; known.len() * (levels.len() + pairs.len()) * ratios.len()],
             levels: levels.into_iter().collect(),
+            pairs: pairs.into_iter().collect(),
             ratios: ratios.into_iter().collect(),
             datasets,
             items: known.iter().map(|&(_, item)| item).collect(),
@@ -185,15 +269,13 @@ impl QualityTable {
             manifest: None,
             source: None,
         };
-        for row in sheet.rows.iter().filter(|row| !row.key.asked) {
+        for (path, sheet, row) in placed().filter(|(_, _, row)| !row.key.asked) {
             table.place_grades(path, sheet, row, |_| false)?;
         }
         table.whole = table.whole_rows();
-        if asked {
-            let whole: Vec<bool> = table.grades.iter().map(Option::is_some).collect();
-            for row in sheet.rows.iter().filter(|row| row.key.asked) {
-                table.place_grades(path, sheet, row, |cell| whole[cell])?;
-            }
+        let whole: Vec<bool> = table.grades.iter().map(Option::is_some).collect();
+        for (path, sheet, row) in placed().filter(|(_, _, row)| row.key.asked) {
+            table.place_grades(path, sheet, row, |cell| whole[cell])?;
         }
         Ok(table)
     }
@@ -230,7 +312,8 @@ impl QualityTable {
 
     /// The same where the item's row is known.
     fn cell_at(&self, place: RowId, row: &Row, level: Level) -> Option<usize> {
-        Some(self.cell(place, self.level_index(level)?, self.ratio_index(row.key.ratio)?))
+        let prompt = row.key.prompt_level.unwrap_or(level);
+        Some(self.cell(place, self.pair_index(prompt, level)?, self.ratio_index(row.key.ratio)?))
     }
 
     /// The table, as it was read, with API calls counted by `rule`. Other answers stay as they are.
@@ -256,7 +339,7 @@ impl QualityTable {
 
     /// By row: whether it has every cell that any row of its dataset has, and any at all.
     fn whole_rows(&self) -> Vec<bool> {
-        let cells = self.levels.len() * self.ratios.len();
+        let cells = self.columns() * self.ratios.len();
         let of_row = |row: usize| &self.grades[row * cells..(row + 1) * cells];
         let mut whole = vec![false; self.items.len()];
         for rows in self.datasets.values() {
@@ -270,8 +353,13 @@ impl QualityTable {
     }
 
     fn cell(&self, row: RowId, level: usize, ratio: usize) -> usize {
-        debug_assert!(level < self.levels.len() && ratio < self.ratios.len());
-        (row.index() * self.levels.len() + level) * self.ratios.len() + ratio
+        debug_assert!(level < self.columns() && ratio < self.ratios.len());
+        (row.index() * self.columns() + level) * self.ratios.len() + ratio
+    }
+
+    /// Places of levels, and of pairs of them.
+    fn columns(&self) -> usize {
+        self.levels.len() + self.pairs.len()
     }
 
     /// Levels with at least one row, or that were asked for, rising.
@@ -284,6 +372,24 @@ impl QualityTable {
     #[must_use]
     pub fn level_index(&self, level: Level) -> Option<usize> {
         self.levels.binary_search(&level).ok()
+    }
+
+    /// Levels of prompt and answer of the plans of two levels that it has answers to, rising; none
+    /// unless they were [asked for](Self::load_phases).
+    #[must_use]
+    pub fn pairs(&self) -> &[(Level, Level)] {
+        &self.pairs
+    }
+
+    /// The place of answers at level `answer` to prompts that `prompt` read, to be used as that of
+    /// a level: its place if they are one.
+    #[must_use]
+    pub fn pair_index(&self, prompt: Level, answer: Level) -> Option<usize> {
+        if prompt == answer {
+            return self.level_index(answer);
+        }
+        let place = self.pairs.binary_search(&(prompt, answer)).ok()?;
+        Some(self.levels.len() + place)
     }
 
     /// The prompt ratios that it has room for, rising: those of the study and of its rows. The last
@@ -355,7 +461,8 @@ impl QualityTable {
 
     /// How right the answer is; `None` if it was not measured.
     ///
-    /// `level` and `ratio` are indices of [`levels`](Self::levels) and [`ratios`](Self::ratios).
+    /// `level` and `ratio` are indices of [`levels`](Self::levels) (or
+    /// [of a pair](Self::pair_index)) and [`ratios`](Self::ratios).
     #[must_use]
     pub fn grade(&self, row: RowId, level: usize, ratio: usize) -> Option<Grade> {
         self.grades[self.cell(row, level, ratio)]
@@ -409,6 +516,13 @@ impl QualityTable {
     pub fn manifest(&self) -> Option<&QualityManifest> {
         self.manifest.as_ref()
     }
+}
+
+fn rows_of<'a>(
+    path: &'a Path,
+    sheet: &'a Sheet,
+) -> impl Iterator<Item = (&'a Path, &'a Sheet, &'a Row)> {
+    sheet.rows.iter().map(move |row| (path, sheet, row))
 }
 
 fn as_grade(value: f32) -> Grade {

@@ -11,13 +11,14 @@ use crate::error::{Error, Result};
 use crate::item::ItemId;
 use crate::units::{Level, PROMPT_RATIOS, Ratio};
 
-const HEADER: [&str; 10] = [
+const HEADER: [&str; 11] = [
     "family",
     "dataset",
     "item",
     "level",
     "ratio",
     "asked",
+    "prompt_level",
     "grade",
     "gold_probability",
     "sum_grade",
@@ -25,7 +26,7 @@ const HEADER: [&str; 10] = [
 ];
 
 /// How many of the columns say what a row is about.
-const KEYS: usize = 6;
+const KEYS: usize = 7;
 
 /// Appends answers to `<compressor>.<family>.log.csv` as they come, and knows which are there; when
 /// the measurement ends, they move into the table.
@@ -38,9 +39,12 @@ pub struct QualityLog {
     of: AnswersOf,
     asked: bool,
     log: RowLog,
-    /// Dataset, item, level and ratio of every answer.
-    done: BTreeSet<(String, ItemId, Level, Ratio)>,
+    /// Of every answer.
+    done: BTreeSet<Done>,
 }
+
+/// Dataset, item, level and ratio of an answer, and which level read its prompt, if another did.
+type Done = (String, ItemId, Level, Ratio, Option<Level>);
 
 impl QualityLog {
     /// Goes on with the measurement of `of` in the folder `dir`: of whole items, or of what is
@@ -61,8 +65,8 @@ impl QualityLog {
             let sheet = Sheet::read(&grades, Some(&of.family))?;
             for row in sheet.rows.iter().filter(|row| row.key.asked == asked) {
                 let (dataset, item, ratio) = (&row.key.dataset, row.key.item, row.key.ratio);
-                let cells = sheet.cells(row).iter();
-                done.extend(cells.map(|cell| (dataset.clone(), item, cell.1, ratio)));
+                let (cells, read_by) = (sheet.cells(row).iter(), row.key.prompt_level);
+                done.extend(cells.map(|cell| (dataset.clone(), item, cell.1, ratio, read_by)));
             }
         }
         let log = RowLog::open(&path, &HEADER, KEYS)?.0;
@@ -78,18 +82,29 @@ impl QualityLog {
         level: Level,
         ratios: &[Ratio],
     ) -> bool {
-        let item = item.into();
-        ratios.iter().all(|&ratio| self.has(dataset, item, level, ratio))
+        self.contains_phases(dataset, item, (None, level), ratios)
     }
 
-    fn has(&self, dataset: &str, item: ItemId, level: Level, ratio: Ratio) -> bool {
-        self.done.contains(&(dataset.to_owned(), item, level, ratio))
+    /// The same of prompts that another level read, if one did.
+    #[must_use]
+    pub fn contains_phases(
+        &self,
+        dataset: &str,
+        item: impl Into<ItemId>,
+        (read_by, level): (Option<Level>, Level),
+        ratios: &[Ratio],
+    ) -> bool {
+        let (dataset, item) = (dataset.to_owned(), item.into());
+        let has =
+            |&ratio: &Ratio| self.done.contains(&(dataset.clone(), item, level, ratio, read_by));
+        ratios.iter().all(has)
     }
 
     /// How many items, each at each level, have answers.
     #[must_use]
     pub fn rows(&self) -> usize {
-        let rows: BTreeSet<_> = self.done.iter().map(|(d, i, level, _)| (d, i, level)).collect();
+        let rows: BTreeSet<_> =
+            self.done.iter().map(|(d, i, level, _, read_by)| (d, i, level, read_by)).collect();
         rows.len()
     }
 
@@ -105,9 +120,24 @@ impl QualityLog {
         level: Level,
         cells: &[Option<Cell>; PROMPT_RATIOS.len()],
     ) -> Result<()> {
+        self.append_phases(dataset, item, (None, level), cells)
+    }
+
+    /// The same of prompts that another level read, if one did.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_phases(
+        &mut self,
+        dataset: &str,
+        item: impl Into<ItemId>,
+        (read_by, level): (Option<Level>, Level),
+        cells: &[Option<Cell>; PROMPT_RATIOS.len()],
+    ) -> Result<()> {
         let item = item.into();
         for (ratio, cell) in PROMPT_RATIOS.into_iter().zip(cells) {
-            let Some(cell) = cell.filter(|_| !self.has(dataset, item, level, ratio)) else {
+            let key = (dataset.to_owned(), item, level, ratio, read_by);
+            let Some(cell) = cell.filter(|_| !self.done.contains(&key)) else {
                 continue;
             };
             let values = cell.values(level);
@@ -115,16 +145,17 @@ impl QualityLog {
                 let found = values.iter().find(|value| value.0 == measure);
                 found.map(|value| value.2.to_string()).unwrap_or_default()
             };
-            let key = [
+            let fields = [
                 self.of.family.clone(),
                 dataset.to_owned(),
                 item.to_string(),
                 level.as_percent().to_string(),
                 ratio.as_percent().to_string(),
                 if self.asked { "1" } else { "" }.to_owned(),
+                read_by.map(|level| level.as_percent().to_string()).unwrap_or_default(),
             ];
-            self.log.append(key.into_iter().chain(Measure::ALL.map(of)))?;
-            self.done.insert((dataset.to_owned(), item, level, ratio));
+            self.log.append(fields.into_iter().chain(Measure::ALL.map(of)))?;
+            self.done.insert(key);
         }
         Ok(())
     }
@@ -244,6 +275,66 @@ mod tests {
         assert_eq!(load("attn-drop").accuracy("sciq", None, 0, 9), Some(0.0));
     }
 
+    /// The table of one level stays byte for byte, and is read as before.
+    #[test]
+    fn answers_of_two_levels_have_a_file_of_their_own_and_are_read_where_they_are_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (of, pair) =
+            (AnswersOf::named(folder.path(), "width"), (Some(Level::FULL), Level::percent(50)));
+        let mut log = width(folder.path());
+        for level in [Level::percent(50), Level::FULL] {
+            log.append("sciq", 0, level, &cells(false)).unwrap();
+        }
+        log.finish().unwrap();
+        let table = folder.path().join("structured.csv");
+        let before = fs::read_to_string(&table).unwrap();
+        let mut log = QualityLog::open(folder.path(), &of.in_phases(), false).unwrap();
+        log.append_phases("sciq", 0, pair, &cells(true)).unwrap();
+        let ratios = [Ratio::percent(20), Ratio::ONE];
+        assert!(log.contains_phases("sciq", 0, pair, &ratios));
+        assert!(!log.contains("sciq", 0, Level::percent(50), &ratios));
+        log.finish().unwrap();
+        let own = fs::read_to_string(folder.path().join("structured.phases.csv")).unwrap();
+        let start =
+            "family,dataset,item,ratio,asked,prompt_level,grade_50\nwidth,sciq,0,20,,100,1\n";
+        assert!(own.starts_with(start), "{own}");
+        assert_eq!(fs::read_to_string(&table).unwrap(), before);
+        let one = QualityTable::load(folder.path(), "width").unwrap();
+        assert_eq!((one.pairs().len(), one.accuracy("sciq", None, 0, 9)), (0, Some(0.0)));
+        let two = QualityTable::load_phases(folder.path(), "width").unwrap();
+        let two = two.with_scores().unwrap();
+        assert_eq!(two.pairs(), [(Level::FULL, Level::percent(50))]);
+        let place = two.pair_index(Level::FULL, Level::percent(50)).unwrap();
+        assert_eq!(two.pair_index(Level::FULL, Level::FULL), two.level_index(Level::FULL));
+        let row = two.row("sciq", 0).unwrap();
+        assert_eq!(two.grade(row, place, 9), Some(Grade::RIGHT));
+        assert_eq!(two.gold_probability(row, place, 9), Some(0.1235));
+        assert_eq!(two.grade(row, 0, 9), Some(Grade::WRONG));
+        assert!(two.is_whole(row));
+    }
+
+    #[test]
+    fn a_stored_answer_above_its_prompts_level_is_refused_and_so_is_a_table_without_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("structured.csv");
+        let refusal = |row: &str| {
+            let text = format!("family,dataset,item,level,ratio,prompt_level,grade\n{row}\n");
+            fs::write(&path, text).unwrap();
+            let message = QualityTable::load_phases(folder.path(), "width").unwrap_err();
+            message.to_string().split_once("structured").unwrap().1.to_owned()
+        };
+        let refusals = [
+            refusal("width,sciq,1,90,100,20,1"),
+            refusal("width,sciq,1,20,100,0,1"),
+            refusal("width,sciq,1,20,100,,1"),
+        ];
+        insta::assert_snapshot!(refusals.join("\n"), @r#"
+        .csv, line 2, column "grade": an answer level above the prompt level; found a prompt read at 20 %, answered at 90 %; allowed: an answer level up to 20 %
+        .csv, line 2, column "prompt_level": not a level; found "0"; allowed: 1 to 100, or empty
+        .phases.csv: no answers of two levels; found no rows of width with a prompt_level; allowed: rows by `pliant profile quality --prompt-levels`, or phases = 1
+        "#);
+    }
+
     #[test]
     fn the_first_five_count_where_the_study_counts_them() {
         let folder = tempfile::tempdir().unwrap();
@@ -318,10 +409,10 @@ mod tests {
         , line 2: row of other columns; found 4 fields; allowed: family,dataset,item,level,ratio,grade
         , line 3: cell given twice; found width, sciq item 1 at 100 %
         : no answers of this family; found rows of others; allowed: a file with rows of family width
-        , line 1: unexpected columns; found family,dataset,item,ratio,grade; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,gold_probability,sum_grade,top5_grade
-        , line 1: unexpected columns; found family,dataset,item,ratio,level,grade_20; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,gold_probability,sum_grade,top5_grade
-        , line 1: column given twice; found family,dataset,item,ratio,grade_20,grade_20; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,gold_probability,sum_grade,top5_grade
-        , line 1: unexpected columns; found dataset,item,level,r10,r20; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,gold_probability,sum_grade,top5_grade
+        , line 1: unexpected columns; found family,dataset,item,ratio,grade; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,prompt_level,gold_probability,sum_grade,top5_grade
+        , line 1: unexpected columns; found family,dataset,item,ratio,level,grade_20; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,prompt_level,gold_probability,sum_grade,top5_grade
+        , line 1: column given twice; found family,dataset,item,ratio,grade_20,grade_20; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,prompt_level,gold_probability,sum_grade,top5_grade
+        , line 1: unexpected columns; found dataset,item,level,r10,r20; allowed: family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe asked,prompt_level,gold_probability,sum_grade,top5_grade
         "#);
     }
 }

@@ -98,7 +98,7 @@ pub fn measure(
         for (dataset, prompted) in by_dataset {
             for batch in prompted.chunks(BATCH_ITEMS) {
                 let batch: Vec<&Prompted<'_>> = batch.iter().collect();
-                let rows = score_batch(model, &[level], &batch)?.swap_remove(0);
+                let rows = score_batch(model, None, &[level], &batch)?.swap_remove(0);
                 for (entry, cells) in batch.iter().zip(rows) {
                     log.append(dataset, entry.item.id, level, &cells)?;
                     done += 1;

@@ -124,9 +124,10 @@ impl Cutter {
 /// A cell per prompt ratio; those of ratios that were not read are empty.
 pub(super) type Cells = [Option<Cell>; PROMPT_RATIOS.len()];
 
-/// The rows of `batch` at each of `levels`.
+/// The rows of `batch` at each of `levels`, where each reads its prompts or all are `read_by` one.
 pub(super) fn score_batch(
     model: &mut ElasticModel,
+    read_by: Option<Level>,
     levels: &[Level],
     batch: &[&Prompted<'_>],
 ) -> Result<Vec<Vec<Cells>>> {
@@ -139,7 +140,11 @@ pub(super) fn score_batch(
                 .map(|context| Task { context: context.clone(), options: entry.options.clone() })
         })
         .collect();
-    let scores = scorer::score_at(&mut model.engine, levels, &tasks.iter().collect::<Vec<_>>())?;
+    let tasks: Vec<&Task> = tasks.iter().collect();
+    let scores = match read_by {
+        None => scorer::score_at(&mut model.engine, levels, &tasks)?,
+        Some(prompt) => scorer::score_in_phases(&mut model.engine, prompt, levels, &tasks)?,
+    };
     Ok(scores.iter().map(|scores| rows(batch, scores)).collect())
 }
 

@@ -25,6 +25,9 @@ pub struct QualityPlan {
     pub family: String,
     /// Levels, in the order they are measured.
     pub levels: Vec<Level>,
+    /// Levels that read prompts, for plans of two: those of `levels` that are below answer. Empty:
+    /// each level reads its own.
+    pub prompt_levels: Vec<Level>,
     /// Prompt ratios; columns of others stay empty.
     pub ratios: Vec<Ratio>,
     /// How prompts are cut.
@@ -42,7 +45,20 @@ impl QualityPlan {
     #[must_use]
     pub fn answers(&self) -> AnswersOf {
         let compressor = self.compressor.name().to_owned();
-        AnswersOf { family: self.family.clone(), compressor }
+        let of = AnswersOf { family: self.family.clone(), compressor };
+        if self.prompt_levels.is_empty() { of } else { of.in_phases() }
+    }
+
+    /// Who reads prompts, with the levels that then answer.
+    fn phases(&self) -> Vec<(Option<Level>, Vec<Level>)> {
+        if self.prompt_levels.is_empty() {
+            return vec![(None, self.levels.clone())];
+        }
+        let below = |&prompt: &Level| {
+            let levels = self.levels.iter().copied().filter(|&level| level < prompt);
+            (Some(prompt), levels.collect())
+        };
+        self.prompt_levels.iter().map(below).collect()
     }
 }
 
@@ -76,7 +92,8 @@ pub fn measure(
 ) -> Result<usize> {
     check_sizes(datasets, plan)?;
     let mut log = QualityLog::open(folder, &plan.answers(), false)?;
-    let planned = datasets.len() * plan.items * plan.levels.len();
+    let levels: usize = plan.phases().iter().map(|(_, levels)| levels.len()).sum();
+    let planned = datasets.len() * plan.items * levels;
     let before = log.rows();
     let mut done = before;
     let mut cutter = Cutter::open(model, plan.compressor, plan.seed)?;
@@ -95,32 +112,63 @@ pub fn measure(
         }
         done = log.rows();
     }
-    let together = if model.engine.reads_prompts_whole() { plan.levels.len().max(1) } else { 1 };
-    for levels in plan.levels.chunks(together) {
-        for (dataset, prompted) in datasets.iter().zip(&prompted) {
-            let name = dataset.name.as_str();
-            let lacks = |log: &QualityLog, entry: &Prompted<'_>, level| {
-                !log.contains(name, entry.item.id, level, &plan.ratios)
-            };
-            let missing: Vec<&Prompted<'_>> = prompted
-                .iter()
-                .filter(|entry| levels.iter().any(|&level| lacks(&log, entry, level)))
-                .collect();
-            for batch in missing.chunks(BATCH_ITEMS) {
-                for (&level, rows) in levels.iter().zip(score_batch(model, levels, batch)?) {
-                    for (entry, cells) in batch.iter().zip(rows) {
-                        if lacks(&log, entry, level) {
-                            log.append(name, entry.item.id, level, &cells)?;
-                            done += 1;
-                        }
-                    }
-                }
-                report(QualityProgress { dataset: name, level: levels[0], done, planned });
+    for (read_by, levels) in plan.phases() {
+        let alike = read_by.is_some() || model.engine.reads_prompts_whole();
+        for levels in levels.chunks(if alike { levels.len().max(1) } else { 1 }) {
+            for (dataset, prompted) in datasets.iter().zip(&prompted) {
+                let mut told = |rows: usize| {
+                    done += rows;
+                    let (dataset, level) = (dataset.name.as_str(), levels[0]);
+                    report(QualityProgress { dataset, level, done, planned });
+                };
+                let cells = Block { dataset: &dataset.name, read_by, levels, ratios: &plan.ratios };
+                cells.measure(model, prompted, &mut log, &mut told)?;
             }
         }
     }
     log.finish()?;
     Ok(done - before)
+}
+
+/// Answers of a dataset to prompts that are read once.
+struct Block<'a> {
+    dataset: &'a str,
+    read_by: Option<Level>,
+    levels: &'a [Level],
+    ratios: &'a [Ratio],
+}
+
+impl Block<'_> {
+    /// Measures what `log` lacks of `prompted`, batch by batch, and tells how many rows each gave.
+    fn measure(
+        &self,
+        model: &mut ElasticModel,
+        prompted: &[Prompted<'_>],
+        log: &mut QualityLog,
+        told: &mut dyn FnMut(usize),
+    ) -> Result<()> {
+        let Self { dataset, read_by, levels, ratios } = *self;
+        let lacks = |log: &QualityLog, entry: &Prompted<'_>, level| {
+            !log.contains_phases(dataset, entry.item.id, (read_by, level), ratios)
+        };
+        let missing: Vec<&Prompted<'_>> = prompted
+            .iter()
+            .filter(|entry| levels.iter().any(|&level| lacks(log, entry, level)))
+            .collect();
+        for batch in missing.chunks(BATCH_ITEMS) {
+            let mut new = 0;
+            for (&level, rows) in levels.iter().zip(score_batch(model, read_by, levels, batch)?) {
+                for (entry, cells) in batch.iter().zip(rows) {
+                    if lacks(log, entry, level) {
+                        log.append_phases(dataset, entry.item.id, (read_by, level), &cells)?;
+                        new += 1;
+                    }
+                }
+            }
+            told(new);
+        }
+        Ok(())
+    }
 }
 
 fn check_sizes(datasets: &[Dataset], plan: &QualityPlan) -> Result<()> {

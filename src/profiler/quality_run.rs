@@ -7,11 +7,15 @@ use serde::Serialize;
 
 use super::quality::{self, QualityPlan, QualityProgress};
 use crate::assets::Package;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::family::Family;
 use crate::files::Lock;
 use crate::model::ElasticModel;
 use crate::origin;
-use crate::profile::{AnswerFiles, DatasetCount, QualityManifest, QualityTable, Split, TOP};
+use crate::plan::ABOVE;
+use crate::profile::{
+    AnswerFiles, AnswersOf, DatasetCount, QualityManifest, QualityTable, Split, TOP,
+};
 use crate::prompt::dataset::{SHOTS, Scoring};
 use crate::prompt::{Compressor, DataPaths, Dataset, Item};
 use crate::units::Level;
@@ -54,6 +58,9 @@ pub fn measure(
         command: &run.command,
     };
     let mut manifest = manifest(model, about, &datasets);
+    if !run.plan.prompt_levels.is_empty() {
+        of_two_levels(&mut manifest, &of, run)?;
+    }
     let planned = |dataset: &Dataset| (dataset.name.clone(), planned(dataset, run.plan.items));
     manifest.datasets = datasets.iter().map(planned).collect();
     if let Some(other) = run.plan.taken_from {
@@ -70,11 +77,39 @@ pub fn measure(
     manifest.save(&run.folder)?;
     let measured = quality::measure(model, &datasets, &run.plan, &run.folder, &manifest, report)?;
     let mut manifest = earlier.filter(|_| measured == 0).unwrap_or(manifest);
-    let rows = QualityTable::load(&run.folder, &of.to_string())?;
+    let rows = QualityTable::load_measured(&run.folder, &of)?;
     count_items(&mut manifest, &rows);
     manifest.complete = is_complete(&rows, &manifest);
     manifest.save(&run.folder)?;
     Ok(manifest)
+}
+
+/// Says in `manifest` that larger levels read the prompts, whose answers `of` are.
+///
+/// # Errors
+/// If the family's levels do not keep each a part of the larger ones, or its plans of one level
+/// were measured otherwise.
+fn of_two_levels(manifest: &mut QualityManifest, of: &AnswersOf, run: &QualityRun) -> Result<()> {
+    if !run.plan.family.parse::<Family>()?.answers_in_phases() {
+        return Err(Error::new(format!("family {}", of.family), "levels share no keys and values")
+            .allowed("a family whose smaller levels are parts of the larger ones"));
+    }
+    let least = run.plan.prompt_levels.iter().min();
+    let above = run.plan.levels.iter().find(|&level| least.is_some_and(|least| level > least));
+    if let Some((above, least)) = above.zip(least) {
+        return Err(Error::new("levels to measure", ABOVE)
+            .found(format!("a prompt read at {least}, answered at {above}"))
+            .allowed(format!("answer levels up to {least}")));
+    }
+    let whole = AnswersOf { compressor: manifest.compressor.clone(), ..of.clone() };
+    if let Some(whole) = QualityManifest::load(&run.folder, &whole, false)? {
+        manifest.check_alike(&whole, &AnswerFiles(&run.folder).manifest(&whole.compressor))?;
+    }
+    manifest.compressor.clone_from(&of.compressor);
+    let note = "prompts and the first token of each option are the prompt_level's, later tokens \
+                the smaller level's";
+    manifest.notes.push(note.to_owned());
+    Ok(())
 }
 
 /// Counts what is there: a run that was broken off may have planned more items, and datasets, than
@@ -193,6 +228,9 @@ pub struct DatasetSummary {
     pub items: u32,
     /// Share of right answers, smallest level first; absent where none was measured.
     pub accuracy: Vec<(Level, Option<f64>)>,
+    /// The same of plans of two levels: that of the prompt, that of the answer, share.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_phases: Vec<(Level, Level, Option<f64>)>,
     /// Share of items whose right option is among the first [`TOP`], at the largest level; absent
     /// where the study does not count that.
     pub among_first: Option<f64>,
@@ -204,7 +242,7 @@ pub struct DatasetSummary {
 /// If the table cannot be read back.
 pub fn summary(run: &QualityRun, manifest: &QualityManifest) -> Result<QualitySummary> {
     let answers = run.plan.answers().to_string();
-    let table = QualityTable::load_scored(&run.folder, &answers)?;
+    let table = QualityTable::load_measured(&run.folder, &run.plan.answers())?.with_scores()?;
     let ratio = run.plan.ratios.iter().max().and_then(|&ratio| table.ratio_index(ratio));
     let ratio = ratio.unwrap_or_default();
     let levels = || table.levels().iter().copied().enumerate();
@@ -213,6 +251,12 @@ pub fn summary(run: &QualityRun, manifest: &QualityManifest) -> Result<QualitySu
         items: count.estimate + count.replay,
         accuracy: levels()
             .map(|(index, level)| (level, table.accuracy(name, None, index, ratio)))
+            .collect(),
+        in_phases: (table.pairs().iter())
+            .filter_map(|&(prompt, answer)| {
+                let place = table.pair_index(prompt, answer)?;
+                Some((prompt, answer, table.accuracy(name, None, place, ratio)))
+            })
             .collect(),
         among_first: levels()
             .next_back()
@@ -230,14 +274,17 @@ impl fmt::Display for QualitySummary {
             write!(f, "  {name} (n={items})")?;
         }
         let Some(first) = datasets.first() else { return Ok(()) };
+        let shown = |accuracy: Option<f64>| match accuracy {
+            Some(accuracy) => format!("  {:.1}", 100.0 * accuracy),
+            None => "  -".to_owned(),
+        };
         for (index, (level, _)) in first.accuracy.iter().enumerate() {
             write!(f, "\n{level}")?;
-            for dataset in datasets {
-                match dataset.accuracy[index].1 {
-                    Some(accuracy) => write!(f, "  {:.1}", 100.0 * accuracy)?,
-                    None => f.write_str("  -")?,
-                }
-            }
+            datasets.iter().try_for_each(|of| f.write_str(&shown(of.accuracy[index].1)))?;
+        }
+        for (index, (prompt, answer, _)) in first.in_phases.iter().enumerate() {
+            write!(f, "\n{prompt}, answered at {answer}")?;
+            datasets.iter().try_for_each(|of| f.write_str(&shown(of.in_phases[index].2)))?;
         }
         for DatasetSummary { name, accuracy, among_first, .. } in datasets {
             if let Some(((level, _), top)) = accuracy.last().zip(*among_first) {

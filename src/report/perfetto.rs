@@ -133,6 +133,9 @@ fn arguments(run: &StoredRun, outcome: &Outcome) -> serde_json::Value {
         "e2e_ms": millis(outcome.end_to_end()),
         "energy_mj": execution.energy().map(Energy::as_millijoules_f64),
     });
+    if let Some(answer) = plan.smaller_answer_level() {
+        arguments["answer_level"] = answer.to_string().into();
+    }
     match outcome.bounds {
         Bounds::Latency { ttft, tpot } => {
             arguments["ttft_bound_ms"] = millis(ttft).into();

@@ -49,7 +49,7 @@ pub fn run(method: &str, seed: u64) -> StoredRun {
                 terms: Terms::default(),
             },
             bounds: Bounds::Latency { ttft: ms(50), tpot: ms(5) },
-            plan: Plan { level: Level::percent(30), prompt_ratio: Ratio::percent(40) },
+            plan: Plan::new(Level::percent(30), Ratio::percent(40)),
             start: SimTime::ZERO + ms(start_ms),
             execution: Execution {
                 decide: ms(1),

@@ -11,10 +11,11 @@ use super::service_rows::ServiceCsv;
 use crate::error::Result;
 use crate::metrics::CellLabel;
 use crate::outcome::{Interruptions, Outcome};
+use crate::plan::Phases;
 use crate::request::{Bounds, Limit, Slo};
 use crate::sim::{Lost, OutcomeSink};
 use crate::trace::Trace;
-use crate::units::{Grade, Milliwatts};
+use crate::units::{Grade, Level, Milliwatts};
 
 /// A line: its run, the request, its objective as stated (if in shares) and resolved, the plan, the
 /// start, the phases, and what follows from them.
@@ -48,6 +49,10 @@ pub(super) struct Row<'a> {
     pub level_percent: u16,
     #[serde(serialize_with = "plain")]
     pub prompt_ratio: f64,
+    /// That of the answer, of a plan of two levels; a method without such plans has no such column.
+    #[expect(clippy::option_option, reason = "no column is no empty cell")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_level_percent: Option<Option<u16>>,
     pub start_ms: Decimal,
     pub decide_ms: Decimal,
     pub compress_ms: Decimal,
@@ -75,6 +80,7 @@ pub struct OutcomeCsv<'a> {
     label: &'a CellLabel,
     seed: u64,
     trace: &'a Trace,
+    phases: Phases,
     file: RowFile,
     beside: ServiceCsv,
 }
@@ -92,7 +98,14 @@ impl<'a> OutcomeCsv<'a> {
         rows_per_flush: u32,
     ) -> Result<Self> {
         let beside = ServiceCsv::beside(path, rows_per_flush);
-        Ok(Self { label, seed, trace, file: RowFile::create(path, rows_per_flush)?, beside })
+        let file = RowFile::create(path, rows_per_flush)?;
+        Ok(Self { label, seed, trace, phases: Phases::One, file, beside })
+    }
+
+    /// The same for a method whose plans have so many levels.
+    #[must_use]
+    pub fn of(self, phases: Phases) -> Self {
+        Self { phases, ..self }
     }
 
     /// Gives the file its name, and the one beside it.
@@ -130,6 +143,8 @@ impl<'a> OutcomeCsv<'a> {
             energy_bound_mj,
             level_percent: plan.level.as_percent(),
             prompt_ratio: plan.prompt_ratio.as_f64(),
+            answer_level_percent: (self.phases == Phases::Two)
+                .then(|| plan.smaller_answer_level().map(Level::as_percent)),
             start_ms: Decimal(outcome.start.as_nanos()),
             decide_ms: execution.decide.into(),
             compress_ms: execution.compress.into(),
@@ -188,7 +203,7 @@ mod tests {
     use crate::outcome::Execution;
     use crate::plan::Plan;
     use crate::request::{AppId, DatasetId, Request, Terms};
-    use crate::units::{Level, Ratio, SimTime};
+    use crate::units::{Ratio, SimTime};
 
     /// Arrival 10 ms, start 12.5 ms, until the first token 1 + 2 + 3 + 4 = 10 ms: TTFT 12.5 ms.
     /// Decode 9 ms over two gaps: TPOT 4.5 ms, 21.5 ms end to end. 19 ms at 2 W: 38 mJ.
@@ -213,7 +228,7 @@ mod tests {
                 terms: Terms::default(),
             },
             bounds: Bounds::Latency { ttft: ms(12), tpot: ms(5) },
-            plan: Plan { level: Level::percent(30), prompt_ratio: Ratio::percent(40) },
+            plan: Plan::new(Level::percent(30), Ratio::percent(40)),
             start: SimTime::ZERO + Duration::from_micros(12_500),
             execution: Execution {
                 decide: ms(1),

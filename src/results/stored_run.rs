@@ -144,7 +144,9 @@ impl Row<'_> {
             power: self.power_mw.map(Milliwatts::new),
         };
         let level = (self.level_percent <= 100).then(|| Level::percent(self.level_percent))?;
-        let plan = Plan { level, prompt_ratio: Ratio::exact(self.prompt_ratio)? };
+        let plan = Plan::new(level, Ratio::exact(self.prompt_ratio)?);
+        let answer = self.answer_level_percent.flatten().map(Level::percent);
+        let plan = answer.map_or(Some(plan), |answer| plan.answered_by(answer).ok())?;
         let start = SimTime::from_nanos(self.start_ms.0);
         (start >= request.arrival).then_some(Outcome {
             request,
@@ -198,6 +200,7 @@ fn limit<T>(share: Option<f64>, bound: T) -> Option<Limit<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Phases;
     use crate::results::OutcomeCsv;
     use crate::sim::OutcomeSink as _;
     use crate::trace::Trace;
@@ -216,6 +219,10 @@ mod tests {
 
     /// Writes requests with each kind of objective, with odd nanoseconds, under `seed`.
     fn write(folder: &Path, seed: u64) -> StoredRun {
+        write_in(folder, seed, Phases::One)
+    }
+
+    fn write_in(folder: &Path, seed: u64, phases: Phases) -> StoredRun {
         let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
         let trace = Trace {
             apps: names(["Mail, new", "Rewind"]),
@@ -235,7 +242,7 @@ mod tests {
                 terms: Terms::default(),
             },
             bounds,
-            plan: Plan { level: Level::percent(30), prompt_ratio: Ratio::percent(40) },
+            plan: Plan::new(Level::percent(30), Ratio::percent(40)),
             start: SimTime::from_nanos(1_000_002),
             execution: Execution {
                 decide: Duration::from_nanos(1),
@@ -255,7 +262,7 @@ mod tests {
         let (end_to_end, energy) =
             (Slo::EndToEnd(Limit::Share(share)), Slo::Energy(Limit::Share(share)));
         let (late, drawn) = (Duration::from_nanos(14), Energy::from_nanojoules(27));
-        let outcomes = vec![
+        let mut outcomes = vec![
             outcome(0, relative, pair, Some(true)),
             outcome(1, Slo::Absolute { ttft, tpot }, pair, None),
             outcome(2, end_to_end, Bounds::EndToEnd(late), None),
@@ -263,9 +270,12 @@ mod tests {
             outcome(4, energy, Bounds::Energy(drawn), None),
             outcome(5, Slo::Energy(Limit::Absolute(drawn)), Bounds::Energy(drawn), None),
         ];
+        if phases == Phases::Two {
+            answered_by_less(&mut outcomes);
+        }
         let path = folder.join(label().run_file(seed));
         let label = label();
-        let mut file = OutcomeCsv::create(&path, (&label, seed), &trace, 1).unwrap();
+        let mut file = OutcomeCsv::create(&path, (&label, seed), &trace, 1).unwrap().of(phases);
         for outcome in &outcomes {
             file.record(outcome).unwrap();
         }
@@ -278,6 +288,27 @@ mod tests {
             datasets: trace.datasets,
             outcomes,
         }
+    }
+
+    /// Two levels for every second answer.
+    fn answered_by_less(outcomes: &mut [Outcome]) {
+        for outcome in outcomes.iter_mut().step_by(2) {
+            outcome.plan = outcome.plan.answered_by(Level::percent(20)).unwrap();
+        }
+    }
+
+    #[test]
+    fn plans_of_two_levels_come_back_from_a_column_that_other_runs_lack() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = write_in(folder.path(), 2, Phases::Two);
+        assert_eq!(written.outcomes[0].plan.to_string(), "⟨30 %, 40 %, 20 %⟩");
+        assert_eq!(StoredRun::load_all(folder.path(), &label()).unwrap(), [written]);
+        let path = folder.path().join(label().run_file(2));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(",30,0.4,20,") && text.contains(",30,0.4,,"), "{text}");
+        write(folder.path(), 2);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("answer_level_percent"), "{text}");
     }
 
     #[test]

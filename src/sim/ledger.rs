@@ -260,7 +260,7 @@ impl<'a> Ledger<'a> {
             u64::try_from(wait.as_nanos()).map_or(u64::MAX, |wait| wait.saturating_add(1))
         };
         let met = |grade| if standing.in_time.is_none() { grade } else { Grade::WRONG };
-        let level = self.number(plan.level);
+        let level = self.number(plan.resident_after(request.output_tokens));
         self.lines.push(Line {
             takes: end.as_nanos(),
             first_token: end.as_nanos() - execution.decode.as_nanos() as u64,

@@ -244,7 +244,7 @@ impl Service {
             execution.decide = decide;
         }
         let end = end_of(now, request.id, &execution)?;
-        self.resident = Some(plan.level);
+        self.resident = Some(plan.resident_after(request.output_tokens));
         let interruptions = Interruptions::default();
         let run =
             Run::new(&Outcome { request, bounds, plan, start: now, execution, interruptions });
@@ -269,12 +269,13 @@ impl Service {
         world: &mut World<'_>,
     ) -> Result<()> {
         let Outcome { request, plan, .. } = self.run_of(ticket).outcome;
-        let switch = if self.resident == Some(plan.level) {
+        let answers = plan.resident_after(request.output_tokens);
+        let switch = if self.resident == Some(answers) {
             Duration::ZERO
         } else {
             world.executor.execute(&request, &plan)?.switch
         };
-        self.resident = Some(plan.level);
+        self.resident = Some(answers);
         let run = self.run_of(ticket);
         let read = if read_again { run.reading_again() } else { Duration::ZERO };
         run.resume(now, switch + read);

@@ -52,7 +52,7 @@ impl Policy for Diary {
             service.now.as_millis_f64(),
             service.queued
         ));
-        Plan { level: Level::LADDER[plans % 9], prompt_ratio: Ratio::ONE }
+        Plan::new(Level::LADDER[plans % 9], Ratio::ONE)
     }
 
     fn observe(&mut self, outcome: &Outcome) {

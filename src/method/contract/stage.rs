@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::super::{Method, MethodSpec};
 use crate::item::ItemId;
+use crate::plan::Phases;
 use crate::profile::{
     Answer, Cell, Decision, DecisionKind, Decisions, DecisionsManifest, DecodeCurve, DeviceProfile,
     FamilyLatency, Hardware, LevelLatency, Power, PrefillCurve, PromptLengths, Provenance,
@@ -63,15 +64,17 @@ impl Parts {
             all_items().iter().flat_map(|item| levels.iter().map(move |l| (item, *l)))
         {
             let right = 0.3 + 0.4 * level.share().as_f64();
-            rows.push((
-                DATASET,
-                item,
-                level,
-                [(); 10].map(|()| Some(cell(draws.random_bool(right)))),
-            ));
+            rows.push((DATASET, item, (None, level), random_cells(draws, right)));
+        }
+        if method.phases == Phases::Two {
+            for (item, two) in
+                all_items().iter().flat_map(|item| levels.windows(2).map(move |two| (item, two)))
+            {
+                rows.push((DATASET, *item, (Some(two[1]), two[0]), random_cells(draws, 0.6)));
+            }
         }
         let decisions = method.policy.decisions().map(|_| decisions(draws));
-        Self { device, answers: QualityTable::from_rows(rows), lengths: lengths(), decisions }
+        Self { device, answers: QualityTable::from_phases(rows), lengths: lengths(), decisions }
     }
 
     /// The same with every replayed item's answers turned: right is wrong.
@@ -89,6 +92,10 @@ impl Parts {
         }
         Self { answers: QualityTable::from_rows(rows), ..self.clone() }
     }
+}
+
+fn random_cells(draws: &mut ChaCha8Rng, right: f64) -> [Option<Cell>; PROMPT_RATIOS.len()] {
+    PROMPT_RATIOS.map(|_| Some(cell(draws.random_bool(right))))
 }
 
 /// `count` requests for replayed items, numbered from 0, with random relative objectives of every

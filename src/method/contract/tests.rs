@@ -123,8 +123,7 @@ fn told(contract: &Contract) -> String {
 
 #[test]
 fn a_plan_that_is_no_candidate_is_caught() {
-    let contract =
-        scripted(|_, _, _| Plan { level: Level::FULL, prompt_ratio: Ratio::percent(55) });
+    let contract = scripted(|_, _, _| Plan::new(Level::FULL, Ratio::percent(55)));
     insta::assert_snapshot!(told(&contract), @"a policy's answers are candidates: request 0 got ⟨100 %, 55 %⟩, which is none");
 }
 

@@ -3,6 +3,7 @@
 use super::{MethodSpec, PolicySpec};
 use crate::error::{Error, Result};
 use crate::method::Expect;
+use crate::plan::Phases;
 use crate::policy::{Adaptive, ExpectBy, SizeRule, SizeSpec};
 use crate::units::{Level, Ratio};
 
@@ -52,6 +53,7 @@ impl MethodSpec {
             }
         }
         self.check_levels()?;
+        self.check_phases()?;
         self.check_variation()?;
         if self.counts_wait && !self.policy.forecasts() {
             let error = Error::new(format!("method {}", self.name), "has no bounds to count in");
@@ -95,6 +97,25 @@ impl MethodSpec {
             return wrong("decisions were made for all levels", "no such key");
         }
         Ok(())
+    }
+
+    /// Refuses two levels of a policy that has plans of one.
+    fn check_phases(&self) -> Result<()> {
+        let chooses = match &self.policy {
+            PolicySpec::LargestLevel(size) => size.rule == SizeRule::Profile,
+            PolicySpec::ElasticProfile {}
+            | PolicySpec::RandomFeasible {}
+            | PolicySpec::Oracle {}
+            | PolicySpec::Elastilm { .. } => true,
+            _ => false,
+        };
+        if self.phases == Phases::One || chooses {
+            return Ok(());
+        }
+        let error =
+            Error::new(format!("method {}", self.name), "answers with the level that reads");
+        let error = error.at("key \"phases\"").found(u8::from(self.phases));
+        Err(error.allowed("1: the policy has plans of one level"))
     }
 
     /// Refuses what a policy without forecasts cannot leave room in.

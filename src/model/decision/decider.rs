@@ -206,10 +206,10 @@ impl Decider {
         let embedded = self.trunk.embeddings().sum(&places, slo_rows);
         let input = RunInput { embedded: &embedded, mask: None, rows: Some(&[0, 1, 2]) };
         let outputs = self.runner.run(&input)?;
-        let plan = Plan {
-            level: Level::LADDER[largest::<LEVELS>(&outputs[LEVEL])],
-            prompt_ratio: PROMPT_RATIOS[largest::<RATIOS>(&outputs[RATIO])],
-        };
+        let plan = Plan::new(
+            Level::LADDER[largest::<LEVELS>(&outputs[LEVEL])],
+            PROMPT_RATIOS[largest::<RATIOS>(&outputs[RATIO])],
+        );
         Ok((plan, places.len() as u32))
     }
 

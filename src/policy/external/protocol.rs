@@ -109,6 +109,6 @@ pub(super) fn forecast_ms(forecast: Forecast) -> [f64; 2] {
 
 /// The plan of `answer` among `candidates`.
 pub(super) fn candidate(answer: &Answer, candidates: &[Candidate]) -> Option<Plan> {
-    let plan = Plan { level: answer.level, prompt_ratio: answer.prompt_ratio };
+    let plan = Plan::new(answer.level, answer.prompt_ratio);
     candidates.iter().map(|candidate| candidate.plan).find(|&known| known == plan)
 }

@@ -12,7 +12,7 @@ fn manifest(kind: DecisionKind) -> DecisionsManifest {
 }
 
 fn plan(level: u16, ratio: u16) -> Plan {
-    Plan { level: Level::percent(level), prompt_ratio: Ratio::percent(ratio) }
+    Plan::new(Level::percent(level), Ratio::percent(ratio))
 }
 
 fn soft() -> Decisions {

@@ -34,6 +34,13 @@ impl AnswersOf {
             found.unwrap_or_else(|| (name.to_owned(), Self::COMPRESSOR.to_owned()));
         Self { family, compressor }
     }
+
+    /// Those of the same family to prompts that a larger level read, which are measured into files
+    /// of their own: tables of plans of one level stay as they are.
+    #[must_use]
+    pub fn in_phases(&self) -> Self {
+        Self { compressor: format!("{}.phases", self.compressor), ..self.clone() }
+    }
 }
 
 impl fmt::Display for AnswersOf {

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::sheet::Sheet;
-use super::{AnswersOf, Axes, Items, QualityTable};
+use super::{AnswersOf, Axes, Counts, Items, QualityTable};
 use crate::error::{Error, Result};
 use crate::profile::paths::AnswerFiles;
 use crate::profile::{QualityManifest, Split};
@@ -29,7 +29,8 @@ impl QualityTable {
             if path.exists() { Sheet::read(&path, Some(&of.family))? } else { Sheet::default() };
         check_side(&path, &sheet)?;
         let axes = Axes { levels: levels.to_vec(), items: items.clone() };
-        let mut table = Self::build(&path, &sheet, true, &axes)?;
+        let counts = Counts { asked: true, phases: false };
+        let mut table = Self::build(&[(path, sheet)], counts, &axes)?;
         let manifests = [false, true].map(|asked| QualityManifest::load(dir, &of, asked));
         let [whole, of_asked] = manifests;
         table.manifest = match (whole?, of_asked?) {
@@ -39,7 +40,7 @@ impl QualityTable {
             }
             (whole, of_asked) => whole.or(of_asked),
         };
-        table.source = Some((dir.to_owned(), of));
+        table.source = Some((dir.to_owned(), vec![of]));
         Ok(table)
     }
 }
@@ -53,7 +54,8 @@ impl QualityTable {
         let path = AnswerFiles(dir).grades(&of.compressor);
         let mut sheet = Sheet::read(&path, Some(&of.family))?;
         sheet.rows.retain(|row| row.key.asked);
-        Self::build(&path, &sheet, true, &Axes::default())
+        let counts = Counts { asked: true, phases: false };
+        Self::build(&[(path, sheet)], counts, &Axes::default())
     }
 }
 

@@ -18,14 +18,16 @@ pub(super) struct Scores {
 impl QualityTable {
     /// Reads the scores of the answers, if they were not read yet and there are any.
     pub(super) fn read_scores(&mut self) -> Result<()> {
-        let Some((dir, of)) = self.source.as_ref().filter(|_| self.scores.is_empty()) else {
+        let Some((dir, sources)) = self.source.clone().filter(|_| self.scores.is_empty()) else {
             return Ok(());
         };
-        let path = AnswerFiles(dir).scores(&of.compressor);
         self.scores = vec![Scores::default(); self.grades.len()];
-        if path.exists() {
-            let sheet = Sheet::read(&path, Some(&of.family))?;
-            self.place_scores(&path, &sheet)?;
+        for of in sources {
+            let path = AnswerFiles(&dir).scores(&of.compressor);
+            if path.exists() {
+                let sheet = Sheet::read(&path, Some(&of.family))?;
+                self.place_scores(&path, &sheet)?;
+            }
         }
         Ok(())
     }
@@ -36,7 +38,7 @@ impl QualityTable {
                 let Some(cell) =
                     self.cell_of(row, level).filter(|&cell| self.grades[cell].is_some())
                 else {
-                    if row.key.asked {
+                    if row.key.asked || row.key.prompt_level.is_some() {
                         continue;
                     }
                     let Key { dataset, item, .. } = &row.key;

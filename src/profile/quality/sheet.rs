@@ -4,7 +4,8 @@
 //! A row has `family,dataset,item,ratio` and values: `grade`, and maybe `gold_probability`,
 //! `sum_grade`, `top5_grade`. With a column `level` the values are of that level; without it a row
 //! has several levels, and columns are called `grade_20`, …, `grade_100`. A row with a mark in
-//! `asked` is of an item that was not measured whole. Levels and ratios are in percent.
+//! `asked` is of an item that was not measured whole. A row with a `prompt_level` is of prompts
+//! that this level read and the row's levels answered. Levels and ratios are in percent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,6 +16,7 @@ use csv::StringRecord;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::item::ItemId;
+use crate::plan;
 use crate::units::{Level, Ratio};
 
 /// What is known of an answer.
@@ -55,6 +57,8 @@ pub(crate) struct Key {
     pub(crate) dataset: String,
     pub(crate) item: ItemId,
     pub(crate) ratio: Ratio,
+    /// Which level read the prompt, if not the one that answered.
+    pub(crate) prompt_level: Option<Level>,
 }
 
 /// One row of a file.
@@ -124,6 +128,13 @@ impl Sheet {
                 refuse(value.column, "not a cell of this table", "0 to 1, or empty")
             })?;
             let level = value.level.or(of_row).expect("a file has levels in one place");
+            if let Some(prompt) = key.prompt_level.filter(|&prompt| level > prompt) {
+                let column = &columns.names[value.column];
+                return Err(Error::file(path, plan::ABOVE)
+                    .at(format!("line {line}, column {column:?}"))
+                    .found(format!("a prompt read at {prompt}, answered at {level}"))
+                    .allowed(format!("an answer level up to {prompt}")));
+            }
             self.cells.push((value.measure, level, number));
         }
         self.rows.push(Row { line, key, cells: first..self.cells.len() });
@@ -152,6 +163,7 @@ struct Columns {
     ratio: usize,
     level: Option<usize>,
     asked: Option<usize>,
+    prompt_level: Option<usize>,
     values: Vec<Value>,
 }
 
@@ -170,18 +182,19 @@ impl Columns {
             let error = Error::file(path, problem).at("line 1").found(names.join(","));
             error.allowed(
                 "family,dataset,item,ratio and grade with level, or grade_20,grade_30,…; maybe \
-                 asked,gold_probability,sum_grade,top5_grade",
+                 asked,prompt_level,gold_probability,sum_grade,top5_grade",
             )
         };
         let need = |name: &str| find(name).ok_or_else(|| refuse("unexpected columns"));
-        let (level, asked) = (find("level"), find("asked"));
+        let (level, asked, prompt_level) = (find("level"), find("asked"), find("prompt_level"));
         let keys = [need("family")?, need("dataset")?, need("item")?, need("ratio")?];
         let mut values = Vec::new();
         for (column, name) in names.iter().enumerate() {
             if find(name) != Some(column) {
                 return Err(refuse("column given twice"));
             }
-            if keys.contains(&column) || level == Some(column) || asked == Some(column) {
+            let marks = [level, asked, prompt_level];
+            if keys.contains(&column) || marks.contains(&Some(column)) {
                 continue;
             }
             let value =
@@ -192,7 +205,7 @@ impl Columns {
             return Err(refuse("unexpected columns"));
         }
         let [family, dataset, item, ratio] = keys;
-        Ok(Self { names, family, dataset, item, ratio, level, asked, values })
+        Ok(Self { names, family, dataset, item, ratio, level, asked, prompt_level, values })
     }
 
     fn key(&self, row: &StringRecord, refuse: impl Fn(usize, &str, &str) -> Error) -> Result<Key> {
@@ -214,6 +227,13 @@ impl Columns {
             item: item
                 .map_err(|_| refuse(self.item, "no name of an item", "1 to 256 printed bytes"))?,
             ratio: ratio.ok_or_else(|| refuse(self.ratio, "not a prompt ratio", RATIOS))?,
+            prompt_level: match self.prompt_level.map(|column| (column, &row[column])) {
+                None | Some((_, "")) => None,
+                Some((column, field)) => {
+                    let level = level(field);
+                    Some(level.ok_or_else(|| refuse(column, "not a level", "1 to 100, or empty"))?)
+                }
+            },
         })
     }
 }
@@ -284,11 +304,14 @@ impl Cells {
 
     fn text(&self, columns: &BTreeSet<(Measure, Level)>) -> csv::Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
+        // A file of plans of one level alone says nothing of another.
+        let in_phases = self.0.keys().any(|key| key.prompt_level.is_some());
         let keys = ["family", "dataset", "item", "ratio", "asked"].map(ToOwned::to_owned);
+        let keys = keys.into_iter().chain(in_phases.then(|| "prompt_level".to_owned()));
         let name = |&(measure, level): &(Measure, Level)| {
             format!("{}_{}", measure.name(), level.as_percent())
         };
-        writer.write_record(keys.into_iter().chain(columns.iter().map(name)))?;
+        writer.write_record(keys.chain(columns.iter().map(name)))?;
         for (key, cells) in &self.0 {
             if !columns.iter().any(|column| cells.contains_key(column)) {
                 continue;
@@ -299,6 +322,10 @@ impl Cells {
             writer.write_field(key.item.to_string())?;
             writer.write_field(key.ratio.percents())?;
             writer.write_field(if key.asked { "1" } else { "" })?;
+            if in_phases {
+                let prompt = key.prompt_level.map(|level| level.as_percent().to_string());
+                writer.write_field(prompt.unwrap_or_default())?;
+            }
             for column in columns {
                 writer.write_field(cells.get(column).map(f32::to_string).unwrap_or_default())?;
             }

@@ -315,7 +315,8 @@ function timeline() {
     const paint = (span) => track.replaceChildren(
       ...phases.map(({ phase, from, length }) => el('span', { '--c': `var(--${phase})`, '--a': from / span, '--w': length / span })),
       ...ends.map((bound, last) => (bound ? el('i', { class: last ? 'bound dashed' : 'bound', '--v': bound / span }) : '')));
-    const plan = `⟨${at(run.level_percent, nth)} %, ${at(run.prompt_thousandths, nth) / 10} %⟩`;
+    const answers = run.answer_percent ? `, ${at(run.answer_percent, nth)} %` : '';
+    const plan = `⟨${at(run.level_percent, nth)} %, ${at(run.prompt_thousandths, nth) / 10} %${answers}⟩`;
     return { end: Math.max(end, ...ends), paint, row: el('div', { class: 'row', 'aria-current': current || null },
       el('span', { class: 'name' }, name), track,
       el('span', { class: 'value' }, `${plan} `, el('b', { class: kind }, `${answer}, ${verdict}`))) };

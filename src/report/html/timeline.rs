@@ -64,6 +64,9 @@ struct MethodRun {
     prefill: Column,
     decode: Column,
     level_percent: Column,
+    /// That of the answer, where any plan has two levels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_percent: Option<Column>,
     prompt_thousandths: Column,
     /// 0 where nobody knows.
     power_mw: Column,
@@ -168,6 +171,10 @@ impl MethodRun {
             prefill: column(|outcome| micros(outcome.execution.prefill)),
             decode: column(|outcome| micros(outcome.after_first_token())),
             level_percent: column(|outcome| outcome.plan.level.as_percent().into()),
+            answer_percent: outcomes
+                .iter()
+                .any(|outcome| outcome.plan.smaller_answer_level().is_some())
+                .then(|| column(|outcome| outcome.plan.answer_level().as_percent().into())),
             prompt_thousandths: column(|outcome| outcome.plan.prompt_ratio.thousandths().into()),
             power_mw: column(|outcome| {
                 outcome.execution.power.map_or(0, Milliwatts::as_milliwatts).into()

@@ -9,18 +9,30 @@ use crate::method::contract::stage::{Parts, random_trace};
 use crate::method::{Method, MethodSpec, PolicySpec, standard_methods};
 use crate::metrics::{RunMeasures, Tally};
 use crate::outcome::Outcome;
+use crate::plan::Phases;
 use crate::policy::{SizeRule, SizeSpec};
 use crate::sim::{OutcomeSink, replay};
 use crate::trace::{Kinds, Trace};
 use crate::units::{Level, Ratio};
 
-/// Every standard method, also by nominal size, with a margin and counting the wait.
+/// Every standard method, also by nominal size, with plans of two levels, with a margin and counting
+/// the wait.
 fn methods() -> Vec<MethodSpec> {
     let mut methods = standard_methods();
     let nominal = SizeSpec::of(SizeRule::Nominal);
     for policy in [PolicySpec::LargestLevel(nominal), PolicySpec::Lg2Cs(nominal)] {
         methods.push(MethodSpec { name: "nominal".into(), policy, ..methods[0].clone() });
     }
+    let chooses = |method: &&MethodSpec| {
+        MethodSpec { phases: Phases::Two, ..(*method).clone() }.check().is_ok()
+    };
+    let in_phases = |method: &MethodSpec| MethodSpec {
+        name: format!("{}, two levels", method.name),
+        phases: Phases::Two,
+        ..method.clone()
+    };
+    let two_levels: Vec<_> = methods.iter().filter(chooses).map(in_phases).collect();
+    methods.extend(two_levels);
     let careful = |method: &MethodSpec| MethodSpec {
         margin: Some(Ratio::percent(15)),
         counts_wait: true,
