@@ -41,8 +41,9 @@ impl Truth {
 /// Bills every phase by the function that forecasts it, and looks the answer up.
 ///
 /// It refuses a plan whose answer was not measured where answers are measured as they are asked
-/// for: an answer that is missing there would bias what is shown. It remembers which level is
-/// resident; before the first request none is, and loading the first level is not billed.
+/// for, or pair of levels by pair: an answer that is missing there would bias what is shown. It
+/// remembers which level is resident; before the first request none is, and loading the first level
+/// is not billed.
 #[derive(Debug)]
 pub struct CostModel {
     costs: Arc<Costs>,
@@ -121,15 +122,22 @@ impl Repeats for CostModel {
         resident: Option<Level>,
     ) -> Result<Execution> {
         let execution = self.bill(request, *plan, resident)?;
-        if execution.correct.is_none() && self.truth.asked {
+        let measured_apart = self.truth.asked || plan.smaller_answer_level().is_some();
+        if execution.correct.is_none() && measured_apart {
             let dataset = &self.datasets[usize::from(request.dataset.0)];
             return Err(Error::new("answers", "not measured yet")
                 .at(format!("{dataset} item {}, quality table {}", request.item, self.truth.name))
-                .found(format!("level {}, prompt {}", plan.level, plan.prompt_ratio))
+                .found(asked(*plan))
                 .allowed("plans measured before, or by `pliant profile asked EXPERIMENT.toml`"));
         }
         Ok(execution)
     }
+}
+
+/// A plan in the words of a message.
+fn asked(plan: Plan) -> String {
+    let one = format!("level {}, prompt {}", plan.level, plan.prompt_ratio);
+    plan.smaller_answer_level().map_or(one.clone(), |answer| format!("{one}, answer {answer}"))
 }
 
 #[cfg(test)]

@@ -112,10 +112,19 @@ impl Bench {
 
     /// Prompts may be cut, and level 50 % may answer a whole prompt that level 100 % read.
     pub(crate) fn in_phases() -> Self {
+        Self::phases_of(DATASET)
+    }
+
+    /// The same, but that was measured in another dataset only.
+    pub(crate) fn in_phases_elsewhere() -> Self {
+        Self::phases_of("elsewhere")
+    }
+
+    fn phases_of(dataset: &'static str) -> Self {
         let method = MethodSpec { phases: Phases::Two, ..standard_methods().remove(0) };
         let parts = Parts {
             device: device(),
-            answers: answers_in_phases(),
+            answers: answers_in_phases(dataset),
             lengths: lengths(),
             decisions: None,
         };
@@ -126,7 +135,7 @@ impl Bench {
     pub(crate) fn decided_in_phases(answer: Answer) -> Self {
         let bench = Self::decided(answer);
         let method = MethodSpec { phases: Phases::Two, ..bench.method.spec().clone() };
-        Self::over(Parts { answers: answers_in_phases(), ..bench.parts }, &method)
+        Self::over(Parts { answers: answers_in_phases(DATASET), ..bench.parts }, &method)
     }
 
     fn over(parts: Parts, method: &MethodSpec) -> Self {
@@ -268,15 +277,15 @@ pub(crate) fn answers() -> QualityTable {
     QualityTable::from_rows(rows())
 }
 
-fn answers_in_phases() -> QualityTable {
+fn answers_in_phases(dataset: &'static str) -> QualityTable {
     let mut rows: Vec<_> =
         rows().into_iter().map(|(d, i, level, c)| (d, i, (None, level), c)).collect();
     let right = |nth: usize| std::array::from_fn(|ratio| (ratio == 9).then(|| cell(nth < 3)));
     let pair = (Some(Level::FULL), Level::percent(50));
     for (nth, item) in items(Split::Estimate).into_iter().enumerate() {
-        rows.push((DATASET, item, pair, right(nth)));
+        rows.push((dataset, item, pair, right(nth)));
     }
-    rows.push((DATASET, items(Split::Replay)[0], pair, right(0)));
+    rows.push((dataset, items(Split::Replay)[0], pair, right(0)));
     QualityTable::from_phases(rows)
 }
 

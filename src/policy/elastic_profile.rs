@@ -90,6 +90,7 @@ impl Policy for ElasticProfile {
 mod tests {
     use crate::method::MethodSpec;
     use crate::method::testing::{Bench, in_phases, plan};
+    use crate::plan::Phases;
     use crate::units::{Level, Ratio};
 
     // The bench (see `testing`): TTFT = level · kept ms, kept = ratio · 100 tokens; TPOT = 10 ms ·
@@ -131,7 +132,8 @@ mod tests {
         assert_eq!(ask(100, 6), in_phases());
         assert_eq!(ask(100, 5), plan(50, 100));
         assert_eq!(ask(99, 6), plan(50, 100));
-        let mut one_level = bench.policy("elastic-profile");
+        let one_level = MethodSpec { phases: Phases::One, ..bench.method.spec().clone() };
+        let mut one_level = bench.method_policy(&one_level);
         assert_eq!(bench.ask(&mut *one_level, &bench.request(100, 6), None), plan(50, 100));
     }
 

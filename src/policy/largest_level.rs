@@ -5,10 +5,10 @@
 //! candidates whose unqueued forecast meets both bounds it takes the largest level, then the
 //! largest prompt ratio; if none is feasible: the one that misses by the smallest share. Of plans
 //! of two levels the answer's goes first, then the prompt's. The study's methods have no
-//! compressor, so the prompt is full; given one, they are fairer opponents (`+prompt`). They are this one rule over different families: separately trained models,
-//! width-pruned weights that are re-laid out at each switch, whole layers skipped or merged,
-//! attention skipped first. By nominal size ([`size_rule`](super::size_rule)) it looks at no
-//! latency and cuts no prompt.
+//! compressor, so the prompt is full; given one, they are fairer opponents (`+prompt`). They are
+//! this one rule over different families: separately trained models, width-pruned weights that are
+//! re-laid out at each switch, whole layers skipped or merged, attention skipped first. By nominal
+//! size ([`size_rule`](super::size_rule)) it looks at no latency and cuts no prompt.
 
 use std::cmp::Reverse;
 
@@ -72,6 +72,7 @@ impl Policy for LargestLevel {
 #[cfg(test)]
 mod tests {
     use super::super::size_rule::{SizeRule, SizeSpec};
+    use crate::executor::Executor as _;
     use crate::method::PolicySpec;
     use crate::method::testing::{Bench, in_phases, plan};
     use crate::request::{Request, Slo};
@@ -111,6 +112,19 @@ mod tests {
         assert_eq!(ask(100, 9), in_phases());
         assert_eq!(ask(99, 10), plan(100, 50));
         assert_eq!(ask(99, 9), plan(50, 100));
+    }
+
+    #[test]
+    fn what_was_measured_of_two_levels_in_another_dataset_alone_is_not_offered() {
+        let bench = Bench::in_phases_elsewhere();
+        let mut policy = bench.policy_of(PolicySpec::LargestLevel(SizeSpec::default()));
+        assert_eq!(bench.ask(&mut *policy, &bench.request(100, 9), None), plan(50, 100));
+        let mut executor = bench.method.cost_model(&bench.trace).unwrap();
+        let asked = executor.execute(&bench.request(100, 9), &in_phases());
+        insta::assert_snapshot!(
+            asked.unwrap_err().to_string().split_once("quality table").unwrap().1,
+            @" width: not measured yet; found level 100 %, prompt 100 %, answer 50 %; allowed: plans measured before, or by `pliant profile asked EXPERIMENT.toml`"
+        );
     }
 
     #[test]

@@ -175,13 +175,21 @@ impl<'a> Choices<'a> {
 
     /// That `wanted` plans, best first, are preferred in their order.
     pub(super) fn prefer(&self, wanted: Vec<(Candidate, Forecast)>) -> Preferences {
-        Preferences::new(wanted, self.menu.margin)
+        let offered = wanted.into_iter().filter(|(one, _)| self.offers(one));
+        Preferences::new(offered.collect(), self.menu.margin)
     }
 
     /// As [`Menu::expected_accuracy`], for the request's group.
     #[must_use]
     pub fn expected_accuracy(&self, candidate: &Candidate) -> Option<f64> {
         self.menu.expected_accuracy(candidate, self.menu.group(self.request))
+    }
+
+    /// Whether `candidate` may be chosen: one of two levels, where it was measured on estimate
+    /// items of the request's group. Pairs of levels are measured dataset by dataset.
+    fn offers(&self, candidate: &Candidate) -> bool {
+        let two_levels = candidate.plan.smaller_answer_level().is_some();
+        !two_levels || self.expected_accuracy(candidate).is_some()
     }
 
     /// What the decision-head said of the request's own prompt, if the method asks one.
@@ -202,6 +210,7 @@ impl<'a> Choices<'a> {
         let due = bounds.first_token_due();
         candidates
             .into_iter()
+            .filter(move |one| self.offers(one))
             .filter(move |one| due.is_none_or(|due| costs.ttft(one, facts, resident) <= due))
             .map(move |one| (one, costs.forecast(one, facts, resident)))
             .filter(move |(_, forecast)| forecast.meets(bounds))
@@ -214,7 +223,8 @@ impl<'a> Choices<'a> {
     /// If there are no `candidates`.
     #[must_use]
     pub fn least_late(self, candidates: impl IntoIterator<Item = &'a Candidate>) -> Plan {
-        let forecasted = candidates.into_iter().map(|candidate| self.forecasted(candidate));
+        let offered = candidates.into_iter().filter(|candidate| self.offers(candidate));
+        let forecasted = offered.map(|candidate| self.forecasted(candidate));
         least_late(forecasted, self.request.bounds())
     }
 
