@@ -134,6 +134,7 @@ pub struct Tally {
     ttft_ns: Sample,
     tpot_ns: Sample,
     energy_nj: Sample,
+    energy_nj_sum: u128,
     resident: Option<Level>,
     /// By id.
     answers: Vec<(u64, Option<Grade>)>,
@@ -259,6 +260,7 @@ impl Tally {
         }
         if let Some(drawn) = outcome.energy() {
             self.energy_nj.add_many(drawn.as_nanojoules(), requests);
+            self.energy_nj_sum += u128::from(drawn.as_nanojoules()) * u128::from(requests);
         }
     }
 
@@ -318,7 +320,8 @@ impl Tally {
     }
 
     pub(super) fn energy_mj_mean(&self) -> Option<f64> {
-        self.energy_nj.mean_millionths()
+        let requests = self.energy_nj.len();
+        (requests > 0).then(|| self.energy_nj_sum as f64 / 1e6 / requests as f64)
     }
 
     pub(super) fn missed(&self, kind: Miss) -> Option<f64> {

@@ -25,14 +25,68 @@ const BATCH: usize = 1 << 12;
 pub(super) struct Sample {
     /// All values, or those that the sketch does not have yet.
     kept: Vec<u64>,
-    sketch: Option<Histogram<u64>>,
-    sum: u128,
+    sketch: Option<Sketch>,
+}
+
+/// A histogram, and counts that it does not have yet.
+#[derive(Debug, Clone)]
+struct Sketch {
+    histogram: Histogram<u64>,
+    /// By [`place_of`].
+    counts: Vec<u64>,
+}
+
+impl Sketch {
+    fn new() -> Self {
+        let histogram = Histogram::new_with_bounds(1, SKETCH_MAX, SKETCH_DIGITS);
+        let histogram = histogram.expect("the bounds are apart");
+        Self { histogram, counts: vec![0; place_of(1 << f64::MANTISSA_DIGITS)] }
+    }
+
+    fn add(&mut self, values: &[u64]) {
+        for &value in values {
+            match self.counts.get_mut(place_of(value)) {
+                Some(count) => *count = count.wrapping_add(1),
+                None => self.histogram.saturating_record(value),
+            }
+        }
+    }
+
+    /// Gives the histogram what it does not have yet.
+    fn settle(&mut self) {
+        for (place, count) in self.counts.iter_mut().enumerate().filter(|(_, count)| **count > 0) {
+            self.histogram.saturating_record_n(least_at(place), *count);
+            *count = 0;
+        }
+    }
+}
+
+/// Bits of a float's fraction that tell places apart: the histogram tells no more.
+const PLACE_BITS: u32 = 10;
+
+/// Of the float 1.
+const FIRST_PLACE: u64 = 1023 << PLACE_BITS;
+
+/// Values at one place are one to the histogram; 0, and what a float does not have exactly, are
+/// beyond all places.
+///
+/// Why by way of a float? Its exponent and the first bits of its fraction are the place, with no
+/// look for the first bit that is set.
+#[inline]
+fn place_of(value: u64) -> usize {
+    let bits = (value as i64 as f64).to_bits() >> (f64::MANTISSA_DIGITS - 1 - PLACE_BITS);
+    bits.wrapping_sub(FIRST_PLACE) as usize
+}
+
+/// The least value at a place.
+fn least_at(place: usize) -> u64 {
+    let bits = (place as u64 + FIRST_PLACE) << (f64::MANTISSA_DIGITS - 1 - PLACE_BITS);
+    f64::from_bits(bits).ceil() as u64
 }
 
 impl Sample {
     #[inline]
     pub fn add(&mut self, value: u64) {
-        self.sum += u128::from(value);
         if self.kept.len() == self.kept.capacity() {
             self.make_room();
         }
@@ -41,12 +95,11 @@ impl Sample {
 
     /// Adds `value` as often as `count` says.
     pub fn add_many(&mut self, value: u64, count: u64) {
-        self.sum += u128::from(value) * u128::from(count);
         if self.sketch.is_none() && self.kept.len() as u64 + count <= EXACT_VALUES as u64 {
             self.kept.resize(self.kept.len() + count as usize, value);
             return;
         }
-        self.sketched().saturating_record_n(value, count);
+        self.sketched().histogram.saturating_record_n(value, count);
     }
 
     /// Room for a value more.
@@ -61,12 +114,10 @@ impl Sample {
     }
 
     /// The sketch, with all that was kept.
-    fn sketched(&mut self) -> &mut Histogram<u64> {
-        let sketch = self.sketch.get_or_insert_with(|| {
-            let sketch = Histogram::new_with_bounds(1, SKETCH_MAX, SKETCH_DIGITS);
-            sketch.expect("the bounds are apart")
-        });
-        self.kept.drain(..).for_each(|value| sketch.saturating_record(value));
+    fn sketched(&mut self) -> &mut Sketch {
+        let sketch = self.sketch.get_or_insert_with(Sketch::new);
+        sketch.add(&self.kept);
+        self.kept.clear();
         self.kept.shrink_to(BATCH);
         sketch
     }
@@ -74,26 +125,21 @@ impl Sample {
     /// Says that all values have come: [`millionths`](Self::millionths) may be asked for.
     pub fn finish(&mut self) {
         if self.sketch.is_some() || self.kept.len() > EXACT_VALUES {
-            self.sketched();
+            self.sketched().settle();
         }
         self.kept.sort_unstable();
     }
 
     pub fn len(&self) -> u64 {
-        self.kept.len() as u64 + self.sketch.as_ref().map_or(0, Histogram::len)
-    }
-
-    /// The mean, in millionths: ms of ns, mJ of nJ.
-    pub fn mean_millionths(&self) -> Option<f64> {
-        (self.len() > 0).then(|| self.sum as f64 / 1e6 / self.len() as f64)
+        self.kept.len() as u64 + self.sketch.as_ref().map_or(0, |sketch| sketch.histogram.len())
     }
 
     /// A quantile of the values, in millionths.
     pub fn millionths(&self, share: f64) -> Option<f64> {
         match &self.sketch {
             None => interpolated(self.kept.len(), share, |place| self.kept[place] as f64 / 1e6),
-            Some(sketch) => {
-                let value = sketch.median_equivalent(sketch.value_at_quantile(share));
+            Some(Sketch { histogram, .. }) => {
+                let value = histogram.median_equivalent(histogram.value_at_quantile(share));
                 Some(value as f64 / 1e6)
             }
         }
@@ -141,10 +187,29 @@ mod tests {
             for sample in [&mut together, &mut single] {
                 sample.finish();
                 assert_eq!(sample.len(), 2 * times);
-                assert_eq!(sample.mean_millionths(), Some(4.0));
             }
             assert_eq!(together.millionths(0.25), single.millionths(0.25));
             assert_eq!(together.millionths(0.99), single.millionths(0.99));
         }
+    }
+
+    /// Every value that is the first of its kind, and its neighbours: the places of a float's bits
+    /// are finer than the histogram's, or the same.
+    #[test]
+    fn what_waits_for_the_sketch_is_what_it_would_have_counted() {
+        let edges = (0..63).flat_map(|bit| [0, 1, 2, 3, 511, 512, 1023].map(|part| (bit, part)));
+        let edge = |(bit, part): (u32, u64)| (1_u64 << bit) + ((part << bit) >> 10);
+        let values: Vec<u64> =
+            edges.map(edge).flat_map(|value| [value - 1, value, value + 1]).collect();
+        let mut sketch = Sketch::new();
+        sketch.add(&values);
+        sketch.settle();
+        let mut expected = Sketch::new().histogram;
+        values.iter().for_each(|&value| expected.saturating_record(value));
+        assert_eq!(sketch.histogram, expected);
+        let at = |sketch: &Histogram<u64>| {
+            sketch.iter_recorded().map(|at| at.count_at_value()).collect::<Vec<_>>()
+        };
+        assert_eq!(at(&sketch.histogram), at(&expected));
     }
 }
