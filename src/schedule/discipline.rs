@@ -102,7 +102,7 @@ impl<T: Ord + Copy> WaitingQueue<T> {
     }
 
     /// How many wait.
-    #[inline]
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         match self {
             Self::Fifo(queue) => queue.len(),

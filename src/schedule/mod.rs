@@ -68,7 +68,6 @@ mod scheduler;
 mod slots;
 
 pub use discipline::Discipline;
-pub(crate) use discipline::WaitingQueue;
 pub use gate::{Admit, Quota, WhenFull};
 pub use options::{Preempt, ServiceOptions};
 pub use reason::Reason;

@@ -6,11 +6,12 @@
 //! [`Ledger`] knows what becomes of a request once its kind, the resident level and its wait are
 //! known.
 
+use self::waiting::Waiting;
 use super::ServiceOptions;
-use super::ledger::{Entry, Ledger, Line};
+use super::ledger::{Entry, Ledger, Line, Place};
 use super::service::beyond_time;
 use crate::error::Result;
-use crate::schedule::{Discipline, WaitingQueue};
+use crate::schedule::Discipline;
 use crate::units::{Grade, SimTime};
 
 /// Is told of every request, in order of service.
@@ -80,26 +81,21 @@ pub fn replay_columns(
 ) -> Result<Ran> {
     assert!(options.serves_all_in_turn(), "by columns requests are served in turn, and all are");
     ledger.begin();
-    let mut server = Server {
-        ledger,
-        sink,
-        alone: options.ideal_isolation,
-        free: 0,
-        resident: 0,
-        ran: Ran::default(),
-    };
     let mut calls = Calls { left: calls, nth: 0, last: 0 };
+    let mut server = Server { ledger, sink, resident: 0 };
     match options.discipline {
+        Discipline::Fifo if options.ideal_isolation => server.alone(&mut calls)?,
         Discipline::Fifo => server.in_turn(&mut calls)?,
         discipline => {
-            server.by_deadline(&mut calls, WaitingQueue::new(discipline))?;
+            let waiting = Waiting::new(discipline == Discipline::Edf);
+            server.by_deadline(&mut calls, waiting, options.ideal_isolation)?;
         }
     }
-    Ok(server.ran)
+    Ok(Ran { requests: calls.nth, switches: server.ledger.switches() })
 }
 
-/// A request on its way; calls rise in the order of the trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A request on its way.
+#[derive(Debug, Clone, Copy)]
 struct Call {
     nth: u64,
     arrival: u64,
@@ -128,39 +124,47 @@ impl<I: Iterator<Item = (SimTime, u32)>> Calls<I> {
 struct Server<'a, 'k, S> {
     ledger: &'a mut Ledger<'k>,
     sink: &'a mut S,
-    /// Whether every request has a server to itself.
-    alone: bool,
-    /// From when on a request can be taken up.
-    free: u64,
     /// Number of the resident level.
     resident: u32,
-    ran: Ran,
 }
 
 impl<S: ServedSink> Server<'_, '_, S> {
     fn in_turn(&mut self, calls: &mut Calls<impl Iterator<Item = (SimTime, u32)>>) -> Result<()> {
+        let mut free = 0;
         while let Some(call) = calls.next() {
-            // Alone, the server is free as the last request is taken up: never after this arrival.
-            self.serve(call, self.free.max(call.arrival))?;
+            free = self.serve(call, call.arrival.max(free))?;
         }
         Ok(())
     }
 
+    /// Every request has a server to itself.
+    fn alone(&mut self, calls: &mut Calls<impl Iterator<Item = (SimTime, u32)>>) -> Result<()> {
+        while let Some(call) = calls.next() {
+            self.serve(call, call.arrival)?;
+        }
+        Ok(())
+    }
+
+    /// Where all are `alone`, the server is free as the last request is taken up, and those that
+    /// arrive at one instant go by their deadlines.
     fn by_deadline(
         &mut self,
         calls: &mut Calls<impl Iterator<Item = (SimTime, u32)>>,
-        mut waiting: WaitingQueue<Call>,
+        mut waiting: Waiting,
+        alone: bool,
     ) -> Result<()> {
         let mut next = calls.next();
+        let mut free = 0;
         loop {
-            let mut now = self.free;
-            if waiting.len() == 0 {
+            let mut now = free;
+            if waiting.is_empty() {
                 let Some(call) = next else { return Ok(()) };
                 now = now.max(call.arrival);
                 next = calls.next();
                 if next.is_none_or(|other| other.arrival > now) {
                     // Nobody else is there to choose from.
-                    self.serve(call, now)?;
+                    let end = self.serve(call, now)?;
+                    free = if alone { now } else { end };
                     continue;
                 }
                 self.wait(call, &mut waiting);
@@ -169,49 +173,41 @@ impl<S: ServedSink> Server<'_, '_, S> {
                 self.wait(call, &mut waiting);
                 next = calls.next();
             }
-            let call = waiting.pop(SimTime::from_nanos(now)).expect("one waits");
-            self.serve(call, now)?;
+            let call = waiting.pop(now).expect("one waits");
+            let end = self.serve(call, now)?;
+            free = if alone { now } else { end };
         }
     }
 
-    fn wait(&self, call: Call, waiting: &mut WaitingQueue<Call>) {
-        let arrival = SimTime::from_nanos(call.arrival);
-        let due = self.ledger.due(call.kind);
-        waiting.push(call, due.map_or(SimTime::NEVER, |due| arrival.saturating_add(due)));
+    #[inline]
+    fn wait(&self, call: Call, waiting: &mut Waiting) {
+        waiting.push(call, call.arrival.saturating_add(self.ledger.due_ns(call.kind)));
     }
 
+    /// Serves `call` from `start` on, and says until when.
     #[expect(clippy::inline_always, reason = "in the loop of every request")]
     #[inline(always)]
-    fn serve(&mut self, call: Call, start: u64) -> Result<()> {
+    fn serve(&mut self, call: Call, start: u64) -> Result<u64> {
         let wait = start - call.arrival;
-        let number = self.ledger.number_of(call.kind, self.resident, wait)?;
-        let &Line { takes, first_token, late_from, level, worth, .. } =
-            self.ledger.enter(number, wait);
+        let Place { number, level } = self.ledger.place_of(call.kind, self.resident, wait)?;
+        let Line { takes, first_token, late_from, worth, .. } = self.ledger.enter(number, wait);
         let end = start.checked_add(takes).ok_or_else(|| beyond_time(call.nth))?;
-        self.free = if self.alone { start } else { end };
-        self.ran.requests += 1;
-        if level != self.resident {
-            self.switch(level);
-        }
+        self.resident = level;
         let late = wait >= late_from;
         self.sink.served(Served {
             nth: call.nth,
             start: SimTime::from_nanos(start),
-            ttft_ns: wait + first_token,
+            // No later than the end, which is no overflow.
+            ttft_ns: wait.wrapping_add(first_token),
             worth: worth.map(|grade| if late { Grade::WRONG } else { grade }),
             ledger: self.ledger,
             number,
-        })
-    }
-
-    /// Why a call? A jump is foreseen where the level stays, so that the next look-up need not wait
-    /// for this one's level.
-    #[inline(never)]
-    fn switch(&mut self, level: u32) {
-        self.ran.switches += u64::from(self.resident != 0);
-        self.resident = level;
+        })?;
+        Ok(end)
     }
 }
+
+mod waiting;
 
 #[cfg(test)]
 mod tests;
