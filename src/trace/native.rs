@@ -27,7 +27,9 @@ use crate::input::{Input, Rows};
 use crate::item::ItemId;
 use crate::limits::{PRIORITY, REQUESTS, TIME_MS, TOKENS};
 use crate::request::{Request, Slo, Terms};
-use crate::units::{SimTime, decimal_millis, nanos_of_decimal_millis};
+use crate::units::{
+    SimTime, decimal_millis, nanos_of_decimal_millis, push_decimal_millis, push_number,
+};
 
 /// Columns of what requests ask of the service beside; a file has those that some row fills.
 const TERMS: [&str; 4] = ["priority", "cancel_after_ms", "supersedes", "cached_tokens"];
@@ -35,6 +37,9 @@ const TERMS: [&str; 4] = ["priority", "cancel_after_ms", "supersedes", "cached_t
 /// Columns of every trace.
 const COLUMNS: [&str; 7] =
     ["id", "arrival_ms", "app", "dataset", "item", "prompt_tokens", "output_tokens"];
+
+/// What a row is long, about.
+const ROW_BYTES: usize = 56;
 
 impl Trace {
     /// Reads the trace in the native file `path`.
@@ -84,6 +89,7 @@ impl Trace {
         text += &rows.header();
         let [apps, datasets] = [&self.apps, &self.datasets]
             .map(|names| names.iter().map(|name| cell(name)).collect::<Vec<_>>());
+        text.reserve(ROW_BYTES * self.requests.len());
         for request in &self.requests {
             let app = &apps[usize::from(request.app.0)];
             let dataset = &datasets[usize::from(request.dataset.0)];
@@ -148,16 +154,23 @@ impl RowWriter {
 
     /// Appends the row of `request`, whose app and dataset have these cells.
     fn write(&mut self, text: &mut String, request: &Request, [app, dataset]: [&String; 2]) {
-        let Request { id, item, prompt_tokens, output_tokens, slo, .. } = request;
-        let arrival = decimal_millis(request.arrival.as_nanos());
-        let written = if let Some(number) = item.number() {
-            write!(text, "{id},{arrival},{app},{dataset},{number},{prompt_tokens},")
-        } else {
-            let name = cell(&item.to_string());
-            write!(text, "{id},{arrival},{app},{dataset},{name},{prompt_tokens},")
-        };
-        written.and_then(|()| write!(text, "{output_tokens}")).expect("memory takes any row");
-        self.objectives.write(text, *slo);
+        push_number(text, request.id);
+        text.push(',');
+        push_decimal_millis(text, request.arrival.as_nanos());
+        for name in [app, dataset] {
+            text.push(',');
+            *text += name;
+        }
+        text.push(',');
+        match request.item.number() {
+            Some(number) => push_number(text, number.into()),
+            None => *text += &cell(&request.item.to_string()),
+        }
+        for tokens in [request.prompt_tokens, request.output_tokens] {
+            text.push(',');
+            push_number(text, tokens.into());
+        }
+        self.objectives.write(text, request.slo);
         write_terms(text, request.terms, self.terms);
         text.push('\n');
     }
