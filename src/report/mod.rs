@@ -20,7 +20,7 @@ mod summary;
 
 pub use against::{pairs_against, pairs_csv};
 pub use fidelity::{Fidelity, FidelityRow, INTERVAL, PhaseFit, fidelity_csv, fidelity_text};
-pub use figure::{Form, OverTimeRow, StandaloneRow, redraw_sweep};
+pub use figure::{Form, OverTimeRow, StandaloneRow, draw_growth, redraw_sweep};
 pub(crate) use figure::{mean_line, point, slo_names};
 pub use folder::redraw;
 pub use goodput::{Class, GoodputRow, goodput, goodput_csv};

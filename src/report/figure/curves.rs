@@ -129,6 +129,7 @@ impl Curves {
             x_title: x_title.to_owned(),
             y_title: "accuracy, %",
             x_ticks,
+            decades: false,
             bands: false,
             legend: legend.collect(),
             groups: vec![Group {

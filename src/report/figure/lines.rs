@@ -47,6 +47,8 @@ pub(super) struct Lines {
     pub y_title: &'static str,
     /// Ticks and what they are called; ends of the axis are those of the ticks.
     pub x_ticks: Vec<(f64, String)>,
+    /// Whether values, all above zero, are of several orders of magnitude.
+    pub decades: bool,
     /// Intervals as bands, for axes on which every place has a meaning; else as whiskers.
     pub bands: bool,
     pub legend: Vec<(String, Look)>,
@@ -135,6 +137,9 @@ impl Lines {
         let points = panels.flat_map(|panel| &panel.lines).flat_map(|line| &line.points);
         let (lo, hi) = points
             .fold((f64::MAX, f64::MIN), |(lo, hi), point| (lo.min(point.lo), hi.max(point.hi)));
+        if self.decades && lo <= hi {
+            return Axis::decades(lo, hi);
+        }
         if lo > hi { Axis::linear(0.0, 100.0, 5) } else { Axis::linear(lo, hi.max(lo + 1.0), 5) }
     }
 

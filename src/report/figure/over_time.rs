@@ -66,6 +66,7 @@ pub(super) fn draw_over_time(spec: &OverTimeSpec, press: &Press<'_>) -> Result<S
         x_title: "minutes since the first request".to_owned(),
         y_title: "%",
         x_ticks: ticks(last),
+        decades: false,
         bands: true,
         legend: methods.iter().map(|(name, look)| ((*name).to_owned(), *look)).collect(),
         groups: groups(&rows, |row| (&row.device, row.alpha.to_bits()))

@@ -183,6 +183,7 @@ fn draw(rows: &[Row], press: &Press<'_>) -> Result<()> {
         x_title: "level, %".to_owned(),
         y_title: "points of accuracy",
         x_ticks: (2..10).map(|tens| (f64::from(10 * tens), (10 * tens).to_string())).collect(),
+        decades: false,
         bands: false,
         legend: [UNTUNED, TUNED].map(|name| (name.to_owned(), colours::of_method(name))).into(),
         groups: vec![Group {

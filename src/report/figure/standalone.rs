@@ -77,6 +77,7 @@ pub(super) fn draw_standalone(spec: &StandaloneSpec, press: &Press<'_>) -> Resul
             .enumerate()
             .map(|(at, slo)| (at as f64, (*slo).to_owned()))
             .collect(),
+        decades: false,
         bands: false,
         legend: numbers.methods.iter().map(|(name, look)| ((*name).to_owned(), *look)).collect(),
         groups: numbers.groups(),

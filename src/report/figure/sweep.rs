@@ -54,6 +54,7 @@ fn draw(sweep: &SweepTable, press: &Press<'_>) -> Result<()> {
         x_title: sweep.keys[0].clone(),
         y_title: "accuracy@SLO, %",
         x_ticks: scale.ticks(),
+        decades: false,
         bands: scale.values.len() > 1,
         legend: looks.iter().map(|(name, look)| ((*name).to_owned(), *look)).collect(),
         groups: vec![Group {
