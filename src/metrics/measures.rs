@@ -195,11 +195,11 @@ impl Tally {
         let missed = if late { standing.late } else { standing.in_time };
         self.service.serve(outcome, missed.is_none());
         let grade = outcome.execution.correct;
-        self.note(
-            outcome.request.id,
-            outcome.ttft().as_nanos() as u64,
-            grade.map(|grade| if missed.is_none() { grade } else { Grade::WRONG }),
-        );
+        self.ttft_ns.add(outcome.ttft().as_nanos() as u64);
+        if !self.forgets_answers {
+            let worth = grade.map(|grade| if missed.is_none() { grade } else { Grade::WRONG });
+            self.answers.push((outcome.request.id, worth));
+        }
         let level = outcome.plan.resident_after(outcome.request.output_tokens);
         self.switches += u64::from(self.resident.is_some_and(|resident| resident != level));
         self.resident = Some(level);
@@ -208,14 +208,9 @@ impl Tally {
     /// Notes of a request that a ledger counts what it does not: request `id` was `served`.
     #[inline]
     pub fn served(&mut self, id: u64, served: &Served<'_, '_>) {
-        self.note(id, served.ttft_ns, served.worth);
-    }
-
-    #[inline]
-    fn note(&mut self, id: u64, ttft_ns: u64, worth: Option<Grade>) {
-        self.ttft_ns.add(ttft_ns);
+        self.ttft_ns.add(served.ttft_ns);
         if !self.forgets_answers {
-            self.answers.push((id, worth));
+            self.answers.push((id, served.worth()));
         }
     }
 

@@ -40,13 +40,20 @@ pub struct Served<'a, 'k> {
     pub start: SimTime,
     /// From its arrival to its first token, in ns.
     pub ttft_ns: u64,
-    /// How right the answer was, 0 where a bound was missed; `None` where nobody knows.
-    pub worth: Option<Grade>,
+    wait_ns: u64,
     ledger: &'a Ledger<'k>,
     number: u32,
 }
 
 impl Served<'_, '_> {
+    /// How right the answer was, 0 where a bound was missed; `None` where nobody knows.
+    #[must_use]
+    #[inline]
+    pub fn worth(&self) -> Option<Grade> {
+        let &Line { worth, late_from, .. } = self.ledger.line(self.number);
+        worth.map(|grade| if self.wait_ns >= late_from { Grade::WRONG } else { grade })
+    }
+
     /// What it has in common with others of its kind.
     #[must_use]
     pub fn entry(&self) -> &Entry {
@@ -190,16 +197,15 @@ impl<S: ServedSink> Server<'_, '_, S> {
     fn serve(&mut self, call: Call, start: u64) -> Result<u64> {
         let wait = start - call.arrival;
         let Place { number, level } = self.ledger.place_of(call.kind, self.resident, wait)?;
-        let Line { takes, first_token, late_from, worth, .. } = self.ledger.enter(number, wait);
+        let Line { takes, first_token, .. } = self.ledger.enter(number, wait);
         let end = start.checked_add(takes).ok_or_else(|| beyond_time(call.nth))?;
         self.resident = level;
-        let late = wait >= late_from;
         self.sink.served(Served {
             nth: call.nth,
             start: SimTime::from_nanos(start),
             // No later than the end, which is no overflow.
             ttft_ns: wait.wrapping_add(first_token),
-            worth: worth.map(|grade| if late { Grade::WRONG } else { grade }),
+            wait_ns: wait,
             ledger: self.ledger,
             number,
         })?;

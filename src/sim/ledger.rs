@@ -21,6 +21,12 @@ const STATES: usize = 14;
 /// Bits of a [`Row`] that say which of these it is.
 const STATE_BITS: u32 = 4;
 
+/// In place of a level: nothing is known yet.
+const UNKNOWN: u32 = 15;
+
+/// In place of a level: the wait says which.
+const BY_WAIT: u32 = 14;
+
 /// Lines, filled as they are needed, for any number of replays over the same kinds of requests.
 #[derive(Debug)]
 pub struct Ledger<'a> {
@@ -45,11 +51,11 @@ pub struct Ledger<'a> {
 }
 
 /// What is known of a kind, in one cache line.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 struct Row {
     /// By the number of the resident level, in so many bits each: the number of the level that is
-    /// resident afterwards, or anything but 0 if steps say which; 0 where nothing is known yet.
+    /// resident afterwards, [`BY_WAIT`] or [`UNKNOWN`].
     ///
     /// Why all in one number? A request waits for the level that the one before it leaves, and for
     /// nothing else of it. From there to the next level is then a shift.
@@ -59,6 +65,9 @@ struct Row {
 }
 
 impl Row {
+    /// Of a kind of which nothing is known yet.
+    const EMPTY: Self = Self { next: u64::MAX, numbers: [0; STATES] };
+
     #[inline]
     fn place(&self, resident: u32) -> Place {
         let level = (self.next >> (resident * STATE_BITS % u64::BITS)) as u32 % (1 << STATE_BITS);
@@ -66,25 +75,23 @@ impl Row {
     }
 
     fn set(&mut self, resident: u32, place: Place) {
-        self.next |= u64::from(place.level) << (resident * STATE_BITS);
+        let known = u64::from(place.level ^ self.place(resident).level);
+        self.next ^= known << (resident * STATE_BITS);
         self.numbers[resident as usize] = place.number;
     }
 }
 
 /// Where a request goes.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     /// Of the line, or of the first of some steps.
     pub number: u32,
-    /// Number of the level that is resident afterwards; 0 if that is not known yet.
+    /// Number of the level that is resident afterwards, or [`BY_WAIT`] or [`UNKNOWN`].
     pub level: u32,
 }
 
 impl Place {
-    #[inline]
-    fn is_known(self) -> bool {
-        self.level != 0
-    }
+    const EMPTY: Self = Self { number: 0, level: UNKNOWN };
 }
 
 /// What the loop needs of a line, in one cache line.
@@ -150,7 +157,7 @@ impl Steps {
         for (until, step) in until_ns.iter_mut().zip(steps) {
             *until = step.until_ns;
         }
-        Self { until_ns, places: [Place::default(); STEPS], said: steps.to_vec() }
+        Self { until_ns, places: [Place::EMPTY; STEPS], said: steps.to_vec() }
     }
 
     /// How many of the steps are passed after a wait.
@@ -193,7 +200,7 @@ impl<'a> Ledger<'a> {
             executor,
             by_wait,
             levels: Vec::new(),
-            rows: vec![Row::default(); kinds.len()],
+            rows: vec![Row::EMPTY; kinds.len()],
             steps: Vec::new(),
             lines: Vec::new(),
             entries: Vec::new(),
@@ -242,12 +249,12 @@ impl<'a> Ledger<'a> {
     #[inline(always)]
     pub(super) fn place_of(&mut self, kind: u32, resident: u32, wait: u64) -> Result<Place> {
         let mut place = self.rows[kind as usize].place(resident);
-        if self.by_wait && place.is_known() {
-            place = self.stepped(place.number, wait);
-        }
-        // Once at most. Why a loop? In an innermost loop the later of two instants becomes a jump.
-        while !place.is_known() {
-            place = self.fill(kind, resident, wait)?;
+        // Once or twice. Why a loop? In an innermost loop the later of two instants becomes a jump.
+        while place.level as usize >= STATES {
+            place = match place.level {
+                BY_WAIT => self.stepped(place.number, wait),
+                _ => self.fill(kind, resident, wait)?,
+            };
         }
         Ok(place)
     }
@@ -269,6 +276,12 @@ impl<'a> Ledger<'a> {
             }
             number += 1;
         }
+    }
+
+    /// The line with this number.
+    #[inline]
+    pub(super) fn line(&self, number: u32) -> &Line {
+        &self.lines[number as usize]
     }
 
     /// The line with this number, a request that has waited `wait` ns counted in.
@@ -333,14 +346,14 @@ impl<'a> Ledger<'a> {
         level: Option<Level>,
         wait: u64,
     ) -> Result<Place> {
-        if !self.rows[kind as usize].place(resident).is_known() {
+        if self.rows[kind as usize].place(resident).level == UNKNOWN {
             let (request, bounds) = (&self.kinds[kind as usize], self.bounds[kind as usize]);
             let steps = self.policy.by_wait(RequestView::new(request, bounds), level);
             let steps = steps.ok_or_else(|| {
                 Error::new("policy", "says that it depends on the wait, and not how")
             })?;
             let number = self.steps.len() as u32;
-            self.rows[kind as usize].set(resident, Place { number, level: 1 });
+            self.rows[kind as usize].set(resident, Place { number, level: BY_WAIT });
             self.steps.extend(steps.chunks(STEPS).map(Steps::new));
         }
         let first = self.rows[kind as usize].place(resident).number;

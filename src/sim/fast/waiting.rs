@@ -1,7 +1,7 @@
 //! Those that wait for a server that takes who is due first.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use super::Call;
 
@@ -13,7 +13,9 @@ use super::Call;
 #[derive(Debug)]
 pub(super) struct Waiting {
     in_time: BinaryHeap<Due>,
-    late: BinaryHeap<Due>,
+    /// Those whose deadline has passed, and that go last. Why no heap? Deadlines pass in their
+    /// order, and none that comes later has passed before those that are here.
+    late: VecDeque<Due>,
     /// Whether those whose deadline has passed go last.
     puts_late_aside: bool,
 }
@@ -38,7 +40,7 @@ impl Due {
 
 impl Waiting {
     pub fn new(puts_late_aside: bool) -> Self {
-        Self { in_time: BinaryHeap::new(), late: BinaryHeap::new(), puts_late_aside }
+        Self { in_time: BinaryHeap::new(), late: VecDeque::new(), puts_late_aside }
     }
 
     #[inline]
@@ -53,15 +55,16 @@ impl Waiting {
         self.in_time.push(Due { key, arrival, kind });
     }
 
-    /// Who is next at `now`.
+    /// Who is next at `now`, which does not go back; all that arrived by then were pushed before.
     #[inline]
     pub fn pop(&mut self, now: u64) -> Option<Call> {
         if self.puts_late_aside {
-            while self.in_time.peek().is_some_and(|first| first.deadline() < now) {
+            while let Some(first) = self.in_time.peek().filter(|first| first.deadline() < now) {
+                debug_assert!(self.late.back().is_none_or(|last| last.key < first.key));
                 self.late.extend(self.in_time.pop());
             }
         }
-        self.in_time.pop().or_else(|| self.late.pop()).map(Due::call)
+        self.in_time.pop().or_else(|| self.late.pop_front()).map(Due::call)
     }
 }
 
