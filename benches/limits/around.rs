@@ -121,10 +121,32 @@ pub fn command_lines(_: &Options) -> Vec<Line> {
             rows,
             processor_time(&import),
         ),
+        sweep(&place("sweep")),
         first_row(&folder),
     ];
     fs::remove_dir_all(&folder).expect("what was made can be removed");
     lines
+}
+
+/// A sweep over three rates on two threads and on one, in turns, on the wall: others on the
+/// machine count.
+fn sweep(out: &str) -> Line {
+    let on = |threads: &str| {
+        let set = "trace.arrivals_per_hour=5,50,500";
+        let arguments = ["sweep", "experiments/paper-e2e.toml", "--set", set, "--out", out];
+        on_the_wall(|| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pliant"));
+            command.args(arguments).args(["--no-cache", "--force", "--threads", threads]);
+            let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+            assert!(status.expect("pliant runs").success(), "{arguments:?}");
+        })
+    };
+    let turns: Vec<_> = (0..3).map(|_| (on("1"), on("2"))).collect();
+    let one = turns.iter().map(|turn| turn.0).min().expect("it was run");
+    let two = turns.iter().map(|turn| turn.1).min().expect("it was run");
+    let requests = 3 * 9 * 4 * 3 * 20 * 600;
+    let line = Line::new("around: pliant sweep, two threads", Goal::Times(1.8), requests, two);
+    Line { times: Some(one.as_secs_f64() / two.as_secs_f64()), ..line }
 }
 
 /// From the start of a run of two methods over hand-made tables to the first line it prints.

@@ -15,9 +15,9 @@ use pliant::sim::{
     Discipline, Ledger, OutcomeSink, Ran, Served, ServedSink, ServiceOptions, replay,
     replay_columns,
 };
-use pliant::trace::{CallStream, Columns, SynthSpec, Trace, synthesize};
+use pliant::trace::{Columns, SynthSpec, Trace, synthesize};
 
-use crate::clock::{on_the_wall, timed};
+use crate::clock::on_the_wall;
 use crate::record::{Goal, Line};
 use crate::scene::Scene;
 
@@ -33,7 +33,7 @@ pub struct Case<'s> {
 const BY_EVENTS: u32 = 1_000_000;
 
 /// What `metrics.csv` needs of a request.
-struct Measures(Tally);
+pub struct Measures(pub Tally);
 
 impl ServedSink for Measures {
     #[inline]
@@ -44,7 +44,7 @@ impl ServedSink for Measures {
 }
 
 /// Replays `columns` with all measures.
-fn measured(ledger: &mut Ledger<'_>, columns: &Columns, options: ServiceOptions) {
+pub fn measured(ledger: &mut Ledger<'_>, columns: &Columns, options: ServiceOptions) {
     let mut sink = Measures(Tally::of_measures_alone());
     let ran = replay_columns(ledger, columns.calls(), &options, &mut sink);
     black_box(sink.0.finish_with(ledger, ran.expect("every plan has an answer")));
@@ -178,36 +178,4 @@ pub fn together(scene: &Scene) -> Vec<Line> {
     let took = on_the_wall(&mut pass).min(on_the_wall(&mut pass));
     let name = "replay: eight methods, two threads, all measures";
     vec![Line::new(name, Goal::Seconds(1.0), requests, took)]
-}
-
-/// The cost as work grows: requests from a hundred thousand on, methods one after the other.
-pub fn growth(scene: &Scene) -> Result<Vec<Line>> {
-    let method = scene.method("elastilm");
-    let mut lines = Vec::new();
-    let mut requests = 100_000;
-    while requests <= scene.synth.requests {
-        let spec = SynthSpec { requests, ..scene.synth.clone() };
-        let (_, mut calls) = CallStream::new(&spec, &scene.pools)?;
-        let columns = Columns::of(calls.by_ref());
-        calls.finish()?;
-        let took = timed(|| {
-            let mut ledger = scene.ledger(method);
-            measured(&mut ledger, &columns, ServiceOptions::default());
-        });
-        let name = "growth: elastilm, its ledger included";
-        lines.push(Line::new(name, Goal::None, requests.into(), took));
-        requests *= 10;
-    }
-    for count in [1, 2, 4, 8] {
-        let methods = &scene.methods[..count];
-        let mut ledgers: Vec<_> = methods.iter().map(|method| scene.ledger(method)).collect();
-        let took = timed(|| {
-            for ledger in &mut ledgers {
-                measured(ledger, &scene.columns, ServiceOptions::default());
-            }
-        });
-        let requests = (count * scene.columns.len()) as u64;
-        lines.push(Line::new(format!("growth: {count} methods"), Goal::None, requests, took));
-    }
-    Ok(lines)
 }

@@ -9,19 +9,39 @@ pub struct Timed {
     pub case: Duration,
 }
 
-/// Passes of each that are timed, after one that is not.
-const PASSES: u32 = 3;
+/// Times of each that are taken, after a pass that fills what is to be filled.
+const TIMES: u32 = 3;
+
+/// So long is timed at least: the clock of processor time tells 4 ms apart.
+const LEAST: Duration = Duration::from_millis(200);
 
 /// Times `limit` and `case` in turns.
 pub fn turns(mut limit: impl FnMut(), mut case: impl FnMut()) -> Timed {
-    limit();
-    case();
-    let passes = (0..PASSES).map(|_| (timed(&mut limit), timed(&mut case)));
+    let passes = [passes(&mut limit), passes(&mut case)];
+    let times = (0..TIMES).map(|_| (each(passes[0], &mut limit), each(passes[1], &mut case)));
     let fastest = |a: Timed, b: (Duration, Duration)| Timed {
         limit: a.limit.min(b.0),
         case: a.case.min(b.1),
     };
-    passes.fold(Timed { limit: Duration::MAX, case: Duration::MAX }, fastest)
+    times.fold(Timed { limit: Duration::MAX, case: Duration::MAX }, fastest)
+}
+
+/// What one pass takes that is not the first.
+pub fn steady(mut pass: impl FnMut()) -> Duration {
+    let passes = passes(&mut pass);
+    (0..TIMES).map(|_| each(passes, &mut pass)).min().expect("it was timed")
+}
+
+/// How many passes are timed together.
+fn passes(mut pass: impl FnMut()) -> u32 {
+    pass();
+    let once = on_the_wall(&mut pass).max(Duration::from_micros(1));
+    LEAST.as_nanos().div_ceil(once.as_nanos()) as u32
+}
+
+/// What one of so many passes takes.
+fn each(passes: u32, mut pass: impl FnMut()) -> Duration {
+    timed(|| (0..passes).for_each(|_| pass())) / passes
 }
 
 /// What one pass takes of this thread's processor time: others on the machine do not count.

@@ -24,6 +24,8 @@ pub enum Goal {
     Seconds(f64),
     /// Bytes, at most.
     Bytes(f64),
+    /// Times as fast.
+    Times(f64),
     /// None is stated.
     None,
 }
@@ -40,12 +42,18 @@ pub struct Line {
     pub of_limit: Option<f64>,
     /// The most memory that was held, where it was looked at.
     pub bytes: Option<u64>,
+    /// How much there is of what grows.
+    pub work: Option<u64>,
+    /// How many times as fast as in another setting that was run in turns, where there is one.
+    pub times: Option<f64>,
 }
 
 impl Line {
     pub fn new(case: impl Into<String>, goal: Goal, requests: u64, took: Duration) -> Self {
         let seconds = took.as_secs_f64();
-        Self { case: case.into(), goal, requests, seconds, of_limit: None, bytes: None }
+        let case = case.into();
+        let (of_limit, bytes, work, times) = (None, None, None, None);
+        Self { case, goal, requests, seconds, of_limit, bytes, work, times }
     }
 
     /// A case that replays `requests`; the limit took `limit` for `of_limit` of them.
@@ -67,6 +75,7 @@ impl Line {
             Goal::PerSecond(rate) => Some(self.per_second() >= rate),
             Goal::Seconds(most) => Some(self.seconds <= most),
             Goal::Bytes(most) => Some(self.bytes? as f64 <= most),
+            Goal::Times(least) => Some(self.times? >= least),
             Goal::None => None,
         }
     }
@@ -79,6 +88,7 @@ impl fmt::Display for Goal {
             Self::PerSecond(rate) => write!(f, "≥ {:.0} M/s", rate / 1e6),
             Self::Seconds(most) => write!(f, "≤ {most} s"),
             Self::Bytes(most) => write!(f, "≤ {:.0} MB", most / 1e6),
+            Self::Times(least) => write!(f, "≥ {least} times as fast"),
             Self::None => Ok(()),
         }
     }
@@ -89,9 +99,11 @@ impl fmt::Display for Line {
         let rate = self.per_second() / 1e6;
         write!(f, "{:<52} {:>9.3} s {:>9.3} M/s", self.case, self.seconds, rate)?;
         let share = self.of_limit.map_or_else(String::new, |s| format!("{:.0} %", s * 100.0));
+        let share = self.times.map_or(share, |times| format!("{times:.2} ×"));
         let bytes = self.bytes.map_or_else(String::new, |b| format!("{:.0} MB", b as f64 / 1e6));
+        let bytes = self.work.map_or(bytes, |work| format!("of {work}"));
         let met = self.met().map_or("", |met| if met { "met" } else { "MISSED" });
-        write!(f, " {share:>6} {bytes:>8}  {:<22} {met}", self.goal.to_string())
+        write!(f, " {share:>6} {bytes:>13}  {:<22} {met}", self.goal.to_string())
     }
 }
 
@@ -105,17 +117,21 @@ impl Record {
     /// Writes `bench.csv`, and `machine.toml` with where and from what.
     pub fn keep(&self, folder: &Path) -> Result<()> {
         let mut text =
-            "case,requests,seconds,requests_per_second,share_of_limit,memory_bytes,goal,met\n"
+            "case,work,requests,seconds,requests_per_second,share_of_limit,times_as_fast,\
+             memory_bytes,goal,met\n"
                 .to_owned();
         for line in &self.lines {
             let Line { case, requests, seconds, .. } = line;
             let share = line.of_limit.map_or_else(String::new, |share| format!("{share:.3}"));
-            let bytes = line.bytes.map_or_else(String::new, |bytes| bytes.to_string());
+            let times = line.times.map_or_else(String::new, |times| format!("{times:.2}"));
+            let number = |number: Option<u64>| number.map_or_else(String::new, |n| n.to_string());
+            let (bytes, work) = (number(line.bytes), number(line.work));
             let met = line.met().map_or("", |met| if met { "1" } else { "0" });
             let rate = line.per_second();
             writeln!(
                 text,
-                "\"{case}\",{requests},{seconds:.4},{rate:.0},{share},{bytes},{},{met}",
+                "\"{case}\",{work},{requests},{seconds:.4},{rate:.0},{share},{times},{bytes},{},\
+                 {met}",
                 line.goal
             )
             .expect("memory takes any row");

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use pliant::Result;
-use pliant::experiment::{Experiment, TraceSource, item_pools};
+use pliant::experiment::{Experiment, ExperimentSpec, TraceSource, item_pools};
 use pliant::method::{Method, MethodSpec, PolicySpec, Replayed};
 use pliant::outcome::Execution;
 use pliant::profile::DeviceProfile;
@@ -30,19 +30,10 @@ pub struct Scene {
 
 impl Scene {
     pub fn new(requests: u32) -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        std::env::set_current_dir(root).expect("the repository is there");
-        let spec = Experiment::load(Path::new(EXPERIMENT))?.spec;
+        let spec = study()?;
         let TraceSource::Synth(source) = &spec.trace else { panic!("the study synthesises") };
-        let device = &spec.devices[0];
-        let profile = DeviceProfile::load(&device.dir)?;
-        let method = |method: &MethodSpec| {
-            let (model, latency) = (&device.base_model, &device.latency_of);
-            let (quality, counted) = (&spec.quality, spec.api_calls);
-            Method::new(&profile, model, latency, quality, counted, method, Replayed::Whole)
-        };
         let methods: Vec<Method> =
-            more_methods(&spec.methods).iter().map(method).collect::<Result<_>>()?;
+            more_methods(&spec.methods).iter().map(Self::assembled).collect::<Result<_>>()?;
         let mut pools = item_pools(&source.items)?;
         for ItemPool { dataset, items } in &mut pools {
             items.retain(|one| methods.iter().all(|method| method.knows(dataset, one.item)));
@@ -56,6 +47,16 @@ impl Scene {
         let mut scene = Self { kinds, columns, methods, services: Vec::new(), pools, synth };
         scene.services = scene.services_of_full();
         Ok(scene)
+    }
+
+    /// A method on the study's first device.
+    pub fn assembled(method: &MethodSpec) -> Result<Method> {
+        let spec = study()?;
+        let device = &spec.devices[0];
+        let profile = DeviceProfile::load(&device.dir)?;
+        let (model, latency) = (&device.base_model, &device.latency_of);
+        let (quality, counted) = (&spec.quality, spec.api_calls);
+        Method::new(&profile, model, latency, quality, counted, method, Replayed::Whole)
     }
 
     /// The method of this name.
@@ -96,6 +97,12 @@ impl Scene {
         }
         black_box((free, waited));
     }
+}
+
+fn study() -> Result<ExperimentSpec> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::env::set_current_dir(root).expect("the repository is there");
+    Ok(Experiment::load(Path::new(EXPERIMENT))?.spec)
 }
 
 /// The methods of the study, the base model alone, and one that counts the wait.
