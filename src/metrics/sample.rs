@@ -205,7 +205,9 @@ mod tests {
         sketch.add(&values);
         sketch.settle();
         let mut expected = Sketch::new().histogram;
-        values.iter().for_each(|&value| expected.saturating_record(value));
+        for &value in &values {
+            expected.saturating_record(value);
+        }
         assert_eq!(sketch.histogram, expected);
         let at = |sketch: &Histogram<u64>| {
             sketch.iter_recorded().map(|at| at.count_at_value()).collect::<Vec<_>>()
