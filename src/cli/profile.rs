@@ -54,7 +54,7 @@ enum Command {
     Layouts(LayoutArgs),
     /// Time sub-models with and without an adapter, in turns
     Adapters(AdapterArgs),
-    /// Time the same levels of two families, in turns
+    /// Time the same levels of two families, or of one in two layouts, in turns
     Pairs(PairArgs),
 }
 
@@ -188,6 +188,9 @@ struct PairArgs {
     /// The two: the second is compared with the first
     #[arg(long, value_delimiter = ',', default_value = "width,width-q4")]
     families: Vec<String>,
+    /// How each gets at its weights: in-place, chunked, plain; default: in-place
+    #[arg(long, value_delimiter = ',', value_parser = by_name::<WeightLayout>)]
+    layouts: Vec<WeightLayout>,
     /// Levels in percent
     #[arg(long, value_delimiter = ',', default_value = "20,50,100",
           value_parser = clap::value_parser!(u16).range(1..=100))]
@@ -307,8 +310,19 @@ fn pairs(args: &PairArgs, form: Form) -> Result<()> {
             .found(args.families.join(","))
             .allowed("two names, such as width,width-q4"));
     };
-    let open = |family: &str| args.engine.open(family, EngineOptions::default());
-    let mut models = [open(first)?, open(second)?];
+    let layouts = match args.layouts.as_slice() {
+        [] => [WeightLayout::InPlace; 2],
+        &[first, second] => [first, second],
+        other => {
+            return Err(Error::new("argument --layouts", "not a pair")
+                .found(other.iter().map(|layout| layout.name()).collect::<Vec<_>>().join(","))
+                .allowed("two names, such as plain,in-place"));
+        }
+    };
+    let open = |family: &str, layout| {
+        args.engine.open(family, EngineOptions { layout, ..EngineOptions::default() })
+    };
+    let mut models = [open(first, layouts[0])?, open(second, layouts[1])?];
     let levels = levels(&args.levels, &models[1])?;
     let bar = bar("", "pairs", 0);
     let costs = pairs::compare(&mut models, &levels, args.repetitions, &mut |done, planned| {
@@ -316,7 +330,12 @@ fn pairs(args: &PairArgs, form: Form) -> Result<()> {
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
-    form.one(&costs, pairs::table(&costs, [first, second]))
+    let names = if args.layouts.is_empty() {
+        [first.clone(), second.clone()]
+    } else {
+        layouts.map(|layout| layout.name().to_owned())
+    };
+    form.one(&costs, pairs::table(&costs, names.each_ref().map(String::as_str)))
 }
 
 /// The columns of `percents`.

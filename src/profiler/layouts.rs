@@ -165,13 +165,4 @@ mod tests {
         let message = comparison(file.path()).unwrap_err().to_string();
         assert!(message.ends_with("allowed: plain at level 50 % and 32 tokens"), "{message}");
     }
-
-    #[test]
-    fn the_documentation_shows_what_the_committed_rows_give() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let rows = root.join("results/bench/layouts.csv");
-        let page = std::fs::read_to_string(root.join("docs/engine.md")).unwrap();
-        let table = comparison(&rows).unwrap();
-        assert!(page.contains(&table), "docs/engine.md should contain:\n{table}");
-    }
 }

@@ -74,26 +74,16 @@ pub(super) fn write_panel<S: Simd, const D: usize, const V: usize>(
     sums
 }
 
-/// Adds `R` rows to one token: `out += Σᵣ h[r] · rows[r]`.
+/// Adds a row to one token: `out += h · row`.
 #[inline(always)]
-pub(super) fn write_one<S: Simd, const R: usize>(
-    simd: S,
-    out: &mut [f32],
-    h: [f32; R],
-    rows: [&[f32]; R],
-) {
-    let columns = out.len();
-    let weights = rows.map(|row| S::as_simd_f32s(&row[..columns]));
-    let factors = h.map(|h| simd.splat_f32s(h));
-    let (vectors, tail) = S::as_mut_simd_f32s(out);
-    for (i, out) in vectors.iter_mut().enumerate() {
-        for r in 0..R {
-            *out = simd.mul_add_f32s(factors[r], weights[r].0[i], *out);
-        }
+pub(super) fn write_one<S: Simd>(simd: S, out: &mut [f32], h: f32, row: &[f32]) {
+    let (weights, tail) = S::as_simd_f32s(&row[..out.len()]);
+    let (vectors, out_tail) = S::as_mut_simd_f32s(out);
+    let factor = simd.splat_f32s(h);
+    for (out, weight) in vectors.iter_mut().zip(weights) {
+        *out = simd.mul_add_f32s(factor, *weight, *out);
     }
-    for (i, out) in tail.iter_mut().enumerate() {
-        for r in 0..R {
-            *out += h[r] * weights[r].1[i];
-        }
+    for (out, weight) in out_tail.iter_mut().zip(tail) {
+        *out += h * weight;
     }
 }

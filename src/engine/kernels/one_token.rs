@@ -61,6 +61,15 @@ pub(super) fn between_one(pair: &Low<'_>, x: &[f32], out: &mut Vec<f32>) {
 /// What an adapter adds to a row of one token's product.
 #[inline(always)]
 pub(super) fn one_row(low: Low<'_>, between: &[f32], part: usize, row: usize) -> f32 {
-    let between = &between[part * low.rank..][..low.rank];
-    between.iter().zip(&low.b[row * low.rank..][..low.rank]).map(|(x, b)| x * b).sum()
+    // Partial sums, so that additions do not wait for each other.
+    let (x, x_rest) = between[part * low.rank..][..low.rank].as_chunks::<4>();
+    let (b, b_rest) = low.b[row * low.rank..][..low.rank].as_chunks::<4>();
+    let mut sums = [0.0; 4];
+    for (x, b) in x.iter().zip(b) {
+        for i in 0..4 {
+            sums[i] += x[i] * b[i];
+        }
+    }
+    let rest: f32 = x_rest.iter().zip(b_rest).map(|(x, b)| x * b).sum();
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }

@@ -7,7 +7,7 @@ use super::dense::{write_one, write_panel};
 use super::few_bits;
 use super::panels::{Panel, Shape, Tokens, pack_beside};
 use super::pieces::{ONE, PANELS, PIECES, ROWS, Scratch, with_floats};
-use super::rows::Rows;
+use super::rows::{Blocks, Rows};
 use super::threads::{Places, Threads};
 use crate::engine::bits::BLOCK;
 
@@ -303,31 +303,36 @@ impl WithSimd for OnePiece<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let mut unit = self.from;
-        while unit + ONE <= self.to {
-            add_units::<S, ONE>(simd, self.out, self.rows, self.h, unit);
-            unit += ONE;
-        }
-        for unit in unit..self.to {
-            add_units::<S, 1>(simd, self.out, self.rows, self.h, unit);
+        match self.rows {
+            // One row after the other, as they lie: memory is read ahead.
+            Rows::Floats { values, columns } => {
+                let rows = values[self.from * columns..self.to * columns].chunks_exact(columns);
+                for (row, h) in rows.zip(&self.h[self.from..self.to]) {
+                    write_one(simd, &mut self.out[..columns], *h, row);
+                }
+            }
+            Rows::Blocks(blocks) => {
+                let mut unit = self.from;
+                while unit + ONE <= self.to {
+                    add_blocks::<S, ONE>(simd, self.out, &blocks, self.h, unit);
+                    unit += ONE;
+                }
+                for unit in unit..self.to {
+                    add_blocks::<S, 1>(simd, self.out, &blocks, self.h, unit);
+                }
+            }
         }
     }
 }
 
 #[inline(always)]
-fn add_units<S: Simd, const R: usize>(
+fn add_blocks<S: Simd, const R: usize>(
     simd: S,
     out: &mut [f32],
-    rows: Rows<'_>,
+    rows: &Blocks<'_>,
     h: &[f32],
     first: usize,
 ) {
     let h: [f32; R] = std::array::from_fn(|r| h[first + r]);
-    match rows {
-        Rows::Floats { values, columns } => {
-            let rows = std::array::from_fn(|r| &values[(first + r) * columns..][..columns]);
-            write_one(simd, &mut out[..columns], h, rows);
-        }
-        Rows::Blocks(blocks) => few_bits::write_one(simd, out, h, &blocks, first),
-    }
+    few_bits::write_one(simd, out, h, rows, first);
 }
