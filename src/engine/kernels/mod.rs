@@ -2,7 +2,7 @@
 //!
 //! Libraries repack a matrix before they multiply by it, so that a vector register holds
 //! neighbouring rows. A prefix of the repacked matrix is then no prefix of the packed bytes, and
-//! every sub-model wants a copy. Here registers hold neighbouring *tokens* ([`Panels`](panels)),
+//! every sub-model wants a copy. Here registers hold neighbouring *tokens* (`panels`),
 //! which a weight meets one register at a time: rows are read as they are, so that a sub-model is a
 //! number of rows and nothing is packed or copied.
 //!
