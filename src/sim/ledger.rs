@@ -122,7 +122,7 @@ pub struct Entry {
     pub standing: Standing,
     /// Whether the policy counted it among its fallbacks.
     pub fell_back: bool,
-    /// Whether another level was resident before.
+    /// Whether another level is resident afterwards than before.
     pub switched: bool,
 }
 
@@ -392,7 +392,8 @@ impl<'a> Ledger<'a> {
             u64::try_from(wait.as_nanos()).map_or(u64::MAX, |wait| wait.saturating_add(1))
         };
         let met = |grade| if standing.in_time.is_none() { grade } else { Grade::WRONG };
-        let level = self.number(plan.resident_after(request.output_tokens))?;
+        let after = plan.resident_after(request.output_tokens);
+        let level = self.number(after)?;
         self.lines.push(Line {
             takes: end.as_nanos(),
             first_token: end.as_nanos() - execution.decode.as_nanos() as u64,
@@ -401,7 +402,7 @@ impl<'a> Ledger<'a> {
             requests: 0,
             late: 0,
         });
-        let switched = resident.is_some_and(|resident| resident != plan.level);
+        let switched = resident.is_some_and(|resident| resident != after);
         self.entries.push(Entry { outcome, standing, fell_back, switched });
         Ok(Place { number: self.lines.len() as u32 - 1, level })
     }

