@@ -19,7 +19,7 @@ const BASELINES: [&str; 7] =
     ["pfs", "lpruner", "layer-removal", "lg2-cs", "laco", "shortgpt", "attndrop"];
 
 /// The devices as the sentences call them.
-const DEVICES: [(&str, &str); 9] = [
+const DEVICES: [(&str, &str); 10] = [
     ("measured", "epyc-zen5-2core"),
     ("k60", "redmi-k60-champion"),
     ("gpu", "redmi-k60-champion-gpu"),
@@ -29,6 +29,7 @@ const DEVICES: [(&str, &str); 9] = [
     ("iphone-npu", "iphone-17-pro-npu"),
     ("iphone-gpu", "iphone-17-pro-gpu"),
     ("s24", "galaxy-s24-ultra"),
+    ("in-place", "epyc-zen5-in-place"),
 ];
 
 /// The panel that is no dataset.

@@ -25,7 +25,7 @@ const WEIGHTS_TABLE: &str = "manifest.csv";
 
 // Of these results/serve-load has 28, of six recorded days.
 const TRACKED_FILES_MAX: usize = 1085;
-const TRACKED_BYTES_MAX: u64 = 15_500_000;
+const TRACKED_BYTES_MAX: u64 = 15_600_000;
 
 /// What the registry takes.
 const PACKAGE_BYTES_MAX: u64 = 10 * 1024 * 1024;
