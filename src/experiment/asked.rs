@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::grid::{Cell, Grid};
+use super::runner::each_by_itself;
 use super::spec::Experiment;
 use crate::error::{Error, Result};
 use crate::executor::{CostModel, Executor};
@@ -62,14 +63,16 @@ pub fn unanswered(experiment: &Experiment) -> Result<Vec<Unanswered>> {
         let service = cell.method.spec().served_by(experiment.spec.service);
         replayed(&cell.method, trace, seed, service)
     };
-    let mut found: Vec<Result<Plans>> = runs.clone().into_par_iter().map(replay).collect();
+    let mut found: Vec<Result<Plans>> = each_by_itself(runs.clone()).map(replay).collect();
     let traces: Vec<&Trace> = runs.iter().map(|&(cell, nth)| grid.trace(cell, nth)).collect();
     let once = each_once(&traces, grid.pools());
     // What a method is asked does not depend on the skew.
     let of_first_skew =
         |cell: &&Cell| cell.label.alpha.total_cmp(&grid.cells[0].label.alpha).is_eq();
     let cells: Vec<&Cell> = grid.cells.iter().filter(of_first_skew).collect();
-    found.par_extend(cells.par_iter().map(|cell| after_any_level(&cell.method, &once)));
+    found.par_extend(
+        cells.par_iter().with_max_len(1).map(|cell| after_any_level(&cell.method, &once)),
+    );
     let mut tables = BTreeMap::new();
     for (cell, plans) in runs.iter().map(|run| run.0).chain(cells).zip(found) {
         let label = (cell.label.base_model.clone(), cell.method.spec().quality_family().to_owned());

@@ -242,7 +242,7 @@ fn stages<'a>(spec: &'a ExperimentSpec, at_hand: &[ItemPool]) -> Result<Vec<Stag
             Varied { noise: is(device.noise), idle: is(device.idle), heat: is(device.heat) };
         made.varying(profile, wanted)
     };
-    let methods: Vec<Result<Method>> = pairs.par_iter().map(stage).collect();
+    let methods: Vec<Result<Method>> = pairs.par_iter().with_max_len(1).map(stage).collect();
     pairs
         .into_iter()
         .zip(methods)

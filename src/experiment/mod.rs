@@ -32,7 +32,7 @@ pub use items::{drawn_from, item_pools};
 pub(crate) use manifest::{answer_files, manifest};
 pub(crate) use replays::{Replay, Replays};
 pub use runner::{Backend, MakeRun, Measured, Progress, RealRun, Results, RunOptions, Silent, run};
-pub(crate) use runner::{pool, without_failed};
+pub(crate) use runner::{each_by_itself, pool, without_failed};
 pub use setting::Setting;
 pub use shards::{
     Merging, Shard, ShardDone, ShardPlan, ShardSize, Working, merge, run_shard, shard_plan,

@@ -223,6 +223,12 @@ fn refuse_over_time(figures: &[FigureSpec]) -> Result<()> {
         .allowed("other figures, or --executor cost-model"))
 }
 
+/// `work`, any piece of which an idle thread may take: pieces differ so much in length that a share
+/// of them, once taken, would keep one thread long after the others.
+pub(crate) fn each_by_itself<T: Send>(work: Vec<T>) -> impl IndexedParallelIterator<Item = T> {
+    work.into_par_iter().with_max_len(1)
+}
+
 /// The `threads` that runs share; 0 is one per core.
 pub(crate) fn pool(threads: usize) -> Result<ThreadPool> {
     rayon::ThreadPoolBuilder::new()
@@ -320,7 +326,7 @@ impl Runner<'_> {
         let mut runs: Vec<_> = self.runs().into_iter().enumerate().collect();
         runs.sort_by_key(|(_, (cell, _))| (cell.device, &cell.label.method));
         let simulate = |(place, run)| Ok((place, simulate(run)?));
-        let run = || runs.into_par_iter().map(simulate).collect::<Result<Vec<_>>>();
+        let run = || each_by_itself(runs).map(simulate).collect::<Result<Vec<_>>>();
         let mut runs = threads.install(run)?;
         runs.sort_by_key(|&(place, _)| place);
         Ok(runs.into_iter().map(|(_, run)| run).collect())

@@ -22,7 +22,9 @@ use serde::{Deserialize, Serialize};
 use super::grid::{Cell, Grid};
 use super::manifest::manifest;
 use super::replays::{Replay, Replays};
-use super::runner::{Backend, Progress, Results, RunOptions, kept_outcomes, pool, run};
+use super::runner::{
+    Backend, Progress, Results, RunOptions, each_by_itself, kept_outcomes, pool, run,
+};
 use super::spec::Experiment;
 use crate::digest::{sha256, sha256_file};
 use crate::error::{Error, Result};
@@ -247,7 +249,7 @@ pub fn run_shard(experiment: &Experiment, shard: Shard, working: Working<'_>) ->
     let runs = divided(&grid, shard.of).swap_remove(shard.nth as usize - 1);
     progress.start(runs.iter().map(|&(cell, nth)| requests(&grid, cell, nth)).sum());
     let replays = Replays::new(grid.kinds(), experiment.spec.service);
-    let work = |&(cell, nth): &(&Cell, usize)| {
+    let work = |(cell, nth): (&Cell, usize)| {
         let file = cell.label.run_file(grid.seeds[nth]);
         let was_there = is_there(out, &file, &plan);
         if !was_there {
@@ -257,8 +259,8 @@ pub fn run_shard(experiment: &Experiment, shard: Shard, working: Working<'_>) ->
         progress.advance(requests(&grid, cell, nth));
         Ok(usize::from(was_there))
     };
-    let were_there = pool.install(|| runs.par_iter().map(work).collect::<Result<Vec<_>>>())?;
-    Ok(ShardDone { runs: runs.len(), were_there: were_there.iter().sum() })
+    let were_there = pool.install(|| each_by_itself(runs).map(work).collect::<Result<Vec<_>>>())?;
+    Ok(ShardDone { runs: were_there.len(), were_there: were_there.iter().sum() })
 }
 
 /// Makes `out` the folder of this plan's shards, unless it is one of another's.

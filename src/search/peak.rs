@@ -7,7 +7,7 @@ use super::crossing::{self, Bracket};
 use super::runs::{Runs, SearchOptions};
 use super::sweep::{check_replays, manifest_of, stated};
 use crate::error::{Error, Result};
-use crate::experiment::{Cell, Experiment, Grid};
+use crate::experiment::{Cell, Experiment, Grid, each_by_itself};
 use crate::metrics::{Measure, PeakRow, write_peak_csv};
 use crate::results::{Draft, Failure, Manifest};
 use crate::sim::ServiceOptions;
@@ -69,7 +69,7 @@ pub fn peak(
     let asked = |cell: &&Cell| spec.methods.is_empty() || spec.methods.contains(&cell.label.method);
     let cells: Vec<&Cell> = grid.cells.iter().filter(asked).collect();
     options.progress.start(cells.len() as u64);
-    let of_cell = |cell: &&Cell| {
+    let of_cell = |cell: &Cell| {
         let found = row(cell, spec, &runs);
         options.progress.advance(1);
         match found {
@@ -79,7 +79,7 @@ pub fn peak(
         }
     };
     let found: Vec<Result<PeakRow, Failure>> =
-        threads.install(|| cells.par_iter().map(of_cell).collect::<Result<_>>())?;
+        threads.install(|| each_by_itself(cells).map(of_cell).collect::<Result<_>>())?;
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for found in found {
         match found {

@@ -9,7 +9,9 @@ use super::keys::with_settings;
 use super::runs::{Runs, SearchOptions};
 use super::settings::{Combine, Swept, points};
 use crate::error::{Error, Result};
-use crate::experiment::{Cell, Experiment, Grid, RunResult, manifest, without_failed};
+use crate::experiment::{
+    Cell, Experiment, Grid, RunResult, each_by_itself, manifest, without_failed,
+};
 use crate::metrics::{AskedItems, MetricsRow, SweepRow, write_sweep_csv};
 use crate::report::{Form, redraw_sweep};
 use crate::results::{Draft, Failure, Manifest, SIMULATED};
@@ -101,11 +103,11 @@ fn point(experiment: &Experiment, options: &SearchOptions<'_>) -> Result<Point> 
         options.progress.advance(1);
         run
     };
-    let results: Vec<RunResult> = places.into_par_iter().map(run).collect::<Result<_>>()?;
+    let results = each_by_itself(places).map(run).collect::<Result<Vec<RunResult>>>()?;
     drop(runs);
     let (measures, failures) = without_failed(&mut grid, results)?;
-    let cells = grid.cells.iter().zip(measures.chunks(grid.seeds.len()));
-    let rows = cells
+    let cells: Vec<_> = grid.cells.iter().zip(measures.chunks(grid.seeds.len())).collect();
+    let rows = each_by_itself(cells)
         .map(|(cell, runs)| MetricsRow::of(&cell.label, runs, &AskedItems::of(&grid.asked(cell))));
     let rows = rows.collect();
     Ok(Point { rows, failures, grid })
