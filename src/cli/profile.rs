@@ -154,7 +154,7 @@ struct QualityArgs {
 struct LayoutArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// in-place (not packed), chunked (packed once, shared), plain (packed by each session)
+    /// in-place (not packed), in-memory (a copy, in large pages), chunked (packed once, shared), plain (packed by each session)
     #[arg(long, value_parser = by_name::<WeightLayout>)]
     layout: WeightLayout,
     /// How often each is timed
@@ -188,7 +188,7 @@ struct PairArgs {
     /// The two: the second is compared with the first
     #[arg(long, value_delimiter = ',', default_value = "width,width-q4")]
     families: Vec<String>,
-    /// How each gets at its weights: in-place, chunked, plain; default: in-place
+    /// How each gets at its weights: in-place, in-memory, chunked, plain; default: in-place
     #[arg(long, value_delimiter = ',', value_parser = by_name::<WeightLayout>)]
     layouts: Vec<WeightLayout>,
     /// Levels in percent

@@ -30,6 +30,9 @@ pub enum WeightLayout {
     /// As they lie in the file, by operators of ours: nothing is packed or copied. The only one
     /// that serves adapters and few bits.
     InPlace,
+    /// As in place, of a copy in memory of the process's own and in large pages, where the system
+    /// has them: a token then waits less for memory.
+    InMemory,
     /// In chunks that end where some sub-model ends, each packed once for ONNX Runtime's operators
     /// and shared.
     Chunked,
@@ -44,6 +47,7 @@ impl WeightLayout {
     pub const fn name(self) -> &'static str {
         match self {
             Self::InPlace => "in-place",
+            Self::InMemory => "in-memory",
             Self::Chunked => "chunked",
             Self::Plain => "plain",
         }
@@ -133,7 +137,10 @@ impl Engine {
         ladder: &[SubModel],
         options: EngineOptions,
     ) -> Result<Self> {
-        let weights = Arc::new(weights);
+        let weights = match options.layout {
+            WeightLayout::InMemory => Arc::new(weights.copied()?),
+            _ => Arc::new(weights),
+        };
         let resident = Resident::new(residence, Arc::clone(&weights));
         for sub_model in ladder {
             check_sub_model(weights.folder(), resident.config(sub_model.level), sub_model)?;
@@ -147,16 +154,14 @@ impl Engine {
             layout => layout,
         };
         let layout = match weight_layout {
-            WeightLayout::InPlace => Layout::InPlace,
+            WeightLayout::InPlace | WeightLayout::InMemory => Layout::InPlace,
             WeightLayout::Chunked => Layout::chunked(config, ladder),
             WeightLayout::Plain => Layout::Whole,
         };
         // In place, only what a predictor picks from is ONNX Runtime's to pack.
         let packing = match weight_layout {
-            WeightLayout::InPlace | WeightLayout::Chunked => {
-                Packing::Shared(PrepackedWeights::new())
-            }
             WeightLayout::Plain => Packing::Own,
+            _ => Packing::Shared(PrepackedWeights::new()),
         };
         Ok(Self {
             sessions: BTreeMap::new(),

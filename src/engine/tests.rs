@@ -15,6 +15,8 @@ mod bits;
 
 const TOKENS: [i64; 9] = [3, 14, 15, 9, 26, 5, 35, 8, 44];
 const CONTEXT: usize = 32;
+const LAYOUTS: [WeightLayout; 4] =
+    [WeightLayout::InPlace, WeightLayout::InMemory, WeightLayout::Chunked, WeightLayout::Plain];
 
 fn runtime() -> &'static Runtime {
     Runtime::load(&main_file(Package::OnnxRuntime).unwrap(), 1).unwrap()
@@ -66,7 +68,7 @@ fn every_level_gives_the_logits_of_the_reference_in_every_layout() {
     for (seed, tied) in [(1, true), (2, false)] {
         let model = random_model_of(&random_model(0).config, tied, seed);
         let order = shuffled_order(&model);
-        for layout in [WeightLayout::InPlace, WeightLayout::Chunked, WeightLayout::Plain] {
+        for layout in LAYOUTS {
             let folder = tempfile::tempdir().unwrap();
             let mut engine = engine(&folder, &model, &order, layout);
             for sub_model in [small(&model), SubModel::full(&model.config)] {

@@ -72,6 +72,16 @@ impl Weights {
         Self::over(base, index.tensors, map)
     }
 
+    /// The same weights in fresh memory.
+    ///
+    /// # Errors
+    /// If memory cannot be had.
+    pub fn copied(self) -> Result<Self> {
+        let mut map = fresh_memory(self.map.len())?;
+        map[..self.map.len()].copy_from_slice(&self.map);
+        Ok(Self { map: read_only(&self.folder, map)?, ..self })
+    }
+
     /// Reads all weights in `folder`, which [`create`](Self::create) wrote, into fresh memory
     /// instead of mapping them.
     ///
@@ -165,10 +175,14 @@ fn read_only(folder: &Path, map: MmapMut) -> Result<Mmap> {
     map.make_read_only().map_err(|error| Error::io(folder, "cannot protect memory", error))
 }
 
+/// In large pages where the system has them; where it has not, nothing is lost but time.
 fn fresh_memory(bytes: usize) -> Result<MmapMut> {
-    MmapMut::map_anon(bytes.max(PAGE)).map_err(|error| {
+    let map = MmapMut::map_anon(bytes.max(PAGE)).map_err(|error| {
         Error::new("memory", "cannot be had").found(format!("{bytes} bytes")).caused_by(error)
-    })
+    })?;
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
+    Ok(map)
 }
 
 fn ascending(units: &[u32]) -> Vec<usize> {
