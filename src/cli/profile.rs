@@ -134,7 +134,7 @@ struct QualityArgs {
     /// Compressor whose answers to the very same prompts are taken over, not measured
     #[arg(long, value_name = "COMPRESSOR", value_parser = by_name::<Compressor>)]
     taken_from: Option<Compressor>,
-    /// Datasets; also: api-calling, ui-automation, api-calling-live
+    /// Datasets; also: api-calling, ui-automation, api-calling-live, api-calling-near
     #[arg(long, value_delimiter = ',', default_value = "arc-easy,openbookqa,piqa,sciq")]
     datasets: Vec<String>,
     #[command(flatten)]

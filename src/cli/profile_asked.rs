@@ -29,7 +29,7 @@ pub struct LengthsArgs {
     #[arg(long, value_delimiter = ',', default_value = "score-head,lingua",
           value_parser = by_name::<Compressor>)]
     compressors: Vec<Compressor>,
-    /// Datasets; also: api-calling, ui-automation, api-calling-live
+    /// Datasets; also: api-calling, ui-automation, api-calling-live, api-calling-near
     #[arg(long, value_delimiter = ',', default_value = "arc-easy,openbookqa,piqa,sciq")]
     datasets: Vec<String>,
     #[command(flatten)]

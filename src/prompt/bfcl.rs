@@ -3,7 +3,7 @@
 //! Source: package `bfcl-eval` (the Berkeley Function-Calling Leaderboard), the rows that call one
 //! function. A row's own functions are topped up to [`FUNCTIONS`] with others of its split, drawn
 //! once per row, among those whose words differ enough from the right one's that they are not right
-//! as well. The list is the item's passage, `name: description` a line; the options are the names.
+//! as well; or, for harder lists, with the nearest of those. The list is the item's passage, `name: description` a line; the options are the names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,20 +28,48 @@ const REQUEST_BYTES_MAX: usize = 600;
 /// right too and is not added to a list.
 const ALIKE: f64 = 0.25;
 
-/// One half of the leaderboard: its name, its files and the number of each file's first row.
+/// Requests of one half of the leaderboard, with lists of one kind.
 #[derive(Debug)]
 pub(super) struct Split {
     pub name: &'static str,
+    /// The dataset whose items these are, in its order.
+    pub items_of: &'static str,
+    /// Files, and the number of each one's first row.
     files: [(&'static str, u32); 2],
+    others: Others,
+}
+
+/// Which functions a list is topped up with.
+#[derive(Debug, PartialEq, Eq)]
+enum Others {
+    /// Any.
+    Drawn,
+    /// Those that share the largest part of their words with the right one.
+    Nearest,
 }
 
 /// Requests that the leaderboard's authors wrote.
-pub(super) const WRITTEN: Split =
-    Split { name: "api-calling", files: [("multiple", 0), ("simple_python", 1000)] };
+pub(super) const WRITTEN: Split = Split {
+    name: "api-calling",
+    items_of: "api-calling",
+    files: [("multiple", 0), ("simple_python", 1000)],
+    others: Others::Drawn,
+};
+
+/// The same requests, with lists that are harder to choose from.
+pub(super) const NEAR: Split =
+    Split { name: "api-calling-near", others: Others::Nearest, ..WRITTEN };
 
 /// Requests that users of their service contributed.
-pub(super) const LIVE: Split =
-    Split { name: "api-calling-live", files: [("live_multiple", 0), ("live_simple", 2000)] };
+pub(super) const LIVE: Split = Split {
+    name: "api-calling-live",
+    items_of: "api-calling-live",
+    files: [("live_multiple", 0), ("live_simple", 2000)],
+    others: Others::Drawn,
+};
+
+/// All of them.
+pub(super) const SPLITS: [&Split; 3] = [&WRITTEN, &LIVE, &NEAR];
 
 #[derive(Debug, Deserialize)]
 struct Row {
@@ -176,16 +204,21 @@ fn entry(name: &str, description: &str) -> String {
     format!("{name}: {description}").trim_end().to_owned()
 }
 
-/// The right function, the row's others, then drawn ones, up to [`FUNCTIONS`], in random order.
+/// The right function, the row's others, then others, up to [`FUNCTIONS`], in random order.
 fn list<'a>(split: &Split, row: &'a Asked, known: &'a [Known]) -> Vec<(&'a str, &'a str)> {
-    let mut stream = rng::stream(SEED, &format!("functions of {} {}", split.name, row.id));
+    let mut stream = rng::stream(SEED, &format!("functions of {} {}", split.items_of, row.id));
     let description = row.functions[&row.gold].as_str();
     let gold_words = words(&entry(&row.gold, description));
     let mut order: Vec<&Known> = known.iter().collect();
     order.shuffle(&mut stream);
+    if split.others == Others::Nearest {
+        let nearness = |function: &&Known| shared_part(&function.words, &gold_words);
+        order.sort_by(|a, b| nearness(b).total_cmp(&nearness(a)));
+    }
     let own = row.functions.iter().filter(|(name, _)| **name != row.gold);
     let drawn = order.into_iter().filter(|function| {
-        !row.functions.contains_key(&function.name) && !alike(&function.words, &gold_words)
+        let is_alike = shared_part(&function.words, &gold_words) >= ALIKE;
+        !row.functions.contains_key(&function.name) && !is_alike
     });
     let mut list: Vec<(&str, &str)> = std::iter::once((row.gold.as_str(), description))
         .chain(own.map(|(name, description)| (name.as_str(), description.as_str())))
@@ -196,9 +229,10 @@ fn list<'a>(split: &Split, row: &'a Asked, known: &'a [Known]) -> Vec<(&'a str, 
     list
 }
 
-fn alike(a: &BTreeSet<String>, b: &BTreeSet<String>) -> bool {
-    let shared = a.intersection(b).count() as f64;
-    shared >= ALIKE * a.union(b).count() as f64
+/// The part of the words of both that both have; 0 where there are none.
+fn shared_part(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f64 {
+    let all = a.union(b).count().max(1);
+    a.intersection(b).count() as f64 / all as f64
 }
 
 #[cfg(test)]
@@ -297,6 +331,27 @@ mod tests {
         let read = all(&rows).unwrap();
         assert!(!read.candidates[0].item.options.contains(&" get_weather".to_owned()));
         assert_eq!(read.candidates[0].item.options.len(), FUNCTIONS);
+    }
+
+    /// Of nine words that "weather.get: Get the weather of a city." and the map have together they
+    /// share one; with all others it shares none.
+    #[test]
+    fn near_lists_have_the_nearest_that_are_not_right_as_well() {
+        let mut rows = rows(20);
+        let beside = function("map.show", "Show streets of a city in colours that blend.");
+        rows[2].push(row("beside", "Where is the station?", &[beside]));
+        rows[3].push(answer("beside", "map.show"));
+        let (_folder, path) = folder(&rows);
+        let source = || Source::new(&path, crate::assets::Package::Bfcl);
+        let has = |split| {
+            let item = read(split, source()).unwrap().candidates.swap_remove(0).item;
+            assert_eq!(item.options.len(), FUNCTIONS);
+            item.options.contains(&" map.show".to_owned())
+        };
+        assert!(has(&NEAR));
+        let easy = read(&WRITTEN, source()).unwrap().candidates;
+        let near = read(&NEAR, source()).unwrap().candidates;
+        assert!(easy.iter().zip(&near).all(|(a, b)| a.item.question == b.item.question));
     }
 
     #[test]

@@ -191,10 +191,11 @@ impl Dataset {
         RECIPES.iter().map(|recipe| recipe.name)
     }
 
-    /// The datasets of the two agent apps: API calling, UI automation, and what stands in for it.
+    /// The datasets of the two agent apps: API calling, UI automation, what stands in for it, and
+    /// API calling with harder lists.
     #[must_use]
-    pub const fn agent_names() -> [&'static str; 3] {
-        [bfcl::WRITTEN.name, UI_AUTOMATION, bfcl::LIVE.name]
+    pub const fn agent_names() -> [&'static str; 4] {
+        [bfcl::WRITTEN.name, UI_AUTOMATION, bfcl::LIVE.name, bfcl::NEAR.name]
     }
 
     /// Where the data of dataset `name` come from.
@@ -204,7 +205,7 @@ impl Dataset {
     pub fn origin(name: &str) -> Result<Origin> {
         if Self::names().any(|known| known == name) {
             Ok(Origin::Package(Package::Olmo))
-        } else if [bfcl::WRITTEN.name, bfcl::LIVE.name].contains(&name) {
+        } else if bfcl::SPLITS.iter().any(|split| split.name == name) {
             Ok(Origin::Package(Package::Bfcl))
         } else if name == UI_AUTOMATION {
             Ok(Origin::DroidTask)
@@ -227,11 +228,11 @@ impl Dataset {
             }
             Origin::Package(package) => {
                 let source = Source::new(path, package);
-                let halves = [&bfcl::WRITTEN, &bfcl::LIVE];
-                match halves.into_iter().find(|half| half.name == name) {
-                    Some(half) => {
-                        let dataset = agent::dataset(path, name, bfcl::read(half, source)?)?;
-                        Ok(Self { counts_top: true, ..dataset })
+                match bfcl::SPLITS.into_iter().find(|split| split.name == name) {
+                    Some(split) => {
+                        let read = bfcl::read(split, source)?;
+                        let dataset = agent::dataset(path, split.items_of, read)?;
+                        Ok(Self { name: name.to_owned(), counts_top: true, ..dataset })
                     }
                     None => Self::questions(path, name, source),
                 }
@@ -426,7 +427,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "dataset: unknown; found mmlu; allowed: arc-easy, openbookqa, piqa, sciq, api-calling, \
-             ui-automation, api-calling-live"
+             ui-automation, api-calling-live, api-calling-near"
         );
     }
 
