@@ -75,17 +75,16 @@ fn recovery_leaves_an_adapter_per_level_and_a_manifest_that_names_them() {
     let recover = |levels: &str| {
         let ladder = ladder.to_str().unwrap();
         let recipe = "--steps 1 --sequences 1 --sequence-tokens 16 --warmup-steps 0 --rank 2";
-        let arguments =
-            format!("elastify recover --out width-lora.json {recipe} --levels {levels}");
+        let arguments = format!("elastify recover {recipe} --levels {levels}");
         pliant(folder.path()).args(arguments.split(' ')).args(["--elastic", ladder]).assert()
     };
-    let first = recover("20,40").success();
+    let first = recover("20,40 --out width-lora.json").success();
     let text = String::from_utf8_lossy(&first.get_output().stdout).into_owned();
     assert!(
         text.ends_with("no manifest yet: levels 30 %, 50 %, 60 %, 70 %, 80 %, 90 % are missing\n")
     );
     assert!(first.get_output().stderr.is_empty(), "no progress bar in a pipe");
-    recover("20,30,40,50,60,70,80,90,100").success();
+    recover("20,30,40,50,60,70,80,90,100 --out width-lora.json").success();
     let control = ElasticManifest::load(&folder.path().join("width-lora-control.json")).unwrap();
     assert_eq!((control.levels.len(), control.payload.adapters().unwrap().files.len()), (1, 1));
     let manifest = ElasticManifest::load(&folder.path().join("width-lora.json")).unwrap();
@@ -107,6 +106,12 @@ fn recovery_leaves_an_adapter_per_level_and_a_manifest_that_names_them() {
         };
         Adapter::load(&path).unwrap().check(&path, &target).unwrap();
     }
+    recover("30,60 --out width-lora-other.json").success();
+    let other = ElasticManifest::load(&folder.path().join("width-lora-other.json")).unwrap();
+    let levels: Vec<u16> = other.levels.iter().map(|level| level.level.as_percent()).collect();
+    assert_eq!(levels, [30, 60, 100], "one of other adapters may have some levels");
+    assert_eq!(other.unit_parameter_share.len(), 3);
+    assert_eq!(other.payload.adapters().unwrap().files.len(), 2);
 }
 
 #[test]

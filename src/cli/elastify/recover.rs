@@ -319,7 +319,8 @@ impl Stage {
     }
 
     /// Writes the manifest if every level below 100 % has its adapter, and the control's if 100 %
-    /// has; returns what was written, and the levels below 100 % that lack their adapter.
+    /// has; returns what was written, and the levels below 100 % that lack their adapter. A manifest
+    /// that is not the family's own is of the levels that have theirs.
     fn write_manifests(&self) -> Result<(Vec<Written>, Vec<Level>)> {
         let (mut records, mut missing) = (Vec::new(), Vec::new());
         for sub_model in &self.ladder.levels {
@@ -332,16 +333,27 @@ impl Stage {
             records.into_iter().partition(|record| record.level < Level::FULL);
         missing.retain(|&level| level < Level::FULL);
         let mut written = Vec::new();
+        let may_lack = !is_the_familys(&self.out) && !below.is_empty();
+        let lacked = if may_lack { std::mem::take(&mut missing) } else { Vec::new() };
         if missing.is_empty() {
-            written.push(self.write(&self.out, self.ladder.clone(), below)?);
+            let ladder = self.keeping(|level| !lacked.contains(&level));
+            written.push(self.write(&self.out, ladder, below)?);
         }
         if !control.is_empty() {
-            let mut ladder = self.ladder.clone();
-            ladder.levels.retain(|sub_model| sub_model.level == Level::FULL);
-            ladder.unit_parameter_share = vec![1.0];
+            let ladder = self.keeping(|level| level == Level::FULL);
             written.push(self.write(&self.control(), ladder, control)?);
         }
         Ok((written, missing))
+    }
+
+    /// The ladder with some of its levels.
+    fn keeping(&self, keep: impl Fn(Level) -> bool) -> ElasticManifest {
+        let mut ladder = self.ladder.clone();
+        let shares = ladder.levels.iter().zip(&self.ladder.unit_parameter_share);
+        ladder.unit_parameter_share =
+            shares.filter(|(level, _)| keep(level.level)).map(|(_, share)| *share).collect();
+        ladder.levels.retain(|sub_model| keep(sub_model.level));
+        ladder
     }
 
     fn write(
@@ -395,9 +407,13 @@ impl Args {
 
 /// Where the adapters of the manifest `out` go.
 fn adapters_of(out: &Path) -> PathBuf {
-    let stem = out.file_stem().unwrap_or_default();
-    if stem == Family::WidthLora.name() {
+    if is_the_familys(out) {
         return out.with_file_name("adapters");
     }
     out.with_extension("adapters")
+}
+
+/// Whether `manifest` is the family's own, not one of other adapters beside it.
+fn is_the_familys(manifest: &Path) -> bool {
+    manifest.file_stem().unwrap_or_default() == Family::WidthLora.name()
 }
