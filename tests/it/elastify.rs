@@ -112,6 +112,8 @@ fn recovery_leaves_an_adapter_per_level_and_a_manifest_that_names_them() {
     assert_eq!(levels, [30, 60, 100], "one of other adapters may have some levels");
     assert_eq!(other.unit_parameter_share.len(), 3);
     assert_eq!(other.payload.adapters().unwrap().files.len(), 2);
+    let costs = fs::read_to_string(folder.path().join("offline-cost.csv")).unwrap();
+    assert_eq!(costs.lines().count(), 1 + 9 + 2, "what the family took stays");
 }
 
 #[test]

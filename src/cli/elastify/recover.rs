@@ -166,7 +166,7 @@ pub fn run(args: &Args, form: Form) -> Result<()> {
             ))
         })?;
         let file = stage.out.with_file_name(offline_cost::FILE);
-        let part = level.as_percent().to_string();
+        let part = stage.part(*level);
         OfflineCost::new("recover", part, *spent, *tokens, args.watts_per_core).record(&file)?;
         levels.push(record);
     }
@@ -264,6 +264,13 @@ impl Stage {
         }
         let is_control = sub_model.level == Level::FULL;
         finished_in(&if is_control { self.control() } else { self.out.clone() }, &run)
+    }
+
+    /// What a level's cost is kept under: adapters under another name do not take the family's place.
+    fn part(&self, level: Level) -> String {
+        let percent = level.as_percent();
+        let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
+        if is_the_familys(&self.out) { percent.to_string() } else { format!("{name} {percent}") }
     }
 
     /// The manifest of the control.
