@@ -95,6 +95,9 @@ pub(crate) fn write_gguf(path: &Path, model: &DenseModel, word: &str) {
     };
     put("token_embd.weight".into(), &model.embedding, &[config.vocab, hidden]);
     put("output_norm.weight".into(), &model.final_norm, &[hidden]);
+    if let Some(head) = &model.head {
+        put("output.weight".into(), head, &[config.vocab, hidden]);
+    }
     for (index, layer) in model.layers.iter().enumerate() {
         let mut put = |part, values: &[f32], dims: &[usize]| {
             put(format!("blk.{index}.{part}.weight"), values, dims);

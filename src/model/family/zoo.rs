@@ -78,7 +78,7 @@ impl ZooManifest {
                 file: path.clone(),
                 sha256: digest::sha256_file(&file)?,
                 quantisation: gguf.quantisation_label(),
-                parameters: gguf.parameters(),
+                parameters: gguf.parameters()?,
                 config: gguf.config()?,
             });
         }

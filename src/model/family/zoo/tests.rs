@@ -36,6 +36,26 @@ fn levels_are_shares_of_the_largest_members_parameters() {
     assert_eq!(layers, [2, 3]);
 }
 
+/// Some files have the embedding once more as the head, quantised otherwise: it is the same model.
+#[test]
+fn a_tied_head_counts_once_and_a_head_of_its_own_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = DenseModel { head: None, ..random_model(1) };
+    let mut again = plain.embedding.clone();
+    for number in &mut again {
+        *number *= 1.02;
+    }
+    let other = plain.embedding.iter().rev().copied().collect();
+    let parameters = |head: Option<Vec<f32>>| {
+        let model = DenseModel { head, ..plain.clone() };
+        let path = put(folder.path(), "model.gguf", &model, "a");
+        Gguf::open(&path).unwrap().parameters().unwrap()
+    };
+    let tied = parameters(None);
+    assert_eq!(parameters(Some(again)), tied);
+    assert_eq!(parameters(Some(other)), tied + plain.embedding.len() as u64);
+}
+
 #[test]
 fn a_zoo_is_read_back_with_files_beside_it_and_opened() {
     let folder = tempfile::tempdir().unwrap();
