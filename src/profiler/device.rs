@@ -19,6 +19,8 @@ use crate::profile::{
 use crate::prompt::Dataset;
 use crate::units::{Level, millis};
 
+/// What the samples of [`this_machine`](super::this_machine) are called, whose folder is of one
+/// model, and what names of samples end with.
 const SAMPLES: &str = "samples.csv";
 /// The family that gathers its weights at every switch. Unless it is timed for itself it is taken
 /// to run as `width` does.
@@ -75,7 +77,9 @@ pub fn measure(
     let mut families = Vec::new();
     let datasets = load_datasets()?;
     let _lock = Lock::acquire(&plan.folder.join("device.toml"), "the device profile")?;
-    let mut log = LatencyLog::open(&plan.folder.join(SAMPLES))?;
+    let Known { samples, families: others, noise, tlms, idle, heat } = Known::of(plan)?;
+    let mut log = LatencyLog::open(&plan.folder.join(&samples))?;
+    let measured = |fitted| FamilyLatency { provenance: measured_now(&samples), ..fitted };
     // Families take turns, so that a slow minute of the machine is spread over all of them.
     for round in 1..plan.repetitions {
         for family in &plan.families {
@@ -97,17 +101,17 @@ pub fn measure(
         let mut fitted =
             fit_family(plan, [family, family], log.samples(), &model, memory(family)?)?;
         fitted.compress_ms_per_token = compression::ms_per_token(&model.tokenizer, &datasets);
-        families.push(fitted);
+        families.push(measured(fitted));
         if family == "width" && !plan.has(RELAYOUT) {
             measure_copies(plan, open(RELAYOUT, EngineOptions::default())?, &mut log)?;
             let memory = memory(RELAYOUT)?;
-            families.push(fit_family(plan, [RELAYOUT, family], log.samples(), &model, memory)?);
+            let fitted = fit_family(plan, [RELAYOUT, family], log.samples(), &model, memory)?;
+            families.push(measured(fitted));
         }
     }
-    let Known { families: others, tlms, idle, heat } = Known::of(plan)?;
     families.extend(others);
     // Fewer repetitions say how long, not how much that varies.
-    let noise = Noise::of(log.samples(), measured_now(SAMPLES)).ok();
+    let noise = noise.or_else(|| Noise::of(log.samples(), measured_now(&samples)).ok());
     let profile = DeviceProfile {
         schema: 1,
         name: plan.device.clone(),
@@ -125,6 +129,15 @@ pub fn measure(
     Ok(profile)
 }
 
+/// The samples of `base_model` in a folder that may have times of several models: those `before`,
+/// what the folder has of it already, were taken from, or else a file of its own.
+pub(super) fn samples_of(base_model: &str, kind: &str, before: Option<&Provenance>) -> String {
+    match before {
+        Some(Provenance::Measured { samples, .. }) => samples.clone(),
+        _ => format!("{base_model}.{kind}"),
+    }
+}
+
 /// Whether there is a sample of the family's `repetition`.
 fn is_begun(samples: &[LatencySample], family: &str, repetition: u32) -> bool {
     samples.iter().any(|sample| sample.family == family && sample.repetition == repetition)
@@ -133,8 +146,12 @@ fn is_begun(samples: &[LatencySample], family: &str, repetition: u32) -> bool {
 /// What the profile that is about to be replaced holds and this plan does not measure.
 #[derive(Debug, Default, PartialEq)]
 struct Known {
+    /// The file of samples of the plan's base model, there or not.
+    samples: String,
     /// Other families.
     families: Vec<FamilyLatency>,
+    /// How times vary, by samples of another base model.
+    noise: Option<Noise>,
     /// The TLM's times.
     tlms: Vec<TlmLatency>,
     /// What pauses cost.
@@ -146,16 +163,25 @@ struct Known {
 impl Known {
     fn of(plan: &DevicePlan) -> Result<Self> {
         if !plan.folder.join("device.toml").exists() {
-            return Ok(Self::default());
+            let samples = samples_of(&plan.base_model, SAMPLES, None);
+            return Ok(Self { samples, ..Self::default() });
         }
-        let DeviceProfile { mut families, tlms, idle, heat, .. } =
+        let DeviceProfile { mut families, noise, tlms, idle, heat, .. } =
             DeviceProfile::load(&plan.folder)?;
+        let of_ours = |family: &&FamilyLatency| family.base_model == plan.base_model;
+        let ours = families.iter().find(of_ours).map(|family| &family.provenance);
+        let samples = samples_of(&plan.base_model, SAMPLES, ours);
+        let of_others = |noise: &Noise| match &noise.provenance {
+            Provenance::Measured { samples: file, .. } => *file != samples,
+            _ => false,
+        };
+        let noise = noise.filter(of_others);
         let is_measured = |family: &FamilyLatency| {
             let with_width = &*family.family == RELAYOUT && plan.has("width");
             family.base_model == plan.base_model && (with_width || plan.has(&family.family))
         };
         families.retain(|family| !is_measured(family));
-        Ok(Self { families, tlms, idle, heat })
+        Ok(Self { samples, families, noise, tlms, idle, heat })
     }
 }
 
@@ -403,14 +429,43 @@ mod tests {
         let all = names(&before.families);
         assert!(all.contains(&"width".to_owned()), "{all:?}");
         let known = |plan: &DevicePlan| Known::of(plan).unwrap();
-        let Known { families: others, tlms, idle, heat } = known(&plan(folder.path(), &["width"]));
+        let Known { families: others, tlms, idle, heat, .. } =
+            known(&plan(folder.path(), &["width"]));
         let copies = ["width", "width-relayout"];
         let rest: Vec<_> = all.iter().filter(|name| !copies.contains(&name.as_str())).collect();
         assert_eq!(names(&others).iter().collect::<Vec<_>>(), rest);
         assert_eq!(tlms, before.tlms);
         assert_eq!((idle, heat), (before.idle.clone(), before.heat.clone()));
         assert_eq!(names(&known(&plan(folder.path(), &["other"])).families), all);
-        assert_eq!(known(&plan(&folder.path().join("none"), &["width"])), Known::default());
+        let samples = "tiny.samples.csv".to_owned();
+        let none = Known { samples, ..Known::default() };
+        assert_eq!(known(&plan(&folder.path().join("none"), &["width"])), none);
+    }
+
+    /// What was timed of one model is not taken for another's, nor its noise replaced.
+    #[test]
+    fn models_measured_on_one_device_have_samples_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut before = ladder_device();
+        let from = measured_now("samples.csv");
+        for family in &mut before.families {
+            family.provenance = from.clone();
+        }
+        let still = [1.0; 11];
+        let noise = serde_json::json!({
+            "drift_seconds": 60.0, "drift": still, "prefill": still, "decode": still,
+            "provenance": from,
+        });
+        before.noise = Some(serde_json::from_value(noise).unwrap());
+        before.save(folder.path()).unwrap();
+        let of = |base_model: &str| {
+            let plan =
+                DevicePlan { base_model: base_model.to_owned(), ..plan(folder.path(), &["width"]) };
+            let Known { samples, noise, .. } = Known::of(&plan).unwrap();
+            (samples, noise.is_some())
+        };
+        assert_eq!(of(&before.families[0].base_model), ("samples.csv".to_owned(), false));
+        assert_eq!(of("second"), ("second.samples.csv".to_owned(), true));
     }
 
     /// The bench's full model takes n ms for n tokens.

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::device::samples_of;
 use crate::engine::stopwatch::timed;
 use crate::error::Result;
 use crate::files::Lock;
@@ -17,9 +18,9 @@ use crate::prompt::compress::score_head;
 use crate::prompt::{Dataset, Item, Tokenize};
 use crate::units::{Level, PROMPT_RATIOS, Ratio, millis};
 
-/// Samples beside the profile: columns of a device's samples, families [`DECIDE`] and
-/// [`COMPRESS`], phase `prefill`.
-pub const SAMPLES: &str = "tlm-samples.csv";
+/// Samples beside the profile, after the base model's name: columns of a device's samples, families
+/// [`DECIDE`] and [`COMPRESS`], phase `prefill`.
+const SAMPLES: &str = "tlm-samples.csv";
 /// Deciding, over the word pieces that the TLM reads.
 pub const DECIDE: &str = "tlm-decide";
 /// Scoring and cutting by the score-head, over the full prompt's tokens.
@@ -63,8 +64,13 @@ pub fn measure(
     [command, date, commit]: [String; 3],
 ) -> Result<TlmLatency> {
     let _lock = Lock::acquire(&folder.join("device.toml"), "the device profile")?;
-    let mut log = TlmLog { log: LatencyLog::open(&folder.join(SAMPLES))?, others: Others::new() };
     let Heads { decider, mut scorers, tokenizer } = heads;
+    let mut profile = DeviceProfile::load(folder)?;
+    let base_model = decider.info().base_model.clone();
+    let known = profile.tlms.iter().position(|tlm| tlm.base_model == base_model);
+    let before = known.map(|place| &profile.tlms[place]);
+    let samples = samples_of(&base_model, SAMPLES, before.map(|tlm| &tlm.provenance));
+    let mut log = TlmLog { log: LatencyLog::open(&folder.join(&samples))?, others: Others::new() };
     // What comes first warms up.
     for round in 0..=repetitions {
         for dataset in datasets {
@@ -89,10 +95,6 @@ pub fn measure(
             }
         }
     }
-    let mut profile = DeviceProfile::load(folder)?;
-    let base_model = decider.info().base_model.clone();
-    let known = profile.tlms.iter().position(|tlm| tlm.base_model == base_model);
-    let before = known.map(|place| &profile.tlms[place]);
     let fit = |family: &str, before: Option<PrefillCurve>| {
         if scorers.iter().any(|(timed, _)| *timed == family) {
             fit_prefill(log.log.samples(), family, Level::FULL).map(Some)
@@ -106,7 +108,7 @@ pub fn measure(
         compress_ms: fit(COMPRESS, before.and_then(|tlm| tlm.compress_ms))?,
         ranked_lists_ms: fit(RANKED_LISTS, before.and_then(|tlm| tlm.ranked_lists_ms))?,
         lingua_ms: fit(LINGUA, before.and_then(|tlm| tlm.lingua_ms))?,
-        provenance: Provenance::Measured { date, command, samples: SAMPLES.to_owned(), commit },
+        provenance: Provenance::Measured { date, command, samples, commit },
     };
     match known {
         Some(place) => profile.tlms[place] = tlm.clone(),
