@@ -2,7 +2,7 @@
 //! default), measure what a ladder costs in loss (`evaluate`), or train adapters that give some of
 //! it back (`recover`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -27,9 +27,9 @@ use pliant::model::recorded::{
 };
 use pliant::prompt::Dataset;
 use pliant::units::Level;
-use pliant::{Error, Result, digest, files, origin};
+use pliant::{Error, Result, files, origin};
 
-use super::engine_args::BASE_MODEL;
+use super::base_model::{BASE_MODEL, BaseModelArgs, Chosen};
 use super::output::{Form, is_read};
 
 mod all;
@@ -111,9 +111,8 @@ enum Step {
 /// The model and the text.
 #[derive(Debug, clap::Args)]
 struct Sources {
-    /// Base model; default: SmolLM2 as fetched by `pliant assets fetch`
-    #[arg(long, value_name = "FILE.gguf")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    base: BaseModelArgs,
     /// Calibration text; default: the datasets' calibration questions
     #[arg(long, value_name = "FILE.txt")]
     calibration: Option<PathBuf>,
@@ -124,9 +123,6 @@ struct Sources {
 
 #[derive(Debug, clap::Args)]
 struct Measure {
-    /// The model's name in profiles; default: its file's name
-    #[arg(long, value_name = "NAME")]
-    base_model: Option<String>,
     /// Calibration tokens
     #[arg(long, default_value_t = 6400)]
     tokens: usize,
@@ -198,11 +194,11 @@ struct Ladder {
 
 #[derive(Debug, clap::Args)]
 struct ZooArgs {
-    /// The models, in any order: the largest is the base model; none: SmolLM2, as fetched by
-    /// `pliant assets fetch`, alone
+    /// The models, in any order: the largest is the base model; none: that called NAME, as fetched
+    /// by `pliant assets fetch`, alone
     #[arg(value_name = "FILE.gguf")]
     models: Vec<PathBuf>,
-    /// The largest model's name in profiles; default: as its file says, or the project's
+    /// The largest model's name in profiles; default: as it is known, or as its file says
     #[arg(long, value_name = "NAME")]
     base_model: Option<String>,
     /// Manifest to write
@@ -308,21 +304,17 @@ struct Loaded {
 }
 
 impl Sources {
-    fn load(&self, base_model: Option<&str>) -> Result<Loaded> {
-        let path = self.model_path()?;
+    fn load(&self) -> Result<Loaded> {
+        let Chosen { name: base_model, file: path, sha256: model_sha256 } = self.base.choose()?;
         let gguf = Gguf::open(&path)?;
         let corpus = self.corpus(&Tokenizer::from_gguf(&gguf)?)?;
         let identity = ModelIdentity {
-            base_model: base_model.map_or_else(|| name_of(&path), str::to_owned),
-            model_sha256: digest::sha256_file(&path)?,
+            base_model,
+            model_sha256,
             quantisation: gguf.quantisation_label(),
             config: gguf.config()?,
         };
         Ok(Loaded { path, identity, network: Network::new(gguf.model()?)?, corpus })
-    }
-
-    fn model_path(&self) -> Result<PathBuf> {
-        self.model.clone().map_or_else(|| assets::main_file(Package::SmolLm2), Ok)
     }
 
     fn corpus(&self, tokenizer: &Tokenizer) -> Result<Corpus> {
@@ -336,12 +328,6 @@ impl Sources {
     }
 }
 
-/// The file's name up to its first dot, in lower case.
-fn name_of(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    name.split('.').next().unwrap_or_default().to_owned()
-}
-
 fn score(
     sources: &Sources,
     measure: &Measure,
@@ -349,7 +335,7 @@ fn score(
     family: Family,
     levels: &[Level],
 ) -> Result<()> {
-    let loaded = sources.load(measure.base_model.as_deref())?;
+    let loaded = sources.load()?;
     let sequences = loaded.corpus.sequences(0, measure.tokens);
     let info = loaded.corpus.info(sequences);
     let _lock = files::Lock::acquire(&file.scores, "the scores")?;
@@ -406,7 +392,7 @@ fn evaluate(
     manifests: &[PathBuf],
     form: Form,
 ) -> Result<()> {
-    let loaded = sources.load(None)?;
+    let loaded = sources.load()?;
     form.text("manifest,level,loss")?;
     let mut rows = form.rows();
     for path in manifests {

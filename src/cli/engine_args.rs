@@ -5,14 +5,13 @@ use std::path::PathBuf;
 
 use pliant::Result;
 use pliant::engine::EngineOptions;
+use pliant::model::manifest::Manifest;
 use pliant::model::{ElasticModel, ElasticSource, manifest_folder};
 use pliant::profile::Profiles;
 use pliant::profiler::this_machine::ThisMachine;
 
+use super::base_model::BaseModelArgs;
 use super::output::say;
-
-/// The base model whose files are in the project.
-pub const BASE_MODEL: &str = "smollm2-135m-instruct";
 
 /// Folder of the device that the project was measured on.
 pub fn measured_device() -> PathBuf {
@@ -21,10 +20,10 @@ pub fn measured_device() -> PathBuf {
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct EngineArgs {
-    /// The base model; default: SmolLM2, as `pliant assets fetch` leaves it
-    #[arg(long, value_name = "FILE.gguf")]
-    pub model: Option<PathBuf>,
-    /// Folder of what `pliant elastify` made of it, FAMILY.json each; default: the project's
+    #[command(flatten)]
+    pub base: BaseModelArgs,
+    /// Folder of what `pliant elastify` made of it, FAMILY.json each; default:
+    /// device-profiles/elastic/BASE_MODEL
     #[arg(long, value_name = "DIR")]
     pub elastic: Option<PathBuf>,
     /// Threads of the engine; default: all cores
@@ -33,24 +32,37 @@ pub struct EngineArgs {
 }
 
 impl EngineArgs {
+    /// The same arguments, of the base model called `name` where they say nothing of any.
+    pub fn or_of(&self, name: &str) -> Self {
+        if self.elastic.is_some() || !self.base.is_default() {
+            return self.clone();
+        }
+        Self { base: BaseModelArgs::named(name), ..self.clone() }
+    }
+
     /// Opens the elastic model of `family`.
     pub fn open(&self, family: &str, options: EngineOptions) -> Result<ElasticModel> {
-        let folder = self.elastic.clone().unwrap_or_else(|| manifest_folder(BASE_MODEL));
-        ElasticModel::open(&ElasticSource {
-            manifest: folder.join(format!("{family}.json")),
-            gguf: self.model.clone(),
-            threads: self.threads(),
-            options,
-        })
+        let (manifest, gguf) = self.sources(family)?;
+        ElasticModel::open(&ElasticSource { manifest, gguf, threads: self.threads(), options })
+    }
+
+    /// The name of the base model of `family`.
+    pub fn base_model(&self, family: &str) -> Result<String> {
+        Ok(Manifest::load(&self.sources(family)?.0)?.identity().base_model)
+    }
+
+    /// The manifest of `family`, and the base model's file unless the manifest says which it is.
+    fn sources(&self, family: &str) -> Result<(PathBuf, Option<PathBuf>)> {
+        let (folder, gguf) = self.base.with_made(self.elastic.as_ref(), manifest_folder)?;
+        Ok((folder.join(format!("{family}.json")), gguf))
     }
 
     /// The same arguments, for a command line.
     pub fn to_args(&self) -> Vec<OsString> {
-        let mut args = Vec::new();
+        let mut args = self.base.to_args();
         let mut add = |name: &str, value: Option<OsString>| {
             args.extend(value.into_iter().flat_map(|value| [name.into(), value]));
         };
-        add("--model", self.model.clone().map(Into::into));
         add("--elastic", self.elastic.clone().map(Into::into));
         add("--threads", self.threads.map(|threads| threads.to_string().into()));
         args

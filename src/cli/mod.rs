@@ -15,6 +15,8 @@ use pliant::{Error, Result};
 mod ask;
 mod assets;
 mod bar;
+#[cfg(feature = "engine")]
+mod base_model;
 mod check;
 mod claims;
 #[cfg(feature = "engine")]

@@ -126,7 +126,8 @@ fn is_broken_off(experiment: &Experiment, lacking: &Unanswered) -> Result<bool> 
 
 /// Measures what a table lacks; how many rows were written.
 fn fill(args: &AskedArgs, experiment: &Experiment, lacking: &Unanswered) -> Result<usize> {
-    let mut model = args.engine.open(&lacking.family, EngineOptions::default())?;
+    let engine = args.engine.or_of(&lacking.base_model);
+    let mut model = engine.open(&lacking.family, EngineOptions::default())?;
     let base_model = model.identity().base_model;
     if base_model != lacking.base_model {
         return Err(Error::file(&experiment.path, "asks for answers of another model")

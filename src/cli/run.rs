@@ -116,7 +116,7 @@ fn on_engine(
     droidtask: Option<PathBuf>,
 ) -> Result<Results> {
     let data = DataPaths { droidtask, ..DataPaths::default() };
-    let mut engines = super::engine_runs::EngineRuns::new(options.threads, data);
+    let mut engines = super::engine_runs::EngineRuns::new(experiment, options.threads, data)?;
     let runtime = engines.describe();
     let mut make = |method: &_, trace: &_| engines.run(method, trace);
     let measured = Measured { name: "engine", runtime, make: &mut make };

@@ -176,10 +176,20 @@ impl Args {
         Ok(Access { token: self.token.as_ref().map(read).transpose()?, cors: self.cors.clone() })
     }
 
+    /// Whose tokens prompts are counted in.
+    fn base_model(&self) -> Result<String> {
+        match self.executor {
+            Executor::CostModel => Ok(MODEL.to_owned()),
+            #[cfg(feature = "engine")]
+            Executor::Engine => self.engine.base_model(&self.family),
+        }
+    }
+
     fn recorder(&self) -> Result<Option<Recorder>> {
         let Some(path) = &self.record else { return Ok(None) };
+        let base_model = self.base_model()?;
         let of = |profiles: &Profiles| {
-            item_pools(&profiles.answers(MODEL).join("score-head.tokens.csv"))
+            item_pools(&profiles.answers(&base_model).join("score-head.tokens.csv"))
         };
         let items = match &self.items {
             Some(path) => item_pools(path)?,

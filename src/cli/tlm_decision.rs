@@ -28,9 +28,10 @@ use pliant::profiler::tlm::{self, Heads};
 use pliant::prompt::{Compressor, Dataset};
 
 use super::bar::bar;
+use super::base_model::BaseModelName;
 use super::by_name;
 use super::data_args::DataArgs;
-use super::engine_args::{BASE_MODEL, EngineArgs, measured_device};
+use super::engine_args::{EngineArgs, measured_device};
 use super::output::{Form, say};
 
 /// Layers of the trunk below a head's own.
@@ -38,6 +39,8 @@ const SHARED_LAYERS: usize = 2;
 
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
+    #[command(flatten)]
+    of: BaseModelName,
     /// soft (a probability for each plan) or hard (a plan for each objective, as in the study)
     #[arg(long, default_value = "soft", value_parser = by_name::<DecisionKind>)]
     kind: DecisionKind,
@@ -94,6 +97,8 @@ pub struct TrainArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct DecideArgs {
+    #[command(flatten)]
+    of: BaseModelName,
     /// Name of the decisions, beside the quality tables
     #[arg(long)]
     name: String,
@@ -148,7 +153,7 @@ pub fn run_profile(args: &ProfileArgs, form: Form) -> Result<()> {
     let lists = args.data.datasets_of_lists()?;
     let base_model = model.identity().base_model;
     let mut decider = match &args.name {
-        Some(name) => Decider::open(runtime, &trained_head_of(&base_model, name)?, args.precision)?,
+        Some(name) => Decider::open(runtime, &trained_head(&base_model, name)?, args.precision)?,
         None => Decider::untrained(runtime, &base_model, &datasets, SHARED_LAYERS, args.precision)?,
     };
     let mut scorers = Vec::new();
@@ -171,12 +176,13 @@ pub fn run_profile(args: &ProfileArgs, form: Form) -> Result<()> {
 }
 
 pub fn run_train(args: TrainArgs, form: Form) -> Result<()> {
-    let folder = Profiles::default().answers(BASE_MODEL);
-    let out = args.out.unwrap_or_else(|| head_path(&args.name));
+    let (profiles, base_model) = (Profiles::default(), args.of.base_model);
+    let ours = || profiles.decision_head(&base_model, &args.name);
+    let out = args.out.unwrap_or_else(ours);
     let plan = TrainPlan {
         kind: args.kind,
-        folder,
-        base_model: BASE_MODEL.to_owned(),
+        folder: profiles.answers(&base_model),
+        base_model,
         table: args.table,
         device: args.device,
         family: args.family,
@@ -225,8 +231,9 @@ pub fn run_train(args: TrainArgs, form: Form) -> Result<()> {
 
 pub fn run_decide(args: DecideArgs, form: Form) -> Result<()> {
     let runtime = Runtime::load(&assets::main_file(Package::OnnxRuntime)?, args.threads)?;
-    let folder = args.folder.unwrap_or_else(|| Profiles::default().answers(BASE_MODEL));
-    let head = args.head.map_or_else(|| trained_head(&args.name), Ok)?;
+    let base_model = &args.of.base_model;
+    let folder = args.folder.unwrap_or_else(|| Profiles::default().answers(base_model));
+    let head = args.head.map_or_else(|| trained_head(base_model, &args.name), Ok)?;
     let mut decider = Decider::open(runtime, &head, args.precision)?;
     let plan = DecidePlan {
         folder,
@@ -246,17 +253,8 @@ pub fn run_decide(args: DecideArgs, form: Form) -> Result<()> {
     form.one(&json!({ "decisions": name, "items": items }), text)
 }
 
-/// The file of the trained head called `name`.
-pub fn trained_head(name: &str) -> Result<PathBuf> {
-    trained_head_of(BASE_MODEL, name)
-}
-
-fn trained_head_of(base_model: &str, name: &str) -> Result<PathBuf> {
+/// The file of the trained head of `base_model` called `name`.
+pub fn trained_head(base_model: &str, name: &str) -> Result<PathBuf> {
     let path = Profiles::default().decision_head(base_model, name);
     shipped::decision_head(&path, base_model, name)
-}
-
-/// Where the head called `name` is written in a checkout of the project.
-fn head_path(name: &str) -> PathBuf {
-    Profiles::default().decision_head(BASE_MODEL, name)
 }

@@ -19,9 +19,10 @@ use pliant::prompt::{Dataset, Item};
 use pliant::{Error, Result, assets, files};
 
 use super::bar::bar;
+use super::base_model::BaseModelName;
 use super::by_name;
 use super::data_args::DataArgs;
-use super::engine_args::{BASE_MODEL, EngineArgs};
+use super::engine_args::EngineArgs;
 use super::output::Form;
 
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,8 @@ struct WithLists {
 
 #[derive(Debug, clap::Args)]
 pub struct RecallArgs {
+    #[command(flatten)]
+    whose: BaseModelName,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
@@ -60,7 +63,7 @@ pub struct RecallArgs {
 /// Print, and write if asked, a table of shares in percent.
 pub fn run_recall(args: &RecallArgs, form: Form) -> Result<()> {
     let runtime = Runtime::load(&assets::main_file(assets::Package::OnnxRuntime)?, args.threads)?;
-    let head = ScoreHead::open(&folder(BASE_MODEL), runtime)?;
+    let head = ScoreHead::open(&folder(&args.whose.base_model), runtime)?;
     let mut head = head.ranking_lists(ListOrders::default(), runtime)?;
     let data = args.data.paths();
     let columns = KEPT.map(|kept| format!("kept_{kept}_percent"));

@@ -29,9 +29,10 @@ use pliant::units::Ratio;
 use pliant::{Error, Result, digest, files};
 
 use super::bar::bar;
+use super::base_model::BaseModelName;
 use super::by_name;
 use super::data_args::DataArgs;
-use super::engine_args::{BASE_MODEL, EngineArgs};
+use super::engine_args::EngineArgs;
 use super::output::Form;
 
 #[derive(Debug, clap::Args)]
@@ -68,10 +69,10 @@ pub struct LabelArgs {
     /// Items that the order of a dataset's shots is learned on; 0: leave shots alone
     #[arg(long, default_value_t = 24)]
     shot_items: usize,
-    /// Labels to write, the order of shots beside them in FILE.shots.json; default: the project's
-    #[arg(long, value_name = "FILE.jsonl", default_value_os_t = labels_file())]
-    #[arg(hide_default_value = true)]
-    out: PathBuf,
+    /// Labels to write, the order of shots beside them in FILE.shots.json; default:
+    /// device-profiles/elastic/BASE_MODEL/tlm/labels.jsonl
+    #[arg(long, value_name = "FILE.jsonl")]
+    out: Option<PathBuf>,
 }
 
 /// `None`: the model is not asked.
@@ -86,22 +87,25 @@ fn depth(name: &str) -> Result<Depth, String> {
 pub fn run_label(args: &LabelArgs, form: Form) -> Result<()> {
     let datasets = args.data.load()?;
     let mut model = args.engine.open("width", EngineOptions::default())?;
-    let _lock = Lock::acquire(&args.out, "the labels")?;
-    let passages = label_passages(args, &datasets, &mut model)?;
+    let ours = || labels_file(&model.identity().base_model);
+    let out = args.out.clone().unwrap_or_else(ours);
+    let _lock = Lock::acquire(&out, "the labels")?;
+    let passages = label_passages(args, &out, &datasets, &mut model)?;
     if args.shot_items > 0 {
-        label_shots(args, &datasets, &mut model)?;
+        label_shots(args, &out, &datasets, &mut model)?;
     }
-    let text = format!("{}: {passages} passages labelled", args.out.display());
-    form.one(&json!({ "labels": args.out, "passages": passages }), text)
+    let text = format!("{}: {passages} passages labelled", out.display());
+    form.one(&json!({ "labels": out, "passages": passages }), text)
 }
 
 /// Labels passages; returns how many the file has then.
 fn label_passages(
     args: &LabelArgs,
+    out: &Path,
     datasets: &[Dataset],
     model: &mut ElasticModel,
 ) -> Result<usize> {
-    let mut file = LabelFile::open(&args.out)?;
+    let mut file = LabelFile::open(out)?;
     let validation = args.items / 4;
     for dataset in datasets {
         let parts = [(Part::Train, args.items - validation), (Part::Validation, validation)];
@@ -127,8 +131,13 @@ fn label_passages(
     Ok(file.rows().len())
 }
 
-fn label_shots(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticModel) -> Result<()> {
-    let path = shots_path(&args.out);
+fn label_shots(
+    args: &LabelArgs,
+    out: &Path,
+    datasets: &[Dataset],
+    model: &mut ElasticModel,
+) -> Result<()> {
+    let path = shots_path(out);
     let mut orders = read_shots(&path)?;
     for dataset in datasets {
         if orders.contains_key(&dataset.name) {
@@ -146,9 +155,9 @@ fn label_shots(args: &LabelArgs, datasets: &[Dataset], model: &mut ElasticModel)
     Ok(())
 }
 
-/// Labels in a checkout of the project.
-fn labels_file() -> PathBuf {
-    folder(BASE_MODEL).join("labels.jsonl")
+/// Labels of `base_model` in a checkout of the project.
+fn labels_file(base_model: &str) -> PathBuf {
+    folder(base_model).join("labels.jsonl")
 }
 
 fn shots_path(labels: &Path) -> PathBuf {
@@ -167,11 +176,12 @@ fn read_shots(path: &Path) -> Result<BTreeMap<String, Shortening>> {
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
     #[command(flatten)]
+    of: BaseModelName,
+    #[command(flatten)]
     data: DataArgs,
-    /// Labels, as `pliant elastify tlm label` writes them; default: the project's
-    #[arg(long, value_name = "FILE.jsonl", default_value_os_t = labels_file())]
-    #[arg(hide_default_value = true)]
-    labels: PathBuf,
+    /// Labels, as `pliant elastify tlm label` writes them; default: the base model's
+    #[arg(long, value_name = "FILE.jsonl")]
+    labels: Option<PathBuf>,
     /// What to learn from them: leave-one-out, answer-overlap, blend
     #[arg(long, default_value = "leave-one-out", value_parser = by_name::<Labeling>)]
     labeling: Labeling,
@@ -196,15 +206,17 @@ pub struct TrainArgs {
     /// Power of a busy core, to estimate energy from processor time
     #[arg(long, default_value_t = 5.0, value_name = "W")]
     watts_per_core: f64,
-    /// Folder to write the head to; default: the project's
+    /// Folder to write the head to; default: device-profiles/elastic/BASE_MODEL/tlm
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 /// Train, and write the head, its manifest and its loss curve.
 pub fn run_train(args: &TrainArgs, form: Form) -> Result<()> {
-    let out = args.out.clone().unwrap_or_else(|| folder(BASE_MODEL));
-    let file = read_labels(&args.labels)?;
+    let base_model = &args.of.base_model;
+    let out = args.out.clone().unwrap_or_else(|| folder(base_model));
+    let labels = &args.labels.clone().unwrap_or_else(|| labels_file(base_model));
+    let file = read_labels(labels)?;
     let data = Data { paths: args.data.clone(), datasets: Vec::new() };
     let datasets: Vec<Dataset> = data
         .load()?
@@ -220,7 +232,7 @@ pub fn run_train(args: &TrainArgs, form: Form) -> Result<()> {
         learning_rate: args.rate,
         seed: args.seed,
         trunk_sha256: trunk.sha256().to_owned(),
-        labels_sha256: digest::sha256_file(&args.labels)?,
+        labels_sha256: digest::sha256_file(labels)?,
     };
     let _lock = Lock::acquire(&out.join(score_file::MANIFEST_FILE), "the score-head")?;
     let checkpoint = out.join("score-head.checkpoint.safetensors");
@@ -236,7 +248,7 @@ pub fn run_train(args: &TrainArgs, form: Form) -> Result<()> {
         bar.println(format!("step {}: loss {loss:.4}, validation {validation:.4}", epoch.steps));
     })?;
     bar.finish();
-    let shots = read_shots(&shots_path(&args.labels))?;
+    let shots = read_shots(&shots_path(labels))?;
     let manifest = manifest(args, &spec, &file, &datasets, &shots, &trained);
     let manifest = score_file::save(&out, &trained.head, manifest)?;
     write_curve(&out, &trained)?;

@@ -7,7 +7,7 @@ use super::family::Payload;
 use super::family::zoo::{ZooManifest, ZooMember};
 use super::manifest::{ElasticManifest, Manifest};
 use super::recorded::ModelIdentity;
-use crate::assets::{self, Package, Store};
+use crate::assets::{self, Package, Store, base_model};
 use crate::digest;
 use crate::engine::gguf::Gguf;
 use crate::engine::model::{LayerOrder, SubModel};
@@ -26,7 +26,8 @@ const POSITIONS: usize = 4096;
 pub struct ElasticSource {
     /// The elastic manifest.
     pub manifest: PathBuf,
-    /// The base model; `None`: SmolLM2 from the cache of assets.
+    /// The base model; `None`: the one that the manifest was made from, as the cache of assets has
+    /// it.
     pub gguf: Option<PathBuf>,
     /// Threads of the engine.
     pub threads: usize,
@@ -41,8 +42,6 @@ pub struct ElasticModel {
     pub manifest: Manifest,
     /// SHA-256 of the manifest's file.
     pub manifest_sha256: String,
-    /// The package that the base model came from; `None`: a file of the user's.
-    pub package: Option<Package>,
     /// Runs the levels.
     pub engine: Engine,
     /// Splits text.
@@ -69,13 +68,13 @@ impl ElasticModel {
             Manifest::Zoo(zoo) => open_zoo(source, zoo)?,
         };
         let manifest_sha256 = digest::sha256_file(&source.manifest)?;
-        let package = source.gguf.is_none().then_some(Package::SmolLm2);
-        Ok(Self { manifest, manifest_sha256, package, engine, tokenizer })
+        Ok(Self { manifest, manifest_sha256, engine, tokenizer })
     }
 }
 
 fn open_ladder(source: &ElasticSource, manifest: &ElasticManifest) -> Result<(Engine, Tokenizer)> {
-    let path = source.gguf.clone().map_or_else(|| assets::main_file(Package::SmolLm2), Ok)?;
+    let fetched = || base_model::file_of(&manifest.model.model_sha256, &source.manifest);
+    let path = source.gguf.clone().map_or_else(fetched, Ok)?;
     manifest.check_weights(&source.manifest, &path, &digest::sha256_file(&path)?)?;
     let gguf = Gguf::open(&path)?;
     manifest.check_model(&source.manifest, &gguf.config()?)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::quality::{self, QualityPlan, QualityProgress};
-use crate::assets::Package;
+use crate::assets::BaseModel;
 use crate::error::{Error, Result};
 use crate::family::Family;
 use crate::files::Lock;
@@ -162,15 +162,13 @@ pub(super) fn manifest(
     let identity = model.identity();
     let none = DatasetCount { estimate: 0, replay: 0 };
     let template = |dataset: &Dataset| format!("{}: {}", dataset.name, dataset.template);
-    let origin = match model.package.map(Package::spec) {
-        Some(spec) => format!("{} {}, {}", spec.name, spec.version, identity.quantisation),
-        None => format!("local file, {}", identity.quantisation),
-    };
+    let known = BaseModel::of_sha256(&identity.model_sha256).map(BaseModel::origin);
+    let origin = known.unwrap_or_else(|| "local file".to_owned());
     QualityManifest {
         base_model: about.base_model.to_owned(),
         family: about.family.to_owned(),
         asked: false,
-        model_source: origin,
+        model_source: format!("{origin}, {}", identity.quantisation),
         model_sha256: identity.model_sha256.clone(),
         elastic_sha256: Some(model.manifest_sha256.clone()),
         prompt_template: datasets.iter().map(template).collect::<Vec<_>>().join(" | "),

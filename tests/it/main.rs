@@ -2,6 +2,8 @@
 
 mod asked;
 mod assets;
+#[cfg(feature = "engine")]
+mod base_models;
 mod bench_files;
 mod check;
 mod claims;

@@ -14,7 +14,7 @@ use pliant::elastify::offline_cost::Meter;
 use pliant::profile::Profiles;
 use pliant::{Error, Result, files, origin};
 
-use super::super::engine_args::BASE_MODEL;
+use super::super::base_model::BaseModelName;
 use super::super::output::Form;
 
 /// Finished stages, in the folder.
@@ -22,6 +22,8 @@ const LEDGER: &str = "elastify-all.json";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    of: BaseModelName,
     /// Folder to write to: device-profiles/elastic, device-profiles/quality and
     /// device-profiles/DEVICE in it
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -133,11 +135,11 @@ fn read_ledger(path: &Path) -> Result<Vec<Finished>> {
 }
 
 fn stages(args: &Args) -> Vec<Stage> {
-    let profiles = Profiles::default();
-    let elastic = profiles.elastic(BASE_MODEL).display().to_string();
+    let (profiles, base_model) = (Profiles::default(), &args.of.base_model);
+    let of = format!("--base-model {base_model}");
+    let elastic = profiles.elastic(base_model).display().to_string();
     let times = profiles.device(&args.device).display().to_string();
     let scores = format!("{elastic}/elastic.scores.json");
-    let labels = format!("{elastic}/tlm/labels.jsonl");
     let (device, table) = (&args.device, "width-lora-score-head");
     let (items, label_items) = (args.items, args.label_items);
     let stage = |purpose, command: String| Stage {
@@ -146,12 +148,10 @@ fn stages(args: &Args) -> Vec<Stage> {
     };
     vec![
         stage("weights and data", "assets fetch".into()),
+        stage("base model", format!("assets fetch {base_model}")),
         stage(
             "importance, order and ladder",
-            format!(
-                "elastify --family width --base-model {BASE_MODEL} --scores {scores} --out \
-                 {elastic}/width.json"
-            ),
+            format!("elastify {of} --family width --scores {scores} --out {elastic}/width.json"),
         ),
         stage(
             "ladder of whole layers, for comparison",
@@ -160,32 +160,33 @@ fn stages(args: &Args) -> Vec<Stage> {
                  {elastic}/layer-removal.json"
             ),
         ),
-        stage("recovery", "elastify recover --levels 20,30,40,50,60,70,80,90".into()),
+        stage("recovery", format!("elastify recover {of} --levels 20,30,40,50,60,70,80,90")),
         stage(
             "labels of the score-head",
-            format!("elastify tlm label --items {label_items} --shot-items 16 --out {labels}"),
+            format!("elastify tlm label {of} --items {label_items} --shot-items 16"),
         ),
-        stage("score-head", format!("elastify tlm train-score --labels {labels}")),
+        stage("score-head", format!("elastify tlm train-score {of}")),
         stage(
             "latencies",
-            format!("profile latency --device {device} --families width,layer-removal,width-lora"),
+            format!(
+                "profile latency {of} --device {device} --families width,layer-removal,width-lora"
+            ),
         ),
-        stage("latencies of both heads", format!("elastify tlm profile --device {device}")),
+        stage("latencies of both heads", format!("elastify tlm profile {of} --device {device}")),
         stage(
             "answers",
             format!(
-                "profile quality --family width-lora --compressor score-head \
-                 --items {items}"
+                "profile quality {of} --family width-lora --compressor score-head --items {items}"
             ),
         ),
         stage(
             "decision-head",
             format!(
-                "elastify tlm train-decision --table {table} --family width-lora --device \
+                "elastify tlm train-decision {of} --table {table} --family width-lora --device \
                  {times} --name {table}"
             ),
         ),
-        stage("decisions", format!("elastify tlm decide --name {table}")),
+        stage("decisions", format!("elastify tlm decide {of} --name {table}")),
     ]
 }
 
@@ -197,8 +198,17 @@ mod tests {
     use super::*;
 
     fn args() -> Args {
+        let of = BaseModelName { base_model: "qwen2.5-coder-0.5b-instruct".to_owned() };
         let (root, device) = (PathBuf::from("."), "mine".to_owned());
-        Args { root, device, items: 30, label_items: 100, dry_run: false }
+        Args { of, root, device, items: 30, label_items: 100, dry_run: false }
+    }
+
+    #[test]
+    fn every_stage_is_of_the_base_model_that_was_named() {
+        let stages = stages(&args());
+        let named = |stage: &&Stage| !stage.arguments.iter().any(|a| a.contains("qwen2.5-coder"));
+        let unnamed: Vec<_> = stages.iter().filter(named).map(|stage| stage.purpose).collect();
+        assert_eq!(unnamed, ["weights and data"]);
     }
 
     #[test]

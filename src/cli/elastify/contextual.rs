@@ -21,9 +21,6 @@ const ENDING: &str = "predictor.safetensors";
 pub struct Args {
     #[command(flatten)]
     sources: Sources,
-    /// The model's name in profiles; default: its file's name
-    #[arg(long, value_name = "NAME")]
-    base_model: Option<String>,
     /// Calibration tokens to fit
     #[arg(long, default_value_t = 25_600)]
     tokens: usize,
@@ -49,7 +46,7 @@ pub fn run(args: &Args, form: Form) -> Result<()> {
     let meter = Meter::start();
     let levels = levels(&args.levels)?;
     let _lock = files::Lock::acquire(&args.out, "the contextual ladder")?;
-    let loaded = args.sources.load(args.base_model.as_deref())?;
+    let loaded = args.sources.load()?;
     let config = loaded.identity.config.clone();
     let fitted = loaded.corpus.sequences(0, args.tokens);
     let corpus = loaded.corpus.info(fitted);

@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::super::bar::bar;
-use super::super::engine_args::BASE_MODEL;
+use super::super::base_model::BaseModelArgs;
 use super::super::output::Form;
-use pliant::assets::{self, Package};
+use pliant::assets::base_model::file_of;
 use pliant::elastify::offline_cost::{self, OfflineCost};
 use pliant::elastify::recover::{
     LevelFiles, LevelRun, RecoveryText, RunIdentity, finished_in, train_level,
@@ -33,8 +33,9 @@ const FIXED_COST: f64 = 0.3;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Ladder of family width; default: the project's
-    #[arg(long, value_name = "FILE")]
+    /// Ladder of family width, or the folder with its width.json; default:
+    /// device-profiles/elastic/BASE_MODEL
+    #[arg(long, value_name = "PATH")]
     elastic: Option<PathBuf>,
     /// Manifest to write; default: width-lora.json beside the ladder. Adapters go into a folder
     /// beside it: `adapters`, or NAME.adapters for a manifest called otherwise
@@ -43,9 +44,8 @@ pub struct Args {
     /// Levels in percent; default: all. 100 is the control: the base model, equally tuned
     #[arg(long, value_delimiter = ',')]
     levels: Vec<u16>,
-    /// Base model; default: SmolLM2 as fetched by `pliant assets fetch`
-    #[arg(long, value_name = "FILE.gguf")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    base: BaseModelArgs,
     /// Text to train on, empty lines between its parts; default: the datasets' questions that are
     /// never scored
     #[arg(long, value_name = "FILE.txt")]
@@ -201,8 +201,10 @@ fn divide_by_sequences_only() {
 impl Stage {
     fn open(args: &Args) -> Result<Self> {
         let recipe = args.recipe.recipe()?;
-        let path = args.elastic.clone();
-        let path = path.unwrap_or_else(|| manifest_folder(BASE_MODEL).join("width.json"));
+        let ladder = |folder: PathBuf| folder.join("width.json");
+        let ours = |name: &str| ladder(manifest_folder(name));
+        let (path, gguf_path) = args.base.with_made(args.elastic.as_ref(), ours)?;
+        let path = if path.is_dir() { ladder(path) } else { path };
         let ladder = ElasticManifest::load(&path)?;
         if ladder.payload != Payload::Width {
             return Err(Error::file(&path, "not a ladder to recover")
@@ -210,8 +212,8 @@ impl Stage {
                 .found(ladder.payload.family())
                 .allowed(Family::Width));
         }
-        let gguf_path =
-            args.model.clone().map_or_else(|| assets::main_file(Package::SmolLm2), Ok)?;
+        let fetched = || file_of(&ladder.model.model_sha256, &path);
+        let gguf_path = gguf_path.map_or_else(fetched, Ok)?;
         ladder.check_weights(&path, &gguf_path, &digest::sha256_file(&gguf_path)?)?;
         let gguf = Gguf::open(&gguf_path)?;
         ladder.check_model(&path, &gguf.config()?)?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::assets::{self, Package};
+use crate::assets::{BaseModel, Store, base_model};
 use crate::engine::gguf::Gguf;
 use crate::engine::model::{ModelConfig, SubModel};
 use crate::engine::tokenizer::Tokenizer;
@@ -43,7 +43,8 @@ pub struct ZooMember {
     pub level: Level,
     /// What the file calls its model.
     pub name: String,
-    /// The GGUF file, relative to the manifest's folder; absent: SmolLM2, as fetched.
+    /// The GGUF file, relative to the manifest's folder; absent: a base model that is known by its
+    /// hash, as fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// SHA-256 of the file.
@@ -57,10 +58,12 @@ pub struct ZooMember {
 }
 
 impl ZooManifest {
-    /// The zoo of `paths`, in any order; `None` is SmolLM2, as fetched.
+    /// The zoo of `paths`, in any order; `None` is the one called `base_model`, as fetched. The
+    /// largest is called `base_model`, or as it is known, or as its file says.
     ///
     /// # Errors
-    /// If there is none, a file is no model, tokenizers differ, or two models are of one level.
+    /// If there is none, a file is no model, tokenizers differ, two models are of one level, or
+    /// `base_model` is the name of another model.
     pub fn new(
         base_model: Option<&str>,
         paths: &[Option<PathBuf>],
@@ -69,7 +72,9 @@ impl ZooManifest {
         let mut members = Vec::with_capacity(paths.len());
         let mut tokenizers = Tokenizers::default();
         for path in paths {
-            let file = path.clone().map_or_else(|| assets::main_file(Package::SmolLm2), Ok)?;
+            let named = || BaseModel::named(base_model.unwrap_or_default());
+            let fetched = || Store::of_user()?.base_model(named()?);
+            let file = path.clone().map_or_else(fetched, Ok)?;
             let gguf = Gguf::open(&file)?;
             tokenizers.add(&file, &gguf)?;
             members.push(ZooMember {
@@ -83,11 +88,13 @@ impl ZooManifest {
             });
         }
         members.sort_by(|a, b| (a.parameters, &a.sha256).cmp(&(b.parameters, &b.sha256)));
-        let largest = members
+        let last = members
             .last()
-            .map(|member| (member.parameters, member.name.to_lowercase().replace(' ', "-")));
-        let (largest, name) = largest
             .ok_or_else(|| Error::new("zoo", "no member").allowed("one GGUF file or more"))?;
+        let largest = last.parameters;
+        let of = last.file.clone().unwrap_or_default();
+        let own = || last.name.to_lowercase().replace(' ', "-");
+        let name = base_model::name_of(base_model, &of, &last.sha256, own)?;
         for member in &mut members {
             let percent = (100.0 * member.parameters as f64 / largest as f64).round() as u16;
             member.level = Level::percent(percent.max(1));
@@ -95,7 +102,7 @@ impl ZooManifest {
         let zoo = Self {
             family: Family::Zoo,
             command,
-            base_model: base_model.map_or(name, str::to_owned),
+            base_model: name,
             tokenizer_sha256: tokenizers.sha256,
             members,
         };
@@ -163,7 +170,7 @@ impl ZooManifest {
             let file = match (&member.file, base) {
                 (Some(file), _) => folder.join(file),
                 (None, Some(base)) => base.to_owned(),
-                (None, None) => assets::main_file(Package::SmolLm2)?,
+                (None, None) => base_model::file_of(&member.sha256, path)?,
             };
             check_sha256(&file, &member.sha256, "not the model that the zoo was made from", path)?;
             let gguf = Gguf::open(&file)?;

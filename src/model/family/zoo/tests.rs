@@ -56,6 +56,19 @@ fn a_tied_head_counts_once_and_a_head_of_its_own_counts() {
     assert_eq!(parameters(Some(other)), tied + plain.embedding.len() as u64);
 }
 
+/// The name of a base model is of one file only.
+#[test]
+fn a_zoo_is_not_named_after_a_model_that_it_is_not_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = put(folder.path(), "large.gguf", &random_model(1), "a");
+    let refused = |name: &str| {
+        let zoo = ZooManifest::new(Some(name), &[Some(large.clone())], String::new());
+        zoo.unwrap_err().to_string().split_once("large.gguf").unwrap().1.to_owned()
+    };
+    let message = refused("smollm2-135m-instruct");
+    assert!(message.starts_with(": not the file of smollm2-135m-instruct; found sha256"));
+}
+
 #[test]
 fn a_zoo_is_read_back_with_files_beside_it_and_opened() {
     let folder = tempfile::tempdir().unwrap();
