@@ -32,6 +32,9 @@ const DEVICES: [(&str, &str); 10] = [
     ("in-place", "epyc-zen5-in-place"),
 ];
 
+/// The base model that numbers are of unless a mark has another `model=`.
+const PROJECTS_MODEL: &str = "smollm2-135m-instruct";
+
 /// The panel that is no dataset.
 const MEAN: &str = "mean of datasets";
 
@@ -191,7 +194,8 @@ impl<'a> Query<'a> {
         let [_, family, compressor, dataset, level, ratio] = self.words[..] else {
             panic!("{:?}: allowed: right FAMILY COMPRESSOR DATASET LEVEL RATIO", self.words)
         };
-        let mut rows = rows_of(&quality_folder().join(format!("{compressor}.csv")));
+        let folder = quality_of(self.option("model", PROJECTS_MODEL));
+        let mut rows = rows_of(&folder.join(format!("{compressor}.csv")));
         let wanted = [("family", family), ("dataset", dataset), ("ratio", ratio), ("asked", "")];
         rows.retain(|row| wanted.iter().all(|(column, value)| row[*column] == **value));
         let sum: f64 = rows.iter().map(|row| share(row, &format!("grade_{level}"))).sum();
@@ -306,7 +310,11 @@ fn estimate_items(table: &str) -> u32 {
 }
 
 fn quality_folder() -> PathBuf {
-    root().join("device-profiles/quality/smollm2-135m-instruct")
+    quality_of(PROJECTS_MODEL)
+}
+
+fn quality_of(base_model: &str) -> PathBuf {
+    root().join("device-profiles/quality").join(base_model)
 }
 
 fn counts(table: &str) -> Vec<DatasetCount> {

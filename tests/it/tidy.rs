@@ -11,9 +11,11 @@ use crate::support::skipped;
 
 /// No file of the repository is larger, weights and what is measured or replayed aside.
 const LARGEST_FILE_BYTES: u64 = 256 * 1024;
-const LARGER: [&str; 5] = [
+const LARGER: [&str; 6] = [
     "Cargo.lock",
     "assets/fonts/",
+    // The order of 24 layers of 4864 neurons.
+    "device-profiles/elastic/qwen2.5-coder-0.5b-instruct/order-",
     "device-profiles/elastic/smollm2-135m-instruct/tlm/labels.jsonl",
     "device-profiles/quality/",
     "results/",
@@ -23,9 +25,10 @@ const LARGER: [&str; 5] = [
 const WEIGHTS: &str = "device-profiles/weights";
 const WEIGHTS_TABLE: &str = "manifest.csv";
 
-// Of these results/serve-load has 28, of six recorded days.
-const TRACKED_FILES_MAX: usize = 1085;
-const TRACKED_BYTES_MAX: u64 = 15_600_000;
+// Of these results/serve-load has 28, of six recorded days; a second base model has 30, and 0.8 MB
+// of ladders, answers and times.
+const TRACKED_FILES_MAX: usize = 1115;
+const TRACKED_BYTES_MAX: u64 = 16_900_000;
 
 /// What the registry takes.
 const PACKAGE_BYTES_MAX: u64 = 10 * 1024 * 1024;
