@@ -154,7 +154,8 @@ struct QualityArgs {
 struct LayoutArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// in-place (not packed), in-memory (a copy, in large pages), chunked (packed once, shared), plain (packed by each session)
+    /// in-place (not packed), in-memory (a copy of it in large pages), chunked (packed once and
+    /// shared), plain (packed by each session)
     #[arg(long, value_parser = by_name::<WeightLayout>)]
     layout: WeightLayout,
     /// How often each is timed

@@ -3,7 +3,8 @@
 //! Source: package `bfcl-eval` (the Berkeley Function-Calling Leaderboard), the rows that call one
 //! function. A row's own functions are topped up to [`FUNCTIONS`] with others of its split, drawn
 //! once per row, among those whose words differ enough from the right one's that they are not right
-//! as well; or, for harder lists, with the nearest of those. The list is the item's passage, `name: description` a line; the options are the names.
+//! as well; or, for harder lists, with the nearest of those. The list is the item's passage, `name:
+//! description` a line; the options are the names.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -268,7 +268,7 @@ impl Stage {
         finished_in(&if is_control { self.control() } else { self.out.clone() }, &run)
     }
 
-    /// What a level's cost is kept under: adapters under another name do not take the family's place.
+    /// What a level's cost is kept under: other adapters do not take the place of the family's.
     fn part(&self, level: Level) -> String {
         let percent = level.as_percent();
         let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
@@ -328,8 +328,8 @@ impl Stage {
     }
 
     /// Writes the manifest if every level below 100 % has its adapter, and the control's if 100 %
-    /// has; returns what was written, and the levels below 100 % that lack their adapter. A manifest
-    /// that is not the family's own is of the levels that have theirs.
+    /// has; returns what was written, and the levels below 100 % that lack their adapter. A
+    /// manifest that is not the family's own is of the levels that have theirs.
     fn write_manifests(&self) -> Result<(Vec<Written>, Vec<Level>)> {
         let (mut records, mut missing) = (Vec::new(), Vec::new());
         for sub_model in &self.ladder.levels {
