@@ -86,6 +86,33 @@ fn tracked() -> Option<Vec<String>> {
     Some(names.split('\0').filter(exists).map(str::to_owned).collect())
 }
 
+/// Who looks for the code behind a results folder finds it: rewriting history loses it.
+#[test]
+fn results_name_a_commit_of_the_history() {
+    let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(root()).output();
+    let shallow = git(&["rev-parse", "--is-shallow-repository"]);
+    if shallow.map_or(true, |output| output.stdout != b"false\n") {
+        return skipped("a git checkout with all of its history");
+    }
+    let mut seen = 0;
+    for name in tracked().unwrap_or_default() {
+        if !name.starts_with("results/") || !name.ends_with("/manifest.toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(root().join(&name)).unwrap();
+        let commit =
+            text.lines().find_map(|line| line.strip_prefix("commit = \"")?.strip_suffix('"'));
+        let commit = commit.unwrap_or_else(|| panic!("{name} names no commit"));
+        let found = git(&["merge-base", "--is-ancestor", commit, "HEAD"]).unwrap();
+        assert!(
+            found.status.success(),
+            "{name}: {commit} is no commit of the history: run it again"
+        );
+        seen += 1;
+    }
+    assert!(seen > 0, "there are results");
+}
+
 /// The Rust files below `folder`, by path from the root, sorted.
 fn rust_files(folder: &str) -> Vec<String> {
     let (mut files, mut folders) = (Vec::new(), vec![root().join(folder)]);
