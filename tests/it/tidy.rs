@@ -25,10 +25,10 @@ const LARGER: [&str; 6] = [
 const WEIGHTS: &str = "device-profiles/weights";
 const WEIGHTS_TABLE: &str = "manifest.csv";
 
-// Of these results/serve-load has 28, of six recorded days; a second base model has 30, and 0.8 MB
-// of ladders, answers and times.
+// Of these results/serve-load has 28, of six recorded days; ladders and answers of a second base
+// model have 0.6 MB.
 const TRACKED_FILES_MAX: usize = 1115;
-const TRACKED_BYTES_MAX: u64 = 16_900_000;
+const TRACKED_BYTES_MAX: u64 = 17_200_000;
 
 /// What the registry takes.
 const PACKAGE_BYTES_MAX: u64 = 10 * 1024 * 1024;
