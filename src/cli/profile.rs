@@ -109,6 +109,9 @@ struct MemoryArgs {
     /// Family of sub-models
     #[arg(long, default_value = "width")]
     family: String,
+    /// In this process, whose weights are made
+    #[arg(long, hide = true)]
+    here: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -207,7 +210,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Latency(args) => latency(&args, form)?,
         Command::Memory(args) => {
             let mut model = args.engine.open(&args.family, EngineOptions::default())?;
-            let memory = memory::measure(&mut model)?;
+            let memory = if args.here {
+                memory::measure(&mut model)?
+            } else {
+                // Opening may have made the weights, and a process keeps memory of that.
+                drop(model);
+                memory_of(&args.engine, &args.family)?
+            };
             form.one(&memory, serde_json::to_string(&memory).expect("plain numbers"))?;
         }
         Command::Pauses(args) => pauses(&args, form)?,
@@ -280,7 +289,7 @@ fn memory_of(engine: &EngineArgs, family: &str) -> Result<Option<Memory>> {
     let program = super::this_program()?;
     let failed = || Error::new(format!("family {family}"), "memory not measured");
     let output = std::process::Command::new(program)
-        .args(["profile", "memory", "--family", family])
+        .args(["profile", "memory", "--here", "--family", family])
         .args(engine.to_args())
         .stderr(std::process::Stdio::inherit())
         .output()

@@ -230,8 +230,6 @@ fn the_memory_of_a_family_is_that_of_a_process_of_its_own() {
         serde_json::from_str(&printed(command)).unwrap()
     };
     let bytes = |memory: &serde_json::Value, key: &str| memory[key].as_f64().unwrap();
-    // Whoever is first in an empty cache makes the weights, and keeps memory that this took.
-    measured();
     let (first, again) = (measured(), measured());
     let [one, all] = ["one_level_private_bytes", "all_levels_private_bytes"];
     // Weights of 135 million parameters in f32 are pages of their file: none is copied.
